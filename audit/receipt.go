@@ -1,0 +1,125 @@
+package audit
+
+// A Body is what one receipt says, apart from its place in the chain. There
+// are three kinds: Decision, Settlement and Event.
+type Body interface {
+	kind() string
+	appendJSON(dst []byte) []byte
+}
+
+// Verdicts of a decision.
+const (
+	Allow = "allow"
+	Deny  = "deny"
+)
+
+// Facts are what a request is, as the rules see it. Secrets and prompts are
+// never among them.
+type Facts struct {
+	Tenant       string
+	Key          string // the key's id in the policy, never the key
+	Run          string // as hashed into claim keys; "" without a run
+	User         string // as hashed into claim keys; "" without an end user
+	Endpoint     string // "chat.completions", "completions", "embeddings"
+	Upstream     string
+	Model        string // as the client named it
+	Stream       bool
+	InputTokens  int64  // at most
+	InputBound   string // how InputTokens was found: "exact", "bytes" or "context"
+	OutputTokens int64  // at most, for all choices together
+	OutputCap    int64  // the cap sent upstream, per choice
+	Choices      int64
+}
+
+// Claim is one claim of a decision with what the ledger observed before it.
+// Amounts are nano-USD for money, plain counts otherwise.
+type Claim struct {
+	Rule     string // the budget's name in the policy
+	Key      string
+	Amount   int64
+	Limit    int64
+	AtEnd    string
+	Window   string // "fixed", "rolling", "idle", "forever"
+	LengthMS int64  // rolling, idle
+	Start    int64  // fixed: the span's bounds, ledger milliseconds
+	End      int64
+	Group    string
+	GroupMax int64
+	Spent    int64
+	Held     int64
+	Reason   string // "", "exhausted", "held" or "crowded"
+}
+
+// Decision is written before a request leaves, or when it is denied.
+type Decision struct {
+	At         int64 // ledger milliseconds
+	Verdict    string
+	Reasons    []string // why denied; under observe, why it would have been
+	Facts      Facts
+	Cost       int64 // nano-USD, at most
+	Claims     []Claim
+	Lease      string // allowed only
+	Expires    int64  // allowed only, ledger milliseconds
+	Epoch      string
+	Event      int64 // the tenant's event number; of a denial, the last observed
+	Policy     string
+	Generation int64
+	Prices     string
+}
+
+// Bases of a charge (DESIGN promise 3).
+const (
+	BasisReported = "reported" // the upstream's usage, priced
+	BasisUnbilled = "unbilled" // not sent, or an error response that is not billed
+	BasisUnknown  = "unknown"  // cost unknown: the hold is charged
+	BasisFloor    = "floor"    // what was seen, where the upstream stops billing on cancel
+)
+
+// Usage is what an upstream reported. Cached, CacheWrite and Audio are parts of
+// Input; Reasoning and AudioOutput are parts of Output.
+type Usage struct {
+	Input       int64
+	Cached      int64
+	CacheWrite  int64
+	Audio       int64
+	Output      int64
+	Reasoning   int64
+	AudioOutput int64
+}
+
+// Settlement is written when a lease ends by this replica's hand.
+type Settlement struct {
+	At       int64
+	Tenant   string
+	Lease    string
+	Decision string // the decision receipt's id
+	Outcome  string // "settle", "release" or "correct"
+	Status   int    // the upstream's HTTP status; 0 if there was no response
+	Basis    string
+	Model    string // as the response reported it
+	Usage    Usage
+	Hold     int64 // nano-USD
+	Charge   int64 // nano-USD
+	Overrun  int64 // nano-USD above the hold
+	Epoch    string
+	Event    int64
+	Prices   string
+}
+
+// Event is written for what happened in the ledger without a request: a
+// tenant provisioned, a newer policy seen, a lease expired, and whatever
+// another replica was to receipt and did not (Recovered).
+type Event struct {
+	At         int64
+	Tenant     string
+	Event      int64
+	Epoch      string
+	Name       string // the ledger's event kind, as in "expire"
+	Lease      string
+	Amount     int64
+	Expires    int64
+	Claims     []Claim
+	Generation int64
+	Policy     string
+	Recovered  bool
+}

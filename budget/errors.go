@@ -1,0 +1,67 @@
+package budget
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrUnavailable: the ledger could not be asked, or its answer was lost.
+	ErrUnavailable = errors.New("ledger unavailable")
+	// ErrLost: the tenant has no record, or one of another epoch, or one
+	// behind what this replica has seen. Only a rebuild helps.
+	ErrLost = errors.New("ledger lost state")
+	// ErrStalePolicy: the tenant has seen a newer policy, or another one of
+	// the same generation.
+	ErrStalePolicy = errors.New("policy is not the newest")
+	// ErrWindow: neither span of a fixed window holds the ledger's time. The
+	// caller computes them again from Now.
+	ErrWindow = errors.New("window does not hold the ledger's time")
+	// ErrDeadline: the reservation arrived too late. Nothing is held.
+	ErrDeadline = errors.New("reservation arrived after its deadline")
+	// ErrUnknownLease: no such lease, or it ended too long ago.
+	ErrUnknownLease = errors.New("unknown lease")
+	// ErrEnded: the lease ended in another way than this verb asks.
+	ErrEnded = errors.New("lease has ended")
+	// ErrInvalid: the request breaks a bound of this package. A bug in the
+	// caller.
+	ErrInvalid = errors.New("invalid ledger request")
+	// ErrExists: a restore would overwrite newer state.
+	ErrExists = errors.New("ledger holds newer state")
+)
+
+// Reason is why one claim did not fit.
+type Reason string
+
+const (
+	Fits      Reason = ""
+	Exhausted Reason = "exhausted" // spent + amount > limit: waiting does not help
+	Held      Reason = "held"      // fits once what is in flight has ended
+	Crowded   Reason = "crowded"   // GroupMax keys of the group are live
+)
+
+// Denied is the ledger's refusal. Nothing is held. Observed and Reasons are in
+// the order of the claims.
+type Denied struct {
+	Epoch    string
+	Number   int64 // of the tenant's last event
+	At       int64
+	Observed []Observed
+	Reasons  []Reason
+}
+
+func (d *Denied) Error() string {
+	return fmt.Sprintf("ledger denied: %v", d.Reasons)
+}
+
+// Judge compares one claim with its counter. It is the rule that every ledger
+// follows, in Go or in Lua.
+func Judge(amount, limit int64, o Observed) Reason {
+	if o.Spent+amount > limit {
+		return Exhausted
+	}
+	if o.Spent+o.Held+amount > limit {
+		return Held
+	}
+	return Fits
+}
