@@ -8,6 +8,9 @@ import (
 var (
 	// ErrUnavailable: the ledger could not be asked, or its answer was lost.
 	ErrUnavailable = errors.New("ledger unavailable")
+	// ErrUnreachable is an ErrUnavailable of which it is known that nothing was
+	// sent: the verb did not take effect.
+	ErrUnreachable = fmt.Errorf("%w: cannot be reached", ErrUnavailable)
 	// ErrLost: the tenant has no record, or one of another epoch, or one
 	// behind what this replica has seen. Only a rebuild helps.
 	ErrLost = errors.New("ledger lost state")

@@ -1,0 +1,4 @@
+package pricing
+
+// Load builds a table from other files than the built-in ones.
+var Load = load

@@ -1,0 +1,215 @@
+package pricing_test
+
+import (
+	"errors"
+	"math/big"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+func with(t testing.TB, overrides ...pricing.Override) *pricing.Table {
+	t.Helper()
+	table, err := pricing.Builtin().With(overrides)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// TestOverridePrecedence: which of several overrides prices a model. Each is told apart by its price.
+func TestOverridePrecedence(t *testing.T) {
+	table := with(t,
+		pricing.Override{Model: "*", Input: "9"},
+		pricing.Override{Provider: "openai", Model: "gpt-*", Input: "8"},
+		pricing.Override{Model: "gpt-4o", Input: "1"},
+		pricing.Override{Provider: "openai", Model: "gpt-4o", Input: "2"},
+		pricing.Override{Model: "gpt-4o-mini", MaxOutputTokens: 500},
+	)
+	for _, tt := range []struct {
+		name, provider, model string
+		want                  int64 // nano-USD for a million tokens
+	}{
+		{"the provider's whole name before any other", "openai", "gpt-4o", 2_000_000_000},
+		{"a whole name before patterns", "azure", "gpt-4o", 1_000_000_000},
+		{"case does not matter", "azure", "GPT-4o", 1_000_000_000},
+		{"of patterns the first", "openai", "gpt-4.1", 9_000_000_000},
+		{"limits alone do not hide another's price", "openai", "gpt-4o-mini", 9_000_000_000},
+		{"unknown providers too", "my-own-vllm", "llama", 9_000_000_000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := table.Lookup(tt.provider, tt.model, summer2026)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := p.Cost(pricing.Usage{Input: 1_000_000}); err != nil || got != tt.want {
+				t.Errorf("cost %d (%v), want %d", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestOverridePatterns(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, model string
+		want           bool
+	}{
+		{"*", "anything", true},
+		{"llama*", "llama", true},
+		{"llama*", "llama-3:8b", true},
+		{"llama*", "codellama", false},
+		{"*-instruct", "qwen-instruct", true},
+		{"*-instruct", "qwen-instruct-2", false},
+		{"a*b*c", "a-b-c", true},
+		{"a*b*c", "abc", true},
+		{"a*b*c", "ac", false},
+		{"a*b*b", "ab", false},
+		{"aa*aa", "aaa", false},
+		{"Qwen/*", "qwen/Qwen3", true},
+		{"gpt-4o", "gpt-4o-mini", false},
+	} {
+		t.Run(tt.pattern+" "+tt.model, func(t *testing.T) {
+			_, err := with(t, pricing.Override{Model: tt.pattern, Input: "1"}).Lookup("mine", tt.model, summer2026)
+			if (err == nil) != tt.want {
+				t.Errorf("matches: %v, want %v", err == nil, tt.want)
+			}
+		})
+	}
+}
+
+func TestOverridePrices(t *testing.T) {
+	table := with(t,
+		pricing.Override{Model: "full", Input: "1", Cached: "0.1", CacheWrite: "1.25", Audio: "10", Output: "4",
+			Reasoning: "5", AudioOutput: "20", Request: "5000"},
+		pricing.Override{Model: "short", Input: "1", Output: "4"},
+		pricing.Override{Model: "free", Input: "0", Output: "0"},
+		pricing.Override{Model: "embeds", Input: "0.000001"},
+	)
+	usage := pricing.Usage{Input: 1000, Cached: 100, CacheWrite: 200, Audio: 300, Output: 100, Reasoning: 10, AudioOutput: 20}
+	for _, tt := range []struct {
+		model string
+		usage pricing.Usage
+		want  int64 // nano-USD
+	}{
+		{"full", usage, 400_000 + 10_000 + 250_000 + 3_000_000 + 280_000 + 50_000 + 400_000 + 5_000_000},
+		{"full", pricing.Usage{Input: 100, Cached: 80, Audio: 50}, 200_000 + 300_000 + 5_000 + 5_000_000}, // 30 cached audio at the audio price
+		{"full", pricing.Usage{Input: 100, CacheWrite: 100, Audio: 10}, 112_500 + 100_000 + 5_000_000},    // 10 written audio too
+		{"short", usage, 1_000_000 + 400_000},
+		{"free", usage, 0},
+		{"embeds", pricing.Usage{Input: 1}, 1}, // a pico-USD, rounded up
+	} {
+		t.Run(tt.model, func(t *testing.T) {
+			p, err := table.Lookup("mine", tt.model, summer2026)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := p.Cost(tt.usage); err != nil || got != tt.want {
+				t.Errorf("cost %d (%v), want %d", got, err, tt.want)
+			}
+		})
+	}
+	p, _ := table.Lookup("mine", "embeds", summer2026)
+	if _, err := p.Worst(pricing.Bound{Output: 1}); !errors.Is(err, pricing.ErrNoPrice) {
+		t.Errorf("output without a price: error %v, want ErrNoPrice", err)
+	}
+}
+
+func TestOverrideLimits(t *testing.T) {
+	table := with(t,
+		pricing.Override{Provider: "openai", Model: "gpt-4o", MaxOutputTokens: 500},
+		pricing.Override{Model: "llama*", ContextTokens: 8192, Input: "0", Output: "0"},
+	)
+	if got, want := table.Limits("openai", "gpt-4o"), (pricing.Limits{ContextTokens: 128_000, MaxOutputTokens: 500}); got != want {
+		t.Errorf("limits %+v, want %+v", got, want)
+	}
+	if got, want := table.Limits("mine", "llama-3"), (pricing.Limits{ContextTokens: 8192}); got != want {
+		t.Errorf("limits %+v, want %+v", got, want)
+	}
+}
+
+func TestOverridesChangeTheVersion(t *testing.T) {
+	none, a := with(t), with(t, pricing.Override{Model: "m", Input: "1"})
+	same, b := with(t, pricing.Override{Model: "m", Input: "1"}), with(t, pricing.Override{Model: "m", Input: "2"})
+	if none.Version() != pricing.Builtin().Version() {
+		t.Error("no overrides changed the version")
+	}
+	if a.Version() == none.Version() || a.Version() == b.Version() || a.Version() != same.Version() {
+		t.Errorf("versions %s, %s, %s, %s", none.Version(), a.Version(), same.Version(), b.Version())
+	}
+	again, err := a.With(nil)
+	if err != nil || again.Version() != none.Version() {
+		t.Errorf("overrides are not replaced: version %s (%v)", again.Version(), err)
+	}
+}
+
+func TestOverridesAreListed(t *testing.T) {
+	table := with(t, pricing.Override{Provider: "mine", Model: "Llama", Input: "0"}, pricing.Override{Provider: "mine", Model: "x*", Input: "0"})
+	if got := table.Models("mine"); !slices.Equal(got, []string{"llama"}) {
+		t.Errorf("models %v, want llama", got)
+	}
+	if slices.Contains(table.Models("openai"), "llama") {
+		t.Error("openai lists another provider's model")
+	}
+}
+
+func TestBadOverrides(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		override pricing.Override
+		want     string // in the error
+	}{
+		{"no model", pricing.Override{Input: "1"}, "model is empty"},
+		{"nothing set", pricing.Override{Model: "m"}, "neither prices nor limits"},
+		{"no input price", pricing.Override{Model: "m", Output: "1"}, "none for input"},
+		{"reasoning without output", pricing.Override{Model: "m", Input: "1", Reasoning: "1"}, "not the output"},
+		{"negative price", pricing.Override{Model: "m", Input: "-1"}, "not a price"},
+		{"exponent", pricing.Override{Model: "m", Input: "1e3"}, "not a price"},
+		{"no digits before the point", pricing.Override{Model: "m", Input: ".5"}, "not a price"},
+		{"no digits after the point", pricing.Override{Model: "m", Input: "1."}, "not a price"},
+		{"two points", pricing.Override{Model: "m", Input: "1.2.3"}, "not a price"},
+		{"space", pricing.Override{Model: "m", Input: " 1"}, "not a price"},
+		{"other digits", pricing.Override{Model: "m", Input: "١"}, "not a price"},
+		{"too precise", pricing.Override{Model: "m", Input: "0.0000001"}, "more than six decimals"},
+		{"too dear", pricing.Override{Model: "m", Input: "1000000001"}, "greatest price"},
+		{"negative limit", pricing.Override{Model: "m", ContextTokens: -1}, "limits must be"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := pricing.Builtin().With([]pricing.Override{tt.override})
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "price override 1") {
+				t.Errorf("error %v, want one about override 1 with %q", err, tt.want)
+			}
+		})
+	}
+	twice := pricing.Override{Model: "m", Input: "1"}
+	if _, err := pricing.Builtin().With([]pricing.Override{twice, twice}); err == nil {
+		t.Error("the same model twice is no error")
+	}
+}
+
+// FuzzOverridePrice: a price is either refused or taken exactly.
+func FuzzOverridePrice(f *testing.F) {
+	for _, seed := range []string{"0", "1", "2.50", "0.075", "0.000001", "1000000000", "1.0000000", "00.1", "-1", "1e9", ".", "", "0x1", "1_0", "9999999999999999999999999999999"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		table, err := pricing.Builtin().With([]pricing.Override{{Model: "m", Input: text, Output: "0"}})
+		if err != nil {
+			return
+		}
+		p, err := table.Lookup("mine", "m", summer2026)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.Cost(pricing.Usage{Input: 1000}) // whose cost in nano-USD is the price in pico-USD
+		want, ok := new(big.Rat).SetString(text)
+		if !ok {
+			t.Fatalf("%q was taken for a price", text)
+		}
+		want.Mul(want, big.NewRat(1_000_000, 1))
+		if err != nil || want.Cmp(big.NewRat(got, 1)) != 0 {
+			t.Errorf("%q costs %d (%v), want %s pico-USD a token", text, got, err, want.RatString())
+		}
+	})
+}

@@ -1,0 +1,259 @@
+// Package pricing knows what requests to models cost: at most, before they are sent, and exactly, once their usage is
+// known.
+//
+// Money is int64 nano-USD, prices are int64 pico-USD per token; a cost is multiplied, summed in 128 bits and rounded up
+// once. No float touches a price. Whatever has no price is an error, never zero.
+//
+// The built-in table is one JSON file a provider under table/, and the limits of models in limits.json; NOTICE.md says
+// where the figures are from, and which were left out. An operator's overrides go before it. A Table never changes: With
+// returns another one.
+package pricing
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
+)
+
+//go:embed table/*.json
+var tableFiles embed.FS
+
+// AsOf is the day whose prices the built-in table has. Later changes of price are not in it, except those that providers
+// had announced.
+const AsOf = "2026-08-21"
+
+// Table is a price table with limits of models. It is safe for concurrent use.
+type Table struct {
+	providers map[string]*provider
+	limits    map[string]*matcher[Limits] // by provider
+	prices    overlay[*schedule]
+	caps      overlay[Limits]
+	builtin   string // version without overrides
+	version   string
+}
+
+type provider struct {
+	matcher[*entry]
+	fallback []string
+	listed   []string // every name and the text of every pattern
+}
+
+// entry is one model of the built-in table.
+type entry struct {
+	schedules []*schedule
+}
+
+// Builtin is the table that the program carries. It panics if the embedded files are damaged, which the tests exclude.
+func Builtin() *Table { return builtin() }
+
+var builtin = sync.OnceValue(func() *Table {
+	t, err := load(tableFiles)
+	if err != nil {
+		panic(err)
+	}
+	return t
+})
+
+func load(files fs.FS) (*Table, error) {
+	names, err := fs.Glob(files, "table/*.json")
+	if err != nil {
+		return nil, err
+	}
+	t := &Table{providers: map[string]*provider{}}
+	content := struct {
+		Providers []*table.Provider `json:"providers"`
+		Limits    []limit           `json:"limits"`
+	}{}
+	for _, name := range names {
+		file, err := readProvider(files, name)
+		if err != nil {
+			return nil, err
+		}
+		if t.providers[file.Provider], err = compile(file); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		content.Providers = append(content.Providers, file)
+	}
+	if content.Limits, err = parseLimits(limitsFile); err != nil {
+		return nil, err
+	}
+	t.limits = compileLimits(content.Limits)
+	t.builtin, err = hash(content)
+	t.version = t.builtin
+	return t, errors.Join(err, t.checkFallbacks())
+}
+
+func readProvider(files fs.FS, name string) (*table.Provider, error) {
+	data, err := fs.ReadFile(files, name)
+	if err != nil {
+		return nil, err
+	}
+	return table.Parse(data)
+}
+
+func (t *Table) checkFallbacks() error {
+	for id, p := range t.providers {
+		for _, other := range p.fallback {
+			if t.providers[other] == nil {
+				return fmt.Errorf("price table of %q: the fallback %q is no provider", id, other)
+			}
+		}
+	}
+	return nil
+}
+
+// hash is the lowercase hex SHA-256 of a value's JSON. The value holds structs, slices and text only, so that its JSON is
+// the same in every process.
+func hash(value any) (string, error) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return "", fmt.Errorf("price table: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Version is the lowercase hex SHA-256 of the table's content: of the parsed prices and limits, written as JSON, and
+// where there are overrides, of that hash and the overrides. Equal versions price and limit every request alike.
+func (t *Table) Version() string { return t.version }
+
+// Lookup is the price of a model at an instant, which ought to be the start of the request. Names are matched whole
+// first, without regard to case, then by the patterns of the table. The error is ErrNoPrice.
+func (t *Table) Lookup(providerID, model string, at time.Time) (Price, error) {
+	if len(model) > maxModelName {
+		return Price{}, fmt.Errorf("%w: the model name is longer than %d bytes", ErrNoPrice, maxModelName)
+	}
+	if s, ok := t.prices.find(providerID, model); ok {
+		return Price{schedule: s}, nil
+	}
+	if e := t.entry(providerID, model); e != nil {
+		if s := e.at(at.Unix()); s != nil {
+			return Price{schedule: s}, nil
+		}
+	}
+	return Price{}, fmt.Errorf("%w for model %q of provider %q: give it one in the policy's prices", ErrNoPrice, model, providerID)
+}
+
+// entry finds a model at a provider, or at those whose prices the provider shares (Azure sells OpenAI's models).
+func (t *Table) entry(providerID, model string) *entry {
+	p := t.providers[providerID]
+	if p == nil {
+		return nil
+	}
+	if e, ok := p.find(model); ok {
+		return e
+	}
+	for _, other := range p.fallback {
+		if e, ok := t.providers[other].find(model); ok {
+			return e
+		}
+	}
+	return nil
+}
+
+// at is the last schedule that holds at a unix second, nil if none does.
+func (e *entry) at(unix int64) *schedule {
+	for i := len(e.schedules) - 1; i >= 0; i-- {
+		if e.schedules[i].holds(unix) {
+			return e.schedules[i]
+		}
+	}
+	return nil
+}
+
+// Providers are the ids of the providers in the built-in table, sorted.
+func (t *Table) Providers() []string { return slices.Sorted(maps.Keys(t.providers)) }
+
+// Models are the names that the table prices for a provider, sorted: whole names, the texts of patterns, which price
+// the releases of those names too, and the whole names that overrides price. A provider that is not known has only the
+// latter.
+func (t *Table) Models(providerID string) []string {
+	names := t.prices.names(providerID)
+	if p := t.providers[providerID]; p != nil {
+		names = append(names, p.listed...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func compile(file *table.Provider) (*provider, error) {
+	p := &provider{fallback: file.Fallback}
+	for i := range file.Models {
+		m := &file.Models[i]
+		e := &entry{}
+		for j := range m.Prices {
+			s, err := compileSchedule(&m.Prices[j])
+			if err != nil {
+				return nil, err
+			}
+			s.entry = file.Provider + "/" + m.ID
+			e.schedules = append(e.schedules, s)
+		}
+		p.enter(m, e)
+	}
+	p.sort()
+	return p, nil
+}
+
+// enter makes an entry findable.
+func (p *provider) enter(m *table.Model, e *entry) {
+	for _, name := range m.Names {
+		p.addName(name, e)
+	}
+	p.listed = slices.Concat(p.listed, m.Names, m.Prefixes, m.Infixes)
+	for _, text := range m.Prefixes {
+		p.addPattern(text, false, e)
+	}
+	for _, text := range m.Infixes {
+		p.addPattern(text, true, e)
+	}
+}
+
+func compileSchedule(file *table.Schedule) (*schedule, error) {
+	s := &schedule{request: file.Request}
+	var err error
+	if s.from, err = file.FromUnix(); err != nil {
+		return nil, err
+	}
+	if s.start, s.end, err = file.Hours(); err != nil {
+		return nil, err
+	}
+	for i := range file.Tiers {
+		s.tiers = append(s.tiers, compileRates(&file.Tiers[i]))
+	}
+	return s, nil
+}
+
+// compileRates fills in absent prices: parts of the input or output cost what the rest of it costs.
+func compileRates(file *table.Rates) rates {
+	r := rates{over: file.Over, input: file.Input, billsOutput: file.Output != nil}
+	r.cached = or(file.Cached, r.input)
+	r.write = or(file.CacheWrite, r.input)
+	r.longWrite = or(file.LongCacheWrite, r.write)
+	r.audio = or(file.Audio, r.input)
+	r.cachedAudio = or(file.CachedAudio, r.cached)
+	if file.Audio != nil {
+		r.cachedAudio = or(file.CachedAudio, r.audio)
+	}
+	r.output = or(file.Output, 0)
+	r.reasoning = or(file.Reasoning, r.output)
+	r.audioOutput = or(file.AudioOutput, r.output)
+	return r
+}
+
+func or(price *int64, otherwise int64) int64 {
+	if price == nil {
+		return otherwise
+	}
+	return *price
+}
