@@ -1,10 +1,11 @@
 package audit
 
-// A Body is what one receipt says, apart from its place in the chain. There
-// are three kinds: Decision, Settlement and Event.
+// A Body is what one line says, apart from its place in the chain. Receipts
+// are Decision, Settlement and Event; Seal, Start and Rotate keep the chain.
+// Parsed bodies are values, not pointers.
 type Body interface {
 	kind() string
-	appendJSON(dst []byte) []byte
+	encode(dst []byte) ([]byte, error)
 }
 
 // Verdicts of a decision.
@@ -67,7 +68,7 @@ type Decision struct {
 	Prices     string
 }
 
-// Bases of a charge (DESIGN promise 3).
+// Bases of a charge: where its figure comes from.
 const (
 	BasisReported = "reported" // the upstream's usage, priced
 	BasisUnbilled = "unbilled" // not sent, or an error response that is not billed

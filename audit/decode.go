@@ -1,0 +1,290 @@
+package audit
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"unicode/utf8"
+)
+
+// decoder reads fields as encoder writes them and in no other form: since a
+// line has one canonical spelling, whatever differs from it is an error. So
+// duplicate and unknown names, spaces and needless escapes cannot pass. It
+// keeps the first error and reads nothing after it.
+type decoder struct {
+	s   string
+	pos int
+	err error
+}
+
+// decodeRecord reads one object that must fill all of s.
+func decodeRecord(s string, r record) error {
+	d := decoder{s: s}
+	d.object(r)
+	if d.err == nil && d.pos != len(s) {
+		d.fail("something follows the object")
+	}
+	return d.err
+}
+
+func (d *decoder) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf("byte %d: %s", d.pos, fmt.Sprintf(format, args...))
+	}
+}
+
+// next takes the byte c if it comes next.
+func (d *decoder) next(c byte) bool {
+	if d.err != nil || d.pos >= len(d.s) || d.s[d.pos] != c {
+		return false
+	}
+	d.pos++
+	return true
+}
+
+func (d *decoder) expect(c byte) {
+	if !d.next(c) {
+		d.fail("want %q", c)
+	}
+}
+
+func (d *decoder) object(r record) {
+	d.expect('{')
+	r.visit(d)
+	if !d.next('}') {
+		d.fail("a field is unknown, misplaced, or present though empty")
+	}
+}
+
+// has takes the field's name if it comes next.
+func (d *decoder) has(name string) bool {
+	if d.err != nil {
+		return false
+	}
+	at := d.pos
+	if at > 0 && d.s[at-1] != '{' {
+		if at >= len(d.s) || d.s[at] != ',' {
+			return false
+		}
+		at++
+	}
+	end := at + len(name) + len(`"":`)
+	if end > len(d.s) || d.s[at] != '"' || d.s[at+1:end-2] != name || d.s[end-2:end] != `":` {
+		return false
+	}
+	d.pos = end
+	return true
+}
+
+// need is has for a field that must be there.
+func (d *decoder) need(name string) bool {
+	if d.has(name) {
+		return true
+	}
+	d.fail("want the field %q", name)
+	return false
+}
+
+func (d *decoder) text(name string, v *string) {
+	if d.need(name) {
+		*v = d.quoted()
+	}
+}
+
+func (d *decoder) optText(name string, v *string) {
+	if !d.has(name) {
+		return
+	}
+	*v = d.quoted()
+	if *v == "" {
+		d.fail("%s is empty, so it must be left out", name)
+	}
+}
+
+func (d *decoder) count(name string, v *int64) {
+	if d.need(name) {
+		*v = d.digits(maxCount)
+	}
+}
+
+func (d *decoder) optCount(name string, v *int64) {
+	if !d.has(name) {
+		return
+	}
+	*v = d.digits(maxCount)
+	if *v == 0 {
+		d.fail("%s is zero, so it must be left out", name)
+	}
+}
+
+func (d *decoder) amount(name string, v *int64) {
+	if !d.need(name) {
+		return
+	}
+	d.expect('"')
+	*v = d.digits(math.MaxInt64)
+	d.expect('"')
+}
+
+func (d *decoder) optAmount(name string, v *int64) {
+	if !d.has(name) {
+		return
+	}
+	d.expect('"')
+	*v = d.digits(math.MaxInt64)
+	d.expect('"')
+	if *v == 0 {
+		d.fail("%s is zero, so it must be left out", name)
+	}
+}
+
+func (d *decoder) optFlag(name string, v *bool) {
+	if !d.has(name) {
+		return
+	}
+	if !strings.HasPrefix(d.s[d.pos:], "true") {
+		d.fail("%s is not true, so it must be left out", name)
+		return
+	}
+	d.pos += len("true")
+	*v = true
+}
+
+func (d *decoder) optTexts(name string, v *[]string) {
+	if !d.has(name) {
+		return
+	}
+	d.expect('[')
+	*v = append(*v, d.quoted())
+	for d.next(',') {
+		*v = append(*v, d.quoted())
+	}
+	d.expect(']')
+}
+
+func (d *decoder) optClaims(name string, v *[]Claim) {
+	if !d.has(name) {
+		return
+	}
+	d.expect('[')
+	*v = make([]Claim, 0, 4)
+	for more := true; more && d.err == nil; more = d.next(',') {
+		*v = append(*v, Claim{})
+		d.object(&(*v)[len(*v)-1])
+	}
+	d.expect(']')
+}
+
+func (d *decoder) optObject(name string, r record) {
+	if !d.has(name) {
+		return
+	}
+	empty := strings.HasPrefix(d.s[d.pos:], "{}")
+	d.object(r)
+	if empty {
+		d.fail("%s is empty, so it must be left out", name)
+	}
+}
+
+// digits reads an integer from 0 to most, without a leading zero.
+func (d *decoder) digits(most int64) int64 {
+	if d.err != nil {
+		return 0
+	}
+	start, v := d.pos, int64(0)
+	for ; d.pos < len(d.s) && isDigit(d.s[d.pos]); d.pos++ {
+		digit := int64(d.s[d.pos] - '0')
+		if v > (most-digit)/10 {
+			d.fail("a number above %d", most)
+			return 0
+		}
+		v = v*10 + digit
+	}
+	if d.pos == start {
+		d.fail("want a number")
+	}
+	if d.pos > start+1 && d.s[start] == '0' {
+		d.fail("a number with a leading zero")
+	}
+	return v
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// quoted reads a string. Without escapes it shares the line's memory.
+func (d *decoder) quoted() string {
+	d.expect('"')
+	if d.err != nil {
+		return ""
+	}
+	start := d.pos
+	for ; d.pos < len(d.s); d.pos++ {
+		c := d.s[d.pos]
+		if c == '"' {
+			d.pos++
+			return d.valid(d.s[start : d.pos-1])
+		}
+		if c == '\\' {
+			return d.escaped(start)
+		}
+		if c < ' ' {
+			break
+		}
+	}
+	d.fail("a string with a control character or without an end")
+	return ""
+}
+
+func (d *decoder) valid(s string) string {
+	if !utf8.ValidString(s) {
+		d.fail("a string that is not UTF-8")
+	}
+	return s
+}
+
+// escaped reads on from the first backslash of a string that began at start.
+func (d *decoder) escaped(start int) string {
+	out := []byte(d.s[start:d.pos])
+	for d.pos < len(d.s) && d.err == nil {
+		c := d.s[d.pos]
+		switch {
+		case c == '"':
+			d.pos++
+			return d.valid(string(out))
+		case c == '\\':
+			out = append(out, d.escape())
+		case c < ' ':
+			d.fail("a control character in a string")
+		default:
+			d.pos++
+			out = append(out, c)
+		}
+	}
+	d.fail("a string without an end")
+	return ""
+}
+
+// escape reads one escape sequence and accepts only the spelling that
+// appendEscape gives it.
+func (d *decoder) escape() byte {
+	rest := d.s[d.pos:]
+	for _, c := range escapedBytes {
+		if strings.HasPrefix(rest, escapes[c]) {
+			d.pos += len(escapes[c])
+			return c
+		}
+	}
+	d.fail("an escape that is needless or misspelt")
+	return 0
+}
+
+// escapedBytes are the bytes that a canonical string escapes, and escapes how.
+var escapedBytes, escapes = func() (list []byte, spelt ['\\' + 1]string) {
+	for c := byte(0); c <= '\\'; c++ {
+		if c < ' ' || c == '"' || c == '\\' {
+			list = append(list, c)
+			spelt[c] = string(appendEscape(nil, c))
+		}
+	}
+	return list, spelt
+}()

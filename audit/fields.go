@@ -1,0 +1,161 @@
+package audit
+
+// fields visits an object's fields in the order of canonical JSON. One
+// implementation writes them, the other reads them, so that each object's
+// shape is stated once. Optional fields are left out when empty.
+type fields interface {
+	text(name string, v *string)
+	optText(name string, v *string)
+	count(name string, v *int64) // a JSON number, 0 to maxCount
+	optCount(name string, v *int64)
+	amount(name string, v *int64) // a decimal string, not negative
+	optAmount(name string, v *int64)
+	optFlag(name string, v *bool)
+	optTexts(name string, v *[]string)
+	optClaims(name string, v *[]Claim)
+	optObject(name string, r record)
+}
+
+// record is an object with a fixed list of fields.
+type record interface{ visit(f fields) }
+
+// Kinds of lines.
+const (
+	kindDecision   = "decision"
+	kindSettlement = "settlement"
+	kindEvent      = "event"
+	kindSeal       = "seal"
+	kindStart      = "start"
+	kindRotate     = "rotate"
+)
+
+func (d Decision) kind() string   { return kindDecision }
+func (s Settlement) kind() string { return kindSettlement }
+func (e Event) kind() string      { return kindEvent }
+func (s Seal) kind() string       { return kindSeal }
+func (s Start) kind() string      { return kindStart }
+func (r Rotate) kind() string     { return kindRotate }
+
+func (d Decision) encode(dst []byte) ([]byte, error)   { return encodeRecord(dst, &d) }
+func (s Settlement) encode(dst []byte) ([]byte, error) { return encodeRecord(dst, &s) }
+func (e Event) encode(dst []byte) ([]byte, error)      { return encodeRecord(dst, &e) }
+func (s Seal) encode(dst []byte) ([]byte, error)       { return encodeRecord(dst, &s) }
+func (s Start) encode(dst []byte) ([]byte, error)      { return encodeRecord(dst, &s) }
+func (r Rotate) encode(dst []byte) ([]byte, error)     { return encodeRecord(dst, &r) }
+
+func (d *Decision) visit(f fields) {
+	f.count("at", &d.At)
+	f.optClaims("claims", &d.Claims)
+	f.amount("cost", &d.Cost)
+	f.optText("epoch", &d.Epoch)
+	f.optCount("event", &d.Event)
+	f.optCount("expires", &d.Expires)
+	f.optObject("facts", &d.Facts)
+	f.optCount("generation", &d.Generation)
+	f.optText("lease", &d.Lease)
+	f.optText("policy", &d.Policy)
+	f.optText("prices", &d.Prices)
+	f.optTexts("reasons", &d.Reasons)
+	f.text("verdict", &d.Verdict)
+}
+
+func (a *Facts) visit(f fields) {
+	f.optCount("choices", &a.Choices)
+	f.optText("endpoint", &a.Endpoint)
+	f.optText("input_bound", &a.InputBound)
+	f.optCount("input_tokens", &a.InputTokens)
+	f.optText("key", &a.Key)
+	f.optText("model", &a.Model)
+	f.optCount("output_cap", &a.OutputCap)
+	f.optCount("output_tokens", &a.OutputTokens)
+	f.optText("run", &a.Run)
+	f.optFlag("stream", &a.Stream)
+	f.optText("tenant", &a.Tenant)
+	f.optText("upstream", &a.Upstream)
+	f.optText("user", &a.User)
+}
+
+func (c *Claim) visit(f fields) {
+	f.amount("amount", &c.Amount)
+	f.text("at_end", &c.AtEnd)
+	f.optCount("end", &c.End)
+	f.optText("group", &c.Group)
+	f.optCount("group_max", &c.GroupMax)
+	f.amount("held", &c.Held)
+	f.text("key", &c.Key)
+	f.optCount("length_ms", &c.LengthMS)
+	f.amount("limit", &c.Limit)
+	f.optText("reason", &c.Reason)
+	f.optText("rule", &c.Rule)
+	f.amount("spent", &c.Spent)
+	f.optCount("start", &c.Start)
+	f.text("window", &c.Window)
+}
+
+func (s *Settlement) visit(f fields) {
+	status := int64(s.Status)
+	f.count("at", &s.At)
+	f.optText("basis", &s.Basis)
+	f.amount("charge", &s.Charge)
+	f.optText("decision", &s.Decision)
+	f.optText("epoch", &s.Epoch)
+	f.optCount("event", &s.Event)
+	f.amount("hold", &s.Hold)
+	f.text("lease", &s.Lease)
+	f.optText("model", &s.Model)
+	f.text("outcome", &s.Outcome)
+	f.optAmount("overrun", &s.Overrun)
+	f.optText("prices", &s.Prices)
+	f.optCount("status", &status)
+	f.text("tenant", &s.Tenant)
+	f.optObject("usage", &s.Usage)
+	s.Status = int(status)
+}
+
+func (u *Usage) visit(f fields) {
+	f.optCount("audio", &u.Audio)
+	f.optCount("audio_output", &u.AudioOutput)
+	f.optCount("cache_write", &u.CacheWrite)
+	f.optCount("cached", &u.Cached)
+	f.optCount("input", &u.Input)
+	f.optCount("output", &u.Output)
+	f.optCount("reasoning", &u.Reasoning)
+}
+
+func (e *Event) visit(f fields) {
+	f.optAmount("amount", &e.Amount)
+	f.count("at", &e.At)
+	f.optClaims("claims", &e.Claims)
+	f.text("epoch", &e.Epoch)
+	f.count("event", &e.Event)
+	f.optCount("expires", &e.Expires)
+	f.optCount("generation", &e.Generation)
+	f.optText("lease", &e.Lease)
+	f.text("name", &e.Name)
+	f.optText("policy", &e.Policy)
+	f.optFlag("recovered", &e.Recovered)
+	f.text("tenant", &e.Tenant)
+}
+
+func (s *Seal) visit(f fields) {
+	f.text("alg", &s.Alg)
+	f.text("kid", &s.Kid)
+	f.text("sig", &s.Sig)
+}
+
+func (s *Start) visit(f fields) {
+	f.text("alg", &s.Alg)
+	f.count("at", &s.At)
+	f.optCount("cut_bytes", &s.CutBytes)
+	f.optText("cut_file", &s.CutFile)
+	f.text("kid", &s.Kid)
+	f.text("reason", &s.Reason)
+	f.optText("software", &s.Software)
+}
+
+func (r *Rotate) visit(f fields) {
+	f.text("alg", &r.Alg)
+	f.count("at", &r.At)
+	f.text("kid", &r.Kid)
+	f.optText("public", &r.Public)
+}

@@ -1,0 +1,211 @@
+package audit_test
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"pgregory.net/rapid"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+)
+
+// fullBodies has one body of every kind with every field set.
+func fullBodies() []audit.Body {
+	return []audit.Body{
+		decision(1), settlement(2), expiry(3),
+		audit.Seal{Alg: audit.AlgHMAC, Kid: "0011223344556677", Sig: "00ff"},
+		audit.Start{
+			Alg: audit.AlgHMAC, At: 1, CutBytes: 2, CutFile: "torn-3.bin", Kid: "0011223344556677",
+			Reason: audit.ReasonRepaired, Software: "aegis-proxy 1",
+		},
+		audit.Rotate{Alg: audit.AlgEd25519, At: 1, Kid: "0011223344556677", Public: "00ff"},
+	}
+}
+
+func mustLine(t testing.TB, b audit.Body) string {
+	t.Helper()
+	line, err := audit.FirstLine(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+func TestFullBodiesSetEveryField(t *testing.T) {
+	for _, b := range fullBodies() {
+		v := reflect.ValueOf(b)
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("%T.%s is zero: the round trip below would not see it", b, v.Type().Field(i).Name)
+			}
+		}
+	}
+}
+
+func TestLineRoundTrip(t *testing.T) {
+	bodies := append(fullBodies(), audit.Decision{Verdict: audit.Deny}, audit.Settlement{}, audit.Event{},
+		audit.Seal{}, audit.Start{}, audit.Rotate{})
+	for _, want := range bodies {
+		line := mustLine(t, want)
+		mustBeCanonical(t, line)
+		got, err := audit.ParseLine(line)
+		if err != nil {
+			t.Fatalf("%T: %v\n%s", want, err, line)
+		}
+		if !reflect.DeepEqual(got.Body, want) {
+			t.Errorf("%T came back as\n%+v, want\n%+v", want, got.Body, want)
+		}
+	}
+}
+
+// mustBeCanonical holds a line against another implementation of RFC 8785.
+func mustBeCanonical(t interface{ Fatalf(string, ...any) }, line string) {
+	v := jsontext.Value(line).Clone()
+	if err := v.Canonicalize(); err != nil {
+		t.Fatalf("not JSON: %v\n%s", err, line)
+	}
+	if string(v) != line {
+		t.Fatalf("not canonical:\n%s\nwant\n%s", line, v)
+	}
+}
+
+func TestLineRoundTripProperty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOf(rapid.Rune())
+		amount := rapid.Int64Min(0)
+		want := audit.Decision{
+			At: rapid.Int64Range(0, audit.MaxCount).Draw(t, "at"), Verdict: text.Draw(t, "verdict"),
+			Facts: audit.Facts{Model: text.Draw(t, "model"), Stream: rapid.Bool().Draw(t, "stream")},
+			Cost:  amount.Draw(t, "cost"), Event: rapid.Int64Range(0, audit.MaxCount).Draw(t, "event"),
+			Reasons: rapid.SliceOfN(text, 1, 3).Draw(t, "reasons"),
+			Claims:  []audit.Claim{{Key: text.Draw(t, "key"), Spent: amount.Draw(t, "spent")}},
+		}
+		line, err := audit.FirstLine(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustBeCanonical(t, line)
+		got, err := audit.ParseLine(line)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, line)
+		}
+		if !reflect.DeepEqual(got.Body, want) {
+			t.Fatalf("got %+v, want %+v", got.Body, want)
+		}
+	})
+}
+
+func TestTextThatIsNotUTF8(t *testing.T) {
+	line := mustLine(t, audit.Decision{Verdict: "a\xffb"})
+	if !strings.Contains(line, `"verdict":"a`+"\uFFFD"+`b"`) {
+		t.Errorf("got %s", line)
+	}
+	mustBeCanonical(t, line)
+}
+
+func TestNumbersOutOfRangeAreRefused(t *testing.T) {
+	for name, body := range map[string]audit.Body{
+		"negative count":  audit.Decision{At: -1},
+		"count too large": audit.Decision{At: audit.MaxCount + 1},
+		"negative amount": audit.Settlement{Charge: -1},
+		"in a claim":      audit.Event{Claims: []audit.Claim{{Held: -1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := audit.FirstLine(body); !errors.Is(err, audit.ErrInvalid) {
+				t.Errorf("got %v, want ErrInvalid", err)
+			}
+		})
+	}
+}
+
+// TestParseLineRefuses has one row for every way to spell a line otherwise.
+func TestParseLineRefuses(t *testing.T) {
+	line := mustLine(t, audit.Decision{At: 5, Verdict: "a\tb", Cost: 12, Facts: audit.Facts{Tenant: "acme"}})
+	for _, row := range []struct{ name, old, new, want string }{
+		{"space", `"at":5`, `"at": 5`, "not canonical JSON"},
+		{"fields out of order", `"at":5,"cost":"12"`, `"cost":"12","at":5`, "not canonical JSON"},
+		{"duplicate field", `"at":5`, `"at":5,"at":5`, "not JSON: jsontext: duplicate object member name"},
+		{"unknown field", `"at":5`, `"ast":1,"at":5`, `want the field "at"`},
+		{"unknown last field", `"verdict":"a\tb"`, `"verdict":"a\tb","x":1`, "unknown, misplaced"},
+		{"field left out", `"cost":"12",`, ``, `want the field "cost"`},
+		{"leading zero", `"at":5`, `"at":05`, "not JSON"},
+		{"fraction", `"at":5`, `"at":5.5`, `want the field "cost"`},
+		{"fraction that is whole", `"at":5`, `"at":5.0`, "not canonical JSON"},
+		{"negative", `"at":5`, `"at":-5`, "want a number"},
+		{"number too large", `"at":5`, `"at":9007199254740992`, "a number above"},
+		{"amount as number", `"cost":"12"`, `"cost":12`, `want '"'`},
+		{"amount with leading zero", `"cost":"12"`, `"cost":"012"`, "leading zero"},
+		{"amount beyond int64", `"cost":"12"`, `"cost":"9223372036854775808"`, "a number above"},
+		{"amount with sign", `"cost":"12"`, `"cost":"+12"`, "want a number"},
+		{"needless escape", `"acme"`, `"\u0061cme"`, "not canonical JSON"},
+		{"escape in other case", `a\tb`, `a\u0009b`, "not canonical JSON"},
+		{"raw control character", `a\tb`, "a\tb", "not JSON"},
+		{"bad UTF-8", `"acme"`, "\"ac\xffme\"", "not JSON"},
+		{"optional though empty", `{"tenant":"acme"}`, `{"tenant":""}`, "must be left out"},
+		{"optional object though empty", `{"tenant":"acme"}`, `{}`, "must be left out"},
+		{"optional flag though false", `{"tenant":"acme"}`, `{"stream":false,"tenant":"acme"}`, "must be left out"},
+		{"optional count though zero", `{"tenant":"acme"}`, `{"choices":0,"tenant":"acme"}`, "must be left out"},
+		{"unknown kind", `"kind":"decision"`, `"kind":"verdict"`, "unknown kind"},
+		{"other version", `"v":1}`, `"v":2}`, "version"},
+		{"number zero", `"n":1`, `"n":0`, "n is below 1"},
+		{"chain too short", `"chain":"00`, `"chain":"`, "chain is not"},
+		{"hash in upper case", `"prev":"0`, `"prev":"A`, "prev is not"},
+		{"more after the line", `"v":1}`, `"v":1}{}`, "not JSON"},
+		{"no body", `{"body":`, `{"baby":`, "not a receipt"},
+		{"nothing", line, ``, "not JSON"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if !strings.Contains(line, row.old) {
+				t.Fatalf("%s has no %s", line, row.old)
+			}
+			_, err := audit.ParseLine(strings.Replace(line, row.old, row.new, 1))
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("got %v, want %q", err, row.want)
+			}
+		})
+	}
+}
+
+// FuzzParseLine: a line that parses has exactly one spelling.
+func FuzzParseLine(f *testing.F) {
+	for _, b := range fullBodies() {
+		f.Add(mustLine(f, b))
+	}
+	f.Add(mustLine(f, audit.Decision{Verdict: "\x00\x1f\"\\\u2028\U0001F600"}))
+	f.Fuzz(func(t *testing.T, line string) {
+		r, err := audit.ParseLine(line)
+		if err != nil {
+			return
+		}
+		mustBeCanonical(t, line)
+		body, err := audit.EncodeBody([]byte(`{"body":`), r.Body)
+		if err != nil {
+			t.Fatalf("cannot encode what was parsed: %v", err)
+		}
+		if !strings.HasPrefix(line, string(body)+`,"chain":`) {
+			t.Errorf("%s\nis encoded as\n%s", line, body)
+		}
+	})
+}
+
+func BenchmarkEncodeDecision(b *testing.B) {
+	body, buf := decision(1), make([]byte, 0, 4096)
+	for b.Loop() {
+		if _, err := audit.EncodeBody(buf, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseDecision(b *testing.B) {
+	line := mustLine(b, decision(1))
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if _, err := audit.ParseLine(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

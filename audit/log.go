@@ -1,0 +1,340 @@
+package audit
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// SyncPolicy says when a receipt counts as durable.
+type SyncPolicy int
+
+const (
+	// SyncBatch calls fsync once for every batch, before Append returns.
+	SyncBatch SyncPolicy = iota
+
+	// SyncNever leaves it to the operating system: a crash of the process
+	// loses nothing, a power failure may lose the last seconds.
+	SyncNever
+)
+
+const (
+	// DefaultSegmentBytes is the size at which a new file is begun. Open
+	// reads at most one file, so it also bounds the time to start.
+	DefaultSegmentBytes = 32 << 20
+
+	// queueReceipts bounds the receipts that wait for the writer. Past it,
+	// Append waits.
+	queueReceipts = 4096
+
+	// A batch takes at most batchReceipts, and no more once it has batchBytes.
+	batchReceipts = 1024
+	batchBytes    = 1 << 20
+
+	// maxWriteBytes bounds what one write hands to the system: a batch, the
+	// line that went over its size and a seal.
+	maxWriteBytes = batchBytes + batchReceipts*lineOverhead + 2*MaxLineBytes
+)
+
+var (
+	// ErrUnavailable is wrapped when a receipt was not written, or not known
+	// to be, though a later Append may succeed: the disk is full, or the
+	// context ended first.
+	ErrUnavailable = errors.New("audit: receipt log unavailable")
+
+	// ErrBroken is wrapped after a write or fsync failed for another reason
+	// than a full disk. Nobody knows what the disk holds, so every Append
+	// fails until the log is opened again.
+	ErrBroken = errors.New("audit: receipt log broken, restart once the disk is well")
+
+	// ErrClosed is returned by Append after Close.
+	ErrClosed = errors.New("audit: receipt log closed")
+)
+
+// Config says how to open a log.
+type Config struct {
+	Dir    string  // made if missing; one process at a time
+	Signer *Signer // seals every batch
+
+	// Retiring is the key that sealed the log until now, if Signer is to
+	// replace it. Open needs it to announce the new key under the old one.
+	Retiring *Signer
+
+	Sync         SyncPolicy
+	SegmentBytes int64            // DefaultSegmentBytes if 0
+	Software     string           // name and version, for the start line
+	Now          func() time.Time // for start and rotate lines; time.Now if nil
+
+	open     openFile
+	newChain func() string
+}
+
+func (c Config) withDefaults() Config {
+	if c.SegmentBytes <= 0 {
+		c.SegmentBytes = DefaultSegmentBytes
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.open == nil {
+		c.open = openSegmentFile
+	}
+	if c.newChain == nil {
+		c.newChain = randomChain
+	}
+	return c
+}
+
+func randomChain() string {
+	id := make([]byte, chainBytes)
+	rand.Read(id)
+	return hex.EncodeToString(id)
+}
+
+// Opened is what Open found and did.
+type Opened struct {
+	Chain   string
+	Reason  string // ReasonCreated, ReasonOpened or ReasonRepaired
+	Rotated bool   // Signer took over from Retiring
+	// Repaired: what followed the last whole line is now in CutFile, in the
+	// log's directory, and CutBytes long. No Append had returned for it.
+	CutBytes int64
+	CutFile  string
+}
+
+// Log appends receipts to one directory. Its methods may be called at once.
+type Log struct {
+	cfg    Config
+	opened Opened
+	lock   *os.File
+
+	queue   chan *entry
+	retry   chan struct{} // asks the writer whether a full disk has room again
+	closing chan struct{} // closed by Close
+	exited  chan struct{} // closed by the writer
+	once    sync.Once
+
+	// The writer's own:
+	segment *segment
+	buf     []byte // of the last batch, to be used again
+
+	mu  sync.Mutex // guards what follows
+	tip tip
+	at  place // the end of what is durable
+	err error // why the log is not ready
+}
+
+// Open takes the directory, repairs a torn last line and writes a start line.
+// It refuses with ErrDamaged a directory with any other damage that it sees;
+// it reads only what follows the last full segment, so run Verify too.
+func Open(cfg Config) (*Log, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Signer == nil {
+		return nil, errors.New("audit: no signing key")
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{
+		cfg:     cfg,
+		lock:    lock,
+		queue:   make(chan *entry, queueReceipts),
+		retry:   make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		exited:  make(chan struct{}),
+	}
+	if err := l.resume(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	go l.write()
+	return l, nil
+}
+
+// resume brings the log to the end of its directory and begins there.
+func (l *Log) resume() error {
+	rec, err := recoverDir(l.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	if err := l.checkKey(rec.tip.kid); err != nil {
+		return err
+	}
+	if err := l.describe(&rec); err != nil {
+		return err
+	}
+	l.tip, l.at = rec.tip, rec.at
+	if err := l.openSegment(); err != nil {
+		return err
+	}
+	if err := l.begin(); err != nil {
+		return errors.Join(err, l.segment.file.Close())
+	}
+	return nil
+}
+
+// checkKey refuses a key that the chain does not expect.
+func (l *Log) checkKey(kid string) error {
+	signer, retiring := l.cfg.Signer.key.ID, l.cfg.Retiring
+	switch {
+	case kid == "" || kid == signer:
+		return nil
+	case retiring == nil:
+		return fmt.Errorf("audit: %s is sealed with key %s, not %s: give the old key as retiring, or use another directory",
+			l.cfg.Dir, kid, signer)
+	case retiring.key.ID != kid:
+		return fmt.Errorf("audit: %s is sealed with key %s, but the retiring key is %s", l.cfg.Dir, kid, retiring.key.ID)
+	}
+	l.opened.Rotated = true
+	return nil
+}
+
+// describe settles what the start line will say, and sets a torn tail aside.
+func (l *Log) describe(rec *recovered) error {
+	name, size, err := rec.keepTorn(l.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	l.opened.Reason = ReasonOpened
+	if rec.tip.n == 0 {
+		l.opened.Reason = ReasonCreated
+		rec.tip.chain = l.cfg.newChain()
+	}
+	if name != "" {
+		l.opened.Reason, l.opened.CutFile, l.opened.CutBytes = ReasonRepaired, name, size
+	}
+	l.opened.Chain = rec.tip.chain
+	return nil
+}
+
+// openSegment opens the last segment, or the first.
+func (l *Log) openSegment() error {
+	flag := 0
+	if l.at.segment == 0 {
+		l.at.segment, flag = 1, os.O_CREATE
+	}
+	path := filepath.Join(l.cfg.Dir, segmentName(l.at.segment))
+	f, err := l.cfg.open(path, flag)
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	if err := syncDir(l.cfg.Dir); err != nil {
+		return errors.Join(fmt.Errorf("audit: %w", err), f.Close())
+	}
+	l.segment = &segment{file: f, number: l.at.segment, size: l.at.offset}
+	return nil
+}
+
+// begin writes the start line, after a change of keys if there is one. It is
+// synced whatever the policy says, so that a repair is never forgotten.
+func (l *Log) begin() error {
+	b := newBatch(l.tip.link, nil)
+	now := l.cfg.Now().UnixMilli()
+	key := l.cfg.Signer.key
+	if l.opened.Rotated {
+		b.add(Rotate{Alg: key.Alg, At: now, Kid: key.ID, Public: hex.EncodeToString(key.Public)})
+		b.seal(l.cfg.Retiring)
+	}
+	b.add(Start{
+		Alg: key.Alg, At: now, CutBytes: l.opened.CutBytes, CutFile: l.opened.CutFile,
+		Kid: key.ID, Reason: l.opened.Reason, Software: l.cfg.Software,
+	})
+	b.seal(l.cfg.Signer)
+	if b.err != nil {
+		return b.err
+	}
+	if err := l.segment.write(b.buf, SyncBatch); err != nil {
+		return fmt.Errorf("audit: write the start line: %w", err)
+	}
+	l.tip.link, l.tip.kid, l.tip.announce = b.link, key.ID, ""
+	l.at.offset = l.segment.size
+	return nil
+}
+
+// Opened is what Open found and did.
+func (l *Log) Opened() Opened { return l.opened }
+
+// Append writes a receipt and returns once it is durable under the log's
+// SyncPolicy, sealed and chained. Callers at the same time share one write.
+// Errors wrap ErrInvalid, ErrUnavailable, ErrBroken or ErrClosed. When the
+// context ends while the receipt is in the queue, it may still be written.
+func (l *Log) Append(ctx context.Context, body Body) (Ref, error) {
+	e, err := newEntry(body)
+	if err != nil {
+		return Ref{}, err
+	}
+	select {
+	case l.queue <- e:
+	case <-l.closing:
+		return Ref{}, ErrClosed
+	case <-ctx.Done():
+		return Ref{}, fmt.Errorf("%w: queue is full: %w", ErrUnavailable, context.Cause(ctx))
+	}
+	select {
+	case <-e.done:
+		return e.ref, e.err
+	case <-ctx.Done():
+		return Ref{}, fmt.Errorf("%w: may still be written: %w", ErrUnavailable, context.Cause(ctx))
+	case <-l.exited:
+	}
+	select {
+	case <-e.done: // by the writer's last batch
+		return e.ref, e.err
+	default:
+		return Ref{}, ErrClosed
+	}
+}
+
+// Ready reports why the last batch was not written, nil if it was. It wraps
+// ErrUnavailable while the disk is full, and has the log try again, so that a
+// replica which gets no requests because it is not ready finds out when there
+// is room. It wraps ErrBroken when only a restart helps.
+func (l *Log) Ready() error {
+	err := l.lastError()
+	if errors.Is(err, ErrUnavailable) {
+		select {
+		case l.retry <- struct{}{}:
+		default: // asked already
+		}
+	}
+	return err
+}
+
+func (l *Log) lastError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Heads are the highest event number, and its epoch, that the log holds of
+// each tenant: what the ledger must have reached.
+func (l *Log) Heads() map[string]Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.tip.heads)
+}
+
+// Checkpoint is the last durable line. Kept elsewhere, it lets Verify find a
+// tail that was cut off later.
+func (l *Log) Checkpoint() Checkpoint {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Checkpoint{Chain: l.tip.chain, N: l.tip.n, Hash: l.tip.hash.String()}
+}
+
+// Close writes what is in the queue, then ends the log.
+func (l *Log) Close() error {
+	l.once.Do(func() { close(l.closing) })
+	<-l.exited
+	return l.lastError()
+}

@@ -1,0 +1,268 @@
+package audit
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+)
+
+// FindingKind is what is wrong with a log.
+type FindingKind string
+
+const (
+	Malformed   FindingKind = "malformed"   // a line that is not a receipt in canonical form
+	Altered     FindingKind = "altered"     // a line that is not the one its successor or a checkpoint names
+	Missing     FindingKind = "missing"     // numbers of the chain that are nowhere
+	Reordered   FindingKind = "reordered"   // a line that comes after its successor
+	Duplicated  FindingKind = "duplicated"  // a number that was there before
+	Truncated   FindingKind = "truncated"   // a tail that a checkpoint names is gone, or the last line is torn
+	Unsealed    FindingKind = "unsealed"    // lines at the end of a chain that no seal covers
+	WrongKey    FindingKind = "wrong-key"   // a seal by a key that the chain did not announce
+	UnknownKey  FindingKind = "unknown-key" // a seal by a key that the verifier was not given
+	BadSeal     FindingKind = "bad-seal"    // a signature that does not match
+	Conflicting FindingKind = "conflicting" // two receipts of one ledger event that may not both be
+)
+
+// findingOrder is the order of a report.
+var findingOrder = []FindingKind{
+	Malformed, Altered, Missing, Reordered, Duplicated, Truncated, Unsealed, WrongKey, UnknownKey, BadSeal, Conflicting,
+}
+
+// Finding is the first trouble of its kind, and how often there was more.
+type Finding struct {
+	Kind   FindingKind
+	File   string
+	Line   int64 // from 1; 0 if the trouble is with no line
+	Reason string
+	Count  int64
+}
+
+// String is the finding on one line.
+func (f Finding) String() string {
+	more := ""
+	if f.Count > 1 {
+		more = fmt.Sprintf(" (and %d more)", f.Count-1)
+	}
+	return fmt.Sprintf("%s:%d: %s: %s%s", f.File, f.Line, f.Kind, f.Reason, more)
+}
+
+// Checkpoint is a line that is known to have been in a chain. Keep the last
+// one where nobody who can write the log can reach it.
+type Checkpoint struct {
+	Chain string `json:"chain"`
+	N     int64  `json:"n"`
+	Hash  string `json:"hash"` // SHA-256 of line N in lowercase hex
+}
+
+// Validate reports what is wrong with a checkpoint that was read from outside.
+func (c Checkpoint) Validate() error {
+	if !isHex(c.Chain, chainBytes) || c.N < 1 || !isHex(c.Hash, len(Hash{})) {
+		return fmt.Errorf("audit: checkpoint: want chain (%d hex digits), n (from 1) and hash (%d hex digits)",
+			2*chainBytes, 2*len(Hash{}))
+	}
+	return nil
+}
+
+// Progress is how far Verify has come.
+type Progress struct{ Lines, Bytes int64 }
+
+// VerifyOptions say what a log is held against.
+type VerifyOptions struct {
+	Keys Keys // the trusted keys; a chain may announce more
+
+	// Checkpoints are lines that must be there, for any of the chains. One
+	// just before a chain's first line stands for the lines archived before
+	// it.
+	Checkpoints []Checkpoint
+
+	// Progress, if set, is called about every megabyte.
+	Progress func(Progress)
+}
+
+// ChainReport is what there is of one chain.
+type ChainReport struct {
+	Chain       string
+	First, Last int64 // numbers
+	Hash        Hash  // of the line with the highest number
+	Receipts    int64 // decisions, settlements and events
+	Sealed      int64 // of them, how many a valid seal covers
+}
+
+// Checkpoint is the chain's last line, to be kept elsewhere.
+func (c ChainReport) Checkpoint() Checkpoint {
+	return Checkpoint{Chain: c.Chain, N: c.Last, Hash: c.Hash.String()}
+}
+
+// Gap is a run of event numbers of one tenant that no receipt has. One
+// replica's log alone has gaps wherever another replica served the tenant.
+type Gap struct {
+	Tenant   string
+	Epoch    string
+	From, To int64
+}
+
+// maxGaps bounds the gaps that a report lists.
+const maxGaps = 1000
+
+// Report is what Verify found. A log is sound if there are no findings; the
+// logs of all replicas together are complete if there are no gaps either.
+type Report struct {
+	Lines    int64
+	Bytes    int64
+	Chains   []ChainReport // in order of appearance
+	Findings []Finding     // the first of each kind
+	Gaps     []Gap         // by tenant and epoch, at most 1,000
+	GapCount int64
+}
+
+// OK reports whether nothing was found. Gaps do not count.
+func (r Report) OK() bool { return len(r.Findings) == 0 }
+
+// Verify checks that the sources hold whole, sealed chains, and that no two
+// receipts speak of the same ledger event. Sources of one chain must come in
+// order. The error is about reading or the context, never about what was
+// found.
+func Verify(ctx context.Context, sources []Source, opts VerifyOptions) (Report, error) {
+	for _, c := range opts.Checkpoints {
+		if err := c.Validate(); err != nil {
+			return Report{}, err
+		}
+	}
+	v := &verifier{opts: opts, chains: map[string]*chainState{}, found: map[FindingKind]*Finding{}}
+	if err := scan(ctx, sources, opts.Keys, v.block); err != nil {
+		return Report{}, err
+	}
+	return v.report(), nil
+}
+
+// verifier takes lines in order and keeps what was found.
+type verifier struct {
+	opts   VerifyOptions
+	chains map[string]*chainState
+	order  []*chainState
+	events eventSet
+	found  map[FindingKind]*Finding
+	done   Progress
+	told   int64 // bytes at the last call of opts.Progress
+
+	// Of the source being read:
+	source  string
+	current *chainState
+	skipped int64 // malformed lines since the last good one
+}
+
+func (v *verifier) find(kind FindingKind, file string, line int64, format string, args ...any) {
+	if f := v.found[kind]; f != nil {
+		f.Count++
+		return
+	}
+	v.found[kind] = &Finding{kind, file, line, fmt.Sprintf(format, args...), 1}
+}
+
+// block takes the parsed lines of one block.
+func (v *verifier) block(b *block) {
+	if b.source != v.source {
+		v.source, v.current, v.skipped = b.source, nil, 0
+	}
+	for i := range b.parsed {
+		v.line(&b.parsed[i])
+	}
+	v.done.Bytes += int64(len(b.text))
+	if v.opts.Progress != nil && v.done.Bytes-v.told >= 1<<20 {
+		v.told = v.done.Bytes
+		v.opts.Progress(v.done)
+	}
+}
+
+func (v *verifier) line(p *parsedLine) {
+	v.done.Lines++
+	if p.err != nil {
+		kind := Malformed
+		if p.err == errTorn {
+			kind = Truncated
+		}
+		v.find(kind, v.source, p.Line, "%v", p.err)
+		v.skipped++
+		return
+	}
+	c := v.chainOf(p)
+	if c == nil {
+		v.find(Altered, v.source, p.Line, "line of chain %s within chain %s", p.Chain, v.current.id)
+		v.skipped++
+		return
+	}
+	counts := c.line(p, v.skipped)
+	v.current, v.skipped = c, 0
+	if id, ok := p.EventID(); ok && counts {
+		v.events.add(id, p)
+	}
+}
+
+// chainOf is the state of the line's chain. In the middle of a source a new
+// chain can only begin with its first line; nil if it does not.
+func (v *verifier) chainOf(p *parsedLine) *chainState {
+	if v.current != nil && v.current.id == p.Chain {
+		return v.current
+	}
+	if v.current != nil && p.N != 1 {
+		return nil
+	}
+	c := v.chains[p.Chain]
+	if c == nil {
+		c = newChainState(v, p.Chain)
+		v.chains[p.Chain] = c
+		v.order = append(v.order, c)
+	}
+	return c
+}
+
+func (v *verifier) report() Report {
+	r := Report{Lines: v.done.Lines, Bytes: v.done.Bytes}
+	for _, c := range v.order {
+		c.end()
+		r.Chains = append(r.Chains, c.report)
+	}
+	for _, c := range v.opts.Checkpoints {
+		if v.chains[c.Chain] == nil {
+			v.find(Truncated, "", 0, "chain %s of the checkpoint is not there", c.Chain)
+		}
+	}
+	v.events.check(v)
+	r.Gaps, r.GapCount = v.events.gaps()
+	for _, kind := range findingOrder {
+		if f := v.found[kind]; f != nil {
+			r.Findings = append(r.Findings, *f)
+		}
+	}
+	if v.opts.Progress != nil {
+		v.opts.Progress(v.done)
+	}
+	return r
+}
+
+// checkpointsOf are the checkpoints of one chain by number.
+func checkpointsOf(list []Checkpoint, chain string) map[int64]Hash {
+	hashes := map[int64]Hash{}
+	for _, c := range list {
+		if c.Chain != chain {
+			continue
+		}
+		var h Hash
+		if raw, err := hex.DecodeString(c.Hash); err == nil { // validated
+			copy(h[:], raw)
+		}
+		hashes[c.N] = h
+	}
+	return hashes
+}
+
+// sortedKeys makes a report's order independent of map order.
+func sortedKeys(m map[int64]Hash) []int64 {
+	keys := make([]int64, 0, len(m))
+	for n := range m {
+		keys = append(keys, n)
+	}
+	slices.Sort(keys)
+	return keys
+}

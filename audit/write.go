@@ -1,0 +1,202 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// entry is a receipt on its way through the queue. The writer sets ref and
+// err, then closes done.
+type entry struct {
+	kind  string
+	body  []byte
+	event EventID
+	done  chan struct{}
+	ref   Ref
+	err   error
+}
+
+// newEntry encodes the body on the caller's time.
+func newEntry(body Body) (*entry, error) {
+	encoded, err := body.encode(make([]byte, 0, 1024))
+	if err != nil {
+		return nil, err
+	}
+	if len(encoded) > MaxLineBytes-lineOverhead {
+		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrInvalid, len(encoded), MaxLineBytes-lineOverhead)
+	}
+	event, _ := eventOf(body)
+	return &entry{kind: body.kind(), body: encoded, event: event, done: make(chan struct{})}, nil
+}
+
+// batch is the lines of one write.
+type batch struct {
+	buf  []byte
+	link link
+	err  error
+}
+
+// newBatch begins a batch in buf, which it overwrites.
+func newBatch(after link, buf []byte) *batch { return &batch{buf: buf[:0], link: after} }
+
+func (b *batch) addEncoded(kind string, body []byte) {
+	b.buf, b.link = b.link.appendLine(b.buf, kind, body)
+	b.buf = append(b.buf, '\n')
+}
+
+func (b *batch) add(body Body) {
+	encoded, err := body.encode(nil)
+	b.err = errors.Join(b.err, err)
+	b.addEncoded(body.kind(), encoded)
+}
+
+func (b *batch) seal(s *Signer) { b.add(s.seal(b.link)) }
+
+// write is the writer: the only one that touches the segment.
+func (l *Log) write() {
+	defer close(l.exited)
+	defer l.finish()
+	for {
+		select {
+		case e := <-l.queue:
+			l.commit(l.collect(e))
+		case <-l.retry:
+			l.commit(nil) // a seal alone
+		case <-l.closing:
+			l.drain()
+			return
+		}
+	}
+}
+
+// drain writes what was queued before Close.
+func (l *Log) drain() {
+	for {
+		select {
+		case e := <-l.queue:
+			l.commit(l.collect(e))
+		default:
+			return
+		}
+	}
+}
+
+// collect takes what waits in the queue, up to a batch. While one batch is
+// being synced the next one gathers. It yields first, so that callers who are
+// about to append share this batch's seal and fsync instead of the next one's.
+func (l *Log) collect(first *entry) []*entry {
+	runtime.Gosched()
+	entries, size := []*entry{first}, len(first.body)
+	for len(entries) < batchReceipts && size < batchBytes {
+		select {
+		case e := <-l.queue:
+			entries, size = append(entries, e), size+len(e.body)
+		default:
+			return entries
+		}
+	}
+	return entries
+}
+
+// commit makes the entries durable and answers their callers.
+func (l *Log) commit(entries []*entry) {
+	b, err := l.writeEntries(entries)
+	l.mu.Lock()
+	l.err = err
+	if err == nil {
+		l.tip.link = b.link
+		l.at = place{l.segment.number, l.segment.size}
+		for _, e := range entries {
+			observeHead(l.tip.heads, e.event)
+		}
+	}
+	l.mu.Unlock()
+	for _, e := range entries {
+		if err != nil {
+			e.ref, e.err = Ref{}, err
+		}
+		close(e.done)
+	}
+}
+
+// writeEntries chains, seals and writes the entries. l.tip and l.err are
+// changed by this goroutine alone, so reading them here needs no lock.
+func (l *Log) writeEntries(entries []*entry) (*batch, error) {
+	if errors.Is(l.err, ErrBroken) {
+		return nil, l.err
+	}
+	if err := l.rotateSegment(); err != nil {
+		return nil, unwritten(err)
+	}
+	b := newBatch(l.tip.link, l.buf)
+	for _, e := range entries {
+		b.addEncoded(e.kind, e.body)
+		e.ref = newRef(b.link.chain, b.link.n)
+	}
+	b.seal(l.cfg.Signer)
+	l.buf = b.buf
+	if b.err != nil {
+		return nil, b.err
+	}
+	if err := l.segment.write(b.buf, l.cfg.Sync); err != nil {
+		return nil, unwritten(err)
+	}
+	return b, nil
+}
+
+// unwritten classes an error of the disk: a full one may have room later.
+func unwritten(err error) error {
+	if errors.Is(err, errFull) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: %w", ErrBroken, err)
+}
+
+// rotateSegment begins a new file once the current one is full. The old one
+// is synced first, so that only the last file can ever be torn.
+func (l *Log) rotateSegment() error {
+	if l.segment.size < l.cfg.SegmentBytes {
+		return nil
+	}
+	if err := l.segment.file.Sync(); err != nil {
+		return err
+	}
+	number := l.segment.number + 1
+	f, err := l.cfg.open(filepath.Join(l.cfg.Dir, segmentName(number)), os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return fullOr(err)
+	}
+	if err := syncDir(l.cfg.Dir); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := l.segment.file.Close(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	l.segment = &segment{file: f, number: number}
+	l.cacheHeads()
+	return nil
+}
+
+// cacheHeads writes heads.json. A failure costs the next Open some time and
+// nothing else, so it is not an error.
+func (l *Log) cacheHeads() {
+	_ = saveHeads(l.cfg.Dir, l.tip, place{l.segment.number, l.segment.size})
+}
+
+// finish closes the files. A broken log leaves heads.json alone, because what
+// it would say is not known to be durable.
+func (l *Log) finish() {
+	err := l.segment.file.Sync()
+	if err == nil && !errors.Is(l.err, ErrBroken) {
+		l.cacheHeads()
+	}
+	err = errors.Join(err, l.segment.file.Close(), l.lock.Close())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil && err != nil {
+		l.err = fmt.Errorf("audit: close the log: %w", err)
+	}
+}
