@@ -2,6 +2,11 @@
 // request may cost and what bounds it, how to cap its output, where a response
 // or stream carries its usage, which errors are not billed, and the shape of
 // an error. It knows no HTTP server, no prices and no budgets.
+//
+// The OpenAI dialect (chat completions, completions, embeddings) is read by
+// Parse, changed by Request.Rewrite, metered by Meter and answered with
+// AppendError. Whatever this package does not know passes untouched; whatever
+// could cost money that it cannot bound is named in Request.Unbounded.
 package providers
 
 // Usage is what a response reports. Cached, CacheWrite and Audio are parts of

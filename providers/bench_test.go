@@ -1,0 +1,93 @@
+package providers_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// chatBody is a chat request of about size bytes, in the shape SDKs send.
+func chatBody(size int) []byte {
+	const turn = `{"role":"user","content":"%s"},{"role":"assistant","content":"Certainly.\nHere it is."},`
+	text := strings.Repeat("The quick brown fox jumps over the lazy dog. ", 1+size/60)
+	body := `{"model":"gpt-4o","messages":[{"role":"system","content":"You are terse."},` +
+		fmt.Sprintf(turn, text[:size*3/4]) +
+		`{"role":"user","content":"Go on."}],"temperature":0.2,"max_tokens":256,"stream":true}`
+	return []byte(body)
+}
+
+// chunkStream is a stream of n deltas with usage, as OpenAI sends it.
+func chunkStream(n int) []string {
+	const head = `data: {"id":"chatcmpl-AbC123","object":"chat.completion.chunk","created":1731000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_1","choices":[`
+	events := make([]string, 0, n+2)
+	for range n {
+		events = append(events, head+`{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"a1B2c3"}`+"\n\n")
+	}
+	events = append(events, head+`],"usage":{"prompt_tokens":19,"completion_tokens":50,"total_tokens":69,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},"obfuscation":"Zz"}`+"\n\n")
+	return append(events, "data: [DONE]\n\n")
+}
+
+func BenchmarkParse(b *testing.B) {
+	for _, size := range []int{1 << 10, 40 << 10} {
+		body := chatBody(size)
+		b.Run(fmt.Sprintf("%dKB", size>>10), func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := providers.Parse(providers.ChatCompletions, body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkRewrite(b *testing.B) {
+	r, err := providers.Parse(providers.ChatCompletions, chatBody(1<<10))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Rewrite(providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: 100, IncludeUsage: true})
+	}
+}
+
+func BenchmarkMeterStream(b *testing.B) {
+	events := chunkStream(50)
+	chunks := make([][]byte, len(events))
+	for i, e := range events {
+		chunks[i] = []byte(e)
+	}
+	for name, strip := range map[string]bool{"pass": false, "strip": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				m := providers.NewMeter(providers.ChatCompletions, true, strip)
+				for _, c := range chunks {
+					m.Feed(c)
+				}
+				m.Close()
+				if !m.Report().HasUsage {
+					b.Fatal("no usage")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkMeterEmbeddings(b *testing.B) {
+	body := []byte(`{"object":"list","data":[` + strings.Repeat(`{"embedding":[`+strings.Repeat("0.0123456,", 1500)+`0]},`, 60) +
+		`{}],"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}`)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		m := providers.NewMeter(providers.Embeddings, false, false)
+		m.Feed(body)
+		if !m.Report().HasUsage {
+			b.Fatal("no usage")
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package providers_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"pgregory.net/rapid"
+)
+
+func TestRewrite(t *testing.T) {
+	const (
+		first  = providers.FieldMaxTokens
+		second = providers.FieldMaxCompletionTokens
+	)
+	tests := []struct {
+		name, member string
+		edit         providers.Edit
+		want         string // the member as it becomes
+	}{
+		{"nothing asked", `"n": 1`, providers.Edit{}, `"n": 1`},
+		{"cap absent: inserted", `"n": 1`, providers.Edit{CapField: first, OutputCap: 9}, `"n": 1,"max_tokens":9`},
+		{"cap null: replaced", `"max_tokens" : null`, providers.Edit{CapField: first, OutputCap: 9}, `"max_tokens" : 9`},
+		{"cap above: lowered", `"max_tokens" :  100 `, providers.Edit{CapField: first, OutputCap: 9}, `"max_tokens" :  9 `},
+		{"cap below: kept", `"max_tokens":5`, providers.Edit{CapField: first, OutputCap: 9}, `"max_tokens":5`},
+		{"cap equal: kept", `"max_tokens":9`, providers.Edit{CapField: first, OutputCap: 9}, `"max_tokens":9`},
+		{"other field below: renamed", `"max_tokens" : 5`, providers.Edit{CapField: second, OutputCap: 9},
+			`"max_completion_tokens" : 5`},
+		{"other field above: renamed and lowered", `"max_tokens":50`, providers.Edit{CapField: second, OutputCap: 9},
+			`"max_completion_tokens":9`},
+		{"other field escaped: renamed", `"max\u005fcompletion_tokens":5`, providers.Edit{CapField: first, OutputCap: 9},
+			`"max_tokens":5`},
+		{"other field, ours null: swapped", `"max_tokens":50,"max_completion_tokens":null`, providers.Edit{CapField: second, OutputCap: 9},
+			`"max_tokens":null,"max_completion_tokens":9`},
+		{"other field null: kept", `"max_tokens":null`, providers.Edit{CapField: second, OutputCap: 9},
+			`"max_tokens":null,"max_completion_tokens":9`},
+		{"both fields: both lowered", `"max_completion_tokens":5,"max_tokens":50`, providers.Edit{CapField: second, OutputCap: 9},
+			`"max_completion_tokens":5,"max_tokens":9`},
+		{"name with an escape", `"max\u005ftokens":50`, providers.Edit{CapField: first, OutputCap: 9}, `"max\u005ftokens":9`},
+		{"no such cap field", `"n":1`, providers.Edit{OutputCap: 9}, `"n":1,"max_tokens":9`},
+		{"usage without stream", `"stream":false`, providers.Edit{IncludeUsage: true}, `"stream":false`},
+		{"usage: options absent", `"stream":true`, providers.Edit{IncludeUsage: true},
+			`"stream":true,"stream_options":{"include_usage":true}`},
+		{"usage: options null", `"stream":true,"stream_options":null`, providers.Edit{IncludeUsage: true},
+			`"stream":true,"stream_options":{"include_usage":true}`},
+		{"usage: options empty", `"stream":true,"stream_options":{ }`, providers.Edit{IncludeUsage: true},
+			`"stream":true,"stream_options":{"include_usage":true }`},
+		{"usage: other options", `"stream":true,"stream_options":{"include_obfuscation":false }`, providers.Edit{IncludeUsage: true},
+			`"stream":true,"stream_options":{"include_obfuscation":false,"include_usage":true }`},
+		{"usage: off", `"stream":true,"stream_options":{"include_usage": false}`, providers.Edit{IncludeUsage: true},
+			`"stream":true,"stream_options":{"include_usage": true}`},
+		{"usage: null", `"stream":true,"stream_options":{"include_usage":null,"a":1}`, providers.Edit{IncludeUsage: true},
+			`"stream":true,"stream_options":{"include_usage":true,"a":1}`},
+		{"usage: on already", `"stream":true,"stream_options":{"include_usage":true}`, providers.Edit{IncludeUsage: true},
+			`"stream":true,"stream_options":{"include_usage":true}`},
+		{"both edits", `"max_tokens":50,"stream":true`, providers.Edit{CapField: second, OutputCap: 9, IncludeUsage: true},
+			`"max_completion_tokens":9,"stream":true,"stream_options":{"include_usage":true}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := mustParse(t, providers.ChatCompletions, with(tt.member)).Rewrite(tt.edit)
+			if want := with(tt.want); string(got) != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+func TestRewriteWithoutChangeIsTheBody(t *testing.T) {
+	body := []byte(with(`"max_tokens":5`))
+	r, err := providers.Parse(providers.ChatCompletions, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := r.Rewrite(providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: 5, IncludeUsage: true})
+	if &got[0] != &body[0] || len(got) != len(body) {
+		t.Error("the body was copied")
+	}
+}
+
+// Completions know one cap field, whatever the upstream's chats obey.
+func TestRewriteCompletions(t *testing.T) {
+	r := mustParse(t, providers.Completions, `{"model":"m","prompt":"a","max_tokens":50}`)
+	got := r.Rewrite(providers.Edit{CapField: providers.FieldMaxCompletionTokens, OutputCap: 9})
+	if want := `{"model":"m","prompt":"a","max_tokens":9}`; string(got) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestRewriteLeavesEmbeddings(t *testing.T) {
+	body := `{"model":"m","input":"a"}`
+	got := mustParse(t, providers.Embeddings, body).Rewrite(providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: 5, IncludeUsage: true})
+	if string(got) != body {
+		t.Errorf("got %s", got)
+	}
+}
+
+// bodies draws chat bodies with caps and stream options in any shape and order,
+// among members that no rewrite may touch.
+func bodies(t *rapid.T) string {
+	members := []string{`"model":"gpt-4o"`, hello}
+	optional := func(name string, values ...string) {
+		if v := rapid.SampledFrom(append(values, "")).Draw(t, name); v != "" {
+			members = append(members, `"`+name+`":`+v)
+		}
+	}
+	optional("max_tokens", "null", "1", "77", "100000")
+	optional("max_completion_tokens", "null", "1", "77", "100000")
+	optional("stream", "null", "true", "true", "false")
+	optional("stream_options", "null", "{}", `{"a":[1,{}]}`, `{"include_usage":false}`, `{"include_usage":true,"b":2}`, `{"a":1,"include_usage":null}`)
+	optional("x", `{"max_tokens":5}`, `"\"max_tokens\":5"`, "[ 1 , 2 ]", "1e400")
+	members = rapid.Permutation(members).Draw(t, "order")
+	blank := rapid.SampledFrom([]string{"", " ", "\n\t", "\r\n"}).Draw(t, "blank")
+	return blank + "{" + blank + strings.Join(members, blank+","+blank) + blank + "}" + blank
+}
+
+// After any rewrite the caps and the usage are as asked, no cap is higher than
+// it was, all other members are the same bytes, and a second rewrite changes
+// nothing.
+func TestRewriteProperty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		edit := providers.Edit{
+			CapField:     rapid.SampledFrom([]string{providers.FieldMaxTokens, providers.FieldMaxCompletionTokens}).Draw(t, "field"),
+			OutputCap:    rapid.SampledFrom([]int64{0, 1, 50, 77, 1 << 40}).Draw(t, "cap"),
+			IncludeUsage: rapid.Bool().Draw(t, "usage"),
+		}
+		checkRewrite(t, []byte(bodies(t)), edit)
+	})
+}
+
+type fataler interface{ Fatalf(string, ...any) }
+
+func checkRewrite(t fataler, body []byte, edit providers.Edit) {
+	before := bytes.Clone(body)
+	r, err := providers.Parse(providers.ChatCompletions, body)
+	if err != nil {
+		return
+	}
+	out := r.Rewrite(edit)
+	if !bytes.Equal(body, before) {
+		t.Fatalf("%s: the body has changed", body)
+	}
+	again, err := providers.Parse(providers.ChatCompletions, out)
+	if err != nil {
+		t.Fatalf("%s became %s: %v", body, out, err)
+	}
+	if twice := again.Rewrite(edit); !bytes.Equal(twice, out) {
+		t.Fatalf("%s, again %s", out, twice)
+	}
+	if edit.OutputCap > 0 {
+		checkCaps(t, r, again, edit)
+	}
+	if again.Stream && edit.IncludeUsage && !again.IncludeUsage {
+		t.Fatalf("%s does not include usage", out)
+	}
+	if got, want := untouched(t, out), untouched(t, body); !reflect.DeepEqual(got, want) {
+		t.Fatalf("%s became %s", body, out)
+	}
+}
+
+func checkCaps(t fataler, before, after *providers.Request, edit providers.Edit) {
+	if tokens, ok := after.Cap(edit.CapField); !ok || tokens > edit.OutputCap {
+		t.Fatalf("cap is %d, %v; want at most %d", tokens, ok, edit.OutputCap)
+	}
+	for _, field := range []string{providers.FieldMaxTokens, providers.FieldMaxCompletionTokens} {
+		was, had := before.Cap(field)
+		is, has := after.Cap(field)
+		if had && has && is > was || has && is > edit.OutputCap {
+			t.Fatalf("%s was %d, %v and is %d, %v; limit %d", field, was, had, is, has, edit.OutputCap)
+		}
+		if field != edit.CapField && has && !had {
+			t.Fatalf("%s was inserted", field)
+		}
+	}
+	if asked, ok := before.AskedCap(edit.CapField); ok {
+		if is, _ := after.Cap(edit.CapField); is != min(asked, edit.OutputCap) {
+			t.Fatalf("client asked for %d, got %d of %d", asked, is, edit.OutputCap)
+		}
+	}
+}
+
+// untouched returns the raw bytes of all members that no rewrite may change.
+func untouched(t fataler, body []byte) map[string]string {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	kept := map[string]string{}
+	for name, raw := range members {
+		kept[name] = string(raw)
+	}
+	delete(kept, providers.FieldMaxTokens)
+	delete(kept, providers.FieldMaxCompletionTokens)
+	delete(kept, "stream_options")
+	var options map[string]json.RawMessage
+	if json.Unmarshal(members["stream_options"], &options) == nil {
+		for _, name := range slices.Collect(maps.Keys(options)) {
+			kept["stream_options."+name] = string(options[name])
+		}
+		delete(kept, "stream_options.include_usage")
+	}
+	return kept
+}
+
+func FuzzRewrite(f *testing.F) {
+	for _, s := range []string{
+		`"max_tokens":500`, `"max_tokens":null`, `"max_completion_tokens":5,"max_tokens":700`,
+		`"stream":true,"stream_options":{}`, `"stream":true,"stream_options":{"include_usage":null}`, `"x":1e400`,
+	} {
+		f.Add([]byte(with(s)), int64(100), true)
+	}
+	f.Add([]byte("\ufeff{}"), int64(1), false)
+	f.Fuzz(func(t *testing.T, body []byte, outputCap int64, second bool) {
+		edit := providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: min(outputCap, providers.MaxCap), IncludeUsage: true}
+		if second {
+			edit.CapField = providers.FieldMaxCompletionTokens
+		}
+		checkRewrite(t, body, edit)
+	})
+}

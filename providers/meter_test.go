@@ -1,0 +1,354 @@
+package providers_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"pgregory.net/rapid"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares got with a golden file.
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s:\ngot  %s\nwant %s", path, got, want)
+	}
+}
+
+// meter feeds chunks and returns all that passed, and the report.
+func meter(e providers.Endpoint, stream, strip bool, chunks ...[]byte) ([]byte, providers.Report) {
+	m := providers.NewMeter(e, stream, strip)
+	var out []byte
+	for _, c := range chunks {
+		out = append(out, m.Feed(c)...)
+	}
+	out = append(out, m.Close()...)
+	return out, m.Report()
+}
+
+// bytewise cuts b into chunks of one byte.
+func bytewise(b []byte) (chunks [][]byte) {
+	for i := range b {
+		chunks = append(chunks, b[i:i+1])
+	}
+	return chunks
+}
+
+func files(t testing.TB, pattern string) map[string][]byte {
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%s: %v, %d files", pattern, err, len(paths))
+	}
+	content := map[string][]byte{}
+	for _, path := range paths {
+		if content[path], err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return content
+}
+
+// Each stream's stripped form and report are in the files beside it, and are the
+// same wherever the reads cut the stream, with each kind of line end.
+func TestMeterStreams(t *testing.T) {
+	for path, lf := range files(t, "testdata/streams/*.sse") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			stripped, report := meter(providers.ChatCompletions, true, true, lf)
+			golden(t, path+".stripped", stripped)
+			golden(t, path+".report", fmt.Appendf(nil, "%+v\n", report))
+			for _, end := range []string{"\n", "\r\n", "\r"} {
+				in := bytes.ReplaceAll(lf, []byte("\n"), []byte(end))
+				want := bytes.ReplaceAll(stripped, []byte("\n"), []byte(end))
+				checkSplits(t, in, true, want, report)
+				checkSplits(t, in, false, in, report)
+			}
+		})
+	}
+}
+
+func checkSplits(t *testing.T, in []byte, strip bool, want []byte, report providers.Report) {
+	t.Helper()
+	check := func(where string, chunks ...[]byte) {
+		t.Helper()
+		got, r := meter(providers.ChatCompletions, true, strip, chunks...)
+		if !bytes.Equal(got, want) {
+			t.Fatalf("%s, strip %v: got %q, want %q", where, strip, got, want)
+		}
+		if r != report {
+			t.Fatalf("%s, strip %v: got %+v, want %+v", where, strip, r, report)
+		}
+	}
+	check("in single bytes", bytewise(in)...)
+	for i := range in {
+		check(fmt.Sprintf("cut at %d", i), in[:i], in[i:])
+	}
+}
+
+// What include_usage has added is gone and the rest is what a stream without it
+// would have been.
+func TestMeterUndoesIncludeUsage(t *testing.T) {
+	const tail = `,"obfuscation":"x"}` + "\n\n"
+	without := `data: {"choices":[{"delta":{"content":"a"}}]` + tail + "data: [DONE]\n\n"
+	with := `data: {"choices":[{"delta":{"content":"a"}}],"usage":null` + tail +
+		`data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}` + tail + "data: [DONE]\n\n"
+	got, report := meter(providers.ChatCompletions, true, true, []byte(with))
+	if string(got) != without {
+		t.Errorf("got  %q\nwant %q", got, without)
+	}
+	if !report.HasUsage || report.Usage.Output != 1 {
+		t.Errorf("report %+v", report)
+	}
+}
+
+// Random streams of known events: the events that must pass do, byte for byte.
+func TestMeterStripProperty(t *testing.T) {
+	type event struct{ in, out string }
+	events := []event{
+		{"data: {\"choices\":[{\"delta\":{}}],\"usage\":null}\n\n", "data: {\"choices\":[{\"delta\":{}}]}\n\n"},
+		{"data: {\"usage\": null, \"a\": 1}\r\n\r\n", "data: {\"a\": 1}\r\n\r\n"},
+		{"data: {\"choices\":[],\"usage\":{}}\n\n", ""},
+		{"data: {\"choices\":[],\"usage\":{}}\r\n\r\n", ""},
+		{"data: {\"choices\":[],\"usage\":{}}\r\r", ""},
+		{": note\ndata: {\"choices\":[],\"usage\":{}}\n\n", ": note\n"},
+		{"data: {\"choices\":[{}],\"usage\":{}}\n\n", "data: {\"choices\":[{}],\"usage\":{}}\n\n"},
+		{"data: {\"usage\":{}}\n\n", "data: {\"usage\":{}}\n\n"},
+		{"data: {\"a\":{\"usage\":null},\"choices\":[]}\n\n", "data: {\"a\":{\"usage\":null},\"choices\":[]}\n\n"},
+		{"data: \"usage\":null\r\r", "data: \"usage\":null\r\r"},
+		{"\n", "\n"}, {"\r\n", "\r\n"}, {": ping\n\n", ": ping\n\n"}, {"event: x\ndata\n\n", "event: x\ndata\n\n"},
+		{"data: " + strings.Repeat("x", providers.MaxEventBytes) + "\n\n", "data: " + strings.Repeat("x", providers.MaxEventBytes) + "\n\n"},
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var in, want []byte
+		for _, i := range rapid.SliceOfN(rapid.IntRange(0, len(events)-1), 0, 12).Draw(t, "events") {
+			e := events[i]
+			if n := len(in); n > 0 && in[n-1] == '\r' && e.in[0] == '\n' {
+				continue // a CR and a LF would be one line end
+			}
+			in, want = append(in, e.in...), append(want, e.out...)
+		}
+		var chunks [][]byte
+		for rest := in; len(rest) > 0; {
+			n := rapid.IntRange(1, min(len(rest), 80)).Draw(t, "read")
+			if len(rest) > 100_000 {
+				n = len(rest) / 2
+			}
+			chunks, rest = append(chunks, rest[:n]), rest[n:]
+		}
+		if got, _ := meter(providers.ChatCompletions, true, true, chunks...); !bytes.Equal(got, want) {
+			t.Fatalf("in   %.500q\ngot  %.500q\nwant %.500q", in, got, want)
+		}
+	})
+}
+
+func TestMeterPassesTheSameSlice(t *testing.T) {
+	for _, stream := range []bool{true, false} {
+		m := providers.NewMeter(providers.ChatCompletions, stream, false)
+		chunk := []byte("data: {\"choices\":[")
+		if got := m.Feed(chunk); &got[0] != &chunk[0] || len(got) != len(chunk) {
+			t.Errorf("stream %v: the chunk was copied or held", stream)
+		}
+		if tail := m.Close(); len(tail) != 0 {
+			t.Errorf("stream %v: tail %q", stream, tail)
+		}
+	}
+}
+
+// With stripping, what is complete passes at once.
+func TestMeterHoldsOnlyPartialEvents(t *testing.T) {
+	m := providers.NewMeter(providers.ChatCompletions, true, true)
+	steps := []struct{ in, out string }{
+		{"data: {\"a\"", ""},
+		{":1}\n", ""},
+		{"\ndata: {}", "data: {\"a\":1}\n\n"},
+		{"\r\n\r", "data: {}\r\n\r"},
+		{"\n: ", "\n"},
+	}
+	for _, s := range steps {
+		if got := m.Feed([]byte(s.in)); string(got) != s.out {
+			t.Errorf("after %q: got %q, want %q", s.in, got, s.out)
+		}
+	}
+	if got := m.Close(); string(got) != ": " {
+		t.Errorf("tail %q", got)
+	}
+}
+
+// An event beyond the limit is not read, and may have held the usage.
+func TestMeterForgetsUsageBeforeAnEventTooLong(t *testing.T) {
+	const usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n"
+	long := "data: {\"a\":\"" + strings.Repeat("x", providers.MaxEventBytes) + "\"}\n\n"
+	const done = "data: [DONE]\n\n"
+	if _, r := meter(providers.ChatCompletions, true, false, []byte(usage+long+done)); r.HasUsage || !r.Complete {
+		t.Errorf("usage before it: %+v", r)
+	}
+	if _, r := meter(providers.ChatCompletions, true, false, []byte(long+usage+done)); !r.HasUsage {
+		t.Errorf("usage after it: %+v", r)
+	}
+}
+
+// Each response's report is in the file beside it, wherever the reads cut it.
+func TestMeterObjects(t *testing.T) {
+	for path, body := range files(t, "testdata/objects/*.json") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			endpoint := providers.ChatCompletions
+			if strings.Contains(path, "embeddings") {
+				endpoint = providers.Embeddings
+			}
+			_, report := meter(endpoint, false, false, body)
+			golden(t, path+".report", fmt.Appendf(nil, "%+v\n", report))
+			check := func(chunks ...[]byte) {
+				if got, r := meter(endpoint, false, true, chunks...); r != report || !bytes.Equal(got, body) {
+					t.Fatalf("got %+v, want %+v", r, report)
+				}
+			}
+			check(bytewise(body)...)
+			for i := range body {
+				check(body[:i], body[i:])
+			}
+		})
+	}
+}
+
+func TestMeterReadsOddObjects(t *testing.T) {
+	const usage = `"usage":{"prompt_tokens":3,"completion_tokens":2}`
+	long := strings.Repeat(" ", providers.MaxCaptureBytes)
+	tests := []struct {
+		name, body         string
+		complete, hasUsage bool
+	}{
+		{"only usage", `{` + usage + `}`, true, true},
+		{"blanks around", " {" + usage + "}\r\n", true, true},
+		{"usage below", `{"a":{` + usage + `}}`, true, false},
+		{"usage in an array", `[{` + usage + `}]`, true, false},
+		{"usage in a string", `{"a":"{\"usage\":{\"prompt_tokens\":3}"}`, true, false},
+		{"a value named usage", `{"a":"usage","b":{"prompt_tokens":3}}`, true, false},
+		{"name begins like usage", `{"usage_x":{"prompt_tokens":3,"completion_tokens":2}}`, true, false},
+		{"usage null", `{"usage": null}`, true, false},
+		{"usage without output", `{"usage":{"prompt_tokens":3}}`, true, false},
+		{"usage with a string", `{"usage":{"prompt_tokens":"3","completion_tokens":2}}`, true, false},
+		{"usage with a fraction", `{"usage":{"prompt_tokens":3.5,"completion_tokens":2}}`, true, false},
+		{"usage beyond all sense", `{"usage":{"prompt_tokens":1e30,"completion_tokens":2}}`, true, false},
+		{"usage too long to hold", `{"usage":` + long + `{"prompt_tokens":3,"completion_tokens":2}}`, true, false},
+		{"two objects", `{` + usage + `}{}`, true, false},
+		{"closed once too often", `{` + usage + `}}`, false, false},
+		{"cut off", `{` + usage, false, false},
+		{"cut off in a string", `{` + usage + `,"a":"}`, false, false},
+		{"empty", ``, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, r := meter(providers.ChatCompletions, false, false, []byte(tt.body))
+			if r.HasUsage != tt.hasUsage {
+				t.Errorf("HasUsage %v, want %v: %+v", r.HasUsage, tt.hasUsage, r)
+			}
+			if r.Complete && !tt.complete {
+				t.Error("complete")
+			}
+		})
+	}
+}
+
+// Parts never exceed their whole, whatever an upstream says, so that a price
+// cannot become negative.
+func TestMeterUsageIsConsistent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := func(name string) int64 { return rapid.Int64Range(0, 20).Draw(t, name) }
+		body := fmt.Sprintf(`{"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,
+			"prompt_tokens_details":{"cached_tokens":%d,"audio_tokens":%d,"cache_write_tokens":%d},
+			"completion_tokens_details":{"reasoning_tokens":%d,"audio_tokens":%d}}}`,
+			n("input"), n("output"), n("total"), n("cached"), n("audio"), n("write"), n("reasoning"), n("audio out"))
+		_, r := meter(providers.ChatCompletions, false, false, []byte(body))
+		u := r.Usage
+		if !r.HasUsage || u.Cached+u.CacheWrite+u.Audio > u.Input || u.Reasoning+u.AudioOutput > u.Output {
+			t.Fatalf("%s: %+v", body, r)
+		}
+		for _, part := range []int64{u.Cached, u.CacheWrite, u.Audio, u.Reasoning, u.AudioOutput} {
+			if part < 0 {
+				t.Fatalf("%s: %+v", body, r)
+			}
+		}
+	})
+}
+
+// A response of many megabytes costs no memory that grows with it.
+func TestMeterMemory(t *testing.T) {
+	chunk := []byte(strings.Repeat(`{"embedding":[0.1234567,-0.7654321],"object":"embedding"},`, 500))
+	m := providers.NewMeter(providers.Embeddings, false, false)
+	m.Feed([]byte(`{"data":[`))
+	if n := testing.AllocsPerRun(100, func() { m.Feed(chunk) }); n != 0 {
+		t.Errorf("%v allocations a chunk", n)
+	}
+	m.Feed([]byte(`{}],"usage":{"prompt_tokens":8,"total_tokens":8}}`))
+	if r := m.Report(); !r.HasUsage || r.Usage != (providers.Usage{Input: 8}) {
+		t.Errorf("report %+v", r)
+	}
+}
+
+func TestUnbilled(t *testing.T) {
+	failed := providers.Report{Complete: true, Failed: true}
+	tests := []struct {
+		name   string
+		report providers.Report
+		status []int
+		want   bool
+	}{
+		{"listed errors", failed, []int{400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503}, true},
+		{"an answer may have been lost", failed, []int{408, 502, 504, 520, 524}, false},
+		{"no error status", failed, []int{200, 204, 302}, false},
+		{"no error object", providers.Report{Complete: true}, []int{400, 429, 500}, false},
+		{"incomplete", providers.Report{Failed: true}, []int{400, 429, 500}, false},
+		{"with usage", providers.Report{Complete: true, Failed: true, HasUsage: true}, []int{400, 500}, false},
+		{"filtered prompt", providers.Report{Complete: true, Failed: true, ErrorCode: "content_filter"}, []int{400}, false},
+	}
+	for _, tt := range tests {
+		for _, status := range tt.status {
+			if got := tt.report.Unbilled(status); got != tt.want {
+				t.Errorf("%s, %d: got %v", tt.name, status, got)
+			}
+		}
+	}
+}
+
+func FuzzMeter(f *testing.F) {
+	for _, body := range files(f, "testdata/*/*.[sj]*[en]") {
+		f.Add(body, uint16(len(body)/2), true)
+		f.Add(body, uint16(7), false)
+	}
+	f.Add([]byte("data: {\"usage\":null,\"usage\":null}\r\n\r\n"), uint16(3), true)
+	f.Add([]byte("\ufeffdata: {\"choices\":[],\"usage\":{}}\r\r\n\n"), uint16(9), true)
+	f.Add([]byte(strings.Repeat("[", 2000)), uint16(1), false)
+	f.Fuzz(func(t *testing.T, body []byte, cut uint16, stream bool) {
+		at := min(int(cut), len(body))
+		for _, strip := range []bool{false, true} {
+			whole, r1 := meter(providers.ChatCompletions, stream, strip, body)
+			parts, r2 := meter(providers.ChatCompletions, stream, strip, body[:at], body[at:])
+			single, r3 := meter(providers.ChatCompletions, stream, strip, bytewise(body)...)
+			if !bytes.Equal(whole, parts) || !bytes.Equal(whole, single) {
+				t.Fatalf("%q: whole %q, in two %q, in bytes %q", body, whole, parts, single)
+			}
+			if r1 != r2 || r1 != r3 {
+				t.Fatalf("%q: whole %+v, in two %+v, in bytes %+v", body, r1, r2, r3)
+			}
+			if !strip && !bytes.Equal(whole, body) {
+				t.Fatalf("%q became %q", body, whole)
+			}
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package providers
+
+import (
+	"slices"
+	"strconv"
+)
+
+// Edit says what a request must carry before it leaves.
+type Edit struct {
+	// CapField is the cap field that the upstream obeys in a chat:
+	// FieldMaxCompletionTokens, or for anything else FieldMaxTokens. Completions
+	// have only FieldMaxTokens.
+	CapField string
+	// OutputCap is the most tokens that one choice may have; 0 changes no cap.
+	OutputCap int64
+	// IncludeUsage asks a stream for its usage. Without stream it does nothing.
+	IncludeUsage bool
+}
+
+// splice replaces a span of the body; an empty span inserts.
+type splice struct {
+	at   span
+	text string
+}
+
+// Rewrite returns the body with the edit applied by the fewest splices, all
+// other bytes as they were, or the body itself where nothing changes.
+//
+// No cap is raised. Afterwards CapField holds a cap of at most OutputCap, and the
+// other field, which some upstreams obey too, none above it. A cap that the
+// client put only into the other field is moved: the upstream does not enforce
+// it there, and OpenAI refuses a request with both.
+func (r *Request) Rewrite(e Edit) []byte {
+	var splices []splice
+	if e.OutputCap > 0 && r.Endpoint != Embeddings {
+		splices = r.capSplices(e)
+	}
+	if e.IncludeUsage && r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings {
+		splices = append(splices, r.usageSplice())
+	}
+	return r.apply(splices)
+}
+
+func (r *Request) capSplices(e Edit) []splice {
+	own := r.capField(e.CapField)
+	other := otherCap(own)
+	_, ownSet := r.Cap(own)
+	tokens, otherSet := r.Cap(other)
+	switch {
+	case !otherSet:
+		return r.lowerCap(nil, own, e.OutputCap)
+	case ownSet:
+		return r.lowerCap(r.lowerCap(nil, other, e.OutputCap), own, e.OutputCap)
+	default:
+		return r.moveCap(other, own, min(tokens, e.OutputCap))
+	}
+}
+
+// capField is the field that the edit means: completions have only one.
+func (r *Request) capField(field string) string {
+	if r.Endpoint == ChatCompletions && field == FieldMaxCompletionTokens {
+		return FieldMaxCompletionTokens
+	}
+	return FieldMaxTokens
+}
+
+// lowerCap sets a cap that is absent or above limit.
+func (r *Request) lowerCap(splices []splice, field string, limit int64) []splice {
+	if tokens, ok := r.Cap(field); ok && tokens <= limit {
+		return splices
+	}
+	return append(splices, r.set(field, strconv.FormatInt(limit, 10)))
+}
+
+// moveCap renames the member from to into, or where there is one by that name,
+// which is null, swaps the two values.
+func (r *Request) moveCap(from, into string, tokens int64) []splice {
+	m, _ := r.member(from)
+	value := strconv.FormatInt(tokens, 10)
+	if _, ok := r.member(into); ok {
+		return []splice{{m.value, "null"}, r.set(into, value)}
+	}
+	return []splice{{m.at, `"` + into + `"`}, {m.value, value}}
+}
+
+func (r *Request) usageSplice() splice {
+	const include = `"include_usage":true`
+	options, present := r.member("stream_options")
+	switch {
+	case !present || r.body[options.value.start] == 'n':
+		return r.set("stream_options", "{"+include+"}")
+	case r.includes.value != span{}:
+		return splice{r.includes.value, "true"}
+	case r.includes.last > 0:
+		return splice{span{r.includes.last, r.includes.last}, "," + include}
+	default:
+		inside := options.value.start + 1
+		return splice{span{inside, inside}, include}
+	}
+}
+
+// set replaces the value of a top-level member, or inserts the member after the
+// last one. A body always has one: the model.
+func (r *Request) set(name, value string) splice {
+	if m, ok := r.member(name); ok {
+		return splice{m.value, value}
+	}
+	end := r.members[len(r.members)-1].value.end
+	return splice{span{end, end}, `,"` + name + `":` + value}
+}
+
+// apply makes the splices, in the order of the body. Insertions at one place
+// keep their order, after a replacement that ends there.
+func (r *Request) apply(splices []splice) []byte {
+	if len(splices) == 0 {
+		return r.body
+	}
+	slices.SortStableFunc(splices, func(a, b splice) int {
+		if a.at.start != b.at.start {
+			return a.at.start - b.at.start
+		}
+		return a.at.end - b.at.end
+	})
+	size := len(r.body)
+	for _, s := range splices {
+		size += len(s.text)
+	}
+	out := make([]byte, 0, size)
+	from := 0
+	for _, s := range splices {
+		out = append(out, r.body[from:s.at.start]...)
+		out = append(out, s.text...)
+		from = s.at.end
+	}
+	return append(out, r.body[from:]...)
+}

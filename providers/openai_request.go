@@ -1,0 +1,182 @@
+package providers
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// Names of the output cap's field. Upstreams differ in which of them they obey.
+const (
+	FieldMaxTokens           = "max_tokens"
+	FieldMaxCompletionTokens = "max_completion_tokens"
+)
+
+// Reasons in Request.Unbounded: the wire path of what carries an input or a
+// fee whose size the body does not show. Extensions of other servers that do are
+// named by their own top-level member.
+const (
+	UnboundedAudioID     = "messages.audio"               // earlier audio, by id
+	UnboundedInputAudio  = "messages.content.input_audio" // priced by duration
+	UnboundedFile        = "messages.content.file"        // pages become text and images
+	UnboundedContentPart = "messages.content"             // a part of unknown type
+	UnboundedServerTool  = "tools"                        // runs, and is billed, at the provider
+	UnboundedWebSearch   = "web_search_options"           // a fee per search, and its results
+	UnboundedZeroCap     = "max_tokens"                   // 0, which some servers read as no cap
+	UnboundedModality    = "modalities"                   // output that is neither text nor audio
+)
+
+// Request is what the proxy must know of a request body. It refers to the
+// body, which must not change while the Request is in use.
+type Request struct {
+	Endpoint Endpoint
+	Model    string
+	Stream   bool
+	// IncludeUsage says that the client itself asked for usage in the stream.
+	IncludeUsage bool
+	// Choices is how many outputs the request pays for, each as long as its
+	// cap: n or best_of, whichever is larger, for each prompt, at most
+	// MaxChoices × MaxElements. Embeddings have none.
+	Choices int64
+	// Texts are all texts that become input tokens. They are counted one by
+	// one; Overhead adds what they do not show.
+	Texts []string
+	// Prediction is the predicted output (the prediction field). Tokens of it
+	// that the answer does not use are billed as output beside the cap, each at
+	// most once, so an output is at most its cap plus the tokens of these.
+	// https://platform.openai.com/docs/guides/predicted-outputs
+	Prediction []string
+	// Tools are the names of the tools and functions offered.
+	Tools []string
+	// Unbounded names what makes the cost unbounded, each reason once. Empty is
+	// the only safe value; a policy may know better.
+	Unbounded []string
+	// AudioOutput says that audio was asked for, so that any output token may
+	// be an audio token. The output cap covers these too.
+	AudioOutput     bool
+	Store           bool
+	ServiceTier     string // empty: the provider project's default
+	ReasoningEffort string // reasoning tokens are output, inside the cap
+
+	body     []byte
+	members  []member // of the body, in order
+	caps     [2]outputCap
+	includes includeUsage
+
+	n, bestOf, prompts int64
+	load               load
+}
+
+// member is one member of the body's object.
+type member struct {
+	name      string
+	at, value span // of the name, with its quotes, and of the value
+}
+
+// outputCap is one of the two cap fields.
+type outputCap struct {
+	tokens int64
+	set    bool
+}
+
+// includeUsage is where stream_options.include_usage is, or belongs.
+type includeUsage struct {
+	value span // of include_usage, empty if absent
+	last  int  // end of the last member inside stream_options, 0 if it has none
+}
+
+// Parse reads a request body of the OpenAI dialect. The error is a *ParseError.
+//
+// It is strict where money depends on the meaning: no duplicate names, no bad
+// UTF-8, nothing after the object, no value of a wrong type coerced to the
+// right one. Null counts as absent, as at OpenAI. Names are case sensitive;
+// unknown members pass, and are counted as if a template put them in the
+// prompt.
+func Parse(endpoint Endpoint, body []byte) (*Request, error) {
+	r := &Request{Endpoint: endpoint, body: body, n: 1, bestOf: 1, prompts: 1}
+	p := parser{scanner: newScanner(body), Request: r}
+	defer p.free()
+	if err := p.request(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Cap returns the output cap, in tokens per choice, that the client put in this
+// field; ok is false if it is absent or null.
+func (r *Request) Cap(field string) (tokens int64, ok bool) {
+	c := r.caps[capIndex(field)]
+	return c.tokens, c.set
+}
+
+// AskedCap is Cap, or where that field is absent the cap in the other field.
+// An upstream that obeys only field does not enforce that one until Rewrite has
+// moved it.
+func (r *Request) AskedCap(field string) (tokens int64, ok bool) {
+	if tokens, ok = r.Cap(field); ok {
+		return tokens, true
+	}
+	return r.Cap(otherCap(field))
+}
+
+func capIndex(field string) int {
+	if field == FieldMaxCompletionTokens {
+		return 1
+	}
+	return 0
+}
+
+func otherCap(field string) string {
+	if field == FieldMaxCompletionTokens {
+		return FieldMaxTokens
+	}
+	return FieldMaxCompletionTokens
+}
+
+// Field returns the string at path, a top-level member such as "user" or a
+// member of one, such as "metadata.customer". ok is false if it is absent or
+// not a string.
+func (r *Request) Field(path string) (value string, ok bool) {
+	name, inner, nested := strings.Cut(path, ".")
+	m, ok := r.member(name)
+	if !ok {
+		return "", false
+	}
+	v := gjson.ParseBytes(r.body[m.value.start:m.value.end])
+	if nested {
+		v = memberOf(v, inner)
+	}
+	return v.Str, v.Type == gjson.String
+}
+
+func memberOf(object gjson.Result, name string) (found gjson.Result) {
+	if !object.IsObject() {
+		return found
+	}
+	object.ForEach(func(key, value gjson.Result) bool {
+		if key.Str == name {
+			found = value
+		}
+		return key.Str != name
+	})
+	return found
+}
+
+func (r *Request) member(name string) (member, bool) {
+	for _, m := range r.members {
+		if m.name == name {
+			return m, true
+		}
+	}
+	return member{}, false
+}
+
+// unbounded notes a reason, once.
+func (r *Request) unbounded(reason string) {
+	for _, known := range r.Unbounded {
+		if known == reason {
+			return
+		}
+	}
+	r.Unbounded = append(r.Unbounded, reason)
+}
