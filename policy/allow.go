@@ -1,0 +1,69 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// allowModel denies a model that a deny pattern matches, or that no allow
+// pattern matches where there are any.
+func allowModel(t *Tenant, f Facts) *Denial {
+	allowed := t.AllowModels == nil || matchAny(t.AllowModels, f.Model)
+	if allowed && !matchAny(t.DenyModels, f.Model) {
+		return nil
+	}
+	return &Denial{
+		Reason:  ModelNotAllowed,
+		Message: fmt.Sprintf("model %s is not allowed for this tenant", quote(f.Model)),
+	}
+}
+
+// allowCapabilities denies a request that needs what its tenant was not given.
+func allowCapabilities(t *Tenant, f Facts) *Denial {
+	if t.Capabilities == nil {
+		return nil
+	}
+	for _, need := range f.Capabilities {
+		if !slices.Contains(t.Capabilities, need) {
+			return &Denial{
+				Reason:  CapabilityNotAllowed,
+				Message: fmt.Sprintf("capability %s is not allowed for this tenant", quote(need)),
+			}
+		}
+	}
+	return nil
+}
+
+// MayUse reports whether a tenant's patterns allow a model.
+func (t *Tenant) MayUse(model string) bool {
+	return allowModel(t, Facts{Model: model}) == nil
+}
+
+func matchAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, name) })
+}
+
+// Match reports whether a name fits a pattern, in which * stands for any run
+// of characters and everything else for itself. It takes time proportional to
+// the product of both lengths at most.
+func Match(pattern, name string) bool {
+	p, n, star, mark := 0, 0, -1, 0
+	for n < len(name) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, n
+			p++
+		case p < len(pattern) && pattern[p] == name[n]:
+			p, n = p+1, n+1
+		case star >= 0:
+			mark++
+			p, n = star+1, mark
+		default:
+			return false
+		}
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
+}

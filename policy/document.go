@@ -1,0 +1,101 @@
+package policy
+
+// The types below are the shape of the policy file. Their tags are the one
+// list of its fields: what they do not name is refused.
+
+type fileDoc struct {
+	Generation scalar               `yaml:"generation"`
+	Timezone   scalar               `yaml:"timezone"`
+	Receipts   section[receiptsDoc] `yaml:"receipts"`
+	Upstreams  list[upstreamDoc]    `yaml:"upstreams"`
+	Models     list[modelDoc]       `yaml:"models"`
+	Plans      named[rulesDoc]      `yaml:"plans"`
+	Tenants    list[tenantDoc]      `yaml:"tenants"`
+}
+
+type receiptsDoc struct {
+	Sync scalar `yaml:"sync"`
+}
+
+type upstreamDoc struct {
+	Name               scalar `yaml:"name"`
+	BaseURL            scalar `yaml:"base_url"`
+	APIKeyEnv          scalar `yaml:"api_key_env"`
+	APIKeyFile         scalar `yaml:"api_key_file"`
+	Provider           scalar `yaml:"provider"`
+	CapField           scalar `yaml:"cap_field"`
+	StreamUsage        scalar `yaml:"stream_usage"`
+	CancelStopsBilling scalar `yaml:"cancel_stops_billing"`
+	ConnectTimeout     scalar `yaml:"connect_timeout"`
+	HeaderTimeout      scalar `yaml:"header_timeout"`
+	IdleTimeout        scalar `yaml:"idle_timeout"`
+}
+
+type modelDoc struct {
+	Match            scalar            `yaml:"match"`
+	Upstreams        words             `yaml:"upstreams"`
+	DefaultOutputCap scalar            `yaml:"default_output_cap"`
+	MaxOutputTokens  scalar            `yaml:"max_output_tokens"`
+	ContextTokens    scalar            `yaml:"context_tokens"`
+	MaxImageTokens   scalar            `yaml:"max_image_tokens"`
+	Price            section[priceDoc] `yaml:"price"`
+}
+
+type priceDoc struct {
+	Input       scalar `yaml:"input_usd_per_million"`
+	CachedInput scalar `yaml:"cached_input_usd_per_million"`
+	CacheWrite  scalar `yaml:"cache_write_usd_per_million"`
+	Output      scalar `yaml:"output_usd_per_million"`
+}
+
+// rulesDoc is what a plan and a tenant may both say.
+type rulesDoc struct {
+	Project       scalar             `yaml:"project"`
+	Environment   scalar             `yaml:"environment"`
+	Mode          scalar             `yaml:"mode"`
+	Capabilities  words              `yaml:"capabilities"`
+	Models        section[accessDoc] `yaml:"models"`
+	Upstreams     words              `yaml:"upstreams"`
+	PerRequest    scalar             `yaml:"per_request_usd"`
+	MinOutput     scalar             `yaml:"min_output_tokens"`
+	WhenExhausted scalar             `yaml:"when_exhausted"`
+	WhenHeld      scalar             `yaml:"when_held"`
+	WaitLimit     scalar             `yaml:"wait_limit"`
+	OnDisconnect  scalar             `yaml:"on_disconnect"`
+	DrainLimit    scalar             `yaml:"drain_limit"`
+	RedactAmounts scalar             `yaml:"redact_amounts"`
+	RunLifetime   scalar             `yaml:"run_lifetime"`
+	MaxRuns       scalar             `yaml:"max_runs"`
+	MaxUsers      scalar             `yaml:"max_users"`
+	UserField     scalar             `yaml:"user_field"`
+	Budgets       list[budgetDoc]    `yaml:"budgets"`
+}
+
+type tenantDoc struct {
+	Name scalar       `yaml:"name"`
+	Plan scalar       `yaml:"plan"`
+	Keys list[keyDoc] `yaml:"keys"`
+	rulesDoc
+}
+
+type keyDoc struct {
+	ID      scalar `yaml:"id"`
+	SHA256  scalar `yaml:"sha256"`
+	Trusted scalar `yaml:"trusted"`
+}
+
+type accessDoc struct {
+	Allow words `yaml:"allow"`
+	Deny  words `yaml:"deny"`
+}
+
+type budgetDoc struct {
+	Name     scalar `yaml:"name"`
+	Scope    words  `yaml:"scope"`
+	Models   scalar `yaml:"models"`
+	Window   scalar `yaml:"window"`
+	Length   scalar `yaml:"length"`
+	Timezone scalar `yaml:"timezone"`
+	Limit    scalar `yaml:"limit_usd"`
+	Kind     scalar `yaml:"kind"`
+}

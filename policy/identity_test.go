@@ -1,0 +1,179 @@
+package policy_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+func TestIdentify(t *testing.T) {
+	p := parse(t, head+tenantText("mode: enforce"))
+	if k, ok := p.Identify("secret"); !ok || k.ID != "acme-1" || k.Tenant.Name != "acme" {
+		t.Errorf("the tenant's key: got %v, %v", k, ok)
+	}
+	for _, wrong := range []string{"", "Secret", "secret ", hashOf("secret"), "acme-1"} {
+		if k, ok := p.Identify(wrong); ok {
+			t.Errorf("%q is taken for %v", wrong, k)
+		}
+	}
+}
+
+func TestNewSecret(t *testing.T) {
+	secret, hash := policy.NewSecret()
+	if hash != sha256.Sum256([]byte(secret)) {
+		t.Error("the hash is not that of the secret")
+	}
+	if !strings.HasPrefix(secret, "aegis-") || len(secret) != len("aegis-")+64 {
+		t.Errorf("the secret has %d bytes", len(secret))
+	}
+	if other, _ := policy.NewSecret(); other == secret {
+		t.Error("two secrets are the same")
+	}
+}
+
+func TestStarterIsValid(t *testing.T) {
+	secret, hash := policy.NewSecret()
+	p := parse(t, string(policy.Starter("my-team", hash)))
+	k, ok := p.Identify(secret)
+	if !ok || k.Tenant.Name != "my-team" || k.ID != "key-1" {
+		t.Fatalf("found %v, %v", k, ok)
+	}
+	if model, route := p.Route(k.Tenant, "gpt-4o"); model == nil || len(route) != 1 {
+		t.Error("no route for a model of OpenAI")
+	}
+	if len(k.Tenant.Budgets) == 0 {
+		t.Error("nothing limits the tenant")
+	}
+}
+
+// The longest tenant name still gives a valid policy.
+func TestStarterTakesAnyName(t *testing.T) {
+	_, hash := policy.NewSecret()
+	parse(t, string(policy.Starter(strings.Repeat("a", 64), hash)))
+}
+
+func TestRoute(t *testing.T) {
+	p := parse(t, head+`tenants:
+  - {name: any}
+  - {name: reversed, upstreams: [azure, local, openai]}
+  - {name: one, upstreams: openai}
+  - {name: "local", upstreams: [local]}
+`)
+	for _, c := range []struct{ tenant, model, match, want string }{
+		{"any", "gpt-4o", "gpt-*", "[openai azure]"},
+		{"any", "gpt-5-mini", "gpt-5-mini", "[local]"},
+		{"any", "llama3", "llama*", "[local]"},
+		{"any", "o1", "", "[]"},
+		{"reversed", "gpt-4o", "gpt-*", "[azure openai]"},
+		{"one", "gpt-4o", "gpt-*", "[openai]"},
+		{"local", "gpt-4o", "gpt-*", "[]"},
+	} {
+		model, route := p.Route(p.Tenant(c.tenant), c.model)
+		match := ""
+		if model != nil {
+			match = model.Match
+		}
+		if got := fmt.Sprint(route); got != c.want || match != c.match {
+			t.Errorf("%s for %s: got %q to %s, want %q to %s", c.model, c.tenant, match, got, c.match, c.want)
+		}
+	}
+}
+
+// upstream parses a policy whose one upstream has a line more.
+func upstream(t *testing.T, line string) *policy.Upstream {
+	t.Helper()
+	p := parse(t, `generation: 1
+upstreams:
+  - name: openai
+    base_url: https://api.openai.com/v1/
+    provider: openai
+    cap_field: max_tokens
+    `+line+`
+models: [{match: "*", upstreams: openai}]
+tenants: [{name: acme}]
+`)
+	return p.Upstreams["openai"]
+}
+
+func TestSecretFromEnvironment(t *testing.T) {
+	u := upstream(t, "api_key_env: AEGIS_TEST_KEY")
+	for _, c := range []struct{ name, value, want, err string }{
+		{"not set", "", "", "environment variable AEGIS_TEST_KEY: empty or not set"},
+		{"set", "sk-1", "sk-1", ""},
+		{"set anew", "sk-2\n", "sk-2", ""},
+		{"two lines", "sk-3\nsk-3", "", "AEGIS_TEST_KEY: holds a character"},
+		{"too long", strings.Repeat("k", 1<<15), "", "AEGIS_TEST_KEY: longer than"},
+	} {
+		t.Setenv("AEGIS_TEST_KEY", c.value)
+		checkSecret(t, c.name, u, c.want, c.err)
+	}
+}
+
+func TestSecretFromFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	u := upstream(t, "api_key_file: "+path)
+	checkSecret(t, "no file", u, "", path)
+	for _, c := range []struct{ name, value, want, err string }{
+		{"a file", "sk-1\r\n", "sk-1", ""},
+		{"changed", "sk-2", "sk-2", ""},
+		{"empty", "\n", "", path + ": empty or not set"},
+		{"too long", strings.Repeat("k", 1<<15), "", path + ": longer than"},
+	} {
+		if err := os.WriteFile(path, []byte(c.value), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		checkSecret(t, c.name, u, c.want, c.err)
+	}
+}
+
+func checkSecret(t *testing.T, name string, u *policy.Upstream, want, wantErr string) {
+	t.Helper()
+	got, err := u.Secret()
+	if got != want || (err == nil) != (wantErr == "") || err != nil && !strings.Contains(err.Error(), wantErr) {
+		t.Errorf("%s: got %q, %v; want %q, %q", name, got, err, want, wantErr)
+	}
+	if err != nil && strings.Contains(err.Error(), "sk-") {
+		t.Errorf("%s: the error tells the key", name)
+	}
+}
+
+func TestNoSecret(t *testing.T) {
+	checkSecret(t, "none configured", upstream(t, "stream_usage: false"), "", "")
+}
+
+func TestBaseURLEndsWithoutSlash(t *testing.T) {
+	if got := upstream(t, "stream_usage: true").BaseURL; got != "https://api.openai.com/v1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// However an upstream or a key is printed, neither its secret, nor its hash,
+// nor where it comes from is in it.
+func TestPrintingShowsNoSecrets(t *testing.T) {
+	t.Setenv("AEGIS_TEST_KEY", "sk-this-is-secret")
+	u := upstream(t, "api_key_env: AEGIS_TEST_KEY")
+	k := parse(t, head+tenantText("mode: enforce")).Tenants[0].Keys[0]
+	var logged bytes.Buffer
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("x", "upstream", u, "key", k, "by value", *u, "key by value", *k)
+	texts := []string{logged.String()}
+	for _, v := range []any{u, *u, k, *k} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			texts = append(texts, fmt.Sprintf(verb, v))
+		}
+	}
+	hash := fmt.Sprint(k.Hash)
+	for _, text := range texts {
+		for _, secret := range []string{"sk-", "AEGIS_TEST_KEY", hashOf("secret"), hash, strings.Trim(hash, "[]")} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q is in %s", secret, text)
+			}
+		}
+	}
+}

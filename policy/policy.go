@@ -1,0 +1,161 @@
+// Package policy says who may spend what. It reads the operator's file into an
+// immutable Policy, finds the tenant of an API key, and decides: Decide turns
+// the facts of a request and a tenant's rules into a denial, or into the
+// claims that the ledger must grant.
+//
+// A rule is one file. A stateless rule returns a verdict; a stateful one adds
+// a claim. A decision reads facts, policy and what the ledger observed, and
+// nothing else: no clock, no random number, no float.
+package policy
+
+import (
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// Policy is one loaded version of the operator's file. It never changes; a
+// reload makes another one.
+type Policy struct {
+	Version   budget.PolicyVersion
+	Receipts  Receipts
+	Upstreams map[string]*Upstream
+	Models    []*Model // in file order; the first match rules
+	Tenants   []*Tenant
+
+	byName map[string]*Tenant
+	byKey  map[[32]byte]*Key // SHA-256 of the secret
+}
+
+// Receipts says how much durability a receipt needs before a request leaves.
+type Receipts struct {
+	Sync bool // fsync each batch; false leaves it to the operating system
+}
+
+// Upstream is an OpenAI-compatible API and what it is known to obey.
+type Upstream struct {
+	Name         string
+	BaseURL      string // with its version path, as in https://api.openai.com/v1
+	Provider     string // the price table's name for it
+	CapField     string // the field whose cap it obeys: "max_tokens" or "max_completion_tokens"
+	StreamUsage  bool   // it accepts stream_options.include_usage
+	CancelStops  bool   // it stops billing when the connection is closed, and shows all its output
+	ConnectLimit time.Duration
+	HeaderLimit  time.Duration // until the response's header
+	IdleLimit    time.Duration // between two reads of the body
+
+	secret func() (string, error)
+}
+
+// Secret returns the upstream's API key, read anew from its environment
+// variable or file; "" if it needs none.
+func (u *Upstream) Secret() (string, error) {
+	if u.secret == nil {
+		return "", nil
+	}
+	return u.secret()
+}
+
+// Model is what the operator says of the models that a pattern matches.
+type Model struct {
+	Match            string
+	Upstreams        []*Upstream // primary first
+	DefaultOutputCap int64       // tokens; 0: none
+	MaxOutputTokens  int64       // tokens; 0: by the built-in table
+	ContextTokens    int64       // tokens; 0: by the built-in table
+	MaxImageTokens   int64       // tokens of one image; 0: by the built-in rules
+	Price            *Price      // nil: by the price table
+}
+
+// Price overrides the price table: decimal USD per million tokens, kept as
+// the text of the policy for the price table to parse.
+type Price struct {
+	Input, CachedInput, CacheWrite, Output string
+}
+
+// Mode says what a rule does when it is broken.
+type Mode string
+
+const (
+	Enforce Mode = "enforce" // deny
+	Observe Mode = "observe" // count and receipt, never deny
+)
+
+// Disconnect says what becomes of a request whose client has hung up.
+type Disconnect string
+
+const (
+	Drain  Disconnect = "drain"  // read on to the usage, up to DrainLimit
+	Cancel Disconnect = "cancel" // close the upstream connection
+)
+
+// Tenant is a customer, a team or a service with budgets of its own.
+type Tenant struct {
+	Name         string
+	Project      string
+	Environment  string
+	Mode         Mode
+	Keys         []*Key
+	Capabilities []string      // of Capabilities; nil: all
+	AllowModels  []string      // patterns; nil: all
+	DenyModels   []string      // patterns
+	Providers    []string      // names of upstreams in order of preference; nil: the model's
+	PerRequest   int64         // nano-USD; 0: no cap
+	MinOutput    int64         // tokens; a cap clamped below denies instead
+	Clamp        bool          // lower the output cap to what fits, instead of denying
+	WaitLimit    time.Duration // how long a held request stands in line; 0: denied at once
+	Disconnect   Disconnect
+	DrainLimit   time.Duration
+	Redact       bool // keep amounts out of denials
+	RunLifetime  time.Duration
+	MaxRuns      int64  // live run names
+	MaxUsers     int64  // live end-user names
+	UserField    string // request field that names the end user; "" for none
+	Budgets      []*Budget
+
+	counters   []*counter
+	namesRuns  bool // a counter has the run in its key
+	namesUsers bool
+}
+
+// Key is one API key of a tenant. The key itself is not kept.
+type Key struct {
+	ID      string
+	Hash    [32]byte // SHA-256 of the secret
+	Trusted bool     // may name end users
+	Tenant  *Tenant
+}
+
+// Limit kinds of a budget.
+type LimitKind string
+
+const (
+	Hard LimitKind = "hard" // denies
+	Soft LimitKind = "soft" // warns
+)
+
+// Budget limits what is spent in one scope over one window.
+type Budget struct {
+	Name   string
+	Scope  []string // of "key", "run", "user", "model"; empty: the whole tenant
+	Models string   // pattern, with scope "model"
+	Window Period
+	Kind   LimitKind
+	Limit  int64 // nano-USD
+}
+
+// Facts are what the rules see of a request.
+type Facts struct {
+	Run          string // as the caller named it; "" without
+	User         string
+	Endpoint     string
+	Model        string
+	Upstream     string
+	Stream       bool
+	Capabilities []string  // what the request needs, its endpoint among them
+	Cost         int64     // nano-USD, at most
+	Now          time.Time // the ledger's clock
+}
+
+// Tenant returns the tenant of that name, or nil.
+func (p *Policy) Tenant(name string) *Tenant { return p.byName[name] }

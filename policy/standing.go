@@ -1,0 +1,50 @@
+package policy
+
+import (
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// Scope narrows whose standings are asked for. An empty name leaves out the
+// budgets of that scope, but for Key, which then stands for all keys.
+type Scope struct{ Key, Run, User string }
+
+// Standing is one counter of a tenant with the budgets that it stands for.
+type Standing struct {
+	Claim   budget.Claim // names the counter; its amount is zero
+	Budgets []*Budget
+}
+
+// Standings returns the counters of a tenant in the order of its policy.
+func (t *Tenant) Standings(s Scope, now time.Time) []Standing {
+	var list []Standing
+	seen := map[string]bool{}
+	keys := t.Keys
+	if len(keys) == 0 {
+		keys = []*Key{{Tenant: t}} // for the counters that no key is part of
+	}
+	for _, c := range t.counters {
+		f := Facts{Run: s.Run, User: s.User, Model: c.models, Now: now}
+		for _, k := range keys {
+			if s.Key != "" && k.ID != s.Key {
+				continue
+			}
+			claim, applies := c.claim(newCaller(k, f), f)
+			if applies && !seen[claim.Key] {
+				seen[claim.Key] = true
+				list = append(list, Standing{claim, c.budgets})
+			}
+		}
+	}
+	return list
+}
+
+// ClaimsOf returns the claims that name the counters.
+func ClaimsOf(standings []Standing) []budget.Claim {
+	claims := make([]budget.Claim, len(standings))
+	for i, s := range standings {
+		claims[i] = s.Claim
+	}
+	return claims
+}

@@ -1,0 +1,215 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Defaults of a tenant.
+const (
+	defaultMinOutput   = 16
+	defaultDrain       = time.Minute
+	defaultRunLifetime = 30 * 24 * time.Hour
+	defaultMaxRuns     = 1_000
+	defaultMaxUsers    = 10_000
+)
+
+// rules are what a plan or a tenant says, over what stood before: the
+// defaults under a plan, and a plan under a tenant.
+type rules struct {
+	tenant   Tenant // without name and keys
+	wait     bool
+	waitMost time.Duration
+}
+
+func defaults() rules {
+	return rules{tenant: Tenant{
+		Mode:        Enforce,
+		MinOutput:   defaultMinOutput,
+		Disconnect:  Drain,
+		DrainLimit:  defaultDrain,
+		RunLifetime: defaultRunLifetime,
+		MaxRuns:     defaultMaxRuns,
+		MaxUsers:    defaultMaxUsers,
+	}}
+}
+
+// apply lays what a plan or a tenant says over the rules.
+func (l *loader) apply(ru *rules, d *rulesDoc) {
+	t := &ru.tenant
+	t.Project = l.label(&d.Project, t.Project)
+	t.Environment = l.label(&d.Environment, t.Environment)
+	t.Mode = choice(&l.reader, &d.Mode, t.Mode, Enforce, Observe)
+	t.Capabilities = l.capabilities(&d.Capabilities, t.Capabilities)
+	models := d.Models.read(&l.reader)
+	t.AllowModels = l.patterns(&models.Allow, t.AllowModels)
+	t.DenyModels = l.patterns(&models.Deny, t.DenyModels)
+	t.Providers = l.upstreamNames(&d.Upstreams, t.Providers)
+	t.PerRequest = l.usd(&d.PerRequest, t.PerRequest)
+	t.MinOutput = l.count(&d.MinOutput, t.MinOutput, 1, maxTokens)
+	t.Redact = l.flag(&d.RedactAmounts, t.Redact)
+	t.RunLifetime = l.duration(&d.RunLifetime, t.RunLifetime, minLength, maxLength)
+	t.MaxRuns = l.count(&d.MaxRuns, t.MaxRuns, 1, maxNames)
+	t.MaxUsers = l.count(&d.MaxUsers, t.MaxUsers, 1, maxNames)
+	t.UserField = l.label(&d.UserField, t.UserField)
+	l.applyEnds(ru, d)
+	l.applyBudgets(t, d)
+}
+
+// applyEnds lays over what happens to requests that do not fit, and to those
+// whose client has gone.
+func (l *loader) applyEnds(ru *rules, d *rulesDoc) {
+	t := &ru.tenant
+	switch choice(&l.reader, &d.WhenExhausted, "", "deny", "clamp") {
+	case "deny":
+		t.Clamp = false
+	case "clamp":
+		t.Clamp = true
+	}
+	switch choice(&l.reader, &d.WhenHeld, "", "deny", "wait") {
+	case "deny":
+		ru.wait = false
+	case "wait":
+		ru.wait = true
+	}
+	ru.waitMost = l.duration(&d.WaitLimit, ru.waitMost, time.Millisecond, maxWait)
+	t.Disconnect = choice(&l.reader, &d.OnDisconnect, t.Disconnect, Drain, Cancel)
+	t.DrainLimit = l.duration(&d.DrainLimit, t.DrainLimit, time.Millisecond, maxDrain)
+	if ru.wait && ru.waitMost == 0 && d.WhenHeld.given() {
+		l.refuse(&d.WhenHeld.entry, "wait needs a wait_limit; write one as in wait_limit: 10s")
+	}
+	t.WaitLimit = 0
+	if ru.wait {
+		t.WaitLimit = ru.waitMost
+	}
+}
+
+func (l *loader) capabilities(w *words, before []string) []string {
+	if !w.given() {
+		return before
+	}
+	list := []string{}
+	for _, s := range l.each(w) {
+		if c := choice(&l.reader, &s, "", Capabilities[:]...); c != "" {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// planned reads the rule sets that tenants share.
+func (l *loader) planned(doc *fileDoc) {
+	for name, d := range doc.Plans.read(&l.reader) {
+		ru := defaults()
+		l.apply(&ru, d)
+		if n := l.name(&name); n != "" {
+			l.plans[n] = &ru
+		}
+	}
+}
+
+func (l *loader) tenants(root *yaml.Node, doc *fileDoc) {
+	if !l.require(root, &doc.Tenants.entry, "tenants", "list who may spend") {
+		return
+	}
+	for n, d := range doc.Tenants.read(&l.reader) {
+		t := l.tenant(n, d)
+		l.policy.Tenants = append(l.policy.Tenants, t)
+		l.policy.byName[t.Name] = t
+	}
+}
+
+func (l *loader) tenant(n *yaml.Node, d *tenantDoc) *Tenant {
+	ru := l.plan(&d.Plan)
+	l.apply(&ru, &d.rulesDoc)
+	t := &ru.tenant
+	if l.require(n, &d.Name.entry, "name", "receipts and balances are kept under it") {
+		t.Name = l.name(&d.Name)
+	}
+	if t.Name != "" {
+		l.taken("tenant", t.Name, &d.Name.entry)
+	}
+	l.checkUsers(n, t)
+	for n, k := range d.Keys.read(&l.reader) {
+		l.key(n, k, t)
+	}
+	return t
+}
+
+// plan returns a copy of the rules that a tenant starts from.
+func (l *loader) plan(s *scalar) rules {
+	name, ok := l.text(s)
+	if !ok {
+		return defaults()
+	}
+	ru, ok := l.plans[name]
+	if !ok {
+		hint := "; there are no plans"
+		if len(l.plans) > 0 {
+			hint = "; there is " + joinSome(slices.Sorted(maps.Keys(l.plans)))
+		}
+		l.refuse(&s.entry, "there is no plan %s%s", quote(name), hint)
+		return defaults()
+	}
+	return *ru
+}
+
+// checkUsers refuses budgets of end users whom nothing would name.
+func (l *loader) checkUsers(n *yaml.Node, t *Tenant) {
+	if t.UserField != "" {
+		return
+	}
+	for _, b := range t.Budgets {
+		if slices.Contains(b.Scope, scopeUser) {
+			l.reject(n, "tenant %s: budget %s limits end users, but no user_field says who they are; give one, as in user_field: user",
+				quote(t.Name), quote(b.Name))
+			return
+		}
+	}
+}
+
+func (l *loader) key(n *yaml.Node, d *keyDoc, t *Tenant) {
+	k := &Key{Tenant: t, Trusted: l.flag(&d.Trusted, false)}
+	if l.require(n, &d.ID.entry, "id", "receipts name the key by it") {
+		k.ID = l.name(&d.ID)
+	}
+	if k.ID != "" {
+		l.taken("key id", k.ID, &d.ID.entry)
+	}
+	if !l.require(n, &d.SHA256.entry, "sha256", "give the key's SHA-256, as `aegis-proxy keys new` prints it") || !l.keyHash(&d.SHA256, &k.Hash) {
+		return
+	}
+	t.Keys = append(t.Keys, k)
+	if first, taken := l.policy.byKey[k.Hash]; taken {
+		l.refuse(&d.SHA256.entry, "the key is already that of id %s; each needs its own", quote(first.ID))
+		return
+	}
+	l.policy.byKey[k.Hash] = k
+}
+
+// keyHash reads the SHA-256 of a key. What it refuses may be the key itself,
+// so it never repeats the text.
+func (l *loader) keyHash(s *scalar, into *[32]byte) bool {
+	text, ok := l.text(s)
+	if !ok {
+		return false
+	}
+	if len(text) != 2*len(into) {
+		l.refuse(&s.entry, "must be 64 hex digits, in quotes, as `aegis-proxy keys new` prints them")
+		return false
+	}
+	if _, err := hex.Decode(into[:], []byte(text)); err != nil {
+		l.refuse(&s.entry, "must be 64 hex digits, in quotes, as `aegis-proxy keys new` prints them")
+		return false
+	}
+	if *into == sha256.Sum256(nil) {
+		l.refuse(&s.entry, "is the SHA-256 of an empty key; make one with `aegis-proxy keys new`")
+		return false
+	}
+	return true
+}

@@ -1,0 +1,163 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// maxSecretBytes bounds an upstream's API key.
+const maxSecretBytes = 16 << 10
+
+// Defaults of an upstream.
+const (
+	defaultConnect = 5 * time.Second
+	defaultHeader  = 10 * time.Minute
+	defaultIdle    = 5 * time.Minute
+)
+
+// String returns the upstream's name: where its key comes from stays out of
+// logs.
+func (u Upstream) String() string { return u.Name }
+
+// GoString returns the upstream's name.
+func (u Upstream) GoString() string { return u.Name }
+
+// LogValue returns the upstream's name and address.
+func (u Upstream) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("name", u.Name), slog.String("base_url", u.BaseURL))
+}
+
+func (l *loader) upstreams(root *yaml.Node, doc *fileDoc) {
+	if !l.require(root, &doc.Upstreams.entry, "upstreams", "list where requests are sent") {
+		return
+	}
+	for n, d := range doc.Upstreams.read(&l.reader) {
+		u := l.upstream(n, d)
+		if u.Name == "" {
+			continue
+		}
+		if l.taken("upstream", u.Name, &d.Name.entry) {
+			continue
+		}
+		l.policy.Upstreams[u.Name] = u
+	}
+}
+
+func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
+	u := &Upstream{
+		StreamUsage:  l.flag(&d.StreamUsage, true),
+		CancelStops:  l.flag(&d.CancelStopsBilling, false),
+		ConnectLimit: l.duration(&d.ConnectTimeout, defaultConnect, time.Millisecond, maxConnect),
+		HeaderLimit:  l.duration(&d.HeaderTimeout, defaultHeader, time.Millisecond, maxResponse),
+		IdleLimit:    l.duration(&d.IdleTimeout, defaultIdle, time.Millisecond, maxResponse),
+		secret:       l.secret(d),
+	}
+	if l.require(n, &d.Name.entry, "name", "models and tenants refer to it") {
+		u.Name = l.name(&d.Name)
+	}
+	if l.require(n, &d.BaseURL.entry, "base_url", "write one as in https://api.openai.com/v1") {
+		u.BaseURL = l.baseURL(&d.BaseURL)
+	}
+	if l.require(n, &d.Provider.entry, "provider", "say whose prices apply, as in openai") {
+		u.Provider = l.name(&d.Provider)
+	}
+	if l.require(n, &d.CapField.entry, "cap_field", "say which field limits its output: max_completion_tokens or max_tokens") {
+		u.CapField = choice(&l.reader, &d.CapField, "", "max_completion_tokens", "max_tokens")
+	}
+	return u
+}
+
+// baseURL returns an absolute HTTP URL without a slash at its end. What it
+// refuses could carry a secret, so it never repeats the text.
+func (l *loader) baseURL(s *scalar) string {
+	text, ok := l.text(s)
+	if !ok {
+		return ""
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		l.refuse(&s.entry, "not a URL that can be called; write one as in https://api.openai.com/v1")
+	case u.User != nil:
+		l.refuse(&s.entry, "a URL with a user or password; name the key in api_key_env or api_key_file")
+	case strings.ContainsAny(text, "?#"):
+		l.refuse(&s.entry, "a URL with a query or fragment; end it with its path, as in /v1")
+	}
+	return strings.TrimRight(text, "/")
+}
+
+// secret returns how to read the upstream's key, or nil if it has none.
+func (l *loader) secret(d *upstreamDoc) func() (string, error) {
+	if d.APIKeyEnv.given() && d.APIKeyFile.given() {
+		l.refuse(&d.APIKeyFile.entry, "api_key_env is given too; remove one of them")
+		return nil
+	}
+	if variable, ok := l.text(&d.APIKeyEnv); ok {
+		if !isVariable(variable) {
+			l.refuse(&d.APIKeyEnv.entry, "not the name of an environment variable; write one as in OPENAI_API_KEY, never the key itself")
+			return nil
+		}
+		return func() (string, error) { return secretFromEnv(variable) }
+	}
+	if path, ok := l.text(&d.APIKeyFile); ok {
+		if path == "" || strings.HasPrefix(path, "sk-") {
+			l.refuse(&d.APIKeyFile.entry, "not a file; write its path, as in /run/secrets/openai, never the key itself")
+			return nil
+		}
+		return func() (string, error) { return secretFromFile(path) }
+	}
+	return nil
+}
+
+func isVariable(name string) bool {
+	return name != "" && len(name) <= 2*maxNameBytes && only(name, "_") && (name[0] < '0' || name[0] > '9')
+}
+
+func secretFromEnv(variable string) (string, error) {
+	secret, err := cleanSecret(os.Getenv(variable))
+	if err != nil {
+		return "", fmt.Errorf("API key in environment variable %s: %w", variable, err)
+	}
+	return secret, nil
+}
+
+func secretFromFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("API key: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxSecretBytes+1))
+	if err != nil {
+		return "", fmt.Errorf("API key: %w", err)
+	}
+	secret, err := cleanSecret(string(data))
+	if err != nil {
+		return "", fmt.Errorf("API key in %s: %w", path, err)
+	}
+	return secret, nil
+}
+
+// cleanSecret returns a key without the white space around it. It must fit
+// into an HTTP header.
+func cleanSecret(text string) (string, error) {
+	if len(text) > maxSecretBytes {
+		return "", fmt.Errorf("longer than %d bytes", maxSecretBytes)
+	}
+	secret := strings.TrimSpace(text)
+	if secret == "" {
+		return "", errors.New("empty or not set")
+	}
+	if strings.ContainsFunc(secret, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "", errors.New("holds a character that no key has, such as a space or a line break")
+	}
+	return secret, nil
+}
