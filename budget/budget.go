@@ -52,7 +52,7 @@ const (
 	// RememberEnded is how long a settled or released lease is known after
 	// its end, so that a repeated verb gets the first answer. It is longer
 	// than any retry of a live caller.
-	RememberEnded = 10 * time.Minute
+	RememberEnded = time.Minute
 
 	// RememberExpired is how long an expired lease is known, so that a
 	// settlement journaled by a crashed replica can still correct its charge.
@@ -257,8 +257,9 @@ type Keeper interface {
 	Remember(tenant, epoch string, number int64)
 
 	// Sweep ends the tenant's expired leases and returns up to 1,000 events
-	// whose receipts are overdue, oldest first: expiries at once, others
-	// after OverdueAfter. An event is handed to one caller in OverdueAfter.
+	// whose receipts are overdue, oldest first: those that no caller owns
+	// (expiries, policy changes, the provision) at once, others after
+	// OverdueAfter. An event is handed to one caller in OverdueAfter.
 	Sweep(ctx context.Context, tenant string) ([]Event, error)
 
 	// Balances reads the counters that the claims name. Amounts and limits

@@ -1,0 +1,330 @@
+package budget
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+)
+
+// ErrFold: an event does not follow from the state before it.
+var ErrFold = errors.New("event does not follow")
+
+// Apply folds the tenant's next event. It changes no balance and wraps ErrFold,
+// saying what does not follow, if the event has another tenant, epoch or
+// number, goes back in time, or could not have happened in this state.
+func (s *State) Apply(e Event) error {
+	if err := s.follows(&e); err != nil {
+		return foldError(&e, err)
+	}
+	s.Advance(e.At)
+	if err := s.transition(&e); err != nil {
+		return foldError(&e, err)
+	}
+	s.Number = e.Number
+	return nil
+}
+
+func foldError(e *Event, err error) error {
+	return fmt.Errorf("%w: tenant %q, event %d (%s): %w", ErrFold, e.Tenant, e.Number, e.Kind, err)
+}
+
+func (s *State) follows(e *Event) error {
+	if e.Tenant != s.Tenant {
+		return fmt.Errorf("the tenant is %q", s.Tenant)
+	}
+	if e.Number != s.Number+1 {
+		return fmt.Errorf("the number after %d is %d", s.Number, s.Number+1)
+	}
+	if s.Number > 0 && e.Epoch != s.Epoch {
+		return fmt.Errorf("epoch %q is not %q", e.Epoch, s.Epoch)
+	}
+	if e.At < s.at || e.At > maxTime {
+		return fmt.Errorf("instant %d is before %d or out of bounds", e.At, s.at)
+	}
+	return nil
+}
+
+func (s *State) transition(e *Event) error {
+	if s.Number == 0 && e.Kind != Provisioned {
+		return errors.New("the first event provisions")
+	}
+	switch e.Kind {
+	case Provisioned:
+		return s.applyProvisioned(e)
+	case PolicySeen:
+		return s.applyPolicy(e)
+	case Granted:
+		return s.applyGranted(e)
+	case Extended:
+		return s.applyExtended(e)
+	case Settled, Expired:
+		return s.applyEnd(e)
+	case Released:
+		return s.applyReleased(e)
+	case Corrected:
+		return s.applyCorrected(e)
+	}
+	return errors.New("unknown kind of event")
+}
+
+func (s *State) applyProvisioned(e *Event) error {
+	if s.Number != 0 {
+		return errors.New("the tenant exists")
+	}
+	if err := ValidName(e.Epoch); err != nil {
+		return fmt.Errorf("epoch: %w", err)
+	}
+	s.Epoch = e.Epoch
+	return nil
+}
+
+func (s *State) applyPolicy(e *Event) error {
+	if err := e.Policy.validate(); err != nil {
+		return err
+	}
+	if e.Policy.Generation <= s.policy.Generation {
+		return fmt.Errorf("generation %d is not above %d", e.Policy.Generation, s.policy.Generation)
+	}
+	s.policy = e.Policy
+	return nil
+}
+
+func (s *State) applyGranted(e *Event) error {
+	if err := s.checkGranted(e); err != nil {
+		return err
+	}
+	l := &lease{id: e.Lease, number: e.Number, at: e.At, expires: e.Expires, claims: e.Claims}
+	l.counters = make([]*counter, len(e.Claims))
+	for i := range e.Claims {
+		p := &e.Claims[i]
+		if p.AtEnd == Adjust {
+			l.hold = p.Amount
+		}
+		c := s.counterFor(p, e)
+		c.held += p.Amount
+		c.open++
+		c.lastUse = e.At
+		l.counters[i] = c
+	}
+	s.leases[l.id] = l
+	heap.Push(&s.open, l)
+	return nil
+}
+
+func (s *State) checkGranted(e *Event) error {
+	if e.Policy != s.policy {
+		return errors.New("its policy is not the newest seen")
+	}
+	if err := ValidName(e.Lease); err != nil {
+		return err
+	}
+	if s.lease(e.Lease) != nil {
+		return fmt.Errorf("lease %q is known", e.Lease)
+	}
+	if e.Expires <= e.At || e.Expires > e.At+MaxLeaseLife.Milliseconds() {
+		return fmt.Errorf("expiry %d is not within %v of the grant", e.Expires, MaxLeaseLife)
+	}
+	if err := validateClaims(len(e.Claims), func(i int) *Claim { return &e.Claims[i].Claim }); err != nil {
+		return err
+	}
+	return s.checkPlaced(e)
+}
+
+// checkPlaced compares what the ledger says it observed with the fold, and
+// that the claims fitted.
+func (s *State) checkPlaced(e *Event) error {
+	census := census{state: s}
+	for i := range e.Claims {
+		p := &e.Claims[i]
+		if p.Window.Kind == Fixed && (!p.Span.Contains(e.At) || (p.Span != p.Window.Current && p.Span != p.Window.Next)) {
+			return fmt.Errorf("claim %q: span %v is not one of its window that holds %d", p.Key, p.Span, e.At)
+		}
+		if p.Window.Kind != Fixed && p.Span != (Span{}) {
+			return fmt.Errorf("claim %q: a %s window has no span", p.Key, p.Window.Kind)
+		}
+		if want := s.observe(&p.Claim, p.Span, e.At); p.Observed != want {
+			return fmt.Errorf("claim %q: observed %+v where the events give %+v", p.Key, p.Observed, want)
+		}
+		if reason := census.judge(&p.Claim, p.Observed); reason != Fits {
+			return fmt.Errorf("claim %q: it does not fit: %s", p.Key, reason)
+		}
+	}
+	return nil
+}
+
+func (s *State) counterFor(p *Placed, e *Event) *counter {
+	ref := refOf(&p.Claim, p.Span)
+	c := s.counters[ref]
+	if c == nil {
+		c = s.newCounter(ref, e)
+	}
+	if ref.kind == Idle {
+		c.length = p.Window.Length.Milliseconds()
+	}
+	s.joinGroup(c, p.Group)
+	return c
+}
+
+func (s *State) newCounter(ref counterRef, e *Event) *counter {
+	c := &counter{ref: ref, length: ref.length, born: e.Number, lastUse: e.At}
+	if ref.kind == Rolling {
+		c.ring = &ring{newest: bucketOf(e.At, ref.length)}
+	}
+	s.addCounter(c)
+	return c
+}
+
+func (s *State) addCounter(c *counter) {
+	s.counters[c.ref] = c
+	c.queued = c.forgetAt()
+	heap.Push(&s.unused, c)
+}
+
+// openLease is a lease that has not ended, or why there is none.
+func (s *State) openLease(id string) (*lease, error) {
+	l := s.lease(id)
+	if l == nil {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownLease, id)
+	}
+	if l.end != "" {
+		return nil, fmt.Errorf("%w: %q: %s by event %d", ErrEnded, id, l.end, l.endNum)
+	}
+	return l, nil
+}
+
+func (s *State) applyExtended(e *Event) error {
+	l, err := s.openLease(e.Lease)
+	if err != nil {
+		return err
+	}
+	if err := ValidAmount(e.Amount); err != nil {
+		return err
+	}
+	if e.Amount <= l.hold || !l.adjusts() {
+		return fmt.Errorf("total %d extends nothing above the hold %d", e.Amount, l.hold)
+	}
+	observed, reasons, fits := s.judgeExtension(l, e.Amount, e.At)
+	if !fits {
+		return fmt.Errorf("it does not fit: %v", reasons)
+	}
+	for i, c := range l.counters {
+		if l.claims[i].AtEnd == Adjust {
+			c.held += e.Amount - l.hold
+			c.lastUse = e.At
+		}
+	}
+	l.hold = e.Amount
+	l.extended = &extension{number: e.Number, at: e.At, observed: observed}
+	return nil
+}
+
+// applyEnd settles: by its holder at the actual cost, or by expiry at the
+// hold.
+func (s *State) applyEnd(e *Event) error {
+	l, err := s.openLease(e.Lease)
+	if err != nil {
+		return err
+	}
+	if err := ValidAmount(e.Amount); err != nil {
+		return err
+	}
+	if e.Kind == Expired && e.Amount != l.hold {
+		return fmt.Errorf("expiry charges the hold %d, not %d", l.hold, e.Amount)
+	}
+	for i, c := range l.counters {
+		switch l.claims[i].AtEnd {
+		case Adjust:
+			c.charge(e.Amount, e.At)
+		case Keep:
+			c.charge(l.claims[i].Amount, e.At)
+		}
+	}
+	s.end(l, e)
+	return nil
+}
+
+func (s *State) applyReleased(e *Event) error {
+	if err := ValidName(e.Lease); err != nil {
+		return err
+	}
+	if s.lease(e.Lease) == nil {
+		s.bury(e)
+		return nil
+	}
+	l, err := s.openLease(e.Lease)
+	if err != nil {
+		return err
+	}
+	if e.Amount != 0 {
+		return fmt.Errorf("a release charges nothing, not %d", e.Amount)
+	}
+	s.end(l, e)
+	return nil
+}
+
+// bury leaves a tombstone that refuses a late reserve.
+func (s *State) bury(e *Event) {
+	l := &lease{id: e.Lease, number: e.Number, at: e.At}
+	s.leases[l.id] = l
+	s.remember(l, e)
+}
+
+// end returns the holds of an open lease and remembers how it ended.
+func (s *State) end(l *lease, e *Event) {
+	for i, c := range l.counters {
+		c.held -= l.holdOf(i)
+		c.open--
+		c.lastUse = e.At
+		if c.open == 0 && c.forgetAt() <= e.At {
+			s.forget(c)
+		}
+	}
+	heap.Remove(&s.open, l.index)
+	l.counters, l.extended = nil, nil
+	if e.Kind != Expired {
+		l.claims = nil
+	}
+	s.remember(l, e)
+}
+
+func (s *State) remember(l *lease, e *Event) {
+	l.end, l.endNum, l.endAt, l.charge = e.Kind, e.Number, e.At, e.Amount
+	switch e.Kind {
+	case Expired:
+		l.expired = e.At
+		l.forgetAt = e.At + RememberExpired.Milliseconds()
+		s.expired = append(s.expired, l)
+	case Corrected: // is in the queue of its expiry
+		l.forgetAt = max(l.forgetAt, e.At+RememberEnded.Milliseconds())
+	default:
+		l.forgetAt = e.At + RememberEnded.Milliseconds()
+		s.ended = append(s.ended, l)
+	}
+}
+
+// applyCorrected replaces the charge of an expired lease, where that charge
+// still counts.
+func (s *State) applyCorrected(e *Event) error {
+	l := s.lease(e.Lease)
+	if l == nil {
+		return fmt.Errorf("%w: %q", ErrUnknownLease, e.Lease)
+	}
+	if l.end != Expired {
+		return fmt.Errorf("lease %q has not expired uncorrected", e.Lease)
+	}
+	if err := ValidAmount(e.Amount); err != nil {
+		return err
+	}
+	for i := range l.claims {
+		p := &l.claims[i]
+		c := s.counters[refOf(&p.Claim, p.Span)]
+		if p.AtEnd != Adjust || c == nil || c.born > l.number {
+			continue
+		}
+		c.charge(e.Amount-l.charge, l.expired)
+		c.lastUse = e.At
+	}
+	l.claims = nil
+	s.remember(l, e)
+	return nil
+}

@@ -1,0 +1,436 @@
+package budgettest
+
+import (
+	"errors"
+	"sort"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// model is one tenant as plainly as it can be said: it keeps every lease and
+// every use of every counter, and recomputes each balance from them by
+// summing. It shares no code with the ledgers, not even the rule of judgement.
+type model struct {
+	now    int64
+	number int64
+	policy budget.PolicyVersion
+	leases []*modelLease // in order of their grants
+	uses   []use
+}
+
+// counterName is a counter's identity.
+type counterName struct {
+	key    string
+	kind   budget.WindowKind
+	span   budget.Span
+	length time.Duration // Rolling
+}
+
+// use is one event that touched a counter.
+type use struct {
+	counter counterName
+	at      int64
+	lease   *modelLease
+	opens   int // +1 at a grant, -1 at an end, 0 else
+	length  time.Duration
+	group   string
+}
+
+// modelLease is a lease, or the tombstone of one.
+type modelLease struct {
+	id       string
+	claims   []budget.Claim
+	counters []counterName
+	grant    budget.Grant
+	extended budget.Grant
+	expires  int64
+	hold     int64
+	end      budget.EventKind // "" while open
+	ending   budget.Ending
+	chargeAt int64
+}
+
+func (m *model) next() int64 {
+	m.number++
+	return m.number
+}
+
+func (m *model) find(id string) *modelLease {
+	for _, l := range m.leases {
+		if l.id == id {
+			return l
+		}
+	}
+	return nil
+}
+
+func (m *model) name(c budget.Claim) (counterName, error) {
+	n := counterName{key: c.Key, kind: c.Window.Kind}
+	switch c.Window.Kind {
+	case budget.Rolling:
+		n.length = c.Window.Length
+	case budget.Fixed:
+		n.span = c.Window.Current
+		if m.now >= n.span.End || m.now < n.span.Start {
+			n.span = c.Window.Next
+		}
+		if m.now >= n.span.End || m.now < n.span.Start {
+			return n, budget.ErrWindow
+		}
+	}
+	return n, nil
+}
+
+// life is the uses of a counter since it last began from nothing, none if it
+// is forgotten.
+func (m *model) life(n counterName) (life []use) {
+	for _, u := range m.uses {
+		if u.counter != n {
+			continue
+		}
+		if m.gone(life, u.at) {
+			life = nil
+		}
+		life = append(life, u)
+	}
+	if m.gone(life, m.now) {
+		return nil
+	}
+	return life
+}
+
+// gone reports whether a counter with these uses is forgotten at an instant.
+func (m *model) gone(life []use, at int64) bool {
+	open, length := 0, time.Duration(0)
+	for _, u := range life {
+		open += u.opens
+		if u.opens > 0 {
+			length = u.length
+		}
+	}
+	if len(life) == 0 || open > 0 {
+		return false
+	}
+	last := life[len(life)-1]
+	switch last.counter.kind {
+	case budget.Idle:
+		return at >= last.at+length.Milliseconds()
+	case budget.Rolling:
+		bucket := (length.Milliseconds() + 59) / 60
+		return at >= last.at+length.Milliseconds()+bucket
+	case budget.Fixed:
+		return at >= last.counter.span.End+(6*time.Hour+24*time.Hour).Milliseconds()
+	}
+	return false
+}
+
+// observe sums a counter from the leases of its life.
+func (m *model) observe(n counterName) budget.Observed {
+	o := budget.Observed{Span: n.span}
+	for _, u := range m.life(n) {
+		if u.opens <= 0 {
+			continue
+		}
+		for i, c := range u.lease.claims {
+			if u.lease.counters[i] == n {
+				spent, held := m.stakes(u.lease, c)
+				o.Spent += spent
+				o.Held += held
+			}
+		}
+	}
+	return o
+}
+
+// stakes is what a lease's claim adds to its counter now.
+func (m *model) stakes(l *modelLease, c budget.Claim) (spent, held int64) {
+	if l.end == "" && c.AtEnd == budget.Adjust {
+		return 0, l.hold
+	}
+	if l.end == "" {
+		return 0, c.Amount
+	}
+	if l.end == budget.Released || c.AtEnd == budget.Return || m.left(l, c) {
+		return 0, 0
+	}
+	if c.AtEnd == budget.Keep {
+		return c.Amount, 0
+	}
+	return l.ending.Charge, 0
+}
+
+// left reports whether a charge is no longer in its rolling window.
+func (m *model) left(l *modelLease, c budget.Claim) bool {
+	if c.Window.Kind != budget.Rolling {
+		return false
+	}
+	length := c.Window.Length.Milliseconds()
+	return m.now*60/length > l.chargeAt*60/length+60
+}
+
+// members is the live keys of a group.
+func (m *model) members(group string) map[string]bool {
+	latest := make(map[counterName]string)
+	for _, u := range m.uses {
+		if u.opens > 0 {
+			latest[u.counter] = u.group
+		}
+	}
+	keys := make(map[string]bool)
+	for n, g := range latest {
+		if g == group && len(m.life(n)) > 0 {
+			keys[n.key] = true
+		}
+	}
+	return keys
+}
+
+// expire ends what is due.
+func (m *model) expire() {
+	var due []*modelLease
+	for _, l := range m.leases {
+		if l.end == "" && l.expires <= m.now {
+			due = append(due, l)
+		}
+	}
+	sort.Slice(due, func(i, j int) bool {
+		if due[i].expires != due[j].expires {
+			return due[i].expires < due[j].expires
+		}
+		return due[i].id < due[j].id
+	})
+	for _, l := range due {
+		m.finish(l, budget.Expired, l.hold)
+	}
+}
+
+func (m *model) finish(l *modelLease, kind budget.EventKind, charge int64) budget.Ending {
+	l.end, l.chargeAt = kind, m.now
+	l.ending = budget.Ending{Kind: kind, Number: m.next(), At: m.now, Charge: charge}
+	for _, n := range l.counters {
+		m.uses = append(m.uses, use{counter: n, at: m.now, lease: l, opens: -1})
+	}
+	return l.ending
+}
+
+func (m *model) correct(l *modelLease, charge int64) budget.Ending {
+	for i, n := range l.counters {
+		if l.claims[i].AtEnd != budget.Adjust {
+			continue
+		}
+		for _, u := range m.life(n) {
+			if u.lease == l && u.opens > 0 {
+				m.uses = append(m.uses, use{counter: n, at: m.now, lease: l})
+				break
+			}
+		}
+	}
+	l.end = budget.Corrected
+	l.ending = budget.Ending{Kind: budget.Corrected, Number: m.next(), At: m.now, Charge: charge}
+	return l.ending
+}
+
+func (m *model) reserve(r budget.Reservation) (budget.Grant, error) {
+	m.expire()
+	if l := m.find(r.Lease); l != nil && l.end == "" {
+		return l.grant, nil
+	} else if l != nil {
+		return budget.Grant{}, budget.ErrEnded
+	}
+	if r.Policy.Generation < m.policy.Generation || (r.Policy.Generation == m.policy.Generation && r.Policy != m.policy) {
+		return budget.Grant{}, budget.ErrStalePolicy
+	}
+	l := &modelLease{id: r.Lease, claims: r.Claims, expires: m.now + r.TTL.Milliseconds()}
+	for _, c := range r.Claims {
+		n, err := m.name(c)
+		if err != nil {
+			return budget.Grant{}, err
+		}
+		l.counters = append(l.counters, n)
+	}
+	if r.Policy != m.policy {
+		m.policy = r.Policy
+		m.next()
+	}
+	if denied := m.judge(l); denied != nil {
+		return budget.Grant{}, denied
+	}
+	return m.admit(l), nil
+}
+
+func (m *model) judge(l *modelLease) error {
+	d := &budget.Denied{Number: m.number, At: m.now}
+	crowd := make(map[string]map[string]bool)
+	fits := true
+	for i, c := range l.claims {
+		o := m.observe(l.counters[i])
+		reason := m.verdict(c.Amount, c.Limit, o)
+		if c.Group != "" && crowd[c.Group] == nil {
+			crowd[c.Group] = m.members(c.Group)
+		}
+		if keys := crowd[c.Group]; c.Group != "" && !keys[c.Key] {
+			if int64(len(keys)) >= c.GroupMax {
+				reason = budget.Crowded
+			} else {
+				keys[c.Key] = true
+			}
+		}
+		d.Observed = append(d.Observed, o)
+		d.Reasons = append(d.Reasons, reason)
+		fits = fits && reason == budget.Fits
+	}
+	if fits {
+		return nil
+	}
+	return d
+}
+
+func (m *model) verdict(amount, limit int64, o budget.Observed) budget.Reason {
+	switch {
+	case o.Spent+o.Held+amount <= limit:
+		return budget.Fits
+	case o.Spent+amount <= limit:
+		return budget.Held
+	}
+	return budget.Exhausted
+}
+
+func (m *model) admit(l *modelLease) budget.Grant {
+	l.grant = budget.Grant{Lease: l.id, At: m.now, Expires: l.expires, Observed: []budget.Observed{}}
+	for i, c := range l.claims {
+		l.grant.Observed = append(l.grant.Observed, m.observe(l.counters[i]))
+		if c.AtEnd == budget.Adjust {
+			l.hold = c.Amount
+		}
+	}
+	l.grant.Number = m.next()
+	l.extended = l.grant
+	m.leases = append(m.leases, l)
+	for i, c := range l.claims {
+		m.uses = append(m.uses, use{counter: l.counters[i], at: m.now, lease: l, opens: 1, length: c.Window.Length, group: c.Group})
+	}
+	return l.grant
+}
+
+// open is a lease that has not ended.
+func (m *model) open(id string) (*modelLease, error) {
+	m.expire()
+	l := m.find(id)
+	if l == nil {
+		return nil, budget.ErrUnknownLease
+	}
+	if l.end != "" {
+		return nil, budget.ErrEnded
+	}
+	return l, nil
+}
+
+func (m *model) extend(id string, total int64) (budget.Grant, error) {
+	l, err := m.open(id)
+	if err != nil {
+		return budget.Grant{}, err
+	}
+	adjusts := false
+	for _, c := range l.claims {
+		adjusts = adjusts || c.AtEnd == budget.Adjust
+	}
+	if !adjusts || total <= l.hold {
+		return l.extended, nil
+	}
+	d := &budget.Denied{Number: m.number, At: m.now}
+	fits := true
+	for i, c := range l.claims {
+		o, reason := m.observe(l.counters[i]), budget.Fits
+		if c.AtEnd == budget.Adjust {
+			reason = m.verdict(total-l.hold, c.Limit, o)
+		}
+		d.Observed = append(d.Observed, o)
+		d.Reasons = append(d.Reasons, reason)
+		fits = fits && reason == budget.Fits
+	}
+	if !fits {
+		return budget.Grant{}, d
+	}
+	l.hold = total
+	l.extended = budget.Grant{Lease: id, Number: m.next(), At: m.now, Observed: d.Observed}
+	for i, c := range l.claims {
+		if c.AtEnd == budget.Adjust {
+			m.uses = append(m.uses, use{counter: l.counters[i], at: m.now, lease: l})
+		}
+	}
+	return l.extended, nil
+}
+
+func (m *model) renew(id string, ttl time.Duration) (int64, error) {
+	l, err := m.open(id)
+	if err != nil {
+		return 0, err
+	}
+	l.expires = min(m.now+ttl.Milliseconds(), l.grant.At+(6*time.Hour).Milliseconds())
+	return l.expires, nil
+}
+
+func (m *model) settle(id string, actual int64) (budget.Ending, error) {
+	m.expire()
+	l := m.find(id)
+	if l == nil {
+		return budget.Ending{}, budget.ErrUnknownLease
+	}
+	switch l.end {
+	case "":
+		return m.finish(l, budget.Settled, actual), nil
+	case budget.Expired:
+		return m.correct(l, actual), nil
+	case budget.Released:
+		return budget.Ending{}, budget.ErrEnded
+	}
+	return l.ending, nil
+}
+
+func (m *model) release(id string) (budget.Ending, error) {
+	m.expire()
+	l := m.find(id)
+	if l == nil {
+		l = &modelLease{id: id}
+		m.leases = append(m.leases, l)
+	}
+	switch l.end {
+	case "":
+		return m.finish(l, budget.Released, 0), nil
+	case budget.Expired:
+		return m.correct(l, 0), nil
+	case budget.Settled:
+		return budget.Ending{}, budget.ErrEnded
+	}
+	return l.ending, nil
+}
+
+func (m *model) balances(claims []budget.Claim) (budget.Balances, error) {
+	m.expire()
+	b := budget.Balances{Number: m.number, At: m.now}
+	for _, l := range m.leases {
+		if l.end == "" {
+			b.Open++
+		}
+	}
+	for _, c := range claims {
+		n, err := m.name(c)
+		if err != nil {
+			return budget.Balances{}, err
+		}
+		b.Observed = append(b.Observed, m.observe(n))
+	}
+	return b, nil
+}
+
+// sentinel is the error of package budget that err wraps.
+func sentinel(err error) error {
+	for _, s := range []error{budget.ErrUnavailable, budget.ErrLost, budget.ErrStalePolicy, budget.ErrWindow,
+		budget.ErrDeadline, budget.ErrUnknownLease, budget.ErrEnded, budget.ErrInvalid, budget.ErrExists} {
+		if errors.Is(err, s) {
+			return s
+		}
+	}
+	return err
+}

@@ -1,0 +1,60 @@
+package embedded
+
+import "github.com/aegis-proxy/aegis-proxy/budget"
+
+// File is what a journal is written to.
+type File = file
+
+// WithFiles makes a configuration open its journals with open.
+func WithFiles(c Config, open func(path string) (File, error)) Config {
+	c.openFile = open
+	return c
+}
+
+var (
+	OpenFile    = openJournal
+	AppendLine  = appendLine
+	AppendEvent = appendEvent
+)
+
+// DecodeEvent reads one line back; nil if it is not an event.
+func DecodeEvent(line []byte) (*budget.Event, error) {
+	r, err := decodeLine(line)
+	if err != nil {
+		return nil, err
+	}
+	return r.Event, nil
+}
+
+// Compact compacts everything before journal number, which it begins.
+func Compact(dir string, number int64) error {
+	f, err := openJournal(journalPath(dir, number))
+	if err != nil {
+		return err
+	}
+	f.Close()
+	_, err = compact(dir, number)
+	return err
+}
+
+// unsynced is a file that nothing is written to for good.
+type unsynced struct{ file }
+
+func (unsynced) Sync() error { return nil }
+
+// WithoutSync leaves durability to the operating system.
+func WithoutSync(c Config) Config {
+	c.openFile = func(path string) (file, error) {
+		f, err := openJournal(path)
+		return unsynced{f}, err
+	}
+	return c
+}
+
+// FillPending makes a tenant have as many events without receipt as it may.
+func FillPending(l *Ledger, tenant string) {
+	t := l.tenants[tenant]
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pending.live = MaxUnacknowledged
+}

@@ -1,0 +1,259 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// lazyBytes is how much that nobody waits for may gather before it is written.
+const lazyBytes = 1 << 20
+
+// file is what a journal needs of one.
+type file interface {
+	io.WriteCloser
+	Sync() error
+}
+
+func openJournal(path string) (file, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}
+
+// batch is what one write and one sync make durable. Err is set before done is
+// closed.
+type batch struct {
+	lines []byte
+	done  chan struct{}
+	err   error
+}
+
+func newBatch() *batch { return &batch{done: make(chan struct{})} }
+
+// journal writes records in the order they are appended, many in one sync. The
+// first write or sync that fails breaks it for good: what was appended since
+// is in memory and nowhere else, so nothing may rest on it.
+type journal struct {
+	config *Config
+	wake   chan struct{} // holds one token if the batch should be written
+	quit   chan struct{} // closed by close
+	gone   chan struct{} // closed when the writer has returned
+
+	mu     sync.Mutex
+	batch  *batch // being filled
+	err    error  // why nothing can be written any more
+	closed bool
+
+	// The writer's own.
+	file       file
+	number     int64 // of the file
+	bytes      int64 // in the file
+	rotateAt   int64 // bytes
+	compacting chan int64
+}
+
+// startJournal goes on with the newest file.
+func startJournal(config *Config, files fileSet) (*journal, error) {
+	j := &journal{config: config, batch: newBatch(), number: files.newest(), bytes: files.newestBytes,
+		rotateAt: max(config.CompactBytes, files.snapshotBytes),
+		wake:     make(chan struct{}, 1), quit: make(chan struct{}), gone: make(chan struct{})}
+	f, err := openNext(config, j.number)
+	if err != nil {
+		return nil, err
+	}
+	j.file = f
+	go j.run()
+	return j, nil
+}
+
+// openNext opens a journal, and makes its name durable.
+func openNext(config *Config, number int64) (file, error) {
+	f, err := config.openFile(journalPath(config.Dir, number))
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	if err := syncDir(config.Dir); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// append adds a record and returns the batch that will make it durable. An
+// urgent one is written as soon as the writer is free; others with it.
+func (j *journal) append(payload []byte, urgent bool) (*batch, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.brokenLocked(); err != nil {
+		return nil, err
+	}
+	j.batch.lines = appendLine(j.batch.lines, payload)
+	if urgent || len(j.batch.lines) > lazyBytes {
+		select {
+		case j.wake <- struct{}{}:
+		default:
+		}
+	}
+	return j.batch, nil
+}
+
+// wait returns when the batch is durable. A nil batch is.
+func (j *journal) wait(ctx context.Context, b *batch) error {
+	if b == nil {
+		return j.broken()
+	}
+	select {
+	case <-b.done:
+		if b.err != nil {
+			return b.err
+		}
+		return j.broken()
+	default:
+	}
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the journal is not written yet: %w", budget.ErrUnavailable, ctx.Err())
+	}
+}
+
+// broken says why nothing can be written any more.
+func (j *journal) broken() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.brokenLocked()
+}
+
+func (j *journal) brokenLocked() error {
+	if j.err != nil {
+		return j.err
+	}
+	if j.closed {
+		return fmt.Errorf("%w: it is closed", budget.ErrUnavailable)
+	}
+	return nil
+}
+
+// run writes batches until close.
+func (j *journal) run() {
+	defer close(j.gone)
+	for {
+		select {
+		case <-j.wake:
+			j.flush()
+		case <-j.quit:
+			j.flush()
+			j.finish()
+			return
+		}
+	}
+}
+
+// flush makes the batch durable and starts the next one.
+func (j *journal) flush() {
+	j.mu.Lock()
+	b, err := j.batch, j.err
+	j.batch = newBatch()
+	j.mu.Unlock()
+	if err == nil {
+		err = j.store(b.lines)
+	}
+	if err != nil {
+		j.fail(err)
+	}
+	b.lines, b.err = nil, err
+	close(b.done)
+	if err == nil {
+		j.rotate()
+	}
+}
+
+func (j *journal) store(lines []byte) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	if _, err := j.file.Write(lines); err != nil {
+		return fmt.Errorf("%w: journal %d: %w", budget.ErrUnavailable, j.number, err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("%w: journal %d: %w", budget.ErrUnavailable, j.number, err)
+	}
+	j.bytes += int64(len(lines))
+	return nil
+}
+
+// fail breaks the journal before anybody learns that the batch is lost.
+func (j *journal) fail(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.err = err
+}
+
+// rotate begins the next file when this one has grown large, and compacts what
+// is closed. While a compaction runs, the file grows on.
+func (j *journal) rotate() {
+	j.reap(false)
+	if j.bytes < j.rotateAt || j.compacting != nil {
+		return
+	}
+	next, err := openNext(j.config, j.number+1)
+	if err != nil {
+		j.rotateAt += j.config.CompactBytes
+		j.config.Log.Warn("the next journal cannot be begun", "error", err)
+		return
+	}
+	if err := j.file.Close(); err != nil {
+		j.config.Log.Warn("journal closed with an error after its sync", "error", err)
+	}
+	j.file, j.number, j.bytes = next, j.number+1, 0
+	j.compacting = make(chan int64, 1)
+	go func(number int64, done chan<- int64) { done <- j.compact(number) }(j.number, j.compacting)
+}
+
+// compact returns the size of the new snapshot, 0 if there is none.
+func (j *journal) compact(number int64) int64 {
+	size, err := compact(j.config.Dir, number)
+	if err != nil {
+		j.config.Log.Warn("compaction did not succeed; the journals are kept", "error", err)
+		return 0
+	}
+	return size
+}
+
+// reap learns how the compaction went, if there was one and it is over.
+func (j *journal) reap(wait bool) {
+	if j.compacting == nil {
+		return
+	}
+	if !wait && len(j.compacting) == 0 {
+		return
+	}
+	j.rotateAt = max(j.config.CompactBytes, <-j.compacting)
+	j.compacting = nil
+}
+
+func (j *journal) finish() {
+	j.reap(true)
+	if err := j.file.Close(); err != nil {
+		j.fail(fmt.Errorf("%w: journal %d: %w", budget.ErrUnavailable, j.number, err))
+	}
+}
+
+// close writes what is left. It returns why the journal broke, if it did.
+func (j *journal) close() error {
+	j.mu.Lock()
+	first := !j.closed
+	j.closed = true
+	j.mu.Unlock()
+	if first {
+		close(j.quit)
+	}
+	<-j.gone
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.err
+}

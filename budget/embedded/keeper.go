@@ -1,0 +1,174 @@
+package embedded
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// epochBytes is the entropy of an epoch.
+const epochBytes = 16
+
+// Provision makes the tenants exist, each with a random epoch. All of them are
+// written before it waits for any.
+func (l *Ledger) Provision(ctx context.Context, names ...string) error {
+	begun := make([]*batch, len(names))
+	for i, name := range names {
+		if err := budget.ValidName(name); err != nil {
+			return fmt.Errorf("tenant: %w", err)
+		}
+		var err error
+		if begun[i], err = l.provision(name); err != nil {
+			return err
+		}
+	}
+	for _, last := range begun {
+		if err := l.journal.wait(ctx, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// provision returns the batch that makes the tenant durable.
+func (l *Ledger) provision(name string) (*batch, error) {
+	t := l.make(name)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err := l.begin(t)
+	return t.last, err
+}
+
+// make is the tenant of that name, whether provisioned or not.
+func (l *Ledger) make(name string) *tenant {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tenants.make(name)
+}
+
+func (l *Ledger) begin(t *tenant) error {
+	if t.state.Number != 0 {
+		return nil
+	}
+	var random [epochBytes]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return fmt.Errorf("%w: epoch: %w", budget.ErrUnavailable, err)
+	}
+	at := t.state.Advance(l.config.Now().UnixMilli())
+	e, err := t.state.Provision(hex.EncodeToString(random[:]), at)
+	if err != nil {
+		return err
+	}
+	return l.commit(t, e)
+}
+
+// Remember tells what the caller has seen of a tenant.
+func (l *Ledger) Remember(tenant, epoch string, number int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seen := l.seen[tenant]; seen.epoch == epoch && seen.number > number {
+		return
+	}
+	l.seen[tenant] = sighting{epoch, number}
+}
+
+// Tenants names every tenant, in order.
+func (l *Ledger) Tenants() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	names := make([]string, 0, len(l.tenants))
+	for name := range l.tenants {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Unacknowledged returns every event of a tenant that has no receipt, oldest
+// first, and changes nothing: not even due leases are ended. It is for
+// start-up, to tell what the last process left behind.
+func (l *Ledger) Unacknowledged(tenant string) ([]budget.Event, error) {
+	t, err := l.find(tenant)
+	if err != nil {
+		return nil, err
+	}
+	events, last := t.pending.all(), t.last
+	t.mu.Unlock()
+	return events, l.journal.wait(context.Background(), last)
+}
+
+// Sweep ends the tenant's expired leases and returns the events whose receipts
+// are overdue.
+func (l *Ledger) Sweep(ctx context.Context, tenant string) ([]budget.Event, error) {
+	t, err := l.find(tenant)
+	if err != nil {
+		return nil, err
+	}
+	at, err := l.expire(t)
+	var events []budget.Event
+	if err == nil {
+		events = t.pending.overdue(at)
+	}
+	last := t.last
+	t.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.journal.wait(ctx, last); err != nil {
+		return nil, err
+	}
+	return events, nil
+}
+
+// Balances reads the counters that the claims name.
+func (l *Ledger) Balances(ctx context.Context, tenant string, claims []budget.Claim) (budget.Balances, error) {
+	if err := budget.ValidCounters(claims); err != nil {
+		return budget.Balances{}, err
+	}
+	return answer(ctx, l, tenant, func(s *budget.State, at int64) (budget.Balances, budget.Event, error) {
+		b, err := s.Balances(claims, at)
+		return b, budget.Event{}, err
+	})
+}
+
+// Restore writes a tenant's state as folded from events.
+func (l *Ledger) Restore(ctx context.Context, state *budget.State) error {
+	if err := budget.ValidName(state.Tenant); err != nil {
+		return fmt.Errorf("tenant: %w", err)
+	}
+	if state.Number == 0 {
+		return fmt.Errorf("%w: the state of tenant %q has no events", budget.ErrInvalid, state.Tenant)
+	}
+	t := l.make(state.Tenant)
+	t.mu.Lock()
+	err := l.restore(t, state)
+	last := t.last
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.journal.wait(ctx, last)
+}
+
+func (l *Ledger) restore(t *tenant, state *budget.State) error {
+	if t.state.Number > 0 && (t.state.Epoch != state.Epoch || t.state.Number > state.Number) {
+		return fmt.Errorf("%w: tenant %q is at event %d of epoch %q", budget.ErrExists, state.Tenant, t.state.Number, t.state.Epoch)
+	}
+	whole := wholeTenant{State: state.Snapshot()}
+	line, err := encodeState(&whole)
+	if err != nil {
+		return err
+	}
+	if err := t.load(whole); err != nil {
+		return err
+	}
+	t.scratch = append(t.scratch[:0], line...)
+	return l.write(t)
+}
+
+// Ready reports whether the ledger can still write.
+func (l *Ledger) Ready(context.Context) error { return l.journal.broken() }

@@ -1,0 +1,225 @@
+package embedded
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// record is the json of one line; one member is set.
+type record struct {
+	Event *budget.Event
+	Ack   *acknowledgement
+	Renew *renewal
+	State *wholeTenant
+	End   *int64
+}
+
+type acknowledgement struct {
+	Tenant string
+	Number int64
+}
+
+type renewal struct {
+	Tenant, Lease string
+	Expires       int64
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumBytes is the length of the checksum in hex and the space after it.
+const sumBytes = 9
+
+// appendLine frames one record's json.
+func appendLine(dst, payload []byte) []byte {
+	sum := crc32.Checksum(payload, castagnoli)
+	dst = hex.AppendEncode(dst, []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+	dst = append(dst, ' ')
+	dst = append(dst, payload...)
+	return append(dst, '\n')
+}
+
+var errChecksum = errors.New("checksum does not match")
+
+// decodeLine reads one record, without its LF.
+func decodeLine(line []byte) (*record, error) {
+	payload, ok := unframe(line)
+	if !ok {
+		return nil, errChecksum
+	}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	d.DisallowUnknownFields()
+	var r record
+	if err := d.Decode(&r); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	if d.More() {
+		return nil, errors.New("record: more than one value")
+	}
+	return &r, nil
+}
+
+// unframe is the json of a line whose checksum matches.
+func unframe(line []byte) ([]byte, bool) {
+	if len(line) < sumBytes || line[sumBytes-1] != ' ' {
+		return nil, false
+	}
+	var sum [4]byte
+	if _, err := hex.Decode(sum[:], line[:sumBytes-1]); err != nil {
+		return nil, false
+	}
+	if !bytes.Equal(bytes.ToLower(line[:sumBytes-1]), line[:sumBytes-1]) {
+		return nil, false
+	}
+	payload := line[sumBytes:]
+	want := uint32(sum[0])<<24 | uint32(sum[1])<<16 | uint32(sum[2])<<8 | uint32(sum[3])
+	return payload, crc32.Checksum(payload, castagnoli) == want
+}
+
+// The records of the request path are written by hand: encoding/json would
+// cost more than all else that a grant does. Names need no escaping, because
+// budget.ValidName allows no byte that JSON escapes.
+
+func appendAck(dst []byte, tenant string, number int64) []byte {
+	dst = append(dst, `{"Ack":{"Tenant":"`...)
+	dst = append(dst, tenant...)
+	dst = append(dst, `","Number":`...)
+	dst = strconv.AppendInt(dst, number, 10)
+	return append(dst, `}}`...)
+}
+
+func appendRenewal(dst []byte, tenant, lease string, expires int64) []byte {
+	dst = append(dst, `{"Renew":{"Tenant":"`...)
+	dst = append(dst, tenant...)
+	dst = append(dst, `","Lease":"`...)
+	dst = append(dst, lease...)
+	dst = append(dst, `","Expires":`...)
+	dst = strconv.AppendInt(dst, expires, 10)
+	return append(dst, `}}`...)
+}
+
+func appendEvent(dst []byte, e *budget.Event) []byte {
+	dst = append(dst, `{"Event":`...)
+	o := object{dst: dst}
+	o.open()
+	o.text("Tenant", e.Tenant)
+	o.text("Epoch", e.Epoch)
+	o.integer("Number", e.Number)
+	o.text("Kind", string(e.Kind))
+	o.integer("At", e.At)
+	o.text("Lease", e.Lease)
+	o.claims(e.Claims)
+	o.integer("Amount", e.Amount)
+	o.integer("Expires", e.Expires)
+	if e.Policy != (budget.PolicyVersion{}) {
+		o.member("Policy")
+		o.open()
+		o.integer("Generation", e.Policy.Generation)
+		o.text("Hash", e.Policy.Hash)
+		o.close()
+	}
+	o.close()
+	return append(o.dst, '}')
+}
+
+func encodeState(whole *wholeTenant) ([]byte, error) {
+	return json.Marshal(struct{ State *wholeTenant }{whole})
+}
+
+// object appends JSON members, leaving out those that are zero.
+type object struct {
+	dst   []byte
+	comma bool
+}
+
+func (o *object) open() {
+	o.dst = append(o.dst, '{')
+	o.comma = false
+}
+
+func (o *object) close() {
+	o.dst = append(o.dst, '}')
+	o.comma = true
+}
+
+func (o *object) member(name string) {
+	if o.comma {
+		o.dst = append(o.dst, ',')
+	}
+	o.comma = true
+	o.dst = append(o.dst, '"')
+	o.dst = append(o.dst, name...)
+	o.dst = append(o.dst, '"', ':')
+}
+
+func (o *object) text(name, value string) {
+	if value == "" {
+		return
+	}
+	o.member(name)
+	o.dst = append(o.dst, '"')
+	o.dst = append(o.dst, value...)
+	o.dst = append(o.dst, '"')
+}
+
+func (o *object) integer(name string, value int64) {
+	if value == 0 {
+		return
+	}
+	o.member(name)
+	o.dst = strconv.AppendInt(o.dst, value, 10)
+}
+
+func (o *object) claims(claims []budget.Placed) {
+	if len(claims) == 0 {
+		return
+	}
+	o.member("Claims")
+	o.dst = append(o.dst, '[')
+	for i := range claims {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.claim(&claims[i])
+	}
+	o.dst = append(o.dst, ']')
+}
+
+func (o *object) claim(p *budget.Placed) {
+	o.open()
+	o.text("Key", p.Key)
+	o.integer("Amount", p.Amount)
+	o.integer("Limit", p.Limit)
+	o.text("AtEnd", string(p.AtEnd))
+	o.member("Window")
+	o.open()
+	o.text("Kind", string(p.Window.Kind))
+	o.span("Current", p.Window.Current)
+	o.span("Next", p.Window.Next)
+	o.integer("Length", int64(p.Window.Length/time.Nanosecond))
+	o.close()
+	o.text("Group", p.Group)
+	o.integer("GroupMax", p.GroupMax)
+	o.span("Span", p.Span)
+	o.integer("Spent", p.Spent)
+	o.integer("Held", p.Held)
+	o.close()
+}
+
+func (o *object) span(name string, s budget.Span) {
+	if s == (budget.Span{}) {
+		return
+	}
+	o.member(name)
+	o.open()
+	o.integer("Start", s.Start)
+	o.integer("End", s.End)
+	o.close()
+}

@@ -1,0 +1,214 @@
+package budget
+
+import (
+	"fmt"
+	"time"
+)
+
+// maxHashBytes is the length of a SHA-256 in hex.
+const maxHashBytes = 64
+
+// Validate refuses, with ErrInvalid, a reservation that breaks a bound of this
+// package. Every ledger calls it first, so that all refuse the same.
+func (r Reservation) Validate() error {
+	if err := (LeaseRef{r.Tenant, r.Lease}).Validate(); err != nil {
+		return err
+	}
+	if err := r.Policy.validate(); err != nil {
+		return err
+	}
+	if err := ValidTTL(r.TTL); err != nil {
+		return err
+	}
+	return validateClaims(len(r.Claims), func(i int) *Claim { return &r.Claims[i] })
+}
+
+// Validate refuses, with ErrInvalid, a reference whose names are malformed.
+func (l LeaseRef) Validate() error {
+	if err := ValidName(l.Tenant); err != nil {
+		return fmt.Errorf("tenant: %w", err)
+	}
+	if err := ValidName(l.Lease); err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	return nil
+}
+
+// ValidName refuses, with ErrInvalid, a name of a tenant, lease, key or group
+// that is empty, longer than MaxKeyBytes, or holds a byte outside
+// [A-Za-z0-9._:/@=*-].
+func ValidName(name string) error {
+	if name == "" || len(name) > MaxKeyBytes {
+		return fmt.Errorf("%w: a name has 1 to %d bytes, not %d", ErrInvalid, MaxKeyBytes, len(name))
+	}
+	for i := range len(name) {
+		if !nameBytes[name[i]] {
+			return fmt.Errorf("%w: byte %q in name %q", ErrInvalid, name[i], name)
+		}
+	}
+	return nil
+}
+
+var nameBytes = func() (allowed [256]bool) {
+	for _, b := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/@=*-") {
+		allowed[b] = true
+	}
+	return allowed
+}()
+
+// ValidAmount refuses, with ErrInvalid, an amount outside 0 to MaxAmount.
+func ValidAmount(amount int64) error {
+	if amount < 0 || amount > MaxAmount {
+		return fmt.Errorf("%w: amount %d is outside 0 to %d", ErrInvalid, amount, int64(MaxAmount))
+	}
+	return nil
+}
+
+// ValidTTL refuses, with ErrInvalid, a time to live below a millisecond or
+// above MaxLeaseLife.
+func ValidTTL(ttl time.Duration) error {
+	if ttl < time.Millisecond || ttl > MaxLeaseLife {
+		return fmt.Errorf("%w: time to live %v is outside 1ms to %v", ErrInvalid, ttl, MaxLeaseLife)
+	}
+	return nil
+}
+
+// ValidCounters refuses, with ErrInvalid, claims that do not name counters
+// well. It is what Balances demands: amounts and limits are not looked at.
+func ValidCounters(claims []Claim) error {
+	for i := range claims {
+		if err := claims[i].validateCounter(); err != nil {
+			return fmt.Errorf("claim %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (c *Claim) validateCounter() error {
+	if err := ValidName(c.Key); err != nil {
+		return err
+	}
+	return c.Window.validate()
+}
+
+func (p PolicyVersion) validate() error {
+	if p.Generation < 1 || p.Generation > MaxAmount {
+		return fmt.Errorf("%w: policy generation %d is outside 1 to %d", ErrInvalid, p.Generation, int64(MaxAmount))
+	}
+	if p.Hash == "" || len(p.Hash) > maxHashBytes {
+		return fmt.Errorf("%w: policy hash has %d bytes, not 1 to %d", ErrInvalid, len(p.Hash), maxHashBytes)
+	}
+	for _, b := range []byte(p.Hash) {
+		if (b < '0' || b > '9') && (b < 'a' || b > 'f') {
+			return fmt.Errorf("%w: policy hash %q is not lowercase hex", ErrInvalid, p.Hash)
+		}
+	}
+	return nil
+}
+
+// validateClaims checks n claims, which it is given one by one because events
+// hold them within what was observed.
+func validateClaims(n int, claim func(int) *Claim) error {
+	if n > MaxClaims {
+		return fmt.Errorf("%w: %d claims, at most %d", ErrInvalid, n, MaxClaims)
+	}
+	hold := int64(-1)
+	for i := range n {
+		c := claim(i)
+		if err := c.validate(); err != nil {
+			return fmt.Errorf("claim %d %q: %w", i, c.Key, err)
+		}
+		if c.AtEnd == Adjust && hold >= 0 && c.Amount != hold {
+			return fmt.Errorf("%w: adjusted claims hold %d and %d, but one cost settles them all", ErrInvalid, hold, c.Amount)
+		}
+		if c.AtEnd == Adjust {
+			hold = c.Amount
+		}
+		for j := range i {
+			if claim(j).Key == c.Key {
+				return fmt.Errorf("%w: two claims share the key %q", ErrInvalid, c.Key)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *Claim) validate() error {
+	if err := c.validateCounter(); err != nil {
+		return err
+	}
+	if err := ValidAmount(c.Amount); err != nil {
+		return err
+	}
+	if err := ValidAmount(c.Limit); err != nil {
+		return fmt.Errorf("limit: %w", err)
+	}
+	if c.AtEnd != Adjust && c.AtEnd != Keep && c.AtEnd != Return {
+		return fmt.Errorf("%w: at end %q", ErrInvalid, c.AtEnd)
+	}
+	return c.validateGroup()
+}
+
+func (c *Claim) validateGroup() error {
+	if c.Group == "" {
+		return nil
+	}
+	if err := ValidName(c.Group); err != nil {
+		return fmt.Errorf("group: %w", err)
+	}
+	if c.GroupMax < 1 || c.GroupMax > MaxAmount {
+		return fmt.Errorf("%w: group of at most %d keys", ErrInvalid, c.GroupMax)
+	}
+	if c.Window.Kind == Forever {
+		return fmt.Errorf("%w: keys of a group cannot live forever", ErrInvalid)
+	}
+	return nil
+}
+
+// minLength is the shortest Length: one millisecond per bucket.
+const minLength = RollingBuckets * time.Millisecond
+
+// maxTime bounds instants, in milliseconds, so that no sum of an instant and a
+// Length overflows, nor any instant times RollingBuckets a double: about the
+// year 6700.
+const maxTime = MaxAmount / RollingBuckets
+
+func (w *Window) validate() error {
+	switch w.Kind {
+	case Fixed:
+		return w.validateSpans()
+	case Rolling, Idle:
+		if w.Length < minLength || w.Length%time.Millisecond != 0 || w.Length.Milliseconds() > maxTime {
+			return fmt.Errorf("%w: window length %v is not whole milliseconds of at least %v", ErrInvalid, w.Length, minLength)
+		}
+		return nil
+	case Forever:
+		return nil
+	}
+	return fmt.Errorf("%w: window kind %q", ErrInvalid, w.Kind)
+}
+
+func (w *Window) validateSpans() error {
+	ordered := 0 <= w.Current.Start && w.Current.Start < w.Current.End &&
+		w.Current.End <= w.Next.Start && w.Next.Start < w.Next.End && w.Next.End <= maxTime
+	if !ordered {
+		return fmt.Errorf("%w: spans %v and %v are empty or out of order", ErrInvalid, w.Current, w.Next)
+	}
+	return nil
+}
+
+// Pick returns the span that holds the instant at, in milliseconds: Current or
+// Next of a fixed window, the zero Span of any other. It fails with ErrWindow
+// if neither fits.
+func (w *Window) Pick(at int64) (Span, error) {
+	if w.Kind != Fixed {
+		return Span{}, nil
+	}
+	if w.Current.Contains(at) {
+		return w.Current, nil
+	}
+	if w.Next.Contains(at) {
+		return w.Next, nil
+	}
+	return Span{}, fmt.Errorf("%w: %d is in neither %v nor %v", ErrWindow, at, w.Current, w.Next)
+}
