@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond Go: a Redis server, and the clients of
+# test/sdk at their pinned versions. Run it as often as you like; what is there
+# already is left alone. Languages and servers come from the system's package
+# manager, everything else goes into .tools/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+main() {
+  need go "" go
+  need redis-server redis-server redis
+  need python3 "python3 python3-venv" python
+  need node "nodejs npm" node
+  need npm npm node
+  need java default-jdk-headless openjdk
+  at_least redis-server 7 "$(redis-server --version | sed -E 's/.*v=([0-9]+).*/\1/')"
+  at_least node 20 "$(node --version | sed -E 's/v([0-9]+).*/\1/')"
+  at_least java 17 "$(java -version 2>&1 | sed -nE '1s/.*"([0-9]+).*/\1/p')"
+  python_client
+  node_client
+  go_client
+  java_client
+}
+
+# need COMMAND APT-PACKAGES BREW-FORMULA: finds the command or installs it.
+need() {
+  if ! command -v "$1" >/dev/null; then
+    echo "$1: not found, installing"
+    install_package "$1" "$2" "$3"
+    hash -r
+  fi
+  command -v "$1" >/dev/null || die "$1 is still not in PATH after its installation; add it to PATH"
+  echo "$1: $(command -v "$1")"
+}
+
+install_package() {
+  local sudo=()
+  if [ "$(id -u)" != 0 ]; then sudo=(sudo -n); fi
+  if [ -n "$2" ] && command -v apt-get >/dev/null; then
+    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+      die "$1 is missing and this user may not install it; run: sudo apt-get install $2"
+    fi
+    # shellcheck disable=SC2086 # a list of packages
+    "${sudo[@]}" apt-get update -q >/dev/null &&
+      "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $2 >/dev/null ||
+      die "apt-get could not install $2, see above"
+  elif command -v brew >/dev/null; then
+    brew install "$3" || die "brew could not install $3, see above"
+  else
+    die "$1 is missing and there is neither apt-get nor brew; install $1 by hand and run this again"
+  fi
+}
+
+# at_least COMMAND MAJOR FOUND
+at_least() {
+  [ "${3:-0}" -ge "$2" ] || die "$1 is version ${3:-unknown}, the tests need $2 or newer; upgrade $1"
+}
+
+python_client() {
+  local want=test/sdk/python/requirements.txt home=.tools/python
+  if ! cmp -s "$want" "$home/installed.txt"; then
+    rm -rf "$home"
+    python3 -m venv "$home" || die "python3 cannot make a virtual environment; on Debian run: apt-get install python3-venv"
+    "$home/bin/pip" install -q --disable-pip-version-check -r "$want" || die "pip could not install $want, see above"
+    cp "$want" "$home/installed.txt"
+  fi
+  echo "python client: openai $("$home/bin/python" -c 'import openai; print(openai.__version__)')"
+}
+
+node_client() {
+  local want=test/sdk/node home=.tools/node
+  if ! cmp -s "$want/package-lock.json" "$home/installed.json"; then
+    rm -rf "$home"
+    mkdir -p "$home"
+    cp "$want/package.json" "$want/package-lock.json" "$home/"
+    npm ci --prefix "$home" --no-audit --no-fund --loglevel=error || die "npm could not install $want, see above"
+    cp "$want/package-lock.json" "$home/installed.json"
+  fi
+  echo "node client: openai $(NODE_PATH=$home/node_modules node -p 'require("openai/version").VERSION')"
+}
+
+go_client() {
+  mkdir -p .tools/go
+  go build -C test/sdk/go -o "$PWD/.tools/go/client" . || die "the Go client does not build, see above"
+  echo "go client: openai $(sed -nE 's/^require .*openai-go.* (v.*)/\1/p' test/sdk/go/go.mod)"
+}
+
+java_client() {
+  mkdir -p .tools/java
+  javac -d .tools/java test/sdk/java/Client.java || die "the Java client does not compile, see above; java needs a JDK, not only a runtime"
+  echo "java client: $(java -version 2>&1 | head -n 1)"
+}
+
+die() {
+  echo "tools.sh: $*" >&2
+  exit 1
+}
+
+main

@@ -1,0 +1,138 @@
+// Package sdk runs the client programs of this directory, as an application
+// would be run, and reads what they saw. README.md says what each of them does.
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// runTimeout bounds one run of a program: two retries on a busy machine.
+const runTimeout = time.Minute
+
+// Client is one of the programs.
+type Client struct {
+	Name    string
+	Retries bool // answers that may be retried are, twice
+	Tools   bool // knows the scenarios tools and embeddings
+
+	files   []string // that must exist, relative to the repository
+	command []string // relative to the repository where it holds a slash
+	env     []string
+}
+
+// Clients are all the programs.
+var Clients = []Client{
+	{
+		Name: "python", Retries: true, Tools: true,
+		files:   []string{".tools/python/installed.txt"},
+		command: []string{".tools/python/bin/python", "test/sdk/python/client.py"},
+	},
+	{
+		Name: "node", Retries: true, Tools: true,
+		files:   []string{".tools/node/installed.json"},
+		command: []string{"node", "test/sdk/node/client.cjs"},
+		env:     []string{"NODE_PATH=.tools/node/node_modules"},
+	},
+	{
+		Name: "go", Retries: true, Tools: true,
+		files:   []string{".tools/go/client"},
+		command: []string{".tools/go/client"},
+	},
+	{
+		Name:    "java",
+		files:   []string{".tools/java/Client.class"},
+		command: []string{"java", "-cp", ".tools/java", "Client"},
+	},
+}
+
+// Seen is what a program saw.
+type Seen struct {
+	SDK          string            `json:"sdk"`
+	Scenario     string            `json:"scenario"`
+	OK           bool              `json:"ok"`
+	Attempts     int               `json:"attempts"`
+	Status       int               `json:"status"`
+	Version      string            `json:"version"` // of HTTP, Java only
+	Headers      map[string]string `json:"headers"` // names in lower case
+	Content      string            `json:"content"`
+	FinishReason string            `json:"finish_reason"`
+	Model        string            `json:"model"`
+	Chunks       int               `json:"chunks"`
+	UsageChunks  int               `json:"usage_chunks"`
+	Tool         struct {
+		Name      string `json:"name"`
+		Arguments string `json:"arguments"`
+	} `json:"tool"`
+	Embeddings []int `json:"embeddings"`
+	Usage      struct {
+		Prompt     int64 `json:"prompt_tokens"`
+		Completion int64 `json:"completion_tokens"`
+		Total      int64 `json:"total_tokens"`
+	} `json:"usage"`
+	Error struct {
+		Class   string `json:"class"`
+		Code    string `json:"code"`
+		Type    string `json:"type"`
+		Message string `json:"message"`
+	} `json:"error"`
+	Body string `json:"body"` // Java only
+}
+
+// Need fails the test where the client is not installed.
+func (c Client) Need(t testing.TB) {
+	t.Helper()
+	for _, file := range c.files {
+		if _, err := os.Stat(filepath.Join(root(), file)); err != nil {
+			t.Fatalf("the %s client is not installed (%v); run make tools", c.Name, err)
+		}
+	}
+}
+
+// Run runs one scenario against an API and returns what the program printed.
+// Settings are more variables of its environment, as NAME=value. It ends the
+// test if the program fails.
+func (c Client) Run(t testing.TB, baseURL, key, scenario string, settings ...string) Seen {
+	t.Helper()
+	seen, err := c.run(t, baseURL, key, scenario, settings)
+	if err != nil {
+		t.Fatalf("%s client, scenario %s: %v", c.Name, scenario, err)
+	}
+	return seen
+}
+
+func (c Client) run(t testing.TB, baseURL, key, scenario string, settings []string) (seen Seen, err error) {
+	arguments := append(c.command[1:len(c.command):len(c.command)], scenario)
+	program := c.command[0]
+	if filepath.Base(program) != program {
+		program = filepath.Join(root(), program)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
+	defer cancel()
+	command := exec.CommandContext(ctx, program, arguments...)
+	command.WaitDelay = time.Second // for output that a killed program's children hold open
+	command.Dir = root()
+	command.Env = append(os.Environ(), "OPENAI_BASE_URL="+baseURL, "OPENAI_API_KEY="+key)
+	command.Env = append(append(command.Env, c.env...), settings...)
+	out, err := command.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return seen, errors.New(err.Error() + "\n" + string(exit.Stderr))
+	}
+	if err != nil {
+		return seen, err
+	}
+	return seen, json.Unmarshal(out, &seen)
+}
+
+// root is the repository's directory.
+func root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
