@@ -1,0 +1,153 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// keyPrefix starts every key; the braces are the cluster's hash tag.
+const keyPrefix = "aegis:{"
+
+func tenantKey(tenant string) string { return keyPrefix + tenant + "}:tenant" }
+func leaseKey(lease budget.LeaseRef) string {
+	return keyPrefix + lease.Tenant + "}:lease:" + lease.Lease
+}
+
+// call is one verb on its way to the server.
+type call struct {
+	script *script
+	tenant *tenant
+	keys   []string
+	args   []any // without the first three, which tell what was seen
+	acks   int   // how many acknowledgements may travel along
+}
+
+// refusals are the words by which a script says no, and what they mean.
+var refusals = map[string]error{
+	"lost":     budget.ErrLost,
+	"stale":    budget.ErrStalePolicy,
+	"window":   budget.ErrWindow,
+	"deadline": budget.ErrDeadline,
+	"unknown":  budget.ErrUnknownLease,
+	"ended":    budget.ErrEnded,
+	"exists":   budget.ErrExists,
+}
+
+// answer is the start of a reply that every verb shares, and the rest of it.
+type answer struct {
+	word   string
+	now    int64
+	epoch  string
+	number int64
+	fields
+}
+
+// bounded gives a context that ends no later than the configured timeout.
+func (l *Ledger) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	latest := time.Now().Add(l.config.Timeout)
+	if deadline, ok := ctx.Deadline(); ok && !deadline.After(latest) {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, latest)
+}
+
+// do runs a verb that answers with one string.
+func (l *Ledger) do(ctx context.Context, c *call) (*answer, error) {
+	reply, sent, err := l.send(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	text, ok := reply.(string)
+	if !ok {
+		return nil, unavailable(c.script.verb, fmt.Errorf("%w: %T", errReply, reply))
+	}
+	return l.understand(c, text, sent)
+}
+
+// send runs the script. Acknowledgements that travelled with a call that
+// failed are queued again.
+func (l *Ledger) send(ctx context.Context, c *call) (reply any, sent time.Time, err error) {
+	seen := c.tenant.seen(c.acks)
+	args := append(seen.appendTo(make([]any, 0, 3+len(c.args))), c.args...)
+	sent = time.Now()
+	reply, err = l.runOn(ctx, c, args)
+	if err != nil {
+		c.tenant.queueUp(seen.acknowledged...)
+		return nil, sent, err
+	}
+	return reply, sent, nil
+}
+
+func (l *Ledger) runOn(ctx context.Context, c *call, args []any) (any, error) {
+	if c.script == reserveScript && l.config.WaitReplicas > 0 {
+		return l.runAndWait(ctx, c, args)
+	}
+	return c.script.run(ctx, l.client, c.keys, args)
+}
+
+// understand reads the shared start of a reply and learns from it. A refusal
+// becomes its error.
+func (l *Ledger) understand(c *call, text string, sent time.Time) (*answer, error) {
+	verb := c.script.verb
+	if text == "lost" {
+		return nil, fmt.Errorf("%w: redis: %s: tenant %q; rebuild it from receipts", budget.ErrLost, verb, c.tenant.name)
+	}
+	a := &answer{fields: fields{rest: text}}
+	a.word, a.now, a.epoch, a.number = a.fields.word(), a.fields.int(), a.fields.word(), a.fields.int()
+	if a.broken {
+		return nil, misunderstood(verb, text)
+	}
+	if a.word == "deadline" {
+		// The estimate of the server's clock may be why.
+		l.clock.forget()
+		c.tenant.clock.forget()
+	}
+	received := time.Now()
+	l.clock.observe(sent, received, a.now)
+	c.tenant.clock.observe(sent, received, a.now)
+	c.tenant.saw(a.epoch, a.number)
+	if refusal, ok := refusals[a.word]; ok {
+		return nil, fmt.Errorf("%w: redis: %s: tenant %q", refusal, verb, c.tenant.name)
+	}
+	return a, nil
+}
+
+func misunderstood(verb, text string) error {
+	const shown = 80
+	return unavailable(verb, fmt.Errorf("%w: %.*q", errReply, shown, text))
+}
+
+// finished checks that a reply was read to its end.
+func (a *answer) finished(verb string) error {
+	if a.broken || a.more() {
+		return misunderstood(verb, a.word+" ... "+a.rest)
+	}
+	return nil
+}
+
+// deadline is when the context ends on the tenant's clock, in milliseconds.
+func (l *Ledger) deadline(ctx context.Context, t *tenant) int64 {
+	end, _ := ctx.Deadline()
+	if t.clock.known() {
+		return t.clock.earliest(end)
+	}
+	return l.clock.earliest(end)
+}
+
+// node is the client that talks to the master of a key.
+func (l *Ledger) node(ctx context.Context, key string) (redis.UniversalClient, error) {
+	cluster, ok := l.client.(*redis.ClusterClient)
+	if !ok {
+		return l.client, nil
+	}
+	node, err := cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return nil, unavailable("find node", err)
+	}
+	return node, nil
+}

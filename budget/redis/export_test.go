@@ -1,0 +1,72 @@
+package redis
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// Client is the connection, to look at keys and to break them.
+func (l *Ledger) Client() goredis.UniversalClient { return l.client }
+
+// SetClock sets the clock of tenants, which stands still there until the
+// server's own passes it: no tenant's time goes back.
+func (l *Ledger) SetClock(ctx context.Context, to time.Time, tenants ...string) error {
+	pipe := l.client.Pipeline()
+	for _, name := range tenants {
+		pipe.HSet(ctx, tenantKey(name), "at", strconv.FormatInt(to.UnixMilli(), 10))
+		l.tenant(name)
+	}
+	l.ExpectClock(to)
+	_, err := pipe.Exec(ctx)
+	return err
+}
+
+// ExpectClock tells the replica what its server's clock shows now.
+func (l *Ledger) ExpectClock(now time.Time) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, t := range l.tenants {
+		t.clock.set(now)
+	}
+	l.clock.set(now)
+}
+
+func (c *clock) set(to time.Time) {
+	c.forget()
+	c.observe(time.Now(), time.Now(), to.UnixMilli())
+}
+
+// Deadline is what a reserve under the context would tell the server.
+func (l *Ledger) Deadline(ctx context.Context, tenant string) int64 {
+	return l.deadline(ctx, l.tenant(tenant))
+}
+
+// Scripts are the verbs and their whole text.
+func Scripts() map[string]string {
+	all := make(map[string]string)
+	for _, s := range []*script{provisionScript, reserveScript, extendScript, renewScript, settleScript,
+		releaseScript, sweepScript, balancesScript, restoreScript} {
+		all[s.verb] = s.source
+	}
+	return all
+}
+
+// Seen is what the replica remembers of a tenant.
+func (l *Ledger) Seen(tenant string) (epoch string, number int64) {
+	s := l.tenant(tenant).seen(0)
+	return s.epoch, s.number
+}
+
+// RestoreHalf begins a restore and breaks off before its end.
+func (l *Ledger) RestoreHalf(ctx context.Context, state *budget.State) error {
+	r := &restore{ledger: l, state: state.Snapshot(), token: newEpoch()}
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	return r.leases(ctx)
+}

@@ -1,0 +1,212 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+const (
+	// epochBytes makes two epochs differ.
+	epochBytes = 16
+	// provisionBatch bounds the tenants of one pipeline.
+	provisionBatch = 500
+	// maxSweeps bounds the calls of one Sweep: each ends up to 100 leases.
+	maxSweeps = 100
+	// maxOverdue is how many events one Sweep returns.
+	maxOverdue = 1000
+)
+
+// Provision makes the tenants exist. It refuses with budget.ErrLost one that
+// this replica has seen and that is gone.
+func (l *Ledger) Provision(ctx context.Context, tenants ...string) error {
+	for _, name := range tenants {
+		if err := budget.ValidName(name); err != nil {
+			return fmt.Errorf("tenant: %w", err)
+		}
+	}
+	for len(tenants) > 0 {
+		n := min(provisionBatch, len(tenants))
+		if err := l.provision(ctx, tenants[:n]); err != nil {
+			return err
+		}
+		tenants = tenants[n:]
+	}
+	return nil
+}
+
+func (l *Ledger) provision(ctx context.Context, names []string) error {
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
+	if err := l.loadEverywhere(ctx, provisionScript); err != nil {
+		return err
+	}
+	pipe := l.client.Pipeline()
+	replies := make([]*redis.Cmd, len(names))
+	for i, name := range names {
+		seen := l.tenant(name).seen(0)
+		replies[i] = pipe.EvalSha(ctx, provisionScript.hash, []string{tenantKey(name)}, seen.epoch, newEpoch())
+	}
+	sent := time.Now()
+	if _, err := pipe.Exec(ctx); err != nil {
+		return unavailable(provisionScript.verb, err)
+	}
+	for i, name := range names {
+		c := &call{script: provisionScript, tenant: l.tenant(name)}
+		if err := l.provisioned(c, replies[i], sent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) provisioned(c *call, reply *redis.Cmd, sent time.Time) error {
+	text, err := reply.Text()
+	if err != nil {
+		return unavailable(c.script.verb, err)
+	}
+	a, err := l.understand(c, text, sent)
+	if err != nil {
+		return err
+	}
+	if a.word != "provisioned" {
+		return misunderstood(c.script.verb, text)
+	}
+	return a.finished(c.script.verb)
+}
+
+// loadEverywhere makes a script known to every master, for a pipeline cannot
+// fall back to its text.
+func (l *Ledger) loadEverywhere(ctx context.Context, s *script) error {
+	load := func(ctx context.Context, server *redis.Client) error {
+		return server.ScriptLoad(ctx, s.source).Err()
+	}
+	var err error
+	switch client := l.client.(type) {
+	case *redis.ClusterClient:
+		err = client.ForEachMaster(ctx, load)
+	case *redis.Client:
+		err = load(ctx, client)
+	}
+	if err != nil {
+		return unavailable(s.verb, err)
+	}
+	return nil
+}
+
+func newEpoch() string {
+	var random [epochBytes]byte
+	rand.Read(random[:]) // never fails
+	return hex.EncodeToString(random[:])
+}
+
+// Sweep ends the tenant's expired leases, delivers what was acknowledged and
+// returns up to 1,000 overdue events, oldest first.
+func (l *Ledger) Sweep(ctx context.Context, tenant string) ([]budget.Event, error) {
+	if err := budget.ValidName(tenant); err != nil {
+		return nil, fmt.Errorf("tenant: %w", err)
+	}
+	var events []budget.Event
+	for range maxSweeps {
+		more, some, err := l.sweepOnce(ctx, tenant, maxOverdue-len(events))
+		events = append(events, some...)
+		if err != nil || !more {
+			return events, err
+		}
+	}
+	return events, nil
+}
+
+// sweepOnce takes up to limit events, and reports whether leases are left that
+// are due.
+func (l *Ledger) sweepOnce(ctx context.Context, name string, limit int) (more bool, events []budget.Event, err error) {
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
+	t := l.tenant(name)
+	c := &call{script: sweepScript, tenant: t, keys: []string{tenantKey(name)},
+		args: []any{limit}, acks: maxQueued}
+	reply, sent, err := l.send(ctx, c)
+	if err != nil {
+		return false, nil, err
+	}
+	lines, err := stringsOf(reply)
+	if err != nil {
+		return false, nil, unavailable(c.script.verb, err)
+	}
+	a, err := l.understand(c, lines[0], sent)
+	if err != nil {
+		return false, nil, err
+	}
+	if a.word != "swept" {
+		return false, nil, misunderstood(c.script.verb, lines[0])
+	}
+	more = a.int() == 1
+	if err := a.finished(c.script.verb); err != nil {
+		return false, nil, err
+	}
+	events, err = parseEvents(name, a.epoch, lines[1:])
+	return more, events, err
+}
+
+func parseEvents(tenant, epoch string, lines []string) ([]budget.Event, error) {
+	var events []budget.Event
+	for _, line := range lines {
+		e, err := parseEvent(tenant, epoch, line)
+		if err != nil {
+			return nil, unavailable(sweepScript.verb, err)
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+// stringsOf is a reply of one string or of a list of them, never empty.
+func stringsOf(reply any) ([]string, error) {
+	if text, ok := reply.(string); ok {
+		return []string{text}, nil
+	}
+	list, ok := reply.([]any)
+	if !ok || len(list) == 0 {
+		return nil, fmt.Errorf("%w: %T", errReply, reply)
+	}
+	out := make([]string, len(list))
+	for i, item := range list {
+		if out[i], ok = item.(string); !ok {
+			return nil, fmt.Errorf("%w: a list with %T", errReply, item)
+		}
+	}
+	return out, nil
+}
+
+// Balances reads the counters that the claims name.
+func (l *Ledger) Balances(ctx context.Context, tenant string, claims []budget.Claim) (budget.Balances, error) {
+	if err := budget.ValidName(tenant); err != nil {
+		return budget.Balances{}, fmt.Errorf("tenant: %w", err)
+	}
+	if err := budget.ValidCounters(claims); err != nil {
+		return budget.Balances{}, err
+	}
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
+	c := &call{script: balancesScript, tenant: l.tenant(tenant), keys: []string{tenantKey(tenant)},
+		args: appendClaims(nil, claims), acks: maxPerCall}
+	a, err := l.do(ctx, c)
+	if err != nil {
+		return budget.Balances{}, err
+	}
+	if a.word != "balances" {
+		return budget.Balances{}, misunderstood(c.script.verb, a.word)
+	}
+	b := budget.Balances{Epoch: a.epoch, Number: a.number, At: a.now, Open: a.int()}
+	b.Observed = a.observedAll(len(claims))
+	if err := a.finished(c.script.verb); err != nil {
+		return budget.Balances{}, err
+	}
+	return b, nil
+}

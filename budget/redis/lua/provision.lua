@@ -1,0 +1,24 @@
+#!lua
+-- provision makes a tenant exist. One that exists is left as it is; one that
+-- the caller has seen and that is gone was lost, and is not made anew.
+--
+-- KEYS  1 tenant
+-- ARGV  1 epoch seen, or empty  2 epoch for a new tenant
+-- Reply lost
+--       provisioned NOW EPOCH NUMBER
+
+local record = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'restoring')
+local time = redis.call('TIME')
+local t = {
+  epoch = record[1], number = tonumber(record[2] or 0), due = NEVER,
+  now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(record[3] or 0)),
+}
+if record[4] then return 'lost' end
+if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return 'lost' end
+if not t.epoch then
+  t.epoch = ARGV[2]
+  redis.call('HSET', KEYS[1], 'epoch', t.epoch, 'generation', '0', 'hash', '')
+  add_event(t, 'provision', NONE, 0, 0, '')
+  write_tenant(t)
+end
+return reply('provisioned', t)

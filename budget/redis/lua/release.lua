@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- release ends a lease of which nothing was sent. Of an unknown one it leaves a
+-- record, so that a reserve that comes late is refused.
+--
+-- KEYS  1 tenant  2 lease
+-- ARGV  1 epoch seen  2 number seen  3 acknowledged
+--       4 lease id
+-- Reply lost
+--       ended NOW EPOCH NUMBER
+--       closed NOW EPOCH NUMBER KIND END AT CHARGE
+
+local id = ARGV[4]
+
+local function tombstone(t)
+  local l = { key = KEYS[2], number = t.number + 1, at = t.now, expires = 0, hold = 0, forget_at = 0, claims = '' }
+  end_lease(t, id, l, 'release', 0)
+  return l
+end
+
+local t = begin()
+if not t then return 'lost' end
+local l = own_lease(t, id)
+if l and l.state == 'settle' then return reply('ended', t) end
+if not l then
+  l = tombstone(t)
+  write_tenant(t)
+elseif l.state == 'open' then
+  close_lease(t, id, l, 'release', 0)
+  write_tenant(t)
+elseif l.state == 'expire' then
+  correct_lease(t, id, l, 0)
+  write_tenant(t)
+end
+return ending(t, l)

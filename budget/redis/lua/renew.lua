@@ -1,0 +1,25 @@
+#!lua flags=allow-oom
+-- renew moves the expiry of an open lease. It is no event: a balance does not
+-- change by it.
+--
+-- KEYS  1 tenant  2 lease
+-- ARGV  1 epoch seen  2 number seen  3 acknowledged
+--       4 lease id  5 time to live, ms
+-- Reply lost
+--       unknown|ended NOW EPOCH NUMBER
+--       renewed NOW EPOCH NUMBER EXPIRES
+
+local id, ttl = ARGV[4], tonumber(ARGV[5])
+
+local t = begin()
+if not t then return 'lost' end
+local l = own_lease(t, id)
+if not l then return reply('unknown', t) end
+if l.state ~= 'open' then return reply('ended', t) end
+
+l.expires = math.min(t.now + ttl, l.at + MAX_LEASE_LIFE_MS)
+t.due = math.min(t.due, l.expires)
+write_lease(l, t.now)
+redis.call('ZADD', OPEN, int(l.expires), id)
+write_tenant(t)
+return reply('renewed', t) .. ' ' .. int(l.expires)

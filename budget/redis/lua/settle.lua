@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+-- settle ends a lease with its actual cost, or corrects the charge of one that
+-- has expired. It runs with memory full: it writes little and frees more.
+--
+-- KEYS  1 tenant  2 lease
+-- ARGV  1 epoch seen  2 number seen  3 acknowledged
+--       4 lease id  5 actual cost
+-- Reply lost
+--       unknown|ended NOW EPOCH NUMBER
+--       closed NOW EPOCH NUMBER KIND END AT CHARGE
+
+local id, actual = ARGV[4], tonumber(ARGV[5])
+
+local t = begin()
+if not t then return 'lost' end
+local l = own_lease(t, id)
+if not l then return reply('unknown', t) end
+if l.state == 'release' then return reply('ended', t) end
+if l.state == 'open' then
+  close_lease(t, id, l, 'settle', actual)
+  write_tenant(t)
+elseif l.state == 'expire' then
+  correct_lease(t, id, l, actual)
+  write_tenant(t)
+end
+return ending(t, l)

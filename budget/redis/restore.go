@@ -1,0 +1,142 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// restoreBatch bounds the leases or counters of one call of Restore.
+const restoreBatch = 200
+
+// restore is one tenant's state on its way into the server.
+type restore struct {
+	ledger *Ledger
+	state  budget.Snapshot
+	token  string
+}
+
+// Restore writes a tenant's state as folded from its events. The tenant is
+// refused with budget.ErrLost until all of it is there.
+func (l *Ledger) Restore(ctx context.Context, state *budget.State) error {
+	if err := budget.ValidName(state.Tenant); err != nil {
+		return fmt.Errorf("tenant: %w", err)
+	}
+	r := &restore{ledger: l, state: state.Snapshot(), token: newEpoch()}
+	for _, step := range []func(context.Context) error{r.begin, r.leases, r.counters, r.finish} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	l.Remember(r.state.Tenant, r.state.Epoch, r.state.Number)
+	return nil
+}
+
+// step runs one step of the script.
+func (r *restore) step(ctx context.Context, name string, args []any) error {
+	ctx, cancel := r.ledger.bounded(ctx)
+	defer cancel()
+	keys := []string{tenantKey(r.state.Tenant)}
+	reply, err := restoreScript.run(ctx, r.ledger.client, keys, append([]any{name, r.token}, args...))
+	if err != nil {
+		return err
+	}
+	word, _ := reply.(string)
+	if refusal, ok := refusals[word]; ok {
+		return fmt.Errorf("%w: redis: restore: tenant %q", refusal, r.state.Tenant)
+	}
+	if word != "done" {
+		return unavailable("restore", fmt.Errorf("%w: %v", errReply, reply))
+	}
+	return nil
+}
+
+func (r *restore) begin(ctx context.Context) error {
+	args := []any{r.state.Epoch, r.state.Number}
+	listed := make(map[string]bool)
+	for i := range r.state.Counters {
+		if group := r.state.Counters[i].Group; group != "" && !listed[group] {
+			listed[group] = true
+			args = append(args, group)
+		}
+	}
+	return r.step(ctx, "begin", args)
+}
+
+func (r *restore) leases(ctx context.Context) error {
+	var args []any
+	for i := range r.state.Leases {
+		lease := &r.state.Leases[i]
+		args = append(args, lease.ID, leaseRecord(lease))
+	}
+	return r.inBatches(ctx, "leases", args)
+}
+
+func (r *restore) counters(ctx context.Context) error {
+	var args []any
+	for i := range r.state.Counters {
+		args = append(args, counterText(&r.state.Counters[i]))
+	}
+	return r.inBatches(ctx, "counters", args)
+}
+
+func (r *restore) inBatches(ctx context.Context, step string, args []any) error {
+	const size = 2 * restoreBatch // leases come in pairs
+	for len(args) > 0 {
+		n := min(size, len(args))
+		if err := r.step(ctx, step, args[:n]); err != nil {
+			return err
+		}
+		args = args[n:]
+	}
+	return nil
+}
+
+func (r *restore) finish(ctx context.Context) error {
+	s := &r.state
+	return r.step(ctx, "finish", []any{s.Epoch, s.Number, s.At, s.Policy.Generation, s.Policy.Hash})
+}
+
+// leaseRecord is a lease as the scripts store it; see lua/shared/lease.lua.
+func leaseRecord(l *budget.Lease) string {
+	state := string(l.End)
+	if l.End == "" {
+		state = "open"
+	}
+	b := appendInts([]byte(state), l.Number, l.At, l.Expires, l.Hold, l.EndNumber, l.EndAt, l.Charge, l.ForgetAt)
+	b = append(b, '\n')
+	b = append(b, extensionText(l)...)
+	b = append(b, '\n')
+	for i := range l.Claims {
+		if i > 0 {
+			b = append(b, ';')
+		}
+		b = appendPlaced(b, &l.Claims[i])
+	}
+	return string(b)
+}
+
+// extensionText is the answer to the last extension, or empty.
+func extensionText(l *budget.Lease) []byte {
+	if l.Extended == 0 {
+		return nil
+	}
+	b := appendInts(nil, l.Extended, l.ExtendAt)
+	for i := range l.Extends {
+		b = appendObserved(b, &l.Extends[i])
+	}
+	return b[1:]
+}
+
+// counterText is a counter as restore.lua reads it.
+func counterText(c *budget.Counter) string {
+	b := appendInts([]byte(c.Kind), c.Span.Start, c.Span.End, c.Length)
+	b = append(append(b, ' '), c.Key...)
+	b = append(append(b, ' '), orNone(c.Group)...)
+	b = appendInts(b, c.Born, c.LastUse, c.Open, c.Held, c.Spent)
+	for _, bucket := range c.Buckets {
+		b = appendInts(b, bucket.Number, bucket.Spent)
+	}
+	return string(b)
+}

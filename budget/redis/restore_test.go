@@ -1,0 +1,187 @@
+package redis_test
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/budget/redis"
+	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
+)
+
+// foldEvents takes every event of a tenant, by moving its clock to where all
+// are overdue, and folds them.
+func foldEvents(t *testing.T, l *redis.Ledger, tenant string) *budget.State {
+	t.Helper()
+	if err := l.SetClock(t.Context(), l.Now().Add(budget.OverdueAfter), tenant); err != nil {
+		t.Fatal(err)
+	}
+	state := budget.NewState(tenant)
+	for {
+		events, err := l.Sweep(t.Context(), tenant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(events) == 0 {
+			return state
+		}
+		for _, e := range events {
+			if err := state.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// everyWindow claims from a counter of each kind.
+func everyWindow(amount int64) []budget.Claim {
+	hour := time.Now().Truncate(time.Hour).UnixMilli()
+	const ms = int64(time.Hour / time.Millisecond)
+	fixed := budget.Window{Kind: budget.Fixed, Current: budget.Span{Start: hour - ms, End: hour + 2*ms},
+		Next: budget.Span{Start: hour + 2*ms, End: hour + 3*ms}}
+	claims := []budget.Claim{
+		usd(amount, budget.NoLimit),
+		{Key: "usd/fixed", Window: fixed},
+		{Key: "usd/rolling", Window: budget.Window{Kind: budget.Rolling, Length: time.Hour}},
+		{Key: "run/a", Window: budget.Window{Kind: budget.Idle, Length: time.Hour}, Group: "runs", GroupMax: 1},
+	}
+	for i := range claims {
+		claims[i].Amount, claims[i].Limit, claims[i].AtEnd = amount, budget.NoLimit, budget.Adjust
+	}
+	return claims
+}
+
+// busy leaves a tenant with leases in every state: settled, released, extended
+// and open.
+func busy(t *testing.T, l *redis.Ledger, tenant string, leases int) {
+	t.Helper()
+	for i := range leases {
+		id := fmt.Sprintf("lease-%d", i)
+		lease := budget.LeaseRef{Tenant: tenant, Lease: id}
+		mustReserve(t, l, reservation(tenant, id, everyWindow(10)...))
+		var err error
+		switch i % 4 {
+		case 0:
+			_, err = l.Settle(t.Context(), lease, 7)
+		case 1:
+			_, err = l.Release(t.Context(), lease)
+		case 2:
+			_, err = l.Extend(t.Context(), lease, 20)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func allBalances(t *testing.T, l *redis.Ledger, tenant string) budget.Balances {
+	t.Helper()
+	b, err := l.Balances(t.Context(), tenant, everyWindow(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.At = 0
+	return b
+}
+
+// restoreOver folds a busy tenant's events, restores them over its record, and
+// looks whether anything has changed.
+func restoreOver(t *testing.T, l *redis.Ledger, tenant string) {
+	t.Helper()
+	provision(t, l, tenant)
+	busy(t, l, tenant, 8)
+	state := foldEvents(t, l, tenant)
+	before := allBalances(t, l, tenant)
+	if err := l.Restore(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	if after := allBalances(t, l, tenant); !reflect.DeepEqual(after, before) {
+		t.Errorf("restored %+v, was %+v", after, before)
+	}
+}
+
+// TestRestoreAfterLoss brings a tenant back in many steps after its server has
+// lost all or some of it, and goes on with its open leases.
+func TestRestoreAfterLoss(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Setting("appendfsync", "everysec"))
+	l := open(t, server.URL())
+	provision(t, l, "t")
+	busy(t, l, "t", 900)
+	state := foldEvents(t, l, "t")
+	before := allBalances(t, l, "t")
+
+	server.WipeData()
+	server.Restart()
+	wantLost(t, l)
+	if err := l.Restore(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	if after := allBalances(t, l, "t"); !reflect.DeepEqual(after, before) {
+		t.Fatalf("restored %+v, was %+v", after, before)
+	}
+	wantError(t, settleError(t, l, "lease-1"), budget.ErrEnded)
+	for i := range 900 {
+		if i%4 >= 2 {
+			mustSettle(t, l, "t", fmt.Sprintf("lease-%d", i), 5)
+		}
+	}
+	after := allBalances(t, l, "t")
+	for i, o := range after.Observed {
+		if want := int64(225*7 + 450*5); o.Spent != want || o.Held != 0 {
+			t.Errorf("claim %d: spent %d and held %d, want %d and 0", i, o.Spent, o.Held, want)
+		}
+	}
+}
+
+func settleError(t *testing.T, l *redis.Ledger, lease string) error {
+	t.Helper()
+	_, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: lease}, 1)
+	return err
+}
+
+// TestRestoreKeepsNewerState: what the server knows and the receipts do not is
+// never overwritten.
+func TestRestoreKeepsNewerState(t *testing.T) {
+	t.Parallel()
+	l := open(t, redistest.Start(t).URL())
+	provision(t, l, "t")
+	mustReserve(t, l, reservation("t", "a", usd(10, 100)))
+	state := foldEvents(t, l, "t")
+	mustSettle(t, l, "t", "a", 10)
+	wantError(t, l.Restore(t.Context(), state), budget.ErrExists)
+
+	stranger := budget.NewState("t")
+	event := budget.Event{Tenant: "t", Epoch: "another-epoch", Number: 1, Kind: budget.Provisioned, At: 1}
+	if err := stranger.Apply(event); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, l.Restore(t.Context(), stranger), budget.ErrExists)
+	wantBalance(t, l, "t", 10, 0)
+}
+
+// TestBrokenRestore: a restore that stops halfway leaves the tenant refused, and
+// the next one completes it.
+func TestBrokenRestore(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	l := open(t, server.URL())
+	provision(t, l, "t")
+	busy(t, l, "t", 8)
+	state := foldEvents(t, l, "t")
+	before := allBalances(t, l, "t")
+
+	if err := l.RestoreHalf(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	wantLost(t, l)
+	wantError(t, l.Provision(t.Context(), "t"), budget.ErrLost)
+	if err := l.Restore(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	if after := allBalances(t, l, "t"); !reflect.DeepEqual(after, before) {
+		t.Errorf("restored %+v, was %+v", after, before)
+	}
+}

@@ -1,0 +1,122 @@
+package redis
+
+import (
+	"strconv"
+	"sync"
+)
+
+const (
+	// maxQueued bounds a tenant's acknowledgements that wait for a call. More
+	// are dropped, and Sweep hands their events out again.
+	maxQueued = 4000
+	// maxPerCall bounds those that travel with a call other than Sweep.
+	maxPerCall = 64
+)
+
+// tenant is what this replica knows of a tenant.
+type tenant struct {
+	name  string
+	clock clock
+
+	mu     sync.Mutex
+	epoch  string
+	number int64   // the highest event number seen
+	queue  []int64 // to acknowledge
+}
+
+func (l *Ledger) tenant(name string) *tenant {
+	l.mu.RLock()
+	t := l.tenants[name]
+	l.mu.RUnlock()
+	if t != nil {
+		return t
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.tenants[name]; t != nil {
+		return t
+	}
+	t = &tenant{name: name}
+	l.tenants[name] = t
+	return t
+}
+
+// Acknowledge queues the number for the tenant's next call.
+func (l *Ledger) Acknowledge(tenant string, number int64) {
+	l.tenant(tenant).queueUp(number)
+}
+
+// Remember sets what this replica has seen of a tenant: the highest number of
+// an epoch, or another epoch.
+func (l *Ledger) Remember(tenant, epoch string, number int64) {
+	t := l.tenant(tenant)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.epoch != epoch {
+		t.epoch, t.number = epoch, number
+		return
+	}
+	t.number = max(t.number, number)
+}
+
+// saw notes a reply. A reply of another epoch than the known one was refused
+// before it came to this, or is older than what Remember said meanwhile.
+func (t *tenant) saw(epoch string, number int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.epoch == "" {
+		t.epoch = epoch
+	}
+	if t.epoch == epoch {
+		t.number = max(t.number, number)
+	}
+}
+
+func (t *tenant) queueUp(numbers ...int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	room := max(0, maxQueued-len(t.queue))
+	t.queue = append(t.queue, numbers[:min(room, len(numbers))]...)
+}
+
+// seen is what a call tells the server first.
+type seen struct {
+	epoch        string
+	number       int64
+	acknowledged []int64
+}
+
+// seen takes up to limit acknowledgements from the queue. They are put back by
+// queueUp if the call fails.
+func (t *tenant) seen(limit int) seen {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := seen{epoch: t.epoch, number: t.number}
+	n := min(limit, len(t.queue))
+	s.acknowledged = t.queue[:n:n]
+	t.queue = t.queue[n:]
+	if len(t.queue) == 0 {
+		t.queue = nil
+	}
+	return s
+}
+
+// appendTo adds the first three arguments of every verb.
+func (s *seen) appendTo(args []any) []any {
+	return append(args, s.epoch, s.number, joinNumbers(s.acknowledged))
+}
+
+func joinNumbers(numbers []int64) string {
+	if len(numbers) == 0 {
+		return ""
+	}
+	var buffer [64]byte
+	out := buffer[:0]
+	for i, n := range numbers {
+		if i > 0 {
+			out = append(out, ' ')
+		}
+		out = strconv.AppendInt(out, n, 10)
+	}
+	return string(out)
+}

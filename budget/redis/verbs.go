@@ -1,0 +1,182 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// Reserve grants every claim or none. The deadline is the context's, or
+// Config.Timeout from now if that is sooner.
+func (l *Ledger) Reserve(ctx context.Context, r budget.Reservation) (budget.Grant, error) {
+	if err := r.Validate(); err != nil {
+		return budget.Grant{}, err
+	}
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
+	t := l.tenant(r.Tenant)
+	lease := budget.LeaseRef{Tenant: r.Tenant, Lease: r.Lease}
+	args := make([]any, 0, 5+len(r.Claims))
+	args = append(args, r.Lease, l.deadline(ctx, t), r.TTL.Milliseconds(), r.Policy.Generation, r.Policy.Hash)
+	c := l.onLease(reserveScript, lease, appendClaims(args, r.Claims)...)
+	a, err := l.do(ctx, c)
+	if errors.Is(err, errReplicas) {
+		return budget.Grant{}, l.undo(lease, err)
+	}
+	if err != nil {
+		return budget.Grant{}, err
+	}
+	return a.granted(c, len(r.Claims))
+}
+
+// Extend raises the hold of every Adjust claim of an open lease to total.
+func (l *Ledger) Extend(ctx context.Context, lease budget.LeaseRef, total int64) (budget.Grant, error) {
+	if err := budget.ValidAmount(total); err != nil {
+		return budget.Grant{}, err
+	}
+	c, a, err := l.doOnLease(ctx, extendScript, lease, total)
+	if err != nil {
+		return budget.Grant{}, err
+	}
+	return a.granted(c, anyCount)
+}
+
+// Renew moves an open lease's expiry and returns it, in ledger milliseconds.
+func (l *Ledger) Renew(ctx context.Context, lease budget.LeaseRef, ttl time.Duration) (int64, error) {
+	if err := budget.ValidTTL(ttl); err != nil {
+		return 0, err
+	}
+	c, a, err := l.doOnLease(ctx, renewScript, lease, ttl.Milliseconds())
+	if err != nil {
+		return 0, err
+	}
+	if a.word != "renewed" {
+		return 0, misunderstood(c.script.verb, a.word)
+	}
+	expires := a.int()
+	return expires, a.finished(c.script.verb)
+}
+
+// Settle ends the lease with its actual cost, or corrects the charge of one
+// that has expired.
+func (l *Ledger) Settle(ctx context.Context, lease budget.LeaseRef, actual int64) (budget.Ending, error) {
+	if err := budget.ValidAmount(actual); err != nil {
+		return budget.Ending{}, err
+	}
+	c, a, err := l.doOnLease(ctx, settleScript, lease, actual)
+	if err != nil {
+		return budget.Ending{}, err
+	}
+	return a.ending(c)
+}
+
+// Release ends a lease of which nothing was sent.
+func (l *Ledger) Release(ctx context.Context, lease budget.LeaseRef) (budget.Ending, error) {
+	c, a, err := l.doOnLease(ctx, releaseScript, lease)
+	if err != nil {
+		return budget.Ending{}, err
+	}
+	return a.ending(c)
+}
+
+func (l *Ledger) onLease(s *script, lease budget.LeaseRef, args ...any) *call {
+	return &call{
+		script: s,
+		tenant: l.tenant(lease.Tenant),
+		keys:   []string{tenantKey(lease.Tenant), leaseKey(lease)},
+		args:   args,
+		acks:   maxPerCall,
+	}
+}
+
+func (l *Ledger) doOnLease(ctx context.Context, s *script, lease budget.LeaseRef, args ...any) (*call, *answer, error) {
+	if err := lease.Validate(); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
+	c := l.onLease(s, lease, append([]any{lease.Lease}, args...)...)
+	a, err := l.do(ctx, c)
+	return c, a, err
+}
+
+func appendClaims(args []any, claims []budget.Claim) []any {
+	var buffer [256]byte
+	for i := range claims {
+		args = append(args, string(appendClaim(buffer[:0], &claims[i])))
+	}
+	return args
+}
+
+// anyCount stands for as many counters as the reply has.
+const anyCount = -1
+
+// granted reads "granted" or "denied" with count counters.
+func (a *answer) granted(c *call, count int) (budget.Grant, error) {
+	switch a.word {
+	case "granted":
+		return a.grant(c, count)
+	case "denied":
+		return budget.Grant{}, a.denied(c, count)
+	}
+	return budget.Grant{}, misunderstood(c.script.verb, a.word)
+}
+
+func (a *answer) grant(c *call, count int) (budget.Grant, error) {
+	g := budget.Grant{Lease: c.args[0].(string), Epoch: a.epoch}
+	g.Number, g.At, g.Expires = a.int(), a.int(), a.int()
+	for a.more() {
+		g.Observed = append(g.Observed, a.observed())
+	}
+	if count != anyCount && len(g.Observed) != count {
+		a.broken = true
+	}
+	if err := a.finished(c.script.verb); err != nil {
+		return budget.Grant{}, err
+	}
+	return g, nil
+}
+
+func (a *answer) denied(c *call, count int) error {
+	d := &budget.Denied{Epoch: a.epoch, Number: a.number, At: a.now}
+	for a.more() {
+		d.Observed = append(d.Observed, a.observed())
+		reason, known := reasons[a.fields.word()]
+		d.Reasons = append(d.Reasons, reason)
+		a.broken = a.broken || !known
+	}
+	if count != anyCount && len(d.Observed) != count {
+		a.broken = true
+	}
+	if err := a.finished(c.script.verb); err != nil {
+		return err
+	}
+	return d
+}
+
+// ending reads how a lease ended.
+func (a *answer) ending(c *call) (budget.Ending, error) {
+	if a.word != "closed" {
+		return budget.Ending{}, misunderstood(c.script.verb, a.word)
+	}
+	e := budget.Ending{Epoch: a.epoch, Kind: budget.EventKind(a.fields.word())}
+	e.Number, e.At, e.Charge = a.int(), a.int(), a.int()
+	if err := a.finished(c.script.verb); err != nil {
+		return budget.Ending{}, err
+	}
+	return e, nil
+}
+
+// undo releases a lease that too few replicas have. If that fails too, its
+// expiry ends it.
+func (l *Ledger) undo(lease budget.LeaseRef, cause error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), l.config.Timeout)
+	defer cancel()
+	if _, err := l.Release(ctx, lease); err != nil {
+		return fmt.Errorf("%w; releasing it: %w", cause, err)
+	}
+	return cause
+}
