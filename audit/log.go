@@ -67,6 +67,10 @@ type Config struct {
 	// replace it. Open needs it to announce the new key under the old one.
 	Retiring *Signer
 
+	// Before, if set, is called before each batch is written: what receipts
+	// speak of must be durable before they are. If it fails, so does the batch.
+	Before func() error
+
 	Sync         SyncPolicy
 	SegmentBytes int64            // DefaultSegmentBytes if 0
 	Software     string           // name and version, for the start line

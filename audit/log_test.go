@@ -221,7 +221,7 @@ func TestKeyRotation(t *testing.T) {
 	appendAll(t, log, settlement(2))
 	log.Close()
 	cfg.Retiring = nil
-	log = open(t, cfg)
+	open(t, cfg)
 	report := verifyPaths(t, []string{dir}) // its keys lack the new one
 	mustBeSound(t, report)
 	if got := report.Chains[0].Sealed; got != 2 {
@@ -424,5 +424,26 @@ func BenchmarkAppend64(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "receipts/s")
 			b.ReportMetric(float64(b.N)/float64(log.Checkpoint().N-int64(b.N)), "receipts/seal")
 		})
+	}
+}
+
+// TestBeforeComesFirst: what receipts speak of is durable before they are
+// written, and where it cannot be, they are not.
+func TestBeforeComesFirst(t *testing.T) {
+	cfg := testConfig(t, t.TempDir())
+	var fail error
+	calls := 0
+	cfg.Before = func() error { calls++; return fail }
+	log := open(t, cfg)
+	if _, err := log.Append(t.Context(), settlement(1)); err != nil || calls == 0 {
+		t.Fatalf("append: %v after %d calls", err, calls)
+	}
+	before := log.Checkpoint()
+	fail = errors.New("ledger broken")
+	if _, err := log.Append(t.Context(), settlement(2)); !errors.Is(err, audit.ErrUnavailable) {
+		t.Errorf("append: %v, want ErrUnavailable", err)
+	}
+	if log.Checkpoint() != before {
+		t.Error("a receipt was written although what it speaks of was not durable")
 	}
 }

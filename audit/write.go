@@ -128,6 +128,9 @@ func (l *Log) writeEntries(entries []*entry) (*batch, error) {
 	if errors.Is(l.err, ErrBroken) {
 		return nil, l.err
 	}
+	if err := l.before(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	if err := l.rotateSegment(); err != nil {
 		return nil, unwritten(err)
 	}
@@ -145,6 +148,13 @@ func (l *Log) writeEntries(entries []*entry) (*batch, error) {
 		return nil, unwritten(err)
 	}
 	return b, nil
+}
+
+func (l *Log) before() error {
+	if l.cfg.Before == nil {
+		return nil
+	}
+	return l.cfg.Before()
 }
 
 // unwritten classes an error of the disk: a full one may have room later.

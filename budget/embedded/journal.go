@@ -82,22 +82,34 @@ func openNext(config *Config, number int64) (file, error) {
 	return f, nil
 }
 
-// append adds a record and returns the batch that will make it durable. An
-// urgent one is written as soon as the writer is free; others with it.
-func (j *journal) append(payload []byte, urgent bool) (*batch, error) {
+// append adds a record and returns the batch that will make it durable: once
+// somebody waits for it, or much has gathered.
+func (j *journal) append(payload []byte) (*batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.brokenLocked(); err != nil {
 		return nil, err
 	}
 	j.batch.lines = appendLine(j.batch.lines, payload)
-	if urgent || len(j.batch.lines) > lazyBytes {
-		select {
-		case j.wake <- struct{}{}:
-		default:
-		}
+	if len(j.batch.lines) > lazyBytes {
+		j.rouse()
 	}
 	return j.batch, nil
+}
+
+// rouse has the batch written as soon as the writer is free.
+func (j *journal) rouse() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// filling is the batch that the next record goes into.
+func (j *journal) filling() *batch {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.batch
 }
 
 // wait returns when the batch is durable. A nil batch is.
@@ -113,11 +125,24 @@ func (j *journal) wait(ctx context.Context, b *batch) error {
 		return j.broken()
 	default:
 	}
+	j.rouse()
 	select {
 	case <-b.done:
 		return b.err
+	case <-j.gone:
+		return j.ended(b)
 	case <-ctx.Done():
 		return fmt.Errorf("%w: the journal is not written yet: %w", budget.ErrUnavailable, ctx.Err())
+	}
+}
+
+// ended says of a batch, after the writer has returned, whether it is durable.
+func (j *journal) ended(b *batch) error {
+	select {
+	case <-b.done:
+		return b.err
+	default:
+		return j.broken()
 	}
 }
 

@@ -209,17 +209,23 @@ type question[A any] func(s *budget.State, at int64) (A, budget.Event, error)
 // where it changed nothing itself.
 func answer[A any](ctx context.Context, l *Ledger, name string, ask question[A]) (A, error) {
 	var none A
-	t, err := l.find(name)
-	if err != nil {
-		return none, err
-	}
-	a, err := decide(l, t, ask)
-	last := t.last
-	t.mu.Unlock()
+	a, last, err := atOnce(l, name, ask)
 	if waitErr := l.journal.wait(ctx, last); waitErr != nil {
 		return none, waitErr
 	}
 	return a, err
+}
+
+// atOnce asks a tenant, and returns the batch that makes the answer durable.
+func atOnce[A any](l *Ledger, name string, ask question[A]) (A, *batch, error) {
+	t, err := l.find(name)
+	if err != nil {
+		var none A
+		return none, nil, err
+	}
+	defer t.mu.Unlock()
+	a, err := decide(l, t, ask)
+	return a, t.last, err
 }
 
 func decide[A any](l *Ledger, t *tenant, ask question[A]) (A, error) {
@@ -268,7 +274,7 @@ func (l *Ledger) commit(t *tenant, e budget.Event) error {
 
 // write hands the tenant's scratch to the journal.
 func (l *Ledger) write(t *tenant) error {
-	last, err := l.journal.append(t.scratch, true)
+	last, err := l.journal.append(t.scratch)
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,17 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Reservation) (budget.Gran
 	if err := r.Validate(); err != nil {
 		return budget.Grant{}, err
 	}
-	return answer(ctx, l, r.Tenant, func(s *budget.State, at int64) (budget.Grant, budget.Event, error) {
-		g, e, err := s.Reserve(&r, at)
+	return answer(ctx, l, r.Tenant, toReserve(ctx, &r))
+}
+
+func toReserve(ctx context.Context, r *budget.Reservation) question[budget.Grant] {
+	return func(s *budget.State, at int64) (budget.Grant, budget.Event, error) {
+		g, e, err := s.Reserve(r, at)
 		if e.Kind == "" {
 			return g, e, err
 		}
 		return g, e, arrivedInTime(ctx)
-	})
+	}
 }
 
 // arrivedInTime refuses a reservation whose caller no longer waits.
@@ -38,9 +42,13 @@ func (l *Ledger) Extend(ctx context.Context, lease budget.LeaseRef, total int64)
 	if err := valid(lease, total); err != nil {
 		return budget.Grant{}, err
 	}
-	return answer(ctx, l, lease.Tenant, func(s *budget.State, at int64) (budget.Grant, budget.Event, error) {
+	return answer(ctx, l, lease.Tenant, toExtend(lease, total))
+}
+
+func toExtend(lease budget.LeaseRef, total int64) question[budget.Grant] {
+	return func(s *budget.State, at int64) (budget.Grant, budget.Event, error) {
 		return s.Extend(lease.Lease, total, at)
-	})
+	}
 }
 
 func valid(lease budget.LeaseRef, amount int64) error {
@@ -84,7 +92,7 @@ func (l *Ledger) renew(t *tenant, lease string, ttl time.Duration) (int64, error
 		return 0, err
 	}
 	t.scratch = appendRenewal(t.scratch[:0], t.state.Tenant, lease, expires)
-	_, err = l.journal.append(t.scratch, false)
+	_, err = l.journal.append(t.scratch)
 	return expires, err
 }
 
@@ -93,9 +101,13 @@ func (l *Ledger) Settle(ctx context.Context, lease budget.LeaseRef, actual int64
 	if err := valid(lease, actual); err != nil {
 		return budget.Ending{}, err
 	}
-	return answer(ctx, l, lease.Tenant, func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
+	return answer(ctx, l, lease.Tenant, toSettle(lease, actual))
+}
+
+func toSettle(lease budget.LeaseRef, actual int64) question[budget.Ending] {
+	return func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
 		return s.Settle(lease.Lease, actual, at)
-	})
+	}
 }
 
 // Release ends a lease of which nothing was sent.
@@ -103,9 +115,13 @@ func (l *Ledger) Release(ctx context.Context, lease budget.LeaseRef) (budget.End
 	if err := lease.Validate(); err != nil {
 		return budget.Ending{}, err
 	}
-	return answer(ctx, l, lease.Tenant, func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
+	return answer(ctx, l, lease.Tenant, toRelease(lease))
+}
+
+func toRelease(lease budget.LeaseRef) question[budget.Ending] {
+	return func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
 		return s.Release(lease.Lease, at)
-	})
+	}
 }
 
 // Acknowledge says that the receipt of a tenant's event is durable.
@@ -123,5 +139,5 @@ func (l *Ledger) Acknowledge(tenant string, number int64) {
 	}
 	t.scratch = appendAck(t.scratch[:0], tenant, number)
 	// A broken journal is reported by every verb; nothing is lost here.
-	_, _ = l.journal.append(t.scratch, false)
+	_, _ = l.journal.append(t.scratch)
 }
