@@ -3,6 +3,7 @@ package pricing
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // MaxCost is the largest cost in nano-USD: 2^53-1, about 9 million USD. Above it a Redis script, whose numbers are
@@ -57,6 +58,7 @@ type rates struct {
 	input, cached, write, longWrite, audio, cachedAudio int64
 	output, reasoning, audioOutput                      int64
 	billsOutput                                         bool
+	tellsAudio                                          bool // the list has a rate of its own for audio output
 }
 
 // Entry names the table's entry, as "provider/model id", for people to read.
@@ -65,6 +67,12 @@ func (p Price) Entry() string {
 		return ""
 	}
 	return p.schedule.entry
+}
+
+// TellsAudioOutput reports whether the price list says what audio output costs. Where it does not, Worst and Cost take
+// the rate of text, which is far below any provider's for audio.
+func (p Price) TellsAudioOutput() bool {
+	return p.schedule != nil && !slices.ContainsFunc(p.schedule.tiers, func(r rates) bool { return !r.tellsAudio })
 }
 
 // LongCacheWrites is the same price for a request that asks for the longer-lived cache (Anthropic's one-hour writes,

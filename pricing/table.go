@@ -236,7 +236,7 @@ func compileSchedule(file *table.Schedule) (*schedule, error) {
 
 // compileRates fills in absent prices: parts of the input or output cost what the rest of it costs.
 func compileRates(file *table.Rates) rates {
-	r := rates{over: file.Over, input: file.Input, billsOutput: file.Output != nil}
+	r := rates{over: file.Over, input: file.Input, billsOutput: file.Output != nil, tellsAudio: file.AudioOutput != nil}
 	r.cached = or(file.Cached, r.input)
 	r.write = or(file.CacheWrite, r.input)
 	r.longWrite = or(file.LongCacheWrite, r.write)

@@ -1,5 +1,7 @@
 package providers
 
+import "github.com/tidwall/gjson"
+
 // chatField reads a member of a chat completions body.
 func (p *parser) chatField(name string) error {
 	switch name {
@@ -37,6 +39,8 @@ func (p *parser) message() error {
 			return p.content()
 		case "audio":
 			return p.unboundedUnlessOff(UnboundedAudioID)
+		case "cache_control":
+			p.CacheControl = true
 		}
 		return p.values() // tool_calls, function_call, and what other servers add
 	})
@@ -82,6 +86,7 @@ func (p *parser) partField(name string) error {
 	case "file":
 		return p.unboundedUnlessOff(UnboundedFile)
 	case "prompt_cache_breakpoint", "cache_control":
+		p.CacheControl = true
 		_, err := p.skip()
 		return err
 	}
@@ -90,6 +95,7 @@ func (p *parser) partField(name string) error {
 
 // image counts an image by its detail. Some servers take a bare URL.
 func (p *parser) image() error {
+	p.Images = true
 	if p.dec.PeekKind() == '"' {
 		p.load.images.add("")
 		_, err := p.skip()
@@ -155,6 +161,8 @@ func (p *parser) tool() error {
 			kind, err := p.optionalString("tools.type")
 			known = kind == "function" || kind == "custom"
 			return err
+		case "cache_control":
+			p.CacheControl = true
 		}
 		_, err := p.skip()
 		return err
@@ -170,6 +178,7 @@ func (p *parser) function(param string) error {
 	p.load.tools++
 	return p.object(param, func(name string) error {
 		if name != "name" {
+			p.CacheControl = p.CacheControl || name == "cache_control"
 			_, err := p.skip()
 			return err
 		}
@@ -187,7 +196,13 @@ func (p *parser) responseFormat() error {
 	if err := p.expect("response_format", '{', "an object"); err != nil {
 		return err
 	}
-	return p.rendered()
+	start := p.valueStart()
+	err := p.rendered()
+	if err == nil {
+		format := gjson.ParseBytes(p.scanner.body[start:p.offset()])
+		p.JSONSchema = memberOf(format, "type").Str == "json_schema"
+	}
+	return err
 }
 
 func (p *parser) modalities() error {
@@ -210,6 +225,7 @@ func (p *parser) prediction() error {
 	if null, err := p.null(); null || err != nil {
 		return err
 	}
+	p.PredictedOutput = true
 	return p.object("prediction", func(name string) error {
 		if name != "content" {
 			_, err := p.skip()

@@ -96,6 +96,14 @@ func (m *Meter) Close() []byte {
 	return m.stream.close()
 }
 
+// Complete is Report().Complete, at no cost.
+func (m *Meter) Complete() bool {
+	if m.object != nil {
+		return m.object.complete()
+	}
+	return m.found.seen.Complete
+}
+
 // Report returns what was found so far; it is final after Close.
 func (m *Meter) Report() Report {
 	if m.object != nil {

@@ -76,6 +76,11 @@ func (p *parser) commonField(name string) (read bool, err error) {
 		p.Store, err = p.optionalBool(name)
 	case "reasoning_effort":
 		p.ReasoningEffort, err = p.optionalString(name)
+	case "logprobs", "top_logprobs":
+		err = p.logprobs()
+	case "cache_control":
+		p.CacheControl = true
+		err = p.unknown()
 	case "user", "safety_identifier", "metadata", "logit_bias", "stop",
 		"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options":
 		_, err = p.skip() // never part of the prompt
@@ -115,6 +120,13 @@ func (p *parser) unboundedUnlessOff(reason string) error {
 		p.unbounded(reason)
 	}
 	return nil
+}
+
+// logprobs reads a flag in chats, a count in completions.
+func (p *parser) logprobs() error {
+	kind := p.dec.PeekKind()
+	p.Logprobs = p.Logprobs || kind != 'n' && kind != 'f'
+	return p.unknown()
 }
 
 func (p *parser) model() error {
@@ -238,6 +250,7 @@ func (p *parser) finish() error {
 	}
 	if p.Endpoint != Embeddings {
 		p.Choices = p.prompts * max(p.n, p.bestOf)
+		p.MultipleChoices = max(p.n, p.bestOf) > 1
 	}
 	if strings.Contains(p.Model, "-search-") {
 		p.unbounded(UnboundedWebSearch) // these models search without being asked

@@ -53,7 +53,17 @@ type Request struct {
 	Unbounded []string
 	// AudioOutput says that audio was asked for, so that any output token may
 	// be an audio token. The output cap covers these too.
-	AudioOutput     bool
+	AudioOutput bool
+	// CacheControl says that the request marks what its provider is to write to
+	// a prompt cache, in the way of Anthropic's API.
+	CacheControl bool
+	// What the request uses, for allowlists.
+	Images          bool
+	JSONSchema      bool // a structured output (response_format json_schema)
+	Logprobs        bool
+	PredictedOutput bool
+	MultipleChoices bool // n or best_of above 1
+
 	Store           bool
 	ServiceTier     string // empty: the provider project's default
 	ReasoningEffort string // reasoning tokens are output, inside the cap

@@ -1,0 +1,166 @@
+// Package admin is the operator's side: health, readiness, metrics and
+// balances, on a listener of its own that no tenant reaches.
+//
+//	GET /healthz                     200 while the process lives
+//	GET /readyz                      200 if requests would be governed, else 503 and why
+//	GET /metrics                     Prometheus text format
+//	GET /admin/v1/budgets?tenant=T   the tenant's balances, JSON
+//	GET /debug/pprof/                Go's profiles
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// readyLimit bounds one readiness check.
+const readyLimit = 2 * time.Second
+
+// Config is what the operator's side shows.
+type Config struct {
+	Policy   func() *policy.Policy
+	Ledger   Ledger
+	LogReady func() error
+	Draining func() bool
+	Metrics  *prometheus.Registry
+}
+
+// Ledger is what the operator's side reads of a ledger.
+type Ledger interface {
+	Balances(ctx context.Context, tenant string, claims []budget.Claim) (budget.Balances, error)
+	Ready(ctx context.Context) error
+	Now() time.Time
+}
+
+type server struct{ Config }
+
+// Handler returns the operator's routes.
+func Handler(c Config) http.Handler {
+	s := server{c}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", Health)
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /admin/v1/budgets", s.budgets)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// Probes returns health and readiness alone, for the listener that load
+// balancers reach.
+func Probes(c Config) http.Handler {
+	s := server{c}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", Health)
+	mux.HandleFunc("GET /readyz", s.ready)
+	return mux
+}
+
+// Health answers that the process lives.
+func Health(w http.ResponseWriter, _ *http.Request) {
+	w.Write([]byte("ok\n"))
+}
+
+func (s server) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
+	defer cancel()
+	if err := s.notReady(ctx); err != nil {
+		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Write([]byte("ready\n"))
+}
+
+var errDraining = errors.New("draining")
+
+func (s server) notReady(ctx context.Context) error {
+	if s.Draining() {
+		return errDraining
+	}
+	return errors.Join(s.LogReady(), s.Ledger.Ready(ctx))
+}
+
+// Budget is one limit as the operator sees it. Amounts are decimal USD.
+type Budget struct {
+	Budget   string `json:"budget"`
+	Scope    string `json:"scope"`
+	Window   string `json:"window"`
+	Kind     string `json:"kind"`
+	Limit    string `json:"limit_usd"`
+	Spent    string `json:"spent_usd"`
+	Held     string `json:"held_usd"`
+	ResetsAt string `json:"resets_at,omitempty"`
+}
+
+// Balances is a tenant as the operator sees it.
+type Balances struct {
+	Tenant  string   `json:"tenant"`
+	At      string   `json:"at"`
+	Open    int64    `json:"open_leases"`
+	Event   int64    `json:"last_event"`
+	Budgets []Budget `json:"budgets"`
+}
+
+func (s server) budgets(w http.ResponseWriter, r *http.Request) {
+	tenant := s.Policy().Tenant(r.URL.Query().Get("tenant"))
+	if tenant == nil {
+		http.Error(w, "no such tenant in the policy; name one as ?tenant=NAME", http.StatusNotFound)
+		return
+	}
+	scope := policy.Scope{
+		Key:  r.URL.Query().Get("key"),
+		Run:  r.URL.Query().Get("run"),
+		User: r.URL.Query().Get("user"),
+	}
+	standings := tenant.Standings(scope, s.Ledger.Now())
+	balances, err := s.Ledger.Balances(r.Context(), tenant.Name, policy.ClaimsOf(standings))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(view(tenant, standings, balances))
+}
+
+func view(t *policy.Tenant, standings []policy.Standing, b budget.Balances) Balances {
+	v := Balances{
+		Tenant:  t.Name,
+		At:      time.UnixMilli(b.At).UTC().Format(time.RFC3339),
+		Open:    b.Open,
+		Event:   b.Number,
+		Budgets: []Budget{},
+	}
+	for i, s := range standings {
+		for _, limit := range s.Budgets {
+			v.Budgets = append(v.Budgets, budgetOf(limit, s, b.Observed[i]))
+		}
+	}
+	return v
+}
+
+func budgetOf(limit *policy.Budget, s policy.Standing, seen budget.Observed) Budget {
+	v := Budget{
+		Budget: limit.Name,
+		Scope:  s.Claim.Key,
+		Window: limit.Window.String(),
+		Kind:   string(limit.Kind),
+		Limit:  policy.USD(limit.Limit),
+		Spent:  policy.USD(seen.Spent),
+		Held:   policy.USD(seen.Held),
+	}
+	if seen.Span.End != 0 {
+		v.ResetsAt = time.UnixMilli(seen.Span.End).UTC().Format(time.RFC3339)
+	}
+	return v
+}

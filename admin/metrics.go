@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+// Metrics counts what the gate and the proxy do, for Prometheus. Tenants are
+// labels, models are not: their names come from clients and have no bound.
+type Metrics struct {
+	Registry *prometheus.Registry
+
+	requests *prometheus.CounterVec
+	spend    *prometheus.CounterVec
+	tokens   *prometheus.CounterVec
+	held     *prometheus.GaugeVec
+	leases   *prometheus.GaugeVec
+	ledger   *prometheus.HistogramVec
+	log      prometheus.Histogram
+	added    prometheus.Histogram
+}
+
+// latencies are the histogram bounds in seconds, from 50 us to 5 s.
+var latencies = []float64{50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 0.1, 0.5, 1, 5}
+
+// NewMetrics returns metrics in a registry of their own.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
+		requests: counter("aegis_requests_total", "Requests by decision and reason.", "tenant", "decision", "reason"),
+		spend:    counter("aegis_spend_usd_total", "Settled cost in USD.", "tenant"),
+		tokens:   counter("aegis_tokens_total", "Tokens that upstreams reported.", "tenant", "direction"),
+		held:     gauge("aegis_held_usd", "Held for requests in flight on this replica, in USD.", "tenant"),
+		leases:   gauge("aegis_open_leases", "Leases open on this replica.", "tenant"),
+		ledger: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "aegis_ledger_seconds", Help: "Time of one ledger verb.", Buckets: latencies,
+		}, []string{"verb"}),
+		log:   histogram("aegis_receipt_seconds", "Time until a receipt was durable."),
+		added: histogram("aegis_added_seconds", "Time between a request's arrival and its departure upstream."),
+	}
+	m.Registry.MustRegister(m.requests, m.spend, m.tokens, m.held, m.leases, m.ledger, m.log, m.added,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+}
+
+func histogram(name, help string) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latencies})
+}
+
+// usd converts for display. Money itself never is a float.
+func usd(nano int64) float64 { return float64(nano) / 1e9 }
+
+// Decided counts a decision.
+func (m *Metrics) Decided(tenant, verdict, reason string) {
+	m.requests.WithLabelValues(tenant, verdict, reason).Inc()
+}
+
+// Held follows what is held.
+func (m *Metrics) Held(tenant string, nano int64, leases int) {
+	m.held.WithLabelValues(tenant).Add(usd(nano))
+	m.leases.WithLabelValues(tenant).Add(float64(leases))
+}
+
+// Charged counts a settlement.
+func (m *Metrics) Charged(tenant, _ string, nano int64, u pricing.Usage) {
+	m.spend.WithLabelValues(tenant).Add(usd(nano))
+	m.tokens.WithLabelValues(tenant, "input").Add(float64(u.Input))
+	m.tokens.WithLabelValues(tenant, "output").Add(float64(u.Output))
+}
+
+// Ledger times a verb.
+func (m *Metrics) Ledger(verb string, took time.Duration) {
+	m.ledger.WithLabelValues(verb).Observe(took.Seconds())
+}
+
+// Log times a durable receipt.
+func (m *Metrics) Log(took time.Duration) { m.log.Observe(took.Seconds()) }
+
+// Added times what the proxy puts before a request's departure.
+func (m *Metrics) Added(took time.Duration) { m.added.Observe(took.Seconds()) }

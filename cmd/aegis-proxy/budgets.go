@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aegis-proxy/aegis-proxy/admin"
+)
+
+// askLimit bounds a question to a running proxy.
+const askLimit = 10 * time.Second
+
+func newBudgets() *cobra.Command {
+	var address, key, run, user string
+	cmd := &cobra.Command{
+		Use:   "budgets TENANT",
+		Short: "Show spent, held and limit of a tenant's budgets, from a running proxy",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			query := url.Values{"tenant": args, "key": {key}, "run": {run}, "user": {user}}
+			balances, err := askBudgets(cmd.Context(), address, query)
+			if err != nil {
+				return err
+			}
+			return printBudgets(cmd.OutOrStdout(), balances)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&address, "admin", "http://127.0.0.1:8081", "the proxy's admin address")
+	f.StringVar(&key, "key", "", "only this key's budgets of scope key")
+	f.StringVar(&run, "run", "", "show this run's budgets too")
+	f.StringVar(&user, "user", "", "show this end user's budgets too")
+	return cmd
+}
+
+func askBudgets(ctx context.Context, address string, query url.Values) (*admin.Balances, error) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	address = strings.TrimSuffix(address, "/") + "/admin/v1/budgets?" + query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no answer from the proxy; is it running, and is --admin its admin address? %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the proxy says: %s", strings.TrimSpace(string(body)))
+	}
+	var balances admin.Balances
+	return &balances, json.Unmarshal(body, &balances)
+}
+
+func printBudgets(w io.Writer, b *admin.Balances) error {
+	fmt.Fprintf(w, "tenant %s at %s, open leases %d\n", b.Tenant, b.At, b.Open)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "BUDGET\tSCOPE\tKIND\tSPENT\tHELD\tLIMIT\tRESETS AT")
+	for _, v := range b.Budgets {
+		resets := v.ResetsAt
+		if resets == "" {
+			resets = "-"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Budget, v.Scope, v.Kind, v.Spent, v.Held, v.Limit, resets)
+	}
+	return table.Flush()
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+func newPolicy() *cobra.Command {
+	return newGroup("policy", "Work with policy files", newPolicyCheck())
+}
+
+// loadPolicy reads a policy file that a flag or argument names.
+func loadPolicy(path string) (*policy.Policy, error) {
+	p, err := policy.Load(path)
+	return p, explainMissing(err)
+}
+
+// explainMissing says what to do where there is no policy file.
+func explainMissing(err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%w: write one with aegis-proxy init, or name another", err)
+}
+
+func newPolicyCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Report everything that is wrong with a policy file",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := loadPolicy(args[0])
+			if err != nil {
+				return err
+			}
+			if _, err := gate.NewRules(p); err != nil {
+				return err
+			}
+			keys := 0
+			for _, t := range p.Tenants {
+				keys += len(t.Keys)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "ok: generation %d, %d upstreams, %d models, %d tenants, %d keys\n",
+				p.Version.Generation, len(p.Upstreams), len(p.Models), len(p.Tenants), keys)
+			return nil
+		},
+	}
+}

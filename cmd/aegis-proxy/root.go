@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// version is set by the release build.
+var version = "dev"
+
+// errReported ends the program with exit code 1 after its finding was printed.
+var errReported = errors.New("")
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if err != errReported {
+		fmt.Fprintln(stderr, "aegis-proxy:", err)
+	}
+	return 1
+}
+
+func newRoot() *cobra.Command {
+	root := newGroup("aegis-proxy", "A transparent proxy for LLM APIs that puts a hard stop on spend",
+		newServe(), newInit(), newDemo(), newVerify(),
+		newPolicy(), newKeys(), newPrice(), newBudgets(), newLedger(),
+	)
+	root.Long = `aegis-proxy stands between an application and an LLM API. It bounds what each
+request may cost, reserves that in every budget that concerns it, forwards or
+denies, settles the real cost and writes signed receipts.
+
+Every flag can be set by a variable: --admin-listen is AEGIS_ADMIN_LISTEN.`
+	root.Version = version
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return flagsFromEnv(cmd.Flags()) }
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	})
+	explainArgs(root)
+	return root
+}
+
+// newGroup returns a command that only holds others.
+func newGroup(use, short string, members ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(members...)
+	return cmd
+}
+
+// explainArgs has every command say how it is used where its arguments are
+// wrong.
+func explainArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w; %s", err, howToUse(cmd))
+			}
+			return nil
+		}
+	}
+	for _, member := range cmd.Commands() {
+		explainArgs(member)
+	}
+}
+
+func howToUse(cmd *cobra.Command) string {
+	if cmd.HasSubCommands() {
+		return "see " + cmd.CommandPath() + " --help"
+	}
+	return "usage: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
+}
+
+// flagsFromEnv sets every flag that was not given from its AEGIS_ variable.
+func flagsFromEnv(flags *pflag.FlagSet) error {
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "AEGIS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("variable %s: %w", name, err))
+		}
+	})
+	return errors.Join(errs...)
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
+)
+
+// The scripts run the real main, in a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"aegis-proxy": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata/script",
+		Setup: setUp,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await":       await,
+			"certificate": certificate,
+			"cutlast":     cutLast,
+			"envsubst":    substitute,
+			"mode":        mode,
+			"post":        post,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// setUp gives each script a provider, and addresses for a proxy.
+func setUp(env *testscript.Env) error {
+	upstream := httptest.NewServer(simulator.New(simulator.Config{}))
+	env.Defer(upstream.Close)
+	env.Setenv("UPSTREAM", upstream.URL)
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // a binary with the race detector waits 1 s at its end
+	for _, name := range []string{"LISTEN", "ADMIN"} {
+		address, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		env.Setenv(name, address)
+	}
+	return nil
+}
+
+// freeAddress is a loopback address that nobody listened on just now.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// awaitLimit bounds the wait for a proxy to be ready.
+const awaitLimit = 20 * time.Second
+
+// await waits until a URL answers 200.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await URL")
+	}
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the script's own certificate
+		DisableKeepAlives: true,
+	}}
+	var last string
+	for end := time.Now().Add(awaitLimit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		resp, err := client.Get(args[0])
+		if err != nil {
+			last = err.Error()
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return
+		}
+		last = resp.Status
+	}
+	ts.Fatalf("%s is not ready: %s", args[0], last)
+}
+
+// certificate writes a certificate for loopback, signed by itself, and its key.
+func certificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: certificate CERTFILE KEYFILE")
+	}
+	public, private, err := ed25519.GenerateKey(nil)
+	ts.Check(err)
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	cert, err := x509.CreateCertificate(nil, &template, &template, public, private)
+	ts.Check(err)
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	ts.Check(err)
+	for i, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: cert}, {Type: "PRIVATE KEY", Bytes: key}} {
+		ts.Check(os.WriteFile(ts.MkAbs(args[i]), pem.EncodeToMemory(block), 0o600))
+	}
+}
+
+// post sends a file with a bearer key, and fails unless the status is the
+// expected one. The answer is logged.
+func post(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: post STATUS URL KEY FILE")
+	}
+	req, err := http.NewRequest(http.MethodPost, args[1], strings.NewReader(ts.ReadFile(args[3])))
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+args[2])
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	var body bytes.Buffer
+	_, err = body.ReadFrom(resp.Body)
+	ts.Check(err)
+	ts.Logf("%s %s", resp.Status, &body)
+	if strconv.Itoa(resp.StatusCode) != args[0] {
+		ts.Fatalf("status %d, want %s", resp.StatusCode, args[0])
+	}
+}
+
+// cutLast removes the last lines of a file.
+func cutLast(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cutlast LINES FILE")
+	}
+	lines, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	all := strings.SplitAfter(ts.ReadFile(args[1]), "\n")
+	kept := strings.Join(all[:max(0, len(all)-1-lines)], "")
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(kept), 0o600))
+}
+
+// mode fails unless a file has these permissions.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode OCTAL FILE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+// substitute writes a template with the values of its variables.
+func substitute(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: envsubst TEMPLATE FILE")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o644))
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aegis-proxy/aegis-proxy/admin"
+	"github.com/aegis-proxy/aegis-proxy/proxy"
+)
+
+const (
+	// headerLimit bounds how long a client takes to send a request's header.
+	headerLimit = 10 * time.Second
+	// bodyReadLimit bounds how long it takes to send the whole request.
+	bodyReadLimit = 2 * time.Minute
+	// keepAliveLimit closes connections that nobody uses.
+	keepAliveLimit = 2 * time.Minute
+	// headerBytes bounds a request's header.
+	headerBytes = 64 << 10
+)
+
+// serveConfig is what the flags of serve say.
+type serveConfig struct {
+	stackConfig
+	Listen      string
+	AdminListen string
+	TLSCert     string
+	TLSKey      string
+	DrainLimit  time.Duration
+	LogLevel    string
+	LogFormat   string
+}
+
+func newServe() *cobra.Command {
+	var c serveConfig
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the proxy",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger, err := newLogger(cmd.ErrOrStderr(), c.LogFormat, c.LogLevel)
+			if err != nil {
+				return err
+			}
+			c.Logger = logger
+			return serve(cmd.Context(), c)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.PolicyPath, "policy", "policy.yaml", "policy file; reloaded when it changes and on SIGHUP")
+	f.StringVar(&c.DataDir, "data", "aegis-data", "directory for ledger, receipts and signing key")
+	f.StringVar(&c.Listen, "listen", ":8080", "address for applications")
+	f.StringVar(&c.AdminListen, "admin-listen", "127.0.0.1:8081", "address for operators: health, metrics, balances")
+	f.StringVar(&c.LedgerURL, "ledger", "", "redis://, rediss:// or unix:// URL of a shared ledger (default: embedded, in --data)")
+	f.BoolVar(&c.AcceptWeak, "accept-weak-durability", false, "serve although Redis is not, or cannot be seen to be, configured to keep what it acknowledges")
+	f.IntVar(&c.Replicas, "wait-replicas", 0, "Redis replicas that must acknowledge a grant")
+	f.StringVar(&c.SigningKey, "signing-key", "", "file of the key that signs receipts (default: signing-key in --data)")
+	f.StringVar(&c.Retiring, "retiring-key", "", "file of the key that --signing-key replaces")
+	f.StringVar(&c.TLSCert, "tls-cert", "", "certificate file; with --tls-key, serve HTTPS")
+	f.StringVar(&c.TLSKey, "tls-key", "", "key file of --tls-cert")
+	f.Int64Var(&c.BodyLimit, "body-limit", proxy.DefaultBodyLimit, "largest request body in bytes")
+	f.DurationVar(&c.DrainLimit, "drain-limit", 30*time.Second, "how long requests in flight may take to finish at shutdown")
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "auto", "text, json, or auto: text on a terminal")
+	return cmd
+}
+
+// serve runs until the context ends or the process is told to stop, then
+// drains.
+func serve(ctx context.Context, c serveConfig) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := openStack(ctx, c.stackConfig)
+	if err != nil {
+		return err
+	}
+	front, err := listen(c)
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	back, err := net.Listen("tcp", c.AdminListen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--admin-listen: %w", err), front.Close(), s.close())
+	}
+	applications := newServer(s.front())
+	operators := newServer(admin.Handler(s.adminConfig()))
+	failed := make(chan error, 2)
+	go func() { failed <- applications.Serve(front) }()
+	go func() { failed <- operators.Serve(back) }()
+	go s.reloadOnHangup(ctx)
+	c.Logger.Info("ready", "listen", front.Addr().String(), "admin", back.Addr().String(),
+		"generation", s.rules.Load().Policy.Version.Generation, "receipts", s.log.Opened().Chain)
+
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		err = s.drain(applications, c.DrainLimit)
+	}
+	return errors.Join(err, operators.Close(), applications.Close(), s.close())
+}
+
+// listen opens the applications' listener, with TLS if there is a certificate.
+func listen(c serveConfig) (net.Listener, error) {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return nil, errors.New("--tls-cert and --tls-key go together: give both, or neither for HTTP")
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	if c.TLSCert == "" {
+		return l, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("--tls-cert and --tls-key: %w", err), l.Close())
+	}
+	return tls.NewListener(l, &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		NextProtos:   []string{"http/1.1"},
+	}), nil
+}
+
+// newServer returns a server that speaks HTTP/1.1 alone. It has no write
+// timeout, which would cut streams.
+func newServer(h http.Handler) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           h,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: headerLimit,
+		ReadTimeout:       bodyReadLimit,
+		IdleTimeout:       keepAliveLimit,
+		MaxHeaderBytes:    headerBytes,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+}
+
+// front is the applications' handler: the proxy, and the probes of load
+// balancers.
+func (s *stack) front() http.Handler {
+	probes := admin.Probes(s.adminConfig())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+			probes.ServeHTTP(w, r)
+			return
+		}
+		s.proxy.ServeHTTP(w, r)
+	})
+}
+
+func (s *stack) adminConfig() admin.Config {
+	return admin.Config{
+		Policy:   s.currentPolicy,
+		Ledger:   s.ledger,
+		LogReady: s.log.Ready,
+		Draining: s.draining.Load,
+		Metrics:  s.metrics.Registry,
+	}
+}
+
+func (s *stack) reloadOnHangup(ctx context.Context) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			s.source.Reload()
+		}
+	}
+}
+
+// drain lets requests in flight finish, up to a limit. Closing the server
+// after it cuts the rest, whose handlers still settle.
+func (s *stack) drain(srv *http.Server, limit time.Duration) error {
+	s.draining.Store(true)
+	s.logger.Info("draining", "limit", limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		s.logger.Warn("requests were cut at the end of the drain limit", "err", err)
+	}
+	return nil
+}

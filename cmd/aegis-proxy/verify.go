@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+)
+
+// verifyConfig is what the flags of verify say.
+type verifyConfig struct {
+	KeysPath       string
+	SecretPath     string
+	CheckpointPath string
+	SavePath       string
+}
+
+func newVerify() *cobra.Command {
+	var c verifyConfig
+	cmd := &cobra.Command{
+		Use:   "verify DIR|FILE ...",
+		Short: "Check receipts offline: nothing altered, missing, reordered, truncated or wrongly signed",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return verify(cmd, c, args)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.KeysPath, "keys", "", "keys file (default: keys.json in DIR or beside it)")
+	f.StringVar(&c.SecretPath, "signing-key", "", "key file, to check HMAC seals")
+	f.StringVar(&c.CheckpointPath, "checkpoint", "", "file of lines known to have been there, to find a cut-off tail")
+	f.StringVar(&c.SavePath, "save-checkpoint", "", "file to write the chains' last lines to, if all is well")
+	return cmd
+}
+
+func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("%w; name a data directory, a directory of receipts or a file of them", err)
+		}
+	}
+	paths = receiptPaths(paths)
+	keys, err := c.keys(paths[0])
+	if err != nil {
+		return err
+	}
+	checkpoints, err := readCheckpoints(c.CheckpointPath)
+	if err != nil {
+		return err
+	}
+	sources, err := audit.Files(paths...)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
+	report, err := audit.Verify(cmd.Context(), sources, audit.VerifyOptions{
+		Keys: keys, Checkpoints: checkpoints, Progress: bar.show,
+	})
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	printReport(cmd.OutOrStdout(), report)
+	if !report.OK() {
+		return errReported
+	}
+	return saveCheckpoints(c.SavePath, report)
+}
+
+// receiptPaths lets a data directory stand for the receipts in it.
+func receiptPaths(paths []string) []string {
+	var out []string
+	for _, path := range paths {
+		inside := filepath.Join(path, receiptsDir)
+		if info, err := os.Stat(inside); err == nil && info.IsDir() {
+			path = inside
+		}
+		out = append(out, path)
+	}
+	return out
+}
+
+// keys reads the keys that are trusted.
+func (c verifyConfig) keys(path string) (audit.Keys, error) {
+	keys, err := readKeys(c.KeysPath, path)
+	if err != nil || c.SecretPath == "" {
+		return keys, err
+	}
+	signer, err := audit.LoadSigner(c.SecretPath)
+	if err != nil {
+		return nil, err
+	}
+	keys[signer.Key().ID] = signer.Key()
+	return keys, nil
+}
+
+func readKeys(named, receipts string) (audit.Keys, error) {
+	candidates := []string{filepath.Join(receipts, keysFile), filepath.Join(filepath.Dir(filepath.Clean(receipts)), keysFile)}
+	if named != "" {
+		candidates = []string{named}
+	}
+	for _, path := range candidates {
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return audit.ParseKeys(text)
+	}
+	return nil, fmt.Errorf("no keys file at %s: name the one that init wrote with --keys", strings.Join(candidates, " or "))
+}
+
+func readCheckpoints(path string) ([]audit.Checkpoint, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var list []audit.Checkpoint
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
+}
+
+func saveCheckpoints(path string, report audit.Report) error {
+	if path == "" {
+		return nil
+	}
+	var list []audit.Checkpoint
+	for _, chain := range report.Chains {
+		list = append(list, chain.Checkpoint())
+	}
+	text, err := json.MarshalIndent(list, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+func totalBytes(paths []string) int64 {
+	var total int64
+	for _, path := range paths {
+		filepath.WalkDir(path, func(_ string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return nil
+			}
+			if info, err := entry.Info(); err == nil {
+				total += info.Size()
+			}
+			return nil
+		})
+	}
+	return total
+}
+
+func printReport(w io.Writer, r audit.Report) {
+	for _, chain := range r.Chains {
+		fmt.Fprintf(w, "chain %s: lines %d to %d, %d receipts, %d of them sealed\n",
+			chain.Chain, chain.First, chain.Last, chain.Receipts, chain.Sealed)
+	}
+	for _, gap := range r.Gaps {
+		fmt.Fprintf(w, "note: tenant %s: events %d to %d are not in these receipts; another replica may have them\n",
+			gap.Tenant, gap.From, gap.To)
+	}
+	for _, finding := range r.Findings {
+		fmt.Fprintln(w, finding)
+	}
+	if r.OK() {
+		fmt.Fprintln(w, "ok: nothing altered, missing, reordered, duplicated, truncated or wrongly signed")
+		return
+	}
+	fmt.Fprintln(w, "NOT OK")
+}
+
+// progress is a bar on a terminal, and nothing elsewhere.
+type progress struct {
+	w     io.Writer
+	total int64
+}
+
+func newProgress(w io.Writer, total int64) *progress {
+	if !isTerminal(w) || total == 0 {
+		return &progress{}
+	}
+	return &progress{w, total}
+}
+
+// barCells is the width of the bar.
+const barCells = 40
+
+func (p *progress) show(done audit.Progress) {
+	if p.w == nil {
+		return
+	}
+	filled := int(min(done.Bytes, p.total) * barCells / p.total)
+	fmt.Fprintf(p.w, "\r[%s%s] %d receipts", strings.Repeat("#", filled), strings.Repeat(" ", barCells-filled), done.Lines)
+}
+
+func (p *progress) clear() {
+	if p.w != nil {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
+
+// verifyDir checks a directory of receipts with keys at hand.
+func verifyDir(ctx context.Context, dir string, keys audit.Keys) (audit.Report, error) {
+	sources, err := audit.Files(dir)
+	if err != nil {
+		return audit.Report{}, err
+	}
+	return audit.Verify(ctx, sources, audit.VerifyOptions{Keys: keys})
+}

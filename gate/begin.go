@@ -1,0 +1,270 @@
+package gate
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+// quote is one call with the bounds that are being tried for it.
+type quote struct {
+	Call
+	price pricing.Price
+	lease string
+	plan  policy.Plan
+	// broken are the reasons for which Observe would have denied.
+	broken []string
+}
+
+// Begin asks leave for a call. The error, if any, is a *Refusal: nothing is
+// held, and the call must not run.
+func (g *Gate) Begin(ctx context.Context, c Call) (*Grant, error) {
+	q := &quote{Call: c}
+	leave, denial := g.admit(ctx, q)
+	if denial != nil {
+		return nil, g.refuse(ctx, q, leave, denial)
+	}
+	grant, err := g.record(ctx, q, leave)
+	if err != nil {
+		g.abandon(q)
+		g.logger.Error("receipt not written, request denied", "tenant", c.Key.Tenant.Name, "err", err)
+		return nil, g.refuse(ctx, q, leave, &policy.Denial{
+			Reason:  policy.ReceiptsUnavailable,
+			Message: "the receipt log cannot be written; nothing was sent",
+		})
+	}
+	grant.keepAlive()
+	return grant, nil
+}
+
+// admit prices the call and asks the ledger, with ever tighter bounds while a
+// looser one does not fit. What the ledger observed is returned either way.
+func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denial) {
+	if denial := q.open(g.ledger.Now()); denial != nil {
+		return budget.Grant{}, denial
+	}
+	if !g.rooms.ample(q) {
+		q.tighten()
+	}
+	place := g.line.place(q.Key.Tenant)
+	defer place.leave()
+	if err := place.queueIfBusy(ctx); err != nil {
+		return budget.Grant{}, lineDenial(err)
+	}
+	for {
+		leave, denial := g.attempt(ctx, q)
+		switch {
+		case denial == nil:
+			return leave, nil
+		case q.tighten(), q.clamp(denial): // ask again at once
+		case denial.Reason == policy.BudgetHeld && place.wait(ctx) == nil:
+		default:
+			denial.LargestCap = q.largestCap(denial.room)
+			return leave, denial.Denial
+		}
+	}
+}
+
+// misfit is a denial with the room that was left when it was made, in
+// nano-USD; below zero where the room is of no use.
+type misfit struct {
+	*policy.Denial
+	room int64
+}
+
+// attempt decides and reserves with the bounds at hand.
+func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
+	denial, err := q.decide(g.ledger.Now())
+	if err != nil {
+		return budget.Grant{}, &misfit{&policy.Denial{Reason: policy.NoBound, Message: err.Error()}, -1}
+	}
+	if denial != nil {
+		return budget.Grant{}, &misfit{denial, roomOf(denial)}
+	}
+	leave, err := g.reserve(ctx, q)
+	var refused *budget.Denied
+	switch {
+	case err == nil:
+		g.rooms.note(q, leave.Observed)
+		q.observe(leave.Observed)
+		return leave, nil
+	case errors.As(err, &refused):
+		g.rooms.note(q, refused.Observed)
+		seen := budget.Grant{Epoch: refused.Epoch, Number: refused.Number, At: refused.At, Observed: refused.Observed}
+		return seen, &misfit{q.plan.Explain(refused), q.plan.Room(refused.Observed)}
+	default:
+		g.logger.Error("ledger refused to answer, request denied", "tenant", q.Key.Tenant.Name, "err", err)
+		return budget.Grant{}, &misfit{ledgerDenial(err), -1}
+	}
+}
+
+// roomOf returns what a stateless denial leaves for the request.
+func roomOf(d *policy.Denial) int64 {
+	if d.Reason == policy.RequestCapExceeded {
+		return d.Limit
+	}
+	return -1
+}
+
+// reserve asks the ledger, once more if the window has turned meanwhile.
+func (g *Gate) reserve(ctx context.Context, q *quote) (budget.Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, reserveLimit)
+	defer cancel()
+	leave, err := g.reserveOnce(ctx, q)
+	if !errors.Is(err, budget.ErrWindow) {
+		return leave, err
+	}
+	if _, err := q.decide(g.ledger.Now()); err != nil {
+		return budget.Grant{}, err
+	}
+	return g.reserveOnce(ctx, q)
+}
+
+func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) {
+	q.lease = rand.Text()
+	start := time.Now()
+	leave, err := g.ledger.Reserve(ctx, budget.Reservation{
+		Tenant: q.Key.Tenant.Name,
+		Lease:  q.lease,
+		Claims: q.plan.Claims,
+		Policy: q.Rules.Policy.Version,
+		TTL:    LeaseTTL,
+	})
+	g.telemetry.Ledger("reserve", time.Since(start))
+	if errors.Is(err, budget.ErrUnavailable) && !errors.Is(err, budget.ErrUnreachable) {
+		g.abandon(q) // it may have been granted: see that it is given back
+	}
+	return leave, err
+}
+
+// abandon gives back a lease that is not used, however long it takes.
+func (g *Gate) abandon(q *quote) {
+	g.outbox.Put(Pending{Verb: verbRelease, Settlement: audit.Settlement{
+		Tenant: q.Key.Tenant.Name,
+		Lease:  q.lease,
+		Basis:  audit.BasisUnbilled,
+		Hold:   q.Facts.Cost,
+		Prices: q.Rules.Prices.Version(),
+	}})
+}
+
+func ledgerDenial(err error) *policy.Denial {
+	if errors.Is(err, budget.ErrStalePolicy) {
+		return &policy.Denial{
+			Reason:  policy.StalePolicy,
+			Message: "this replica's policy is older than one that the ledger has seen; it must load the newest",
+		}
+	}
+	reason := "the ledger cannot be asked; nothing was sent"
+	if errors.Is(err, budget.ErrLost) {
+		reason = "the ledger has lost state of this tenant; an operator must rebuild it from receipts"
+	}
+	return &policy.Denial{Reason: policy.LedgerUnavailable, Message: reason}
+}
+
+// open finds the price that holds now.
+func (q *quote) open(now time.Time) *policy.Denial {
+	q.Facts.Now = now
+	if !q.bounded() {
+		return &policy.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
+	}
+	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, q.Facts.Model, now)
+	if err != nil {
+		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
+	}
+	if q.Audio && !price.TellsAudioOutput() {
+		return &policy.Denial{Reason: policy.NoPrice, Message: "the price table does not tell what this model's audio output costs"}
+	}
+	q.price = price
+	return nil
+}
+
+// decide prices the bounds at hand and applies the policy.
+func (q *quote) decide(now time.Time) (*policy.Denial, error) {
+	cost, err := q.price.Worst(q.bound())
+	if err != nil {
+		return nil, fmt.Errorf("the request's worst case cannot be priced: %w", err)
+	}
+	q.Facts.Cost, q.Facts.Now = cost, now
+	plan, denial := policy.Decide(q.Key, q.Facts)
+	q.plan, q.broken = plan, nil
+	if denial != nil && q.Key.Tenant.Mode == policy.Observe {
+		q.broken = []string{string(denial.Reason)}
+		denial = nil
+	}
+	return denial, nil
+}
+
+// observe notes what an enforcing policy would have denied.
+func (q *quote) observe(seen []budget.Observed) {
+	if q.Key.Tenant.Mode != policy.Observe {
+		return
+	}
+	for _, reason := range q.plan.Broken(seen) {
+		if reason != budget.Fits {
+			q.broken = append(q.broken, "budget_"+string(reason))
+		}
+	}
+}
+
+func (q *quote) bound() pricing.Bound {
+	return pricing.Bound{
+		Input:      q.Input.Tokens,
+		Output:     q.outputTokens(),
+		CacheWrite: q.CacheWrite,
+		Audio:      q.Audio,
+	}
+}
+
+// tighten replaces a loose input bound by the exact one. It reports whether
+// that lowered the bound.
+func (q *quote) tighten() bool {
+	tighten := q.Input.Tighten
+	if tighten == nil {
+		return false
+	}
+	q.Input.Tighten = nil
+	tokens, how := tighten()
+	if tokens < 0 || tokens >= q.Input.Tokens {
+		return false
+	}
+	q.Input.Tokens, q.Input.How = tokens, how
+	return true
+}
+
+// clamp lowers the output cap to what fits the room, if the tenant wants that.
+// What is only held fits again without.
+func (q *quote) clamp(m *misfit) bool {
+	if !q.Key.Tenant.Clamp || m.Reason == policy.BudgetHeld {
+		return false
+	}
+	largest := q.largestCap(m.room)
+	if largest < max(1, q.Key.Tenant.MinOutput) {
+		return false
+	}
+	q.OutputCap = largest
+	return true
+}
+
+// largestCap is the largest output cap, below the one asked for, whose worst
+// case fits the room; 0 if there is none.
+func (q *quote) largestCap(room int64) int64 {
+	if q.OutputCap == 0 || room < 0 {
+		return 0
+	}
+	largest := (q.price.OutputWithin(q.bound(), room) - q.ExtraOutput) / q.Choices
+	if largest >= q.OutputCap {
+		return 0
+	}
+	return max(0, largest)
+}
+
+// outputTokens bounds the output of all choices together.
+func (q *quote) outputTokens() int64 { return q.OutputCap*q.Choices + q.ExtraOutput }

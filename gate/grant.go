@@ -1,0 +1,147 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+// Grant is leave to run one call. End it exactly once; more Ends do nothing.
+type Grant struct {
+	Receipt   string   // the decision receipt's id
+	OutputCap int64    // tokens of one choice: the cap to send, at most the one asked for
+	Warnings  []string // soft budgets over their limit
+
+	gate  *Gate
+	quote *quote
+	once  sync.Once
+	mu    sync.Mutex // guards timer and ended
+	timer *time.Timer
+	ended bool
+}
+
+// Outcome is what became of a call.
+type Outcome struct {
+	Status int    // the upstream's HTTP status; 0 without a response
+	Basis  string // one of audit's bases
+	Sent   bool   // any byte of the request was written upstream
+	Model  string // as the response names it
+	Usage  pricing.Usage
+}
+
+// Hold is what the grant holds, in nano-USD.
+func (gr *Grant) Hold() int64 { return gr.quote.Facts.Cost }
+
+// InputTokens is the bound on the call's input that the hold covers.
+func (gr *Grant) InputTokens() int64 { return gr.quote.Input.Tokens }
+
+// End settles the call. It returns when ledger and log have it, or when the
+// settlement is safely in the outbox, and it does not depend on any context of
+// the request.
+func (gr *Grant) End(o Outcome) {
+	gr.once.Do(func() { gr.end(o) })
+}
+
+func (gr *Grant) end(o Outcome) {
+	gr.stop()
+	g, q := gr.gate, gr.quote
+	pending := gr.pending(o)
+	tenant := q.Key.Tenant.Name
+	g.telemetry.Held(tenant, -q.Facts.Cost, -1)
+	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+	defer cancel()
+	if err := g.deliver(ctx, &pending); err != nil {
+		g.logger.Warn("settlement not acknowledged, kept in the outbox", "tenant", tenant, "lease", q.lease, "err", err)
+		g.outbox.Put(pending)
+	}
+	g.telemetry.Charged(tenant, q.Facts.Model, pending.Settlement.Charge, o.Usage)
+	g.line.poke(tenant)
+}
+
+// pending is the settlement that an outcome calls for.
+func (gr *Grant) pending(o Outcome) Pending {
+	q := gr.quote
+	charge, basis := gr.charge(o)
+	if basis == audit.BasisUnknown {
+		o.Usage = pricing.Usage{} // it is not what was charged
+	}
+	p := Pending{Verb: verbSettle, Settlement: audit.Settlement{
+		Tenant:   q.Key.Tenant.Name,
+		Lease:    q.lease,
+		Decision: gr.Receipt,
+		Status:   o.Status,
+		Basis:    basis,
+		Model:    o.Model,
+		Usage:    audit.Usage(o.Usage),
+		Hold:     q.Facts.Cost,
+		Charge:   charge,
+		Overrun:  max(0, charge-q.Facts.Cost),
+		Prices:   q.Rules.Prices.Version(),
+	}}
+	if !o.Sent {
+		p.Verb = verbRelease
+	}
+	return p
+}
+
+// charge is what an outcome costs, in nano-USD, and on what basis. A cost that
+// is not told, or cannot be counted, is unknown: it is the hold.
+func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
+	switch {
+	case !o.Sent || o.Basis == audit.BasisUnbilled:
+		return 0, audit.BasisUnbilled
+	case o.Basis == audit.BasisReported || o.Basis == audit.BasisFloor:
+		if cost, err := gr.priceOf(o.Model).Cost(o.Usage); err == nil {
+			return cost, o.Basis
+		}
+	}
+	return gr.Hold(), audit.BasisUnknown
+}
+
+// priceOf returns the price of the model that the response names; one without
+// a price is charged as the model requested.
+func (gr *Grant) priceOf(model string) pricing.Price {
+	q := gr.quote
+	if model == "" || model == q.Facts.Model {
+		return q.price
+	}
+	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, model, q.Facts.Now)
+	if err != nil {
+		return q.price
+	}
+	return price
+}
+
+// keepAlive renews the lease until End.
+func (gr *Grant) keepAlive() {
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	gr.timer = time.AfterFunc(renewEvery, gr.renew)
+}
+
+func (gr *Grant) renew() {
+	q := gr.quote
+	ctx, cancel := context.WithTimeout(context.Background(), reserveLimit)
+	defer cancel()
+	_, err := gr.gate.ledger.Renew(ctx, budget.LeaseRef{Tenant: q.Key.Tenant.Name, Lease: q.lease}, LeaseTTL)
+	if errors.Is(err, budget.ErrEnded) || errors.Is(err, budget.ErrUnknownLease) {
+		return // it expired; End corrects the charge
+	}
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if !gr.ended {
+		gr.timer.Reset(renewEvery)
+	}
+}
+
+func (gr *Grant) stop() {
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	gr.ended = true
+	gr.timer.Stop()
+}

@@ -1,0 +1,104 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+const waiting = "\nwhen_held: wait\nwait_limit: "
+
+// arrival is one call that waits in line.
+type arrival struct {
+	grant *gate.Grant
+	err   error
+}
+
+// arrive begins a call in the background.
+func (w *world) arrive(ctx context.Context, c gate.Call) <-chan arrival {
+	got := make(chan arrival, 1)
+	go func() {
+		grant, err := w.gate.Begin(ctx, c)
+		got <- arrival{grant, err}
+	}()
+	return got
+}
+
+// waits blocks until the tenant's reserves were refused once more, which is when
+// another call stands in line.
+func (w *world) waits(reserves int) {
+	for w.ledger.count("reserve") < reserves {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestHeldCallsAreServedInOrderOfArrival(t *testing.T) {
+	w := newWorld(t, daily(200)+waiting+"1m")
+	first := w.begin(w.call(100, 50))
+	second := w.arrive(t.Context(), w.call(100, 50))
+	w.waits(2)
+	var later []<-chan arrival
+	for range 3 { // these see the line and queue without asking the ledger
+		later = append(later, w.arrive(t.Context(), w.call(100, 50)))
+		time.Sleep(5 * time.Millisecond)
+	}
+	first.End(gate.Outcome{})
+	holder := <-second
+	for i, next := range later {
+		if holder.err != nil {
+			t.Fatal(holder.err)
+		}
+		for j, other := range later[i:] {
+			select {
+			case <-other:
+				t.Fatalf("call %d was served before its turn", i+j+3)
+			default:
+			}
+		}
+		holder.grant.End(gate.Outcome{})
+		holder = <-next
+	}
+	holder.grant.End(gate.Outcome{})
+	w.mustBalance(0, 0)
+}
+
+func TestWaitLimitDeniesWithTheBudget(t *testing.T) {
+	w := newWorld(t, daily(200)+waiting+"20ms")
+	first := w.begin(w.call(100, 50))
+	refusal := w.refused(w.call(100, 50), policy.BudgetHeld)
+	if refusal.Budget != "daily" || refusal.Held != 200 {
+		t.Errorf("denial %+v", refusal.Denial)
+	}
+	first.End(gate.Outcome{})
+	w.begin(w.call(100, 50)).End(gate.Outcome{}) // nobody stands in line any more
+}
+
+func TestClientThatLeavesLeavesTheLine(t *testing.T) {
+	w := newWorld(t, daily(200)+waiting+"1m")
+	first := w.begin(w.call(100, 50))
+	ctx, cancel := context.WithCancel(t.Context())
+	second := w.arrive(ctx, w.call(100, 50))
+	w.waits(2)
+	third := w.arrive(t.Context(), w.call(100, 50))
+	cancel()
+	var refusal *gate.Refusal
+	if got := <-second; !errors.As(got.err, &refusal) || refusal.Reason != policy.BudgetHeld {
+		t.Fatalf("%+v", got)
+	}
+	first.End(gate.Outcome{})
+	got := <-third
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	got.grant.End(gate.Outcome{})
+	w.mustBalance(0, 0)
+}
+
+func TestExhaustedCallsDoNotWait(t *testing.T) {
+	w := newWorld(t, daily(200)+waiting+"1m")
+	w.refused(w.call(100, 51), policy.BudgetExhausted)
+}

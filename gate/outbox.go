@@ -1,0 +1,302 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+const (
+	// outboxRetry is how long the outbox rests between two rounds.
+	outboxRetry = time.Second
+	// outboxMax bounds the endings that wait; past it new ones are kept in
+	// memory only, and said so loudly.
+	outboxMax = 100_000
+
+	verbSettle  = "settle"
+	verbRelease = "release"
+)
+
+// Pending is the end of a lease that the ledger has not acknowledged, with
+// the receipt that it will get.
+type Pending struct {
+	Verb       string
+	Settlement audit.Settlement
+
+	// doubtful is an ending of an earlier process, which may have died between
+	// writing the receipt and forgetting the ending.
+	doubtful bool
+}
+
+func (p *Pending) valid() error {
+	if p.Verb != verbSettle && p.Verb != verbRelease {
+		return fmt.Errorf("unknown verb %q", p.Verb)
+	}
+	if p.Settlement.Tenant == "" || p.Settlement.Lease == "" {
+		return errors.New("tenant or lease is missing")
+	}
+	return nil
+}
+
+// Outbox keeps endings until the ledger has acknowledged them and their
+// receipt is durable, across restarts: one file each in a directory, named
+// after the lease.
+type Outbox struct {
+	dir    string
+	logger *slog.Logger
+	mu     sync.Mutex
+	items  map[string]Pending // by lease
+}
+
+// OpenOutbox reads what an earlier process left. A file that cannot be read is
+// an error: it may be money.
+func OpenOutbox(dir string, logger *slog.Logger) (*Outbox, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
+	o := &Outbox{dir: dir, logger: logger, items: map[string]Pending{}}
+	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
+	for _, name := range names {
+		if err := o.load(name); err != nil {
+			return nil, fmt.Errorf("outbox: %s: %w; move it away only if its lease may be charged its hold", name, err)
+		}
+	}
+	return o, nil
+}
+
+func (o *Outbox) load(name string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	var p Pending
+	if err := json.Unmarshal(text, &p); err != nil {
+		return err
+	}
+	if err := p.valid(); err != nil {
+		return err
+	}
+	p.doubtful = true
+	o.items[p.Settlement.Lease] = p
+	return nil
+}
+
+// Put keeps an ending. Where the disk refuses it, it is still retried for as
+// long as the process lives; after that the lease expires and is charged its
+// hold.
+func (o *Outbox) Put(p Pending) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	full := len(o.items) >= outboxMax
+	o.items[p.Settlement.Lease] = p
+	if full {
+		o.logger.Error("outbox is full, ending kept in memory only", "lease", p.Settlement.Lease, "max", outboxMax)
+		return
+	}
+	if err := o.save(p); err != nil {
+		o.logger.Error("outbox cannot be written, ending kept in memory only", "lease", p.Settlement.Lease, "err", err)
+	}
+}
+
+func (o *Outbox) save(p Pending) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	temp := o.file(p.Settlement.Lease) + ".tmp"
+	if err := writeSynced(temp, text); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, o.file(p.Settlement.Lease)); err != nil {
+		return err
+	}
+	return syncDir(o.dir)
+}
+
+// syncDir makes a rename in the directory survive a power failure.
+func syncDir(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func writeSynced(name string, text []byte) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func (o *Outbox) file(lease string) string {
+	return filepath.Join(o.dir, strings.ReplaceAll(lease, "/", "_")+".json")
+}
+
+// Len is how many endings wait.
+func (o *Outbox) Len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.items)
+}
+
+func (o *Outbox) pending() []Pending {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	list := make([]Pending, 0, len(o.items))
+	for _, p := range o.items {
+		list = append(list, p)
+	}
+	return list
+}
+
+func (o *Outbox) drop(lease string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.items, lease)
+	if err := os.Remove(o.file(lease)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		o.logger.Error("outbox entry not removed, it will be repeated", "lease", lease, "err", err)
+	}
+}
+
+// Drain delivers what waits in the outbox until the context ends.
+func (g *Gate) Drain(ctx context.Context) {
+	tick := time.NewTicker(outboxRetry)
+	defer tick.Stop()
+	for {
+		g.deliverAll(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// deliverAll tries every waiting ending once, and gives up the round when the
+// ledger or the log does not answer.
+func (g *Gate) deliverAll(ctx context.Context) {
+	ended := g.finishAll(ctx)
+	written, err := g.written(ctx, ended)
+	if err != nil {
+		g.logger.Warn("outbox: receipts of the process before not found", "err", err)
+		return
+	}
+	for _, p := range ended {
+		if _, ok := written[eventOf(p)]; ok {
+			g.ledger.Acknowledge(p.Settlement.Tenant, p.Settlement.Event)
+		} else if err := g.receipt(ctx, p); err != nil {
+			g.logger.Warn("outbox: receipt not written yet", "lease", p.Settlement.Lease, "err", err)
+			return
+		}
+		g.outbox.drop(p.Settlement.Lease)
+	}
+}
+
+// finishAll ends the waiting leases in the ledger and returns those that want
+// a receipt.
+func (g *Gate) finishAll(ctx context.Context) []Pending {
+	var ended []Pending
+	for _, p := range g.outbox.pending() {
+		ctx, cancel := context.WithTimeout(ctx, endLimit)
+		err := g.finish(ctx, &p)
+		cancel()
+		switch {
+		case errors.Is(err, budget.ErrUnavailable):
+			g.logger.Warn("outbox: the ledger does not answer", "lease", p.Settlement.Lease, "err", err)
+			return ended
+		case err != nil: // of this tenant alone
+			g.logger.Warn("outbox: ending not taken yet", "tenant", p.Settlement.Tenant, "lease", p.Settlement.Lease, "err", err)
+			continue
+		}
+		g.line.poke(p.Settlement.Tenant)
+		if p.Settlement.Event == 0 {
+			g.outbox.drop(p.Settlement.Lease)
+			continue
+		}
+		ended = append(ended, p)
+	}
+	return ended
+}
+
+// written returns the receipts that doubtful endings have already.
+func (g *Gate) written(ctx context.Context, ended []Pending) (map[audit.EventID]audit.Ref, error) {
+	var ids []audit.EventID
+	for _, p := range ended {
+		if p.doubtful {
+			ids = append(ids, eventOf(p))
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	return g.log.Find(ctx, ids...)
+}
+
+func eventOf(p Pending) audit.EventID {
+	s := p.Settlement
+	return audit.EventID{Tenant: s.Tenant, Epoch: s.Epoch, Number: s.Event}
+}
+
+// deliver ends a lease in the ledger and writes its receipt.
+func (g *Gate) deliver(ctx context.Context, p *Pending) error {
+	if err := g.finish(ctx, p); err != nil || p.Settlement.Event == 0 {
+		return err
+	}
+	return g.receipt(ctx, *p)
+}
+
+// finish ends a lease in the ledger, which answers a repeat alike, and
+// completes its settlement. Its event stays 0 where there is nothing to
+// receipt: the ledger has forgotten the lease, or another end came first.
+func (g *Gate) finish(ctx context.Context, p *Pending) error {
+	s := &p.Settlement
+	ending, err := g.endLease(ctx, p)
+	if errors.Is(err, budget.ErrUnknownLease) || errors.Is(err, budget.ErrEnded) {
+		g.logger.Error("lease had ended otherwise", "tenant", s.Tenant, "lease", s.Lease, "err", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.At, s.Epoch, s.Event = ending.At, ending.Epoch, ending.Number
+	s.Outcome, s.Charge = string(ending.Kind), ending.Charge
+	s.Overrun = max(0, s.Charge-s.Hold)
+	return nil
+}
+
+func (g *Gate) endLease(ctx context.Context, p *Pending) (budget.Ending, error) {
+	lease := budget.LeaseRef{Tenant: p.Settlement.Tenant, Lease: p.Settlement.Lease}
+	start := time.Now()
+	defer func() { g.telemetry.Ledger(p.Verb, time.Since(start)) }()
+	if p.Verb == verbRelease {
+		return g.ledger.Release(ctx, lease)
+	}
+	return g.ledger.Settle(ctx, lease, p.Settlement.Charge)
+}
+
+// receipt writes the receipt of a lease that has ended. It waits for the log
+// however long that takes: a receipt that was given up might still be written,
+// and the next try would be a second one of the same event.
+func (g *Gate) receipt(ctx context.Context, p Pending) error {
+	if _, err := g.append(context.WithoutCancel(ctx), p.Settlement); err != nil {
+		return fmt.Errorf("receipt: %w", err)
+	}
+	g.ledger.Acknowledge(p.Settlement.Tenant, p.Settlement.Event)
+	return nil
+}

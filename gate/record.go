@@ -1,0 +1,153 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// record makes the decision to allow durable and returns the grant.
+func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant, error) {
+	decision := q.decision(leave)
+	decision.Verdict = audit.Allow
+	decision.Reasons = q.broken
+	decision.Lease = q.lease
+	decision.Expires = leave.Expires
+	ref, err := g.decide(ctx, decision)
+	if err != nil {
+		return nil, err
+	}
+	tenant := q.Key.Tenant.Name
+	g.ledger.Acknowledge(tenant, leave.Number)
+	g.telemetry.Decided(tenant, audit.Allow, "")
+	g.telemetry.Held(tenant, q.Facts.Cost, 1)
+	return &Grant{
+		Receipt:   ref.ID,
+		OutputCap: q.OutputCap,
+		Warnings:  q.plan.Warnings(leave.Observed),
+		gate:      g,
+		quote:     q,
+	}, nil
+}
+
+// Refuse denies a call for a reason that its maker has found, such as a cost
+// without a bound, and writes the receipt. Of the call only Rules, Key and Facts
+// need be known.
+func (g *Gate) Refuse(ctx context.Context, c Call, denial *policy.Denial) *Refusal {
+	c.Facts.Now = g.ledger.Now()
+	return g.refuse(ctx, &quote{Call: c}, budget.Grant{}, denial)
+}
+
+// refuse writes the receipt of a denial. That a denial could not be recorded
+// changes nothing for the client.
+func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *policy.Denial) *Refusal {
+	decision := q.decision(seen)
+	decision.Verdict = audit.Deny
+	decision.Reasons = []string{string(denial.Reason)}
+	g.telemetry.Decided(q.Key.Tenant.Name, audit.Deny, string(denial.Reason))
+	ref, err := g.decide(ctx, decision)
+	if err != nil {
+		g.logger.Error("receipt of a denial not written", "tenant", q.Key.Tenant.Name, "err", err)
+	}
+	return &Refusal{Denial: denial, Receipt: ref.ID}
+}
+
+// decide makes the receipt of a decision durable, also where the client has
+// hung up meanwhile.
+func (g *Gate) decide(ctx context.Context, d audit.Decision) (audit.Ref, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordLimit)
+	defer cancel()
+	return g.append(ctx, d)
+}
+
+// decided writes the receipt of a decision, in bounded time and also for a
+// client that has hung up.
+func (g *Gate) decided(ctx context.Context, d audit.Decision) (audit.Ref, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordLimit)
+	defer cancel()
+	return g.append(ctx, d)
+}
+
+func (g *Gate) append(ctx context.Context, body audit.Body) (audit.Ref, error) {
+	start := time.Now()
+	ref, err := g.log.Append(ctx, body)
+	g.telemetry.Log(time.Since(start))
+	return ref, err
+}
+
+// decision is the receipt of a quote, without its verdict.
+func (q *quote) decision(seen budget.Grant) audit.Decision {
+	return audit.Decision{
+		At:         atOf(q, seen),
+		Facts:      q.facts(),
+		Cost:       q.Facts.Cost,
+		Claims:     q.claims(seen.Observed),
+		Epoch:      seen.Epoch,
+		Event:      seen.Number,
+		Policy:     q.Rules.Policy.Version.Hash,
+		Generation: q.Rules.Policy.Version.Generation,
+		Prices:     q.Rules.Prices.Version(),
+	}
+}
+
+// atOf is the ledger's time of a decision; the last known one where the
+// ledger was not asked.
+func atOf(q *quote, seen budget.Grant) int64 {
+	if seen.At != 0 {
+		return seen.At
+	}
+	return q.Facts.Now.UnixMilli()
+}
+
+func (q *quote) facts() audit.Facts {
+	return audit.Facts{
+		Tenant:       q.Key.Tenant.Name,
+		Key:          q.Key.ID,
+		Run:          policy.HashName(q.Facts.Run),
+		User:         policy.HashName(q.Facts.User),
+		Endpoint:     q.Facts.Endpoint,
+		Upstream:     q.Facts.Upstream,
+		Model:        q.Facts.Model,
+		Stream:       q.Facts.Stream,
+		InputTokens:  q.Input.Tokens,
+		InputBound:   q.Input.How,
+		OutputTokens: q.outputTokens(),
+		OutputCap:    q.OutputCap,
+		Choices:      q.Choices,
+	}
+}
+
+// claims pairs the plan with what was observed. Without an observation the
+// ledger was not asked, and there are none.
+func (q *quote) claims(observed []budget.Observed) []audit.Claim {
+	if len(observed) == 0 {
+		return nil
+	}
+	list := make([]audit.Claim, len(q.plan.Claims))
+	for i, c := range q.plan.Claims {
+		list[i] = auditClaim(budget.Placed{Claim: c, Observed: observed[i]})
+		list[i].Rule = q.plan.Rule(i)
+		list[i].Reason = string(budget.Judge(c.Amount, c.Limit, observed[i]))
+	}
+	return list
+}
+
+func auditClaim(p budget.Placed) audit.Claim {
+	return audit.Claim{
+		Key:      p.Key,
+		Amount:   p.Amount,
+		Limit:    p.Limit,
+		AtEnd:    string(p.AtEnd),
+		Window:   string(p.Window.Kind),
+		LengthMS: p.Window.Length.Milliseconds(),
+		Start:    p.Span.Start,
+		End:      p.Span.End,
+		Group:    p.Group,
+		GroupMax: p.GroupMax,
+		Spent:    p.Spent,
+		Held:     p.Held,
+	}
+}

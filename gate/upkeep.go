@@ -1,0 +1,189 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+const (
+	// sweepEvery is how often tenants are swept, sweepRate how many of them
+	// at each turn: 20,000 tenants are all visited within 4 minutes.
+	sweepEvery = time.Second
+	sweepRate  = 100
+)
+
+// Upkeep ends what expired and writes the receipts that nobody else wrote.
+type Upkeep struct {
+	Keeper  budget.Keeper
+	Ledger  budget.Ledger
+	Log     Log
+	Tenants func() []string // the policy's, at each round
+	Active  func() []string // those with leases here
+	Logger  *slog.Logger
+}
+
+// Run sweeps until the context ends: tenants active here at every turn, the
+// others round by round.
+func (u *Upkeep) Run(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for next := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		u.sweepAll(ctx, u.Active())
+		all := u.Tenants()
+		if next >= len(all) {
+			next = 0
+		}
+		end := min(next+sweepRate, len(all))
+		u.sweepAll(ctx, all[next:end])
+		next = end
+	}
+}
+
+func (u *Upkeep) sweepAll(ctx context.Context, tenants []string) {
+	for _, tenant := range tenants {
+		if err := u.Sweep(ctx, tenant); err != nil {
+			u.Logger.Warn("sweep", "tenant", tenant, "err", err)
+			if errors.Is(err, budget.ErrUnavailable) {
+				return
+			}
+		}
+	}
+}
+
+// Sweep receipts a tenant's overdue events.
+func (u *Upkeep) Sweep(ctx context.Context, tenant string) error {
+	events, err := u.Keeper.Sweep(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		if err := u.receipt(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *Upkeep) receipt(ctx context.Context, e budget.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, recordLimit)
+	defer cancel()
+	if _, err := u.Log.Append(ctx, eventReceipt(e)); err != nil {
+		return err
+	}
+	u.Ledger.Acknowledge(e.Tenant, e.Number)
+	return nil
+}
+
+// eventReceipt is the receipt of an event that no request of this replica
+// made: ends by expiry, and what another replica was to write.
+func eventReceipt(e budget.Event) audit.Event {
+	r := audit.Event{
+		At:         e.At,
+		Tenant:     e.Tenant,
+		Event:      e.Number,
+		Epoch:      e.Epoch,
+		Name:       string(e.Kind),
+		Lease:      e.Lease,
+		Amount:     e.Amount,
+		Expires:    e.Expires,
+		Generation: e.Policy.Generation,
+		Policy:     e.Policy.Hash,
+		Recovered:  recovered(e.Kind),
+	}
+	for _, placed := range e.Claims {
+		r.Claims = append(r.Claims, auditClaim(placed))
+	}
+	return r
+}
+
+// recovered reports whether an event's receipt was another's to write.
+func recovered(kind budget.EventKind) bool {
+	switch kind {
+	case budget.Expired, budget.Provisioned, budget.PolicySeen:
+		return false
+	}
+	return true
+}
+
+// Journal is what a ledger of this process alone remembers of the process
+// before it.
+type Journal interface {
+	Tenants() []string
+	Unacknowledged(tenant string) ([]budget.Event, error)
+}
+
+// Finder tells which events have receipts in the log.
+type Finder interface {
+	Find(ctx context.Context, events ...audit.EventID) (map[audit.EventID]audit.Ref, error)
+}
+
+// Recover brings a ledger and its log to one state after a crash: what is
+// receipted is acknowledged, and what is not gets its receipt now. A grant
+// without a receipt was never sent, so it is released.
+func (u *Upkeep) Recover(ctx context.Context, journal Journal, log Finder) error {
+	for _, tenant := range journal.Tenants() {
+		events, err := journal.Unacknowledged(tenant)
+		if err != nil {
+			return err
+		}
+		if err := u.reconcile(ctx, log, events); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *Upkeep) reconcile(ctx context.Context, log Finder, events []budget.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	ids := make([]audit.EventID, len(events))
+	for i, e := range events {
+		ids[i] = eventID(e)
+	}
+	found, err := log.Find(ctx, ids...)
+	if err != nil {
+		return err
+	}
+	for i, e := range events {
+		if _, ok := found[ids[i]]; ok {
+			u.Ledger.Acknowledge(e.Tenant, e.Number)
+			continue
+		}
+		if err := u.recoverEvent(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *Upkeep) recoverEvent(ctx context.Context, e budget.Event) error {
+	if err := u.receipt(ctx, e); err != nil || e.Kind != budget.Granted {
+		return err
+	}
+	ending, err := u.Ledger.Release(ctx, budget.LeaseRef{Tenant: e.Tenant, Lease: e.Lease})
+	if errors.Is(err, budget.ErrEnded) {
+		return nil // its end is among the events
+	}
+	if err != nil {
+		return err
+	}
+	return u.receipt(ctx, budget.Event{
+		Tenant: e.Tenant, Epoch: ending.Epoch, Number: ending.Number, Kind: ending.Kind,
+		At: ending.At, Lease: e.Lease, Amount: ending.Charge,
+	})
+}
+
+func eventID(e budget.Event) audit.EventID {
+	return audit.EventID{Tenant: e.Tenant, Epoch: e.Epoch, Number: e.Number}
+}

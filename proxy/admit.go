@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/tokenizer"
+)
+
+// parse reads the body, whole and bounded, and the facts in it.
+func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target) (*providers.Request, error) {
+	if r.ContentLength > p.bodyLimit {
+		return nil, errLarge
+	}
+	body, err := readBody(http.MaxBytesReader(w, r.Body, p.bodyLimit), r.ContentLength)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, errLarge
+	}
+	if err != nil {
+		return nil, errBody
+	}
+	return providers.Parse(t.endpoint, body)
+}
+
+// trustedLength is how much memory a Content-Length alone may claim, in bytes.
+const trustedLength = 1 << 20
+
+func readBody(r io.Reader, length int64) ([]byte, error) {
+	if length < 0 || length > trustedLength {
+		return io.ReadAll(r)
+	}
+	body := make([]byte, length)
+	_, err := io.ReadFull(r, body)
+	return body, err
+}
+
+// bound makes one call for each upstream that may serve the request, the
+// primary first. A fallback on which the cost has no bound is left out. Without
+// a bound at all there is a denial, and the call says what is known.
+func bound(rules *gate.Rules, key *policy.Key, t target, r *providers.Request) ([]gate.Call, gate.Call, *policy.Denial) {
+	call := gate.Call{Rules: rules, Key: key, Facts: factsOf(key, t, r), Choices: max(1, r.Choices)}
+	model, upstreams := rules.Policy.Route(key.Tenant, r.Model)
+	if len(upstreams) == 0 {
+		return nil, call, denied(policy.NoRoute, "no upstream of the policy serves this model to this tenant")
+	}
+	if why := unbounded(r); why != "" {
+		return nil, call, denied(policy.NoBound, "what this request costs has no bound, because of "+why)
+	}
+	var calls []gate.Call
+	for i, upstream := range upstreams {
+		c := call
+		c.Upstream, c.Facts.Upstream = upstream, upstream.Name
+		denial := boundOn(&c, model, r)
+		if denial == nil {
+			calls = append(calls, c)
+		} else if i == 0 {
+			return nil, c, denial
+		}
+	}
+	return calls, call, nil
+}
+
+// unbounded names what makes the cost of a request unbounded, if anything.
+func unbounded(r *providers.Request) string {
+	if len(r.Unbounded) > 0 {
+		return r.Unbounded[0]
+	}
+	switch r.ServiceTier {
+	case "", "auto", "default", "flex":
+		return ""
+	}
+	return "service_tier" // the price table knows no dearer tier
+}
+
+func factsOf(key *policy.Key, t target, r *providers.Request) policy.Facts {
+	facts := policy.Facts{
+		Run:          t.run,
+		Endpoint:     r.Endpoint.String(),
+		Model:        r.Model,
+		Stream:       r.Stream,
+		Capabilities: capabilities(r),
+	}
+	if field := key.Tenant.UserField; field != "" && key.Trusted {
+		facts.User, _ = r.Field(field)
+	}
+	return facts
+}
+
+// boundOn bounds the request's tokens on one upstream.
+func boundOn(c *gate.Call, model *policy.Model, r *providers.Request) *policy.Denial {
+	limits := limitsOf(c, model)
+	overhead, err := r.Overhead(r.Model, model.MaxImageTokens)
+	if err != nil {
+		return denied(policy.NoBound, err.Error())
+	}
+	c.Input = inputOf(c.Upstream, r, overhead, limits.ContextTokens)
+	c.CacheWrite = r.CacheControl || !slices.Contains(explicitCaches, c.Upstream.Provider)
+	c.Audio = r.AudioOutput
+	if r.Endpoint == providers.Embeddings {
+		return nil
+	}
+	c.OutputCap = outputCap(c.Upstream, model, r, limits)
+	if c.OutputCap == 0 {
+		return denied(policy.NoBound, "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one")
+	}
+	for _, text := range r.Prediction {
+		c.ExtraOutput += tokenizer.UpperBound(text) * c.Choices
+	}
+	return nil
+}
+
+// explicitCaches are the providers that write to a prompt cache only where the
+// request says so. Others may do it by default.
+var explicitCaches = []string{"anthropic"}
+
+// limitsOf returns the model's limits: the policy's, else the built-in table's.
+func limitsOf(c *gate.Call, model *policy.Model) pricing.Limits {
+	limits := c.Rules.Prices.Limits(c.Upstream.Provider, c.Facts.Model)
+	if model.ContextTokens > 0 {
+		limits.ContextTokens = model.ContextTokens
+	}
+	if model.MaxOutputTokens > 0 {
+		limits.MaxOutputTokens = model.MaxOutputTokens
+	}
+	return limits
+}
+
+// outputCap is the most that one choice may write: the client's own cap in the
+// field that the upstream obeys, else the policy's default, else what the
+// model can write at most; 0 if nothing is known.
+func outputCap(u *policy.Upstream, model *policy.Model, r *providers.Request, limits pricing.Limits) int64 {
+	cap, given := r.AskedCap(u.CapField)
+	if !given {
+		cap = model.DefaultOutputCap
+	}
+	if cap == 0 || (limits.MaxOutputTokens > 0 && cap > limits.MaxOutputTokens) {
+		cap = limits.MaxOutputTokens
+	}
+	return cap
+}
+
+// inputOf bounds the input tokens by bytes, and counts them when asked to,
+// where the provider's tokenizer is known.
+func inputOf(u *policy.Upstream, r *providers.Request, overhead, context int64) gate.Input {
+	loose := overhead
+	for _, text := range r.Texts {
+		loose += tokenizer.UpperBound(text)
+	}
+	in := within(loose, "bytes", context)
+	encoding, known := tokenizer.ForModel(r.Model)
+	if !known || !slices.Contains(exactProviders, u.Provider) {
+		return in
+	}
+	in.Tighten = func() (int64, string) {
+		exact := overhead
+		for _, text := range r.Texts {
+			n, err := encoding.Count(text)
+			if err != nil {
+				return in.Tokens, in.How
+			}
+			exact += n
+		}
+		tight := within(exact, "exact", context)
+		return tight.Tokens, tight.How
+	}
+	return in
+}
+
+// exactProviders serve a model of OpenAI's name with OpenAI's tokenizer.
+var exactProviders = []string{"openai", "azure"}
+
+// within lowers a bound to the model's context, which the provider enforces.
+func within(tokens int64, how string, context int64) gate.Input {
+	if context > 0 && tokens > context {
+		return gate.Input{Tokens: context, How: "context"}
+	}
+	return gate.Input{Tokens: tokens, How: how}
+}
+
+// endpointCapability is what using an endpoint needs.
+var endpointCapability = map[providers.Endpoint]string{
+	providers.ChatCompletions: policy.CapChat,
+	providers.Completions:     policy.CapCompletions,
+	providers.Embeddings:      policy.CapEmbeddings,
+}
+
+// capabilities are what a request needs of a tenant's allowance.
+func capabilities(r *providers.Request) []string {
+	list := []string{endpointCapability[r.Endpoint]}
+	for _, need := range [...]struct {
+		used       bool
+		capability string
+	}{
+		{r.Stream, policy.CapStream},
+		{len(r.Tools) > 0, policy.CapTools},
+		{r.Images, policy.CapImages},
+		{r.JSONSchema, policy.CapJSONSchema},
+		{r.Logprobs, policy.CapLogprobs},
+		{r.PredictedOutput, policy.CapPredictedOutput},
+		{r.MultipleChoices, policy.CapMultipleChoices},
+	} {
+		if need.used {
+			list = append(list, need.capability)
+		}
+	}
+	return list
+}
+
+func denied(reason policy.Reason, message string) *policy.Denial {
+	return &policy.Denial{Reason: reason, Message: message}
+}

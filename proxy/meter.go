@@ -1,0 +1,218 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// maxErrorBytes bounds the error response that is read whole before a fallback
+// is tried.
+const maxErrorBytes = 64 << 10
+
+// meteredBody is an upstream's response on its way to the client. The usage in
+// it is settled before the client can see that its answer is complete, so that
+// a client's next request finds its budget settled.
+type meteredBody struct {
+	src     io.ReadCloser
+	meter   *providers.Meter
+	decoder *decoder // meters a decoded copy of a compressed response; else nil
+	x       *exchange
+	call    gate.Call
+	grant   *gate.Grant
+	status  int
+	stream  bool
+	idle    *time.Timer
+	limit   time.Duration // of idleness
+
+	pending []byte // ready for the client, not read yet
+	err     error  // what comes after pending
+	settled bool
+	closed  bool
+}
+
+// meter wraps the body of a response.
+func (x *exchange) meter(resp *http.Response) *meteredBody {
+	stream := isEventStream(resp.Header.Get("Content-Type"))
+	encoding := strings.Join(resp.Header["Content-Encoding"], ",")
+	plain := encoding == "" || strings.EqualFold(encoding, "identity")
+	strip := stream && plain && x.asksUsage()
+	b := &meteredBody{
+		src:    resp.Body,
+		meter:  providers.NewMeter(x.request.Endpoint, stream, strip),
+		x:      x,
+		call:   x.calls[0],
+		grant:  x.grant,
+		status: resp.StatusCode,
+		stream: stream,
+		limit:  x.calls[0].Upstream.IdleLimit,
+	}
+	if !plain {
+		b.decoder = newDecoder(encoding, b.meter)
+	}
+	if strip {
+		resp.ContentLength = -1
+		resp.Header.Del("Content-Length")
+	}
+	b.idle = time.AfterFunc(b.limit, x.cancel)
+	resp.Body = b
+	return b
+}
+
+func isEventStream(contentType string) bool {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	return kind == "text/event-stream"
+}
+
+// Read passes on what the upstream sends, less what the proxy asked for itself.
+func (b *meteredBody) Read(p []byte) (int, error) {
+	for len(b.pending) == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		b.fill(p)
+	}
+	n := copy(p, b.pending)
+	b.pending = b.pending[n:]
+	if len(b.pending) == 0 && b.err != nil {
+		return n, b.err
+	}
+	return n, nil
+}
+
+// fill reads once from the upstream, into the reader's own buffer.
+func (b *meteredBody) fill(p []byte) {
+	b.idle.Reset(b.limit)
+	n, err := b.src.Read(p)
+	b.pending = b.feed(p[:n])
+	if err == nil {
+		if b.complete() {
+			b.settle()
+		}
+		return
+	}
+	b.err = err
+	b.finish()
+	b.settle()
+}
+
+func (b *meteredBody) feed(chunk []byte) []byte {
+	if b.decoder == nil {
+		return b.meter.Feed(chunk)
+	}
+	b.decoder.feed(chunk)
+	return chunk
+}
+
+// finish takes in the end of a response, also of one that was cut off.
+func (b *meteredBody) finish() {
+	if b.decoder != nil {
+		b.decoder.close()
+	}
+	if tail := b.meter.Close(); len(tail) > 0 {
+		b.pending = append(bytes.Clone(b.pending), tail...)
+	}
+}
+
+// complete reports whether the answer was seen to its end. A compressed one is
+// metered behind the copy, so its end is the end of the body.
+func (b *meteredBody) complete() bool {
+	return b.decoder == nil && b.meter.Complete()
+}
+
+// settle ends the attempt's grant with what is known by now. Only the first
+// call counts.
+func (b *meteredBody) settle() {
+	if b.settled {
+		return
+	}
+	b.settled = true
+	b.idle.Stop()
+	if b.decoder != nil {
+		b.decoder.close()
+	}
+	b.grant.End(b.outcome())
+}
+
+func (b *meteredBody) outcome() gate.Outcome {
+	report := b.meter.Report()
+	o := gate.Outcome{
+		Status: b.status,
+		Sent:   true,
+		Basis:  audit.BasisUnknown,
+		Model:  report.Model,
+		Usage:  pricing.Usage(report.Usage),
+	}
+	switch {
+	case report.HasUsage:
+		o.Basis = audit.BasisReported
+	case report.Unbilled(b.status):
+		o.Basis = audit.BasisUnbilled
+	case b.cancelled():
+		o.Basis = audit.BasisFloor
+		o.Usage = b.seen(report)
+	}
+	return o
+}
+
+// cancelled reports whether the proxy cut a stream off, on an upstream that then
+// stops billing. An answer that is not a stream was generated before it was
+// sent.
+func (b *meteredBody) cancelled() bool {
+	return b.stream && b.status == http.StatusOK && b.err != nil && b.err != io.EOF &&
+		b.x.ctx.Err() != nil && b.call.Upstream.CancelStops
+}
+
+// seen is the usage of a response that was cut off: all of the input that is
+// held, and of the output at most a token for each byte that was seen.
+func (b *meteredBody) seen(report providers.Report) pricing.Usage {
+	return pricing.Usage{
+		Input:  b.grant.InputTokens(),
+		Output: min(report.OutputBytes, b.grant.OutputCap*b.call.Choices),
+	}
+}
+
+// Close is called when the copy is over. If the client hung up, the rest of
+// the response is read for its usage, in the time that the policy gives.
+func (b *meteredBody) Close() error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	if b.err == nil && !b.complete() {
+		b.x.hangUp() // also where only writing to the client has failed
+		b.drain()
+	}
+	b.settle()
+	return b.src.Close()
+}
+
+// drain reads on until the answer is complete or cut off.
+func (b *meteredBody) drain() {
+	var scratch [4 << 10]byte
+	for b.err == nil && !b.complete() {
+		b.fill(scratch[:])
+	}
+}
+
+// buffer reads an error response, so that its grant is ended before another
+// attempt begins. It reports whether that was all of it: one above
+// maxErrorBytes is no matter for a fallback.
+func (b *meteredBody) buffer() bool {
+	var whole []byte
+	var scratch [4 << 10]byte
+	for b.err == nil && len(whole) <= maxErrorBytes {
+		b.fill(scratch[:])
+		whole = append(whole, b.pending...)
+	}
+	b.pending = whole
+	return b.err != nil
+}

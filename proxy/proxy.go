@@ -1,0 +1,138 @@
+// Package proxy is the HTTP side of aegis: it identifies the tenant, bounds
+// what a request may cost, asks the gate for leave, relays the request and
+// meters the answer on its way to the client.
+//
+// It is transparent: what the upstream sends is what the client gets. Each
+// change it makes to a request or a response is listed in docs/transparency.md.
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"sync"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// DefaultBodyLimit bounds a request's body, in bytes: room for a few images in
+// base64, and what OpenAI takes at most for one request with images.
+const DefaultBodyLimit = 50 << 20
+
+// Config is what a proxy is built from. Gate and Rules are required.
+type Config struct {
+	Gate      *gate.Gate
+	Rules     func() *gate.Rules // the newest, read once per request
+	Logger    *slog.Logger
+	Metrics   Metrics
+	BodyLimit int64 // bytes; 0: DefaultBodyLimit
+}
+
+// Metrics is told how long a request was with the proxy before it left for
+// the upstream. It must not block.
+type Metrics interface{ Added(time.Duration) }
+
+type noMetrics struct{}
+
+func (noMetrics) Added(time.Duration) {}
+
+// Proxy is an http.Handler for the governed routes. Any other route is denied.
+type Proxy struct {
+	gate       *gate.Gate
+	rules      func() *gate.Rules
+	logger     *slog.Logger
+	metrics    Metrics
+	bodyLimit  int64
+	reverse    *httputil.ReverseProxy
+	transports transports
+
+	stopping context.Context // done when requests in flight are to be cut
+	stop     context.CancelFunc
+	entrance sync.RWMutex // orders the last entry before the stop
+	running  sync.WaitGroup
+}
+
+// New returns a proxy.
+func New(c Config) *Proxy {
+	p := &Proxy{gate: c.Gate, rules: c.Rules, logger: c.Logger, metrics: c.Metrics, bodyLimit: c.BodyLimit}
+	p.stopping, p.stop = context.WithCancel(context.Background())
+	if p.metrics == nil {
+		p.metrics = noMetrics{}
+	}
+	if p.logger == nil {
+		p.logger = slog.New(slog.DiscardHandler)
+	}
+	if p.bodyLimit == 0 {
+		p.bodyLimit = DefaultBodyLimit
+	}
+	p.reverse = p.newReverse()
+	return p
+}
+
+// ServeHTTP governs one request.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !p.enter() {
+		reject(w, errStopping)
+		return
+	}
+	defer p.running.Done()
+	if err := p.serve(w, r); err != nil {
+		reject(w, err)
+	}
+}
+
+// enter counts a request as running, unless the proxy is closed.
+func (p *Proxy) enter() bool {
+	p.entrance.RLock()
+	defer p.entrance.RUnlock()
+	if p.stopping.Err() != nil {
+		return false
+	}
+	p.running.Add(1)
+	return true
+}
+
+// serve is the way of one request. An error means that nothing of it is left
+// to do but to tell the client.
+func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
+	arrived := time.Now()
+	rules := p.rules()
+	key, err := identify(rules.Policy, r)
+	if err != nil {
+		return err
+	}
+	target, err := locate(r)
+	if err != nil {
+		return err
+	}
+	if target.endpoint == providers.Models {
+		return listModels(w, rules, key)
+	}
+	request, err := p.parse(w, r, target)
+	if err != nil {
+		return err
+	}
+	calls, known, denial := bound(rules, key, target, request)
+	if denial != nil {
+		return p.gate.Refuse(r.Context(), known, denial)
+	}
+	grant, err := p.gate.Begin(r.Context(), calls[0])
+	if err != nil {
+		return err
+	}
+	p.metrics.Added(time.Since(arrived))
+	return p.relay(w, r, &exchange{request: request, calls: calls, grant: grant})
+}
+
+// Close cuts the requests that still run, waits until each is settled, and
+// frees the upstream connections. Stop the server that calls ServeHTTP first.
+func (p *Proxy) Close() {
+	p.entrance.Lock()
+	p.stop()
+	p.entrance.Unlock()
+	p.running.Wait()
+	p.transports.close()
+}

@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// Headers that the proxy adds to responses.
+const (
+	decisionHeader  = "X-Aegis-Decision" // "allow", "deny" or "error"
+	receiptHeader   = "X-Aegis-Receipt"
+	warningHeader   = "X-Aegis-Warning"
+	outputCapHeader = "X-Aegis-Output-Cap"
+	retryHeader     = "X-Should-Retry"
+)
+
+// Values of the decision header. An answer of the upstream carries allow.
+const (
+	decisionAllow = "allow"
+	decisionDeny  = "deny"
+	decisionError = "error" // allowed, but the upstream gave no answer
+)
+
+// retryAfter is what Retry-After says where retrying helps: official SDKs
+// ignore values above 60 s.
+const retryAfter = time.Second
+
+// rejection is an answer that the proxy gives in place of the upstream.
+type rejection struct {
+	body     providers.Error
+	decision string
+	receipt  string
+	retry    retry
+}
+
+func (e *rejection) Error() string { return e.body.Message }
+
+// retry tells SDKs whether to send the request again.
+type retry string
+
+const (
+	retryUnsaid retry = ""      // the status says enough
+	retryNever  retry = "false" // no use before something changes
+	retrySoon   retry = "true"  // after retryAfter
+)
+
+// deny returns a rejection of the proxy's own making.
+func deny(status int, kind, code string, again retry, format string, args ...any) *rejection {
+	return &rejection{
+		body: providers.Error{
+			Status: status, Type: kind, Code: code,
+			Message: "aegis: " + fmt.Sprintf(format, args...),
+		},
+		decision: decisionDeny,
+		retry:    again,
+	}
+}
+
+var (
+	errNoKey   = deny(401, "invalid_request_error", "invalid_api_key", retryUnsaid, "no API key: send one tenant key as Authorization: Bearer")
+	errBadKey  = deny(401, "invalid_request_error", "invalid_api_key", retryUnsaid, "this API key belongs to no tenant")
+	errTwoRuns = deny(400, "invalid_request_error", "invalid_run", retryNever, "the request names two runs; name one, in the path or in %s", runHeader)
+	errLongRun = deny(400, "invalid_request_error", "invalid_run", retryNever, "a run's name has at most %d bytes", maxRunBytes)
+	errLarge   = deny(413, "invalid_request_error", "request_too_large", retryNever, "the request's body is larger than this proxy takes")
+	errNoRun   = deny(400, "invalid_request_error", "invalid_run", retryNever, "the run's name in the path is empty")
+	errBody    = deny(400, "invalid_request_error", "incomplete_body", retryUnsaid, "the request's body did not arrive whole")
+
+	errStopping = deny(503, "server_error", "shutting_down", retrySoon, "this replica is shutting down")
+)
+
+func noRoute(r *http.Request) *rejection {
+	return deny(403, "invalid_request_error", "unknown_route", retryNever,
+		"%s %s is not a governed route, and what it costs is not bounded; governed are chat/completions, completions, embeddings and GET models", r.Method, clip(r.URL.Path))
+}
+
+// clip shortens what a caller wrote before it is said back.
+func clip(s string) string {
+	if len(s) > 100 {
+		return s[:100] + "..."
+	}
+	return s
+}
+
+// wire is how one reason looks to the client.
+type wire struct {
+	status int
+	kind   string
+	code   string
+	retry  retry
+}
+
+// wires maps every reason of a denial to the status and code that official
+// SDKs turn into the right error. 402 and 403 are never retried by them;
+// LangChain stops on insufficient_quota.
+var wires = map[policy.Reason]wire{
+	policy.BudgetExhausted:      {402, "insufficient_quota", "insufficient_quota", retryNever},
+	policy.RequestCapExceeded:   {402, "insufficient_quota", "insufficient_quota", retryNever},
+	policy.BudgetHeld:           {429, "requests", "rate_limit_exceeded", retrySoon},
+	policy.TooManyNames:         {403, "invalid_request_error", "too_many_names", retryNever},
+	policy.ModelNotAllowed:      {403, "invalid_request_error", "model_not_allowed", retryNever},
+	policy.CapabilityNotAllowed: {403, "invalid_request_error", "capability_not_allowed", retryNever},
+	policy.NoRoute:              {403, "invalid_request_error", "no_upstream", retryNever},
+	policy.NoPrice:              {403, "invalid_request_error", "no_price", retryNever},
+	policy.NoBound:              {403, "invalid_request_error", "no_bound", retryNever},
+	policy.LedgerUnavailable:    {503, "server_error", "ledger_unavailable", retrySoon},
+	policy.ReceiptsUnavailable:  {503, "server_error", "ledger_unavailable", retrySoon},
+	policy.StalePolicy:          {503, "server_error", "ledger_unavailable", retrySoon},
+}
+
+// reject answers in the shape of the API that was called.
+func reject(w http.ResponseWriter, err error) {
+	e := rejectionOf(err)
+	h := w.Header()
+	delete(h, "Date") // the server's
+	h.Set("Content-Type", "application/json")
+	h.Set(decisionHeader, e.decision)
+	if e.receipt != "" {
+		h.Set(receiptHeader, e.receipt)
+	}
+	if e.retry != retryUnsaid {
+		h.Set(retryHeader, string(e.retry))
+	}
+	if e.retry == retrySoon {
+		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	}
+	body := providers.AppendError(nil, &e.body)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(e.body.Status)
+	w.Write(body)
+}
+
+func rejectionOf(err error) *rejection {
+	if e, ok := errors.AsType[*rejection](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*gate.Refusal](err); ok {
+		return refused(e.Denial, e.Receipt)
+	}
+	if e, ok := errors.AsType[*providers.ParseError](err); ok {
+		r := deny(400, "invalid_request_error", "invalid_request", retryNever, "%s", e.Message)
+		r.body.Param = e.Param
+		return r
+	}
+	return deny(500, "server_error", "internal_error", retryUnsaid, "internal error")
+}
+
+// refused is the answer to a denial.
+func refused(d *policy.Denial, receipt string) *rejection {
+	how := wires[d.Reason]
+	e := deny(how.status, how.kind, how.code, how.retry, "%s", d.Message)
+	e.receipt = receipt
+	e.body.Details = details(d)
+	return e
+}
+
+func details(d *policy.Denial) providers.Details {
+	out := providers.Details{Budget: d.Budget}
+	if d.ResetsAt != 0 {
+		out.ResetsAt = time.UnixMilli(d.ResetsAt).UTC().Format(time.RFC3339)
+	}
+	if d.LargestCap > 0 {
+		out.LargestCap = strconv.FormatInt(d.LargestCap, 10)
+	}
+	if d.Redact || d.Budget == "" {
+		return out
+	}
+	out.Limit = policy.USD(d.Limit)
+	out.Spent = policy.USD(d.Spent)
+	out.Held = policy.USD(d.Held)
+	out.Needed = policy.USD(d.Needed)
+	return out
+}

@@ -1,0 +1,294 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// exchange is one admitted request on its way. Its attempts follow each other:
+// each has a call and a grant of its own.
+type exchange struct {
+	request *providers.Request
+	calls   []gate.Call // the current attempt's first
+	grant   *gate.Grant // the current attempt's
+
+	client context.Context // the client's: done when it hangs up
+	ctx    context.Context // the current attempt's upstream request's
+	cancel context.CancelFunc
+	hangUp func() // the client is gone
+	sent   *wireWatch
+	body   *meteredBody // nil before the response's header
+	again  bool         // the attempt failed and the next one has leave
+	failed error        // the attempt failed and there is no next
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(r *http.Request) *exchange {
+	return r.Context().Value(exchangeKey{}).(*exchange)
+}
+
+// relay forwards an admitted request, and again to each fallback while the
+// upstreams fail before they answer. Every grant is ended here at the latest,
+// also when the copy panics.
+func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, x *exchange) error {
+	x.client = r.Context()
+	// The server must not guess what the upstream does not say.
+	w.Header()["Content-Type"], w.Header()["Date"] = nil, nil
+	for {
+		p.attempt(w, r, x)
+		if !x.again {
+			return x.failed
+		}
+	}
+}
+
+func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
+	x.again, x.failed, x.body = false, nil, nil
+	x.sent = new(wireWatch)
+	grant := x.grant
+	defer func() { grant.End(x.lost()) }()
+	defer x.closeBody()
+
+	cancel := x.outlive()
+	defer cancel()
+	defer context.AfterFunc(p.stopping, cancel)()
+	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
+	p.reverse.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// outlive makes the context of the upstream request, which does not end with
+// the client's.
+func (x *exchange) outlive() context.CancelFunc {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(x.client))
+	if x.client.Err() != nil {
+		cancel() // nobody waits for it: send nothing
+	}
+	tenant := x.calls[0].Key.Tenant
+	x.ctx, x.cancel = ctx, cancel
+	x.hangUp = func() { hangUp(ctx, cancel, tenant) }
+	stop := context.AfterFunc(x.client, x.hangUp)
+	return func() { stop(); cancel() }
+}
+
+// hangUp ends the upstream request of a client that is gone: at once, or after
+// the time to drain, as the policy says.
+func hangUp(ctx context.Context, cancel context.CancelFunc, tenant *policy.Tenant) {
+	if tenant.Disconnect == policy.Cancel {
+		cancel()
+		return
+	}
+	timer := time.AfterFunc(tenant.DrainLimit, cancel)
+	context.AfterFunc(ctx, func() { timer.Stop() })
+}
+
+// closeBody lets go of a response whose copy ended in a panic. By then the
+// upstream request is cancelled.
+func (x *exchange) closeBody() {
+	if x.body != nil {
+		x.body.Close()
+	}
+}
+
+// lost is the outcome of an attempt that nothing else has ended: its cost is
+// not known, unless nothing of it was written.
+func (x *exchange) lost() gate.Outcome {
+	return gate.Outcome{Sent: x.sent.wrote(), Basis: lostBasis(x.sent.wrote())}
+}
+
+func lostBasis(sent bool) string {
+	if sent {
+		return audit.BasisUnknown
+	}
+	return audit.BasisUnbilled
+}
+
+// newReverse builds the one ReverseProxy; what differs by request is in the
+// exchange of its context.
+func (p *Proxy) newReverse() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      &p.transports,
+		BufferPool:     buffers{},
+		ErrorLog:       log.New(io.Discard, "", 0),
+		ModifyResponse: p.respond,
+		ErrorHandler:   p.fail,
+	}
+}
+
+// clientOnly are request headers that are not for the upstream: the client's
+// credentials, what would hide usage or open a tunnel, and the wait for a leave
+// to send a body that has arrived already.
+var clientOnly = []string{
+	"Authorization", "Api-Key", "X-Api-Key", "Openai-Organization", "Openai-Project",
+	"Connection", "Upgrade", "Http2-Settings", "Expect",
+}
+
+// rewrite turns the client's request into the upstream's.
+func rewrite(pr *httputil.ProxyRequest) {
+	x, out := exchangeOf(pr.In), pr.Out
+	call := &x.calls[0]
+	for _, name := range clientOnly {
+		delete(out.Header, name)
+	}
+	dropOurs(out.Header)
+	out.Header["Accept-Encoding"] = []string{"identity"}
+	out.URL = upstreamURL(call.Upstream.BaseURL, x.request.Endpoint, pr.In.URL.RawQuery)
+	out.Host = ""
+	body := x.request.Rewrite(x.edit())
+	out.Body = io.NopCloser(bytes.NewReader(body))
+	out.ContentLength = int64(len(body))
+	out.TransferEncoding = nil
+}
+
+// upstreamURL appends an endpoint to an upstream's base URL, which the policy
+// has checked.
+func upstreamURL(base string, e providers.Endpoint, query string) *url.URL {
+	u, err := url.Parse(strings.TrimSuffix(base, "/") + "/" + e.String())
+	if err != nil {
+		return &url.URL{}
+	}
+	u.RawQuery = query
+	return u
+}
+
+// edit is the least change to the body that makes its bound true and its usage
+// visible.
+func (x *exchange) edit() providers.Edit {
+	upstream := x.calls[0].Upstream
+	return providers.Edit{
+		CapField:     upstream.CapField,
+		OutputCap:    x.grant.OutputCap,
+		IncludeUsage: x.asksUsage(),
+	}
+}
+
+// asksUsage reports whether the proxy asks for usage in a stream that the
+// client did not ask it for.
+func (x *exchange) asksUsage() bool {
+	return x.request.Stream && !x.request.IncludeUsage && x.calls[0].Upstream.StreamUsage
+}
+
+// respond meters a response and marks it as the upstream's, or turns to the
+// next attempt where this one has failed.
+func (p *Proxy) respond(resp *http.Response) error {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return errSwitched
+	}
+	x := exchangeOf(resp.Request)
+	x.body = x.meter(resp)
+	// A fallback is decided before the client sees a byte.
+	if fallbackStatus(resp.StatusCode) && len(x.calls) > 1 && x.body.buffer() && p.next(x) {
+		return errNextAttempt
+	}
+	x.mark(resp.Header)
+	return nil
+}
+
+var (
+	errNextAttempt = errors.New("next attempt")
+	errSwitched    = errors.New("the upstream switched protocols without being asked")
+)
+
+// fallbackStatus reports whether another upstream may do better.
+func fallbackStatus(status int) bool {
+	return status == http.StatusTooManyRequests || status >= 500
+}
+
+// next asks leave for the next attempt. This one's grant has ended.
+func (p *Proxy) next(x *exchange) bool {
+	if len(x.calls) < 2 || x.client.Err() != nil || p.stopping.Err() != nil {
+		return false
+	}
+	grant, err := p.gate.Begin(x.client, x.calls[1])
+	if err != nil {
+		return false
+	}
+	x.calls, x.grant, x.again = x.calls[1:], grant, true
+	return true
+}
+
+// mark puts our headers on the upstream's response.
+func (x *exchange) mark(h http.Header) {
+	dropOurs(h)
+	h[decisionHeader] = []string{decisionAllow}
+	h[receiptHeader] = []string{x.grant.Receipt}
+	if len(x.grant.Warnings) > 0 {
+		h[warningHeader] = []string{"budget over its soft limit: " + strings.Join(x.grant.Warnings, ", ")}
+	}
+	if x.grant.OutputCap != x.calls[0].OutputCap {
+		h[outputCapHeader] = []string{strconv.FormatInt(x.grant.OutputCap, 10)}
+	}
+}
+
+// dropOurs removes headers that only the proxy may set.
+func dropOurs(h http.Header) {
+	for name := range h {
+		if strings.HasPrefix(name, "X-Aegis-") {
+			delete(h, name)
+		}
+	}
+}
+
+// fail is called when the upstream gave no response: the attempt's grant is
+// ended, and the client is told unless there is another attempt.
+func (p *Proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errNextAttempt) {
+		return
+	}
+	x := exchangeOf(r)
+	p.logger.Warn("upstream gave no response", "upstream", x.calls[0].Upstream.Name, "sent", x.sent.wrote(), "err", err)
+	receipt := x.grant.Receipt
+	x.grant.End(x.lost())
+	if p.next(x) {
+		return
+	}
+	x.failed = upstreamFailed(x, receipt, err)
+}
+
+func upstreamFailed(x *exchange, receipt string, err error) *rejection {
+	status, what := http.StatusBadGateway, "the upstream cannot be reached"
+	if x.sent.wrote() {
+		what = "the upstream closed the connection without an answer"
+	}
+	if isTimeout(err) {
+		status, what = http.StatusGatewayTimeout, "the upstream did not answer in time"
+	}
+	e := deny(status, "server_error", "upstream_failed", retryUnsaid, "%s", what)
+	e.decision, e.receipt = decisionError, receipt
+	return e
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && timeout.Timeout()
+}
+
+// buffers lends the copy its buffers.
+type buffers struct{}
+
+// copyBytes is the size of one copy buffer: what io.Copy uses.
+const copyBytes = 32 << 10
+
+var bufferPool = sync.Pool{New: func() any { return new([copyBytes]byte) }}
+
+func (buffers) Get() []byte  { return bufferPool.Get().(*[copyBytes]byte)[:] }
+func (buffers) Put(b []byte) { bufferPool.Put((*[copyBytes]byte)(b)) }

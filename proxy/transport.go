@@ -1,0 +1,143 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+const (
+	// maxIdlePerUpstream bounds the connections kept for later, one upstream's.
+	maxIdlePerUpstream = 1024
+	// idleConnLimit closes a connection before most servers do.
+	idleConnLimit = 30 * time.Second
+	// maxHeaderBytes bounds a response's header.
+	maxHeaderBytes = 1 << 20
+)
+
+// transports keeps one HTTP/1.1 transport for each upstream, with its limits.
+type transports struct{ byLimits sync.Map } // limits -> *http.Transport
+
+// limits are what sets two upstreams' transports apart.
+type limits struct {
+	name            string
+	connect, header time.Duration
+}
+
+// RoundTrip sends a request to its exchange's upstream, with that upstream's
+// key and transport.
+func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := exchangeOf(r)
+	upstream := x.calls[0].Upstream
+	secret, err := upstream.Secret()
+	if err != nil {
+		return nil, err
+	}
+	if secret != "" {
+		r.Header["Authorization"] = []string{"Bearer " + secret}
+	}
+	return t.of(upstream).RoundTrip(r.WithContext(x.sent.trace(r.Context())))
+}
+
+func (t *transports) of(u *policy.Upstream) *http.Transport {
+	id := limits{u.Name, u.ConnectLimit, u.HeaderLimit}
+	if kept, ok := t.byLimits.Load(id); ok {
+		return kept.(*http.Transport)
+	}
+	kept, _ := t.byLimits.LoadOrStore(id, newTransport(u))
+	return kept.(*http.Transport)
+}
+
+func newTransport(u *policy.Upstream) *http.Transport {
+	dialer := &net.Dialer{Timeout: u.ConnectLimit}
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &countedConn{Conn: conn}, nil
+		},
+		DisableCompression:     true,
+		TLSHandshakeTimeout:    u.ConnectLimit,
+		ResponseHeaderTimeout:  u.HeaderLimit,
+		MaxIdleConnsPerHost:    maxIdlePerUpstream,
+		IdleConnTimeout:        idleConnLimit,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+	}
+}
+
+func (t *transports) close() {
+	t.byLimits.Range(func(_, kept any) bool {
+		kept.(*http.Transport).CloseIdleConnections()
+		return true
+	})
+}
+
+// countedConn counts what is written to a connection.
+type countedConn struct {
+	net.Conn
+	written atomic.Int64
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	c.written.Add(int64(len(b))) // before it can have any effect
+	n, err := c.Conn.Write(b)
+	c.written.Add(int64(n - len(b)))
+	return n, err
+}
+
+// wireWatch tells whether any byte of a request was written upstream: what was
+// not sent costs nothing.
+type wireWatch struct {
+	mu     sync.Mutex
+	conn   *countedConn
+	before int64
+	sure   bool // bytes were written, or cannot be counted
+}
+
+// trace has the transport tell the watch which connection a request gets. It
+// also sees early answers before the client does.
+func (w *wireWatch) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: w.got,
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			dropOurs(http.Header(h))
+			return nil
+		},
+	})
+}
+
+func (w *wireWatch) got(info httptrace.GotConnInfo) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sure = w.sure || w.moved()
+	conn := info.Conn
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = secure.NetConn()
+	}
+	counted, ok := conn.(*countedConn)
+	if !ok {
+		w.sure = true
+		return
+	}
+	w.conn, w.before = counted, counted.written.Load()
+}
+
+func (w *wireWatch) moved() bool {
+	return w.conn != nil && w.conn.written.Load() > w.before
+}
+
+func (w *wireWatch) wrote() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sure || w.moved()
+}

@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
+)
+
+// smallDisk is a file system of so many bytes that a test can fill.
+type smallDisk struct {
+	t   *testing.T
+	dir string
+}
+
+// mountDisk mounts a small disk at a directory.
+func mountDisk(t *testing.T, dir string, size int) *smallDisk {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
+		t.Fatalf("mount a tmpfs: %v; run this test as root, or in a namespace: unshare -rm go test", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return &smallDisk{t, dir}
+}
+
+func (d *smallDisk) filler() string { return filepath.Join(d.dir, "filler") }
+
+// fill takes all the room that is left.
+func (d *smallDisk) fill() {
+	d.t.Helper()
+	f, err := os.Create(d.filler())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	for block := make([]byte, 4096); err == nil; {
+		_, err = f.Write(block)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		d.t.Fatal(err)
+	}
+}
+
+// free gives it back.
+func (d *smallDisk) free() {
+	d.t.Helper()
+	if err := os.Remove(d.filler()); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+const diskBytes = 4 << 20
+
+// TestFullDisk fills the disk that receipts are on, or all of the proxy's data.
+// Requests are refused and not sent, the replica says that it is not ready,
+// nothing stays held, and a stream that was in flight is charged once. With
+// room again it serves, without a restart.
+func TestFullDisk(t *testing.T) {
+	for _, row := range []struct{ name, dir string }{
+		{"of the receipts", "receipts"},
+		{"of all data", "."},
+	} {
+		for _, d := range []deployment{{"embedded", 1, false}, {"redis", 1, true}} {
+			t.Run(row.name+"/"+d.name, func(t *testing.T) { fillDisk(t, d, row.dir) })
+		}
+	}
+}
+
+func fillDisk(t *testing.T, d deployment, dir string) {
+	q, stream := request{cap: outputCap}, request{cap: outputCap, stream: true}
+	one := bound(t, q)
+	w := newWorld(t, simulator.Config{CountPrompt: exactPrompt, Script: briefly}, monthly(500*one))
+	disk := mountDisk(t, filepath.Join(w.dir, "replica0", dir), diskBytes)
+	w.init(filepath.Join(w.dir, "replica0"))
+	replicas := d.up(t, w)
+	r := replicas[0]
+	w.serve(replicas, q)
+	flying := w.open(r, stream, 1)[0]
+
+	disk.fill()
+	received := w.sim.Totals().Received
+	// What is left of the last block may hold a few receipts yet.
+	eventually(t, restLimit, func() error { return wantStatus(w.must(r, q), 503) })
+	served := w.sim.Totals().Received - received
+	for range 5 {
+		if resp := w.must(r, q); resp.status != 503 || resp.code() != "ledger_unavailable" {
+			t.Errorf("got %d %s", resp.status, resp.body)
+		}
+	}
+	if got := w.sim.Totals().Received - received; got != served {
+		t.Errorf("the provider got %d requests that have no receipt", got-served)
+	}
+	if status, why := r.ready(); status != 503 {
+		t.Errorf("/readyz says %d %s", status, why)
+	}
+	if _, err := io.Copy(io.Discard, flying.Body); err != nil {
+		t.Errorf("the stream in flight broke: %v", err)
+	}
+	if dir == "receipts" {
+		awaitStanding(t, r, standing((served+2)*one, 0))
+	}
+
+	disk.free()
+	eventually(t, restLimit, func() error {
+		if status, why := r.ready(); status != 200 {
+			return fmt.Errorf("/readyz says %d %s", status, why)
+		}
+		return nil
+	})
+	w.serve(replicas, q)
+	w.awaitSettled(replicas)
+	awaitComplete(t, replicas)
+	if code := r.stop(); code != 0 {
+		t.Errorf("proxy ended with %d", code)
+	}
+	verifyAll(t, replicas)
+}
+
+// briefly answers streams slowly enough that a test can act meanwhile.
+func briefly(r *simulator.Request) simulator.Answer {
+	if r.Stream {
+		return simulator.Answer{TokenDelay: 40 * time.Millisecond}
+	}
+	return simulator.Answer{}
+}
