@@ -127,6 +127,7 @@ type Log struct {
 
 	// The writer's own:
 	segment *segment
+	crowd   int    // the writer's own: receipts in its last batch
 	buf     []byte // of the last batch, to be used again
 
 	mu  sync.Mutex // guards what follows

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	"time"
 )
 
 // entry is a receipt on its way through the queue. The writer sets ref and
@@ -84,21 +84,59 @@ func (l *Log) drain() {
 	}
 }
 
+// gatherLimit bounds how long a batch waits for company: a fraction of what an
+// fsync and a signature cost a log that makes one for each receipt.
+const gatherLimit = 500 * time.Microsecond
+
 // collect takes what waits in the queue, up to a batch. While one batch is
-// being synced the next one gathers. It yields first, so that callers who are
-// about to append share this batch's seal and fsync instead of the next one's.
+// being synced the next one gathers. Where the last batch had more than one
+// receipt there are callers at once, so this one waits a little for as many
+// again to share its seal and fsync; a caller alone never waits.
 func (l *Log) collect(first *entry) []*entry {
-	runtime.Gosched()
-	entries, size := []*entry{first}, len(first.body)
-	for len(entries) < batchReceipts && size < batchBytes {
+	batch := gathered{entries: []*entry{first}, bytes: len(first.body)}
+	crowd := 2 * l.crowd
+	if crowd > 2 {
+		l.await(&batch, crowd)
+	}
+	for !batch.full() {
 		select {
 		case e := <-l.queue:
-			entries, size = append(entries, e), size+len(e.body)
+			batch.add(e)
 		default:
-			return entries
+			l.crowd = len(batch.entries)
+			return batch.entries
 		}
 	}
-	return entries
+	l.crowd = len(batch.entries)
+	return batch.entries
+}
+
+// await adds to the batch until it has so many receipts, or the time is up.
+func (l *Log) await(batch *gathered, crowd int) {
+	timeout := time.NewTimer(gatherLimit)
+	defer timeout.Stop()
+	for len(batch.entries) < crowd && !batch.full() {
+		select {
+		case e := <-l.queue:
+			batch.add(e)
+		case <-timeout.C:
+			return
+		}
+	}
+}
+
+// gathered is a batch as it grows.
+type gathered struct {
+	entries []*entry
+	bytes   int
+}
+
+func (g *gathered) add(e *entry) {
+	g.entries, g.bytes = append(g.entries, e), g.bytes+len(e.body)
+}
+
+func (g *gathered) full() bool {
+	return len(g.entries) >= batchReceipts || g.bytes >= batchBytes
 }
 
 // commit makes the entries durable and answers their callers.

@@ -47,6 +47,12 @@ func (g *Gate) Begin(ctx context.Context, c Call) (*Grant, error) {
 // admit prices the call and asks the ledger, with ever tighter bounds while a
 // looser one does not fit. What the ledger observed is returned either way.
 func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denial) {
+	if g.outbox.full() {
+		return budget.Grant{}, &policy.Denial{
+			Reason:  policy.LedgerUnavailable,
+			Message: "too many calls have ended that the ledger does not know of yet",
+		}
+	}
 	if denial := q.open(g.ledger.Now()); denial != nil {
 		return budget.Grant{}, denial
 	}
@@ -171,7 +177,7 @@ func ledgerDenial(err error) *policy.Denial {
 
 // open finds the price that holds now.
 func (q *quote) open(now time.Time) *policy.Denial {
-	q.Facts.Now = now
+	q.Facts.Now, q.Facts.Upstream = now, q.Upstream.Name
 	if !q.bounded() {
 		return &policy.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
 	}

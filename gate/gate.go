@@ -121,7 +121,7 @@ type Call struct {
 	Rules    *Rules
 	Key      *policy.Key
 	Upstream *policy.Upstream
-	Facts    policy.Facts // Cost and Now are filled in by the gate
+	Facts    policy.Facts // Upstream, Cost and Now are filled in by the gate
 
 	Input     Input
 	OutputCap int64 // tokens of one choice, at most

@@ -19,8 +19,8 @@ import (
 const (
 	// outboxRetry is how long the outbox rests between two rounds.
 	outboxRetry = time.Second
-	// outboxMax bounds the endings that wait; past it new ones are kept in
-	// memory only, and said so loudly.
+	// outboxMax bounds the endings that wait. Past it no more calls begin, so
+	// that those in flight find room.
 	outboxMax = 100_000
 
 	verbSettle  = "settle"
@@ -54,6 +54,7 @@ func (p *Pending) valid() error {
 type Outbox struct {
 	dir    string
 	logger *slog.Logger
+	max    int
 	mu     sync.Mutex
 	items  map[string]Pending // by lease
 }
@@ -64,7 +65,7 @@ func OpenOutbox(dir string, logger *slog.Logger) (*Outbox, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	o := &Outbox{dir: dir, logger: logger, items: map[string]Pending{}}
+	o := &Outbox{dir: dir, logger: logger, max: outboxMax, items: map[string]Pending{}}
 	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
@@ -100,12 +101,7 @@ func (o *Outbox) load(name string) error {
 func (o *Outbox) Put(p Pending) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	full := len(o.items) >= outboxMax
 	o.items[p.Settlement.Lease] = p
-	if full {
-		o.logger.Error("outbox is full, ending kept in memory only", "lease", p.Settlement.Lease, "max", outboxMax)
-		return
-	}
 	if err := o.save(p); err != nil {
 		o.logger.Error("outbox cannot be written, ending kept in memory only", "lease", p.Settlement.Lease, "err", err)
 	}
@@ -154,6 +150,9 @@ func (o *Outbox) Len() int {
 	defer o.mu.Unlock()
 	return len(o.items)
 }
+
+// full reports whether no more calls may begin.
+func (o *Outbox) full() bool { return o.Len() >= o.max }
 
 func (o *Outbox) pending() []Pending {
 	o.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // TestUnacknowledgedSettlementIsDelivered breaks the end of a call at each of
@@ -120,6 +121,20 @@ func TestForgottenLeaseIsDropped(t *testing.T) {
 	w.outbox.Put(gate.Pending{Verb: "settle", Settlement: audit.Settlement{Tenant: "acme", Lease: "never-was"}})
 	w.drain()
 	w.mustBalance(0, 0)
+}
+
+func TestFullOutboxStopsCalls(t *testing.T) {
+	w := newWorld(t, daily(1000))
+	w.outbox.SetMax(1)
+	w.ledger.fail("settle", fault{err: budget.ErrUnavailable})
+	first, second := w.begin(w.call(100, 50)), w.begin(w.call(100, 50))
+	first.End(used(90, 10))
+	w.refused(w.call(100, 50), policy.LedgerUnavailable)
+	second.End(used(90, 10)) // what is in flight still finds room
+	w.ledger.heal()
+	w.drain()
+	w.mustBalance(220, 0)
+	w.begin(w.call(100, 50)).End(used(90, 10))
 }
 
 func TestOutboxRefusesWhatItCannotRead(t *testing.T) {

@@ -318,3 +318,18 @@ func BenchmarkPrice(b *testing.B) {
 		})
 	}
 }
+
+func TestTellsAudioOutput(t *testing.T) {
+	for model, want := range map[string]bool{"gpt-audio": true, "gpt-4o-audio-preview": false, "gpt-4o": false} {
+		price, err := pricing.Builtin().Lookup("openai", model, time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := price.TellsAudioOutput(); got != want {
+			t.Errorf("%s: %v, want %v", model, got, want)
+		}
+	}
+	if (pricing.Price{}).TellsAudioOutput() {
+		t.Error("the zero price tells a price")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -25,6 +26,9 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target) (*provid
 	if err != nil {
 		return nil, errBody
 	}
+	// The server's limit is for the body, which has arrived. Left in place it
+	// would end the client's context in the middle of a long answer.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return providers.Parse(t.endpoint, body)
 }
 

@@ -117,8 +117,12 @@ func (b *meteredBody) finish() {
 	if b.decoder != nil {
 		b.decoder.close()
 	}
+	passed := b.pending
+	if b.stream {
+		passed = bytes.Clone(passed) // the meter's own, and Close writes there too
+	}
 	if tail := b.meter.Close(); len(tail) > 0 {
-		b.pending = append(bytes.Clone(b.pending), tail...)
+		b.pending = append(passed, tail...)
 	}
 }
 

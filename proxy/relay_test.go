@@ -136,6 +136,23 @@ func (w *world) readOneLine(ctx context.Context, streams bool) {
 	context.AfterFunc(ctx, func() { resp.Body.Close() })
 }
 
+// TestAnswerMayOutliveTheLimitOfTheBody: the server's ReadTimeout is for what
+// the client sends.
+func TestAnswerMayOutliveTheLimitOfTheBody(t *testing.T) {
+	const limit = 30 * time.Millisecond
+	w, _ := simulated(t, simulator.Config{Script: simulator.Always(simulator.Answer{Latency: 4 * limit})},
+		setting{tenant: ampleBudget + "\non_disconnect: cancel"})
+	front := httptest.NewUnstartedServer(w.proxy)
+	front.Config.ReadTimeout = limit
+	front.Start()
+	defer front.Close()
+	for _, body := range []string{hello, stream} {
+		if a := w.do(request(t.Context(), front.URL+chatPath, body)); a.status != 200 || a.err != nil {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
 // TestSequentialClientIsNeverHeld: the budget has room for one request more
 // than are made, at any time, so that each must find the one before it settled.
 func TestSequentialClientIsNeverHeld(t *testing.T) {
@@ -198,7 +215,7 @@ func TestFallback(t *testing.T) {
 		{"502 may have been billed", simulator.Fail(502), audit.BasisUnknown, true},
 		{"no answer may have been billed", simulator.Answer{Fault: simulator.CloseBeforeHeaders}, audit.BasisUnknown, true},
 		{"a client's mistake", simulator.Fail(400), audit.BasisUnbilled, false},
-		{"an error too long to be held back", simulator.Answer{Status: 500, Body: []byte(`{"error":{"message":"` + strings.Repeat("x", 200<<10) + `"}}`)}, audit.BasisUnbilled, false},
+		{"an error too long to be held back", simulator.Answer{Status: 500, Body: []byte(`{"error":{"message":"x"},"more":"` + strings.Repeat("x", 200<<10) + `"}`)}, audit.BasisUnbilled, false},
 		{"a broken answer", simulator.Answer{Fault: simulator.CloseMidJSON}, audit.BasisUnknown, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {

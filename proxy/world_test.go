@@ -44,8 +44,8 @@ const (
 const policyText = `generation: 1
 upstreams:
 %smodels:
-  - {match: "gpt-*", upstreams: [%s]}
-  - {match: "*", upstreams: [%s], default_output_cap: 100, price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
+  - {match: "toy", upstreams: [%s], default_output_cap: 100, price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
+  - {match: "*", upstreams: [%s]}
 tenants:
   - name: acme
     keys: [{id: acme-1, sha256: "%s", trusted: true}]

@@ -48,6 +48,7 @@ type journal struct {
 	closed bool
 
 	// The writer's own.
+	spare      []byte // for the lines of the next batch but one
 	file       file
 	number     int64 // of the file
 	bytes      int64 // in the file
@@ -183,12 +184,16 @@ func (j *journal) flush() {
 	j.mu.Lock()
 	b, err := j.batch, j.err
 	j.batch = newBatch()
+	j.batch.lines, j.spare = j.spare[:0], nil
 	j.mu.Unlock()
 	if err == nil {
 		err = j.store(b.lines)
 	}
 	if err != nil {
 		j.fail(err)
+	}
+	if cap(b.lines) <= lazyBytes {
+		j.spare = b.lines
 	}
 	b.lines, b.err = nil, err
 	close(b.done)

@@ -67,19 +67,29 @@ const diskBytes = 4 << 20
 // TestFullDisk fills the disk that receipts are on, or all of the proxy's data.
 // Requests are refused and not sent, the replica says that it is not ready,
 // nothing stays held, and a stream that was in flight is charged once. With
-// room again it serves, without a restart.
+// room again it serves, without a restart but where the embedded ledger's own
+// journal broke off.
 func TestFullDisk(t *testing.T) {
-	for _, row := range []struct{ name, dir string }{
-		{"of the receipts", "receipts"},
-		{"of all data", "."},
+	embedded, redis := deployment{"embedded", 1, false}, deployment{"redis", 1, true}
+	for _, row := range []struct {
+		name    string
+		on      deployment
+		dir     string
+		restart bool
+	}{
+		{"of the receipts, embedded", embedded, "receipts", false},
+		{"of the receipts, redis", redis, "receipts", false},
+		{"of all data, embedded", embedded, ".", true},
+		{"of all data, redis", redis, ".", false},
 	} {
-		for _, d := range []deployment{{"embedded", 1, false}, {"redis", 1, true}} {
-			t.Run(row.name+"/"+d.name, func(t *testing.T) { fillDisk(t, d, row.dir) })
-		}
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			fillDisk(t, row.on, row.dir, row.restart)
+		})
 	}
 }
 
-func fillDisk(t *testing.T, d deployment, dir string) {
+func fillDisk(t *testing.T, d deployment, dir string, restart bool) {
 	q, stream := request{cap: outputCap}, request{cap: outputCap, stream: true}
 	one := bound(t, q)
 	w := newWorld(t, simulator.Config{CountPrompt: exactPrompt, Script: briefly}, monthly(500*one))
@@ -114,6 +124,11 @@ func fillDisk(t *testing.T, d deployment, dir string) {
 	}
 
 	disk.free()
+	if restart {
+		r.kill()
+		r = w.start("replica0")
+		replicas[0] = r
+	}
 	eventually(t, restLimit, func() error {
 		if status, why := r.ready(); status != 200 {
 			return fmt.Errorf("/readyz says %d %s", status, why)
