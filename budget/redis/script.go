@@ -42,11 +42,20 @@ var (
 var shared = []string{"shared/common", "shared/tenant", "shared/event", "shared/claim", "shared/counter",
 	"shared/lease", "shared/answer"}
 
-// load puts the shared text behind the first line of a verb's file, which
+// constants are what the scripts must count by as the other ledgers do.
+var constants = fmt.Sprintf(`local MAX_AMOUNT = %d
+local MAX_LEASE_LIFE_MS = %d
+local REMEMBER_ENDED_MS = %d
+local REMEMBER_EXPIRED_MS = %d
+local BUCKETS = %d
+`, int64(budget.MaxAmount), budget.MaxLeaseLife.Milliseconds(), budget.RememberEnded.Milliseconds(),
+	budget.RememberExpired.Milliseconds(), budget.RollingBuckets)
+
+// load puts the constants and the shared text behind the first line of a verb's file, which
 // tells the server the script's flags and must stay first.
 func load(verb string) *script {
 	flags, body, _ := strings.Cut(read(verb), "\n")
-	source := flags + "\n"
+	source := flags + "\n" + constants
 	for _, name := range shared {
 		source += read(name) + "\n"
 	}

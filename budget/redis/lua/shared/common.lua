@@ -19,11 +19,10 @@
 -- Lua's numbers are doubles, exact to 2^53. They are always printed by "%.0f",
 -- because Lua itself prints 1e15 as "1e+15".
 
-local MAX_AMOUNT = 9007199254740991
-local MAX_LEASE_LIFE_MS = 6 * 3600 * 1000
-local REMEMBER_ENDED_MS = 10 * 60 * 1000
-local REMEMBER_EXPIRED_MS = 24 * 3600 * 1000
-local BUCKETS = 60
+-- MAX_AMOUNT, MAX_LEASE_LIFE_MS, REMEMBER_ENDED_MS, REMEMBER_EXPIRED_MS and
+-- BUCKETS stand before this file: the Go side writes them there from the
+-- constants of package budget.
+
 -- Leases that one call ends before it does its own work.
 local EXPIRE_BATCH = 100
 local NEVER = MAX_AMOUNT
