@@ -1,0 +1,132 @@
+// Package house checks the shape of the project: who may import whom, and how
+// long a file or a function may grow.
+package house
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module       = "github.com/aegis-proxy/aegis-proxy/"
+	root         = "../.."
+	maxFileLines = 600
+	maxFuncLines = 60
+)
+
+// rooms says for each package which of ours it may import. What is not listed
+// may import anything.
+var rooms = map[string][]string{
+	"audit":           {},
+	"budget":          {},
+	"budget/embedded": {"budget"},
+	"budget/redis":    {"budget"},
+	"pricing":         {"pricing/internal/table"},
+	"providers":       {},
+	"tokenizer":       {},
+	"policy":          {"budget"},
+	"gate":            {"audit", "budget", "policy", "pricing"},
+	"proxy":           {"audit", "gate", "policy", "pricing", "providers", "tokenizer"},
+	"admin":           {"budget", "policy", "pricing"},
+}
+
+// guests says which packages alone may import a library.
+var guests = map[string][]string{
+	"github.com/redis/go-redis/v9": {"budget/redis"},
+	"net/http":                     {"proxy", "admin", "cmd/aegis-proxy", "internal/simulator", "internal/bench", "internal/bench/plain", "internal/bench/upstream"},
+}
+
+// source is one Go file outside tests.
+type source struct {
+	path string // from the root
+	file *ast.File
+	fset *token.FileSet
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	var list []source
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, root+"/test/") {
+			return nil
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		list = append(list, source{strings.TrimPrefix(filepath.ToSlash(path), root+"/"), file, fset})
+		return err
+	})
+	if err != nil || len(list) == 0 {
+		t.Fatalf("%d files: %v", len(list), err)
+	}
+	return list
+}
+
+func (s source) room() string { return filepath.ToSlash(filepath.Dir(s.path)) }
+
+func (s source) imports() []string {
+	var list []string
+	for _, spec := range s.file.Imports {
+		path, _ := strconv.Unquote(spec.Path.Value)
+		list = append(list, path)
+	}
+	return list
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, s := range sources(t) {
+		allowed, listed := rooms[s.room()]
+		for _, path := range s.imports() {
+			ours, isOurs := strings.CutPrefix(path, module)
+			if listed && isOurs && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s; %s may import only %v", s.path, ours, s.room(), allowed)
+			}
+			if hosts, limited := guests[path]; limited && listed && !slices.Contains(hosts, s.room()) {
+				t.Errorf("%s imports %s, which is for %v", s.path, path, hosts)
+			}
+		}
+	}
+}
+
+func TestFilesAndFunctionsStaySmall(t *testing.T) {
+	for _, s := range sources(t) {
+		lines := s.fset.File(s.file.Pos()).LineCount()
+		if lines > maxFileLines {
+			t.Errorf("%s has %d lines, want at most %d", s.path, lines, maxFileLines)
+		}
+		for _, declaration := range s.file.Decls {
+			f, ok := declaration.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			begin, end := s.fset.Position(f.Pos()).Line, s.fset.Position(f.End()).Line
+			if end-begin+1 > maxFuncLines {
+				t.Errorf("%s:%d: %s has %d lines, want at most %d", s.path, begin, f.Name.Name, end-begin+1, maxFuncLines)
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	said := map[string]bool{}
+	for _, s := range sources(t) {
+		said[s.room()] = said[s.room()] || s.file.Doc != nil
+	}
+	for room, ok := range said {
+		if !ok {
+			t.Errorf("package %s has no comment", room)
+		}
+	}
+}
