@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -17,9 +18,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
-// repetitions is how often the races for a budget are run. One takes about a
-// second; go test -args -repetitions 20 runs what the README reports.
-var repetitions = flag.Int("repetitions", 3, "how often to run each race for a budget")
+// repetitions is how often each race for a budget is run.
+var repetitions = flag.Int("repetitions", 20, "how often to run each race for a budget")
 
 const (
 	clients    = 200
@@ -77,31 +77,47 @@ func usd(nano int64) string { return fmt.Sprintf("%d.%09d", nano/1e9, nano%1e9) 
 
 // TestHardStop races 200 clients for a budget that fits exactly 20 of their
 // requests, each of which costs its bound. The provider's books must show
-// exactly 20, and the ledger must show the limit spent and nothing held.
+// exactly 20, and the ledger must show the limit spent and nothing held. Each
+// repetition is a run with a budget of its own.
 func TestHardStop(t *testing.T) {
 	for _, d := range deployments {
 		for _, stream := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/stream=%v", d.name, stream), func(t *testing.T) {
-				for i := range *repetitions {
-					seed := rand.Uint64()
-					t.Logf("repetition %d, seed %d", i, seed)
-					raceForBudget(t, d, stream, seed)
-				}
+				raceForBudgets(t, d, request{cap: outputCap, stream: stream})
 			})
 		}
 	}
 }
 
-func raceForBudget(t *testing.T, d deployment, stream bool, seed uint64) {
-	q := request{cap: outputCap, stream: stream}
+func raceForBudgets(t *testing.T, d deployment, q request) {
 	limit := fits * bound(t, q)
 	w := newWorld(t, simulator.Config{
 		CountPrompt: exactPrompt,
 		Script:      simulator.Always(simulator.Answer{Latency: upstreamMS * time.Millisecond}),
-	}, fmt.Sprintf(`budgets: [{name: daily, window: month, limit_usd: "%s"}]`, usd(limit)))
+	}, fmt.Sprintf(`budgets: [{name: run, scope: run, window: month, limit_usd: "%s"}]`, usd(limit)))
 	replicas := d.up(t, w)
+	for i := range *repetitions {
+		seed := rand.Uint64()
+		t.Logf("repetition %d, seed %d", i, seed)
+		q.headers = map[string]string{"X-Aegis-Run": fmt.Sprintf("repetition-%d", i)}
+		before := w.sim.Totals().Complete
+		served := w.volley(replicas, q, seed, orDenied(t))
+		if calls := w.sim.Totals().Complete - before; calls != fits || served != fits {
+			t.Errorf("provider answered %d, clients were served %d, want %d", calls, served, fits)
+		}
+		atRest(t, replicas[0], fmt.Sprintf("repetition-%d", i), policy.USD(limit))
+	}
+	for _, r := range replicas {
+		if code := r.stop(); code != 0 {
+			t.Errorf("replica ended with %d\n%s", code, r.log())
+		}
+	}
+	verifyAll(t, replicas)
+}
 
-	served := w.volley(replicas, q, seed, func(r response) {
+// orDenied accepts an answer, and the two denials of a budget that is taken.
+func orDenied(t *testing.T) func(response) {
+	return func(r response) {
 		switch {
 		case r.status == 200 && r.err == nil:
 		case r.status == 402 && r.code() == "insufficient_quota":
@@ -109,18 +125,7 @@ func raceForBudget(t *testing.T, d deployment, stream bool, seed uint64) {
 		default:
 			t.Errorf("unexpected answer: %d %s %v", r.status, r.body, r.err)
 		}
-	})
-
-	if calls := w.sim.Totals().Complete; calls != fits || served != fits {
-		t.Errorf("provider answered %d, clients were served %d, want %d", calls, served, fits)
 	}
-	atRest(t, replicas[0], policy.USD(limit))
-	for _, r := range replicas {
-		if code := r.stop(); code != 0 {
-			t.Errorf("replica ended with %d\n%s", code, r.log())
-		}
-	}
-	verifyAll(t, replicas)
 }
 
 // volley sends one request from each of 200 clients at once, spread over the
@@ -151,17 +156,25 @@ func (w *world) volley(replicas []*replica, q request, seed uint64, check func(r
 	return served
 }
 
-// atRest checks that nothing is held and that so much is spent.
-func atRest(t *testing.T, r *replica, spent string) {
+// atRest checks that nothing is held in a run's budget and that so much is
+// spent.
+func atRest(t *testing.T, r *replica, run, spent string) {
 	t.Helper()
-	b := r.balances()["daily"]
-	if b.Held != "0.00 USD" || b.Spent != spent {
+	_, body, err := r.ask("/admin/v1/budgets?tenant=acme&run=" + run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var view struct{ Budgets []balance }
+	if err := json.Unmarshal([]byte(body), &view); err != nil || len(view.Budgets) != 1 {
+		t.Fatalf("%v: %s", err, body)
+	}
+	if b := view.Budgets[0]; b.Held != "0.00 USD" || b.Spent != spent {
 		t.Errorf("at rest: spent %s, held %s; want spent %s, held nothing", b.Spent, b.Held, spent)
 	}
 }
 
 // verifyAll checks the receipts of all replicas together.
-func verifyAll(t *testing.T, replicas []*replica) {
+func verifyAll(t testing.TB, replicas []*replica) {
 	t.Helper()
 	for _, r := range replicas {
 		if out, err := aegis(t, "verify", r.data); err != nil {
@@ -178,29 +191,54 @@ func TestBudgetIsUsedUp(t *testing.T) {
 	for _, d := range deployments {
 		for _, stream := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/stream=%v", d.name, stream), func(t *testing.T) {
-				useUpBudget(t, d, stream)
+				useUpBudgets(t, d, stream)
 			})
 		}
 	}
 }
 
-func useUpBudget(t *testing.T, d deployment, stream bool) {
+func useUpBudgets(t *testing.T, d deployment, stream bool) {
 	q := request{cap: 1000, stream: stream}
-	one := bound(t, q)
 	prompt := exactPrompt(&simulator.Request{Body: []byte(q.json())})
-	limit := fits * one
+	limit := fits * bound(t, q)
 	w := newWorld(t, simulator.Config{
 		CountPrompt: func(*simulator.Request) int64 { return prompt },
 		Script:      simulator.Always(simulator.Answer{Latency: 20 * time.Millisecond, OutputTokens: 100}),
-	}, fmt.Sprintf(`budgets: [{name: daily, window: month, limit_usd: "%s"}]`, usd(limit)))
+	}, fmt.Sprintf(`budgets: [{name: run, scope: run, window: month, limit_usd: "%s"}]`, usd(limit)))
 	replicas := d.up(t, w)
+	each := cost(t, pricing.Usage{Input: prompt, Output: 100})
+	for i := range max(1, *repetitions/usedUpShare) {
+		run := fmt.Sprintf("repetition-%d", i)
+		q.headers = map[string]string{"X-Aegis-Run": run}
+		before := w.sim.Totals().Complete
+		w.allUntilExhausted(replicas, q)
+		spent := (w.sim.Totals().Complete - before) * each
+		if spent > limit || spent < limit*95/100 {
+			t.Errorf("the provider's books say %s of %s was spent", usd(spent), usd(limit))
+		}
+		atRest(t, replicas[0], run, policy.USD(spent))
+	}
+}
 
-	price, _ := pricing.Builtin().Lookup("openai", "gpt-4o-mini", time.Now())
-	each, err := price.Cost(pricing.Usage{Input: prompt, Output: 100})
+// usedUpShare is how many repetitions of the fast race one of this takes: its
+// clients wait whole seconds, as Retry-After tells them.
+const usedUpShare = 5
+
+func cost(t *testing.T, u pricing.Usage) int64 {
+	t.Helper()
+	price, err := pricing.Builtin().Lookup("openai", "gpt-4o-mini", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := newClient(t)
+	nano, err := price.Cost(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nano
+}
+
+func (w *world) allUntilExhausted(replicas []*replica, q request) {
+	client := newClient(w.t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var group sync.WaitGroup
@@ -208,12 +246,6 @@ func useUpBudget(t *testing.T, d deployment, stream bool) {
 		group.Go(func() { w.untilExhausted(ctx, client, replicas[i%len(replicas)], q) })
 	}
 	group.Wait()
-
-	spent := w.sim.Totals().Complete * each
-	if spent > limit || spent < limit*95/100 {
-		t.Errorf("the provider's books say %s of %s was spent", usd(spent), usd(limit))
-	}
-	atRest(t, replicas[0], policy.USD(spent))
 }
 
 // untilExhausted sends a request again and again until the budget is
