@@ -21,9 +21,9 @@ lint:
 test:
 	$(GO) test -race -timeout 30m ./...
 
-bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./...
-	$(GO) run ./internal/bench
+bench: build
+	$(GO) test -run '^$$' -bench . -benchmem ./audit ./budget/... ./policy ./pricing ./providers ./tokenizer
+	$(GO) run ./internal/bench -aegis bin/aegis-proxy
 
 demo:
 	$(GO) run ./cmd/aegis-proxy demo

@@ -49,7 +49,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.aegis, "aegis", "", "`path` of the aegis-proxy binary; without it only the others run")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contestant runs each workload")
-	flag.IntVar(&o.connections, "connections", 16, "requests under way at once")
+	flag.IntVar(&o.connections, "connections", 64, "requests under way at once")
 	flag.IntVar(&o.percent, "percent", 100, "of the usual number of requests a round")
 	flag.Parse()
 	if o.rounds < 1 || o.connections < 1 || o.percent < 1 {
