@@ -25,6 +25,16 @@ bench: build
 	$(GO) test -run '^$$' -bench . -benchmem ./audit ./budget/... ./policy ./pricing ./providers ./tokenizer
 	$(GO) run ./internal/bench -aegis bin/aegis-proxy
 
+# fuzz runs each fuzzer for FUZZTIME.
+FUZZTIME ?= 20s
+fuzz:
+	@for target in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+		for name in $$(grep -hoE '^func Fuzz[A-Za-z0-9]+' $$target/*_test.go | cut -c6-); do \
+			echo "$$target $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$target || exit 1; \
+		done; \
+	done
+
 demo:
 	$(GO) run ./cmd/aegis-proxy demo
 

@@ -63,13 +63,24 @@ func Probes(c Config) http.Handler {
 	s := server{c}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", Health)
-	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /readyz", s.readyOrNot)
 	return mux
 }
 
 // Health answers that the process lives.
 func Health(w http.ResponseWriter, _ *http.Request) {
 	w.Write([]byte("ok\n"))
+}
+
+// readyOrNot is ready for strangers: the reason names hosts and files.
+func (s server) readyOrNot(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
+	defer cancel()
+	if s.notReady(ctx) != nil {
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+		return
+	}
+	w.Write([]byte("ready\n"))
 }
 
 func (s server) ready(w http.ResponseWriter, r *http.Request) {

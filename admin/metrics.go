@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
@@ -20,6 +21,7 @@ type Metrics struct {
 	held     *prometheus.GaugeVec
 	leases   *prometheus.GaugeVec
 	ledger   *prometheus.HistogramVec
+	tenants  *prometheus.GaugeVec
 	log      prometheus.Histogram
 	added    prometheus.Histogram
 }
@@ -39,10 +41,11 @@ func NewMetrics() *Metrics {
 		ledger: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "aegis_ledger_seconds", Help: "Time of one ledger verb.", Buckets: latencies,
 		}, []string{"verb"}),
-		log:   histogram("aegis_receipt_seconds", "Time until a receipt was durable."),
-		added: histogram("aegis_added_seconds", "Time between a request's arrival and its departure upstream."),
+		tenants: gauge("aegis_tenant_info", "1 for each tenant, with its labels in the policy.", "tenant", "project", "environment"),
+		log:     histogram("aegis_receipt_seconds", "Time until a receipt was durable."),
+		added:   histogram("aegis_added_seconds", "Time between a request's arrival and its departure upstream."),
 	}
-	m.Registry.MustRegister(m.requests, m.spend, m.tokens, m.held, m.leases, m.ledger, m.log, m.added,
+	m.Registry.MustRegister(m.requests, m.spend, m.tokens, m.held, m.leases, m.ledger, m.tenants, m.log, m.added,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -87,6 +90,20 @@ func (m *Metrics) Ledger(verb string, took time.Duration) {
 
 // Log times a durable receipt.
 func (m *Metrics) Log(took time.Duration) { m.log.Observe(took.Seconds()) }
+
+// Rejected counts a request that was answered before it reached the gate, by
+// the error code that it got.
+func (m *Metrics) Rejected(code string) {
+	m.requests.WithLabelValues("", "reject", code).Inc()
+}
+
+// Tenants says which project and environment each tenant belongs to.
+func (m *Metrics) Tenants(list []*policy.Tenant) {
+	m.tenants.Reset()
+	for _, t := range list {
+		m.tenants.WithLabelValues(t.Name, t.Project, t.Environment).Set(1)
+	}
+}
 
 // Added times what the proxy puts before a request's departure.
 func (m *Metrics) Added(took time.Duration) { m.added.Observe(took.Seconds()) }

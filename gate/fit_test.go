@@ -61,9 +61,9 @@ func TestClampFitsThePerRequestCap(t *testing.T) {
 func TestClampIsForWhatIsExhausted(t *testing.T) {
 	w := newWorld(t, daily(400)+clamped)
 	first := w.begin(w.call(100, 100))
-	w.refused(w.call(100, 100), policy.BudgetHeld)
+	w.refused(w.call(50, 100), policy.BudgetHeld) // 25 tokens would fit now
 	first.End(used(0, 1))
-	grant := w.begin(w.call(100, 100))
+	grant := w.begin(w.call(50, 100))
 	if grant.OutputCap != 100 {
 		t.Errorf("cap %d", grant.OutputCap)
 	}

@@ -24,8 +24,10 @@ import (
 const (
 	// LeaseTTL is how long a hold outlives its holder.
 	LeaseTTL = 30 * time.Second
-	// renewEvery leaves two more chances to renew before a lease expires.
+	// renewEvery leaves most of a lease's life for more tries, renewRetry
+	// apart, where the ledger does not answer one.
 	renewEvery = LeaseTTL / 3
+	renewRetry = LeaseTTL / 15
 	// reserveLimit bounds one request's wait for the ledger's leave.
 	reserveLimit = 2 * time.Second
 	// recordLimit bounds one request's wait for a durable receipt.

@@ -59,6 +59,8 @@ func TestOutcomesAreCharged(t *testing.T) {
 		{"beyond all counting", reported(pricing.Usage{Input: 1 << 60}), 200, audit.BasisUnknown, 0},
 		{"a model with a price of its own", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "gpt-4o", Usage: pricing.Usage{Input: 1, Output: 1}},
 			12500, audit.BasisReported, 12300},
+		{"cached input at its own price", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "gpt-4o", Usage: pricing.Usage{Input: 10, Cached: 8}},
+			2*2500 + 8*1250, audit.BasisReported, 14800},
 		{"a model without one: as requested", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "nobody-knows", Usage: pricing.Usage{Input: 1, Output: 1}},
 			3, audit.BasisReported, 0},
 	} {
@@ -74,6 +76,20 @@ func TestOutcomesAreCharged(t *testing.T) {
 				t.Errorf("a charge that rests on no usage states one: %+v", s.Usage)
 			}
 		})
+	}
+}
+
+func TestReceiptedEventsAreAcknowledged(t *testing.T) {
+	w := newWorld(t, daily(1000))
+	w.begin(w.call(100, 50)).End(used(90, 10))
+	left, err := w.real.Unacknowledged("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range left {
+		if e.Lease != "" {
+			t.Errorf("%s of the call waits for a receipt that is there", e.Kind)
+		}
 	}
 }
 

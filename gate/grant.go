@@ -42,7 +42,8 @@ func (gr *Grant) InputTokens() int64 { return gr.quote.Input.Tokens }
 
 // End settles the call. It returns when ledger and log have it, or when the
 // settlement is safely in the outbox, and it does not depend on any context of
-// the request.
+// the request. It waits for the ledger no longer than endLimit, but for the log
+// until that has written the receipt or refused it.
 func (gr *Grant) End(o Outcome) {
 	gr.once.Do(func() { gr.end(o) })
 }
@@ -132,10 +133,14 @@ func (gr *Grant) renew() {
 	if errors.Is(err, budget.ErrEnded) || errors.Is(err, budget.ErrUnknownLease) {
 		return // it expired; End corrects the charge
 	}
+	next := renewEvery
+	if err != nil {
+		next = renewRetry
+	}
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
 	if !gr.ended {
-		gr.timer.Reset(renewEvery)
+		gr.timer.Reset(next)
 	}
 }
 

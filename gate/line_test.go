@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
@@ -101,4 +102,29 @@ func TestClientThatLeavesLeavesTheLine(t *testing.T) {
 func TestExhaustedCallsDoNotWait(t *testing.T) {
 	w := newWorld(t, daily(200)+waiting+"1m")
 	w.refused(w.call(100, 51), policy.BudgetExhausted)
+}
+
+// TestRoomIsTakenAtOnce: one end makes room for two, who do not wait for the
+// next tick.
+func TestRoomIsTakenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldAt(t, daily(200)+waiting+"1m", &clock{})
+		first := w.begin(w.call(100, 50))
+		second := w.arrive(t.Context(), w.call(50, 25))
+		synctest.Wait()
+		third := w.arrive(t.Context(), w.call(50, 25))
+		synctest.Wait()
+		began := time.Now()
+		first.End(gate.Outcome{})
+		for _, next := range []<-chan arrival{second, third} {
+			got := <-next
+			if got.err != nil {
+				t.Fatal(got.err)
+			}
+			defer got.grant.End(gate.Outcome{})
+		}
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited %v", waited)
+		}
+	})
 }

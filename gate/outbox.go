@@ -164,6 +164,14 @@ func (o *Outbox) pending() []Pending {
 	return list
 }
 
+// note remembers, while the process lives, that the ledger has acknowledged an
+// ending: by the time the log takes its receipt the ledger may have forgotten.
+func (o *Outbox) note(p Pending) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.items[p.Settlement.Lease] = p
+}
+
 func (o *Outbox) drop(lease string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -178,7 +186,7 @@ func (g *Gate) Drain(ctx context.Context) {
 	tick := time.NewTicker(outboxRetry)
 	defer tick.Stop()
 	for {
-		g.deliverAll(ctx)
+		g.Deliver(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -187,9 +195,9 @@ func (g *Gate) Drain(ctx context.Context) {
 	}
 }
 
-// deliverAll tries every waiting ending once, and gives up the round when the
+// Deliver tries every waiting ending once, and gives up the round when the
 // ledger or the log does not answer.
-func (g *Gate) deliverAll(ctx context.Context) {
+func (g *Gate) Deliver(ctx context.Context) {
 	ended := g.finishAll(ctx)
 	written, err := g.written(ctx, ended)
 	if err != nil {
@@ -212,6 +220,10 @@ func (g *Gate) deliverAll(ctx context.Context) {
 func (g *Gate) finishAll(ctx context.Context) []Pending {
 	var ended []Pending
 	for _, p := range g.outbox.pending() {
+		if p.Settlement.Event != 0 { // in an earlier round; its receipt is what waits
+			ended = append(ended, p)
+			continue
+		}
 		ctx, cancel := context.WithTimeout(ctx, endLimit)
 		err := g.finish(ctx, &p)
 		cancel()
@@ -228,6 +240,7 @@ func (g *Gate) finishAll(ctx context.Context) []Pending {
 			g.outbox.drop(p.Settlement.Lease)
 			continue
 		}
+		g.outbox.note(p)
 		ended = append(ended, p)
 	}
 	return ended

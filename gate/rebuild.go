@@ -24,7 +24,7 @@ func Rebuild(receipts iter.Seq2[audit.Receipt, error]) ([]*budget.State, error) 
 	var states []*budget.State
 	var errs []error
 	for _, tenant := range slices.Sorted(maps.Keys(events)) {
-		state, err := fold(tenant, events[tenant])
+		state, err := fold(tenant, events[tenant].events)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("tenant %s: %w", tenant, err))
 			continue
@@ -36,8 +36,8 @@ func Rebuild(receipts iter.Seq2[audit.Receipt, error]) ([]*budget.State, error) 
 
 // collect gathers the events of each tenant by number. One that was receipted
 // twice, by its own replica and as recovered, counts once.
-func collect(receipts iter.Seq2[audit.Receipt, error]) (map[string]map[int64]budget.Event, error) {
-	events := map[string]map[int64]budget.Event{}
+func collect(receipts iter.Seq2[audit.Receipt, error]) (histories, error) {
+	events := histories{}
 	for r, err := range receipts {
 		if err != nil {
 			return nil, err
@@ -46,12 +46,32 @@ func collect(receipts iter.Seq2[audit.Receipt, error]) (map[string]map[int64]bud
 		if !ok {
 			continue
 		}
-		if events[e.Tenant] == nil {
-			events[e.Tenant] = map[int64]budget.Event{}
-		}
-		events[e.Tenant][e.Number] = e
+		events.add(e)
 	}
 	return events, nil
+}
+
+// history is one tenant's events by number, of its newest epoch: a tenant
+// that was provisioned anew began again.
+type history struct {
+	epoch  string
+	latest int64 // ledger milliseconds
+	events map[int64]budget.Event
+}
+
+type histories map[string]*history
+
+func (hs histories) add(e budget.Event) {
+	h := hs[e.Tenant]
+	if h == nil || (h.epoch != e.Epoch && h.latest < e.At) {
+		h = &history{epoch: e.Epoch, events: map[int64]budget.Event{}}
+		hs[e.Tenant] = h
+	}
+	if h.epoch != e.Epoch {
+		return
+	}
+	h.latest = max(h.latest, e.At)
+	h.events[e.Number] = e
 }
 
 func fold(tenant string, byNumber map[int64]budget.Event) (*budget.State, error) {

@@ -63,14 +63,6 @@ func (g *Gate) decide(ctx context.Context, d audit.Decision) (audit.Ref, error) 
 	return g.append(ctx, d)
 }
 
-// decided writes the receipt of a decision, in bounded time and also for a
-// client that has hung up.
-func (g *Gate) decided(ctx context.Context, d audit.Decision) (audit.Ref, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordLimit)
-	defer cancel()
-	return g.append(ctx, d)
-}
-
 func (g *Gate) append(ctx context.Context, body audit.Body) (audit.Ref, error) {
 	start := time.Now()
 	ref, err := g.log.Append(ctx, body)

@@ -19,7 +19,7 @@ func TestLeaseIsRenewedUntilEnd(t *testing.T) {
 		for i := range 10 {
 			if i == 5 {
 				w.ledger.fail("renew", fault{err: budget.ErrUnavailable})
-				time.Sleep(gate.LeaseTTL / 2)
+				time.Sleep(gate.LeaseTTL / 2) // most of what is left of it
 				w.ledger.heal()
 			}
 			time.Sleep(time.Minute)

@@ -75,17 +75,16 @@ func (u *Upkeep) Sweep(ctx context.Context, tenant string) error {
 }
 
 func (u *Upkeep) receipt(ctx context.Context, e budget.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, recordLimit)
-	defer cancel()
-	if _, err := u.Log.Append(ctx, eventReceipt(e)); err != nil {
+	if _, err := u.Log.Append(context.WithoutCancel(ctx), eventReceipt(e)); err != nil {
 		return err
 	}
 	u.Ledger.Acknowledge(e.Tenant, e.Number)
 	return nil
 }
 
-// eventReceipt is the receipt of an event that no request of this replica
-// made: ends by expiry, and what another replica was to write.
+// eventReceipt is the receipt of an event that is not written by the request
+// that caused it: ends by expiry, newer policies, and what a replica was to
+// write and did not. Another replica may write the same, so all are marked.
 func eventReceipt(e budget.Event) audit.Event {
 	r := audit.Event{
 		At:         e.At,
@@ -98,21 +97,12 @@ func eventReceipt(e budget.Event) audit.Event {
 		Expires:    e.Expires,
 		Generation: e.Policy.Generation,
 		Policy:     e.Policy.Hash,
-		Recovered:  recovered(e.Kind),
+		Recovered:  true,
 	}
 	for _, placed := range e.Claims {
 		r.Claims = append(r.Claims, auditClaim(placed))
 	}
 	return r
-}
-
-// recovered reports whether an event's receipt was another's to write.
-func recovered(kind budget.EventKind) bool {
-	switch kind {
-	case budget.Expired, budget.Provisioned, budget.PolicySeen:
-		return false
-	}
-	return true
 }
 
 // Journal is what a ledger of this process alone remembers of the process
@@ -167,16 +157,18 @@ func (u *Upkeep) reconcile(ctx context.Context, log Finder, events []budget.Even
 	return nil
 }
 
+// recoverEvent receipts an event. A grant is released before that: once it has
+// a receipt, nobody knows that it was not sent.
 func (u *Upkeep) recoverEvent(ctx context.Context, e budget.Event) error {
-	if err := u.receipt(ctx, e); err != nil || e.Kind != budget.Granted {
-		return err
+	if e.Kind != budget.Granted {
+		return u.receipt(ctx, e)
 	}
 	ending, err := u.Ledger.Release(ctx, budget.LeaseRef{Tenant: e.Tenant, Lease: e.Lease})
-	if errors.Is(err, budget.ErrEnded) {
-		return nil // its end is among the events
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, budget.ErrEnded) {
 		return err
+	}
+	if receiptErr := u.receipt(ctx, e); receiptErr != nil || err != nil {
+		return receiptErr // after ErrEnded: its end is among the events
 	}
 	return u.receipt(ctx, budget.Event{
 		Tenant: e.Tenant, Epoch: ending.Epoch, Number: ending.Number, Kind: ending.Kind,

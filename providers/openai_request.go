@@ -112,6 +112,10 @@ func Parse(endpoint Endpoint, body []byte) (*Request, error) {
 	return r, nil
 }
 
+// Prompts is how many prompts or inputs the request has, each with the model's
+// context to itself: 1 for a chat.
+func (r *Request) Prompts() int64 { return r.prompts }
+
 // Cap returns the output cap, in tokens per choice, that the client put in this
 // field; ok is false if it is absent or null.
 func (r *Request) Cap(field string) (tokens int64, ok bool) {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -13,6 +12,30 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
+
+// admit bounds a request under the given rules and asks leave for it.
+func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, request *providers.Request) (*exchange, error) {
+	key, err := identify(rules.Policy, r)
+	if err != nil {
+		return nil, err
+	}
+	calls, known, denial := bound(rules, key, t, request)
+	if denial != nil {
+		return nil, p.gate.Refuse(r.Context(), known, denial)
+	}
+	grant, err := p.gate.Begin(r.Context(), calls[0])
+	if err != nil {
+		return nil, err
+	}
+	return &exchange{request: request, calls: calls, grant: grant}, nil
+}
+
+// isStale reports whether a request was refused because another one of its
+// tenant came with a newer policy.
+func isStale(err error) bool {
+	refusal, ok := errors.AsType[*gate.Refusal](err)
+	return ok && refusal.Reason == policy.StalePolicy
+}
 
 // parse reads the body, whole and bounded, and the facts in it.
 func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target) (*providers.Request, error) {
@@ -26,21 +49,25 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target) (*provid
 	if err != nil {
 		return nil, errBody
 	}
-	// The server's limit is for the body, which has arrived. Left in place it
-	// would end the client's context in the middle of a long answer.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return providers.Parse(t.endpoint, body)
 }
 
 // trustedLength is how much memory a Content-Length alone may claim, in bytes.
 const trustedLength = 1 << 20
 
+// readBody reads a body whole. Where its length is announced it takes no more
+// memory than that, and only once the first of it has come.
 func readBody(r io.Reader, length int64) ([]byte, error) {
-	if length < 0 || length > trustedLength {
+	if length < 0 {
 		return io.ReadAll(r)
 	}
-	body := make([]byte, length)
-	_, err := io.ReadFull(r, body)
+	body := make([]byte, min(length, trustedLength))
+	n, err := io.ReadFull(r, body)
+	if err != nil || length <= trustedLength {
+		return body[:n], err
+	}
+	body = append(make([]byte, 0, length), body...)[:length]
+	_, err = io.ReadFull(r, body[n:])
 	return body, err
 }
 
@@ -103,7 +130,7 @@ func boundOn(c *gate.Call, model *policy.Model, r *providers.Request) *policy.De
 	if err != nil {
 		return denied(policy.NoBound, err.Error())
 	}
-	c.Input = inputOf(c.Upstream, r, overhead, limits.ContextTokens)
+	c.Input = inputOf(c.Upstream, r, overhead, limits.ContextTokens*r.Prompts())
 	c.CacheWrite = r.CacheControl || !slices.Contains(explicitCaches, c.Upstream.Provider)
 	c.Audio = r.AudioOutput
 	if r.Endpoint == providers.Embeddings {
@@ -179,7 +206,8 @@ func inputOf(u *policy.Upstream, r *providers.Request, overhead, context int64) 
 // exactProviders serve a model of OpenAI's name with OpenAI's tokenizer.
 var exactProviders = []string{"openai", "azure"}
 
-// within lowers a bound to the model's context, which the provider enforces.
+// within lowers a bound to the contexts that the request can fill, which the
+// provider enforces.
 func within(tokens int64, how string, context int64) gate.Input {
 	if context > 0 && tokens > context {
 		return gate.Input{Tokens: context, How: "context"}

@@ -219,6 +219,24 @@ func TestClampIsSaidInAHeader(t *testing.T) {
 	}
 }
 
+func TestSoftBudgetIsSaidInAHeader(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{tenant: `budgets: [{name: hint, window: forever, limit_usd: "0.000000010", kind: soft}]`})
+	a := w.post(chatPath, hello)
+	if a.status != 200 || !strings.Contains(a.header.Get("X-Aegis-Warning"), "hint") {
+		t.Errorf("%d %v", a.status, a.header)
+	}
+}
+
+func TestObserveDeniesNothing(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{tenant: `budgets: [{name: daily, window: forever, limit_usd: "0.000000010"}]` + "\nmode: observe\ncapabilities: []"})
+	if a := w.post(chatPath, hello); a.status != 200 || a.header.Get("X-Aegis-Decision") != "allow" {
+		t.Errorf("%d %v", a.status, a.header)
+	}
+	if d := read[audit.Decision](w); len(d) != 1 || strings.Join(d[0].Reasons, ",") != "capability_not_allowed,budget_exhausted" {
+		t.Errorf("decisions %+v", d)
+	}
+}
+
 // TestModelsComeFromThePolicy and reserve nothing.
 func TestModelsComeFromThePolicy(t *testing.T) {
 	w, sim := simulated(t, simulator.Config{}, setting{tenant: ampleBudget + "\nmodels: {allow: [\"gpt-4o*\"]}"})

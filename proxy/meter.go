@@ -76,16 +76,25 @@ func isEventStream(contentType string) bool {
 func (b *meteredBody) Read(p []byte) (int, error) {
 	for len(b.pending) == 0 {
 		if b.err != nil {
-			return 0, b.err
+			return 0, b.end()
 		}
 		b.fill(p)
 	}
 	n := copy(p, b.pending)
 	b.pending = b.pending[n:]
-	if len(b.pending) == 0 && b.err != nil {
-		return n, b.err
+	if len(b.pending) == 0 && b.err == io.EOF {
+		return n, io.EOF
 	}
 	return n, nil
+}
+
+// end is the error that the copy stops with. A response that breaks off is cut
+// off at the client too, but not before it has what came.
+func (b *meteredBody) end() error {
+	if b.err != io.EOF {
+		_ = b.x.flush() // the client may have gone
+	}
+	return b.err
 }
 
 // fill reads once from the upstream, into the reader's own buffer.
@@ -196,6 +205,7 @@ func (b *meteredBody) Close() error {
 		b.drain()
 	}
 	b.settle()
+	b.idle.Stop() // a read after the end of the answer has started it again
 	return b.src.Close()
 }
 

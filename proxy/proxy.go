@@ -31,13 +31,18 @@ type Config struct {
 	BodyLimit int64 // bytes; 0: DefaultBodyLimit
 }
 
-// Metrics is told how long a request was with the proxy before it left for
-// the upstream. It must not block.
-type Metrics interface{ Added(time.Duration) }
+// Metrics is told what the gate does not see. Its methods must not block.
+type Metrics interface {
+	// Added is told how long a request was here before it left.
+	Added(time.Duration)
+	// Rejected is told the error code of a request that never reached the gate.
+	Rejected(code string)
+}
 
 type noMetrics struct{}
 
 func (noMetrics) Added(time.Duration) {}
+func (noMetrics) Rejected(string)     {}
 
 // Proxy is an http.Handler for the governed routes. Any other route is denied.
 type Proxy struct {
@@ -75,12 +80,12 @@ func New(c Config) *Proxy {
 // ServeHTTP governs one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.enter() {
-		reject(w, errStopping)
+		p.reject(w, errStopping)
 		return
 	}
 	defer p.running.Done()
 	if err := p.serve(w, r); err != nil {
-		reject(w, err)
+		p.reject(w, err)
 	}
 }
 
@@ -115,16 +120,15 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	calls, known, denial := bound(rules, key, target, request)
-	if denial != nil {
-		return p.gate.Refuse(r.Context(), known, denial)
+	x, err := p.admit(r, rules, target, request)
+	if newer := p.rules(); isStale(err) && newer != rules {
+		x, err = p.admit(r, newer, target, request) // reloaded meanwhile
 	}
-	grant, err := p.gate.Begin(r.Context(), calls[0])
 	if err != nil {
 		return err
 	}
 	p.metrics.Added(time.Since(arrived))
-	return p.relay(w, r, &exchange{request: request, calls: calls, grant: grant})
+	return p.relay(w, r, x)
 }
 
 // Close cuts the requests that still run, waits until each is settled, and

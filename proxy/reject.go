@@ -115,8 +115,11 @@ var wires = map[policy.Reason]wire{
 }
 
 // reject answers in the shape of the API that was called.
-func reject(w http.ResponseWriter, err error) {
+func (p *Proxy) reject(w http.ResponseWriter, err error) {
 	e := rejectionOf(err)
+	if e.receipt == "" {
+		p.metrics.Rejected(e.body.Code)
+	}
 	h := w.Header()
 	delete(h, "Date") // the server's
 	h.Set("Content-Type", "application/json")

@@ -30,7 +30,8 @@ type exchange struct {
 	client context.Context // the client's: done when it hangs up
 	ctx    context.Context // the current attempt's upstream request's
 	cancel context.CancelFunc
-	hangUp func() // the client is gone
+	flush  func() error // sends the client what was written so far
+	hangUp func()       // the client is gone
 	sent   *wireWatch
 	body   *meteredBody // nil before the response's header
 	again  bool         // the attempt failed and the next one has leave
@@ -61,6 +62,8 @@ func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, x *exchange) error
 func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	x.again, x.failed, x.body = false, nil, nil
 	x.sent = new(wireWatch)
+	out := &flusher{ResponseWriter: w}
+	x.flush = out.FlushError
 	grant := x.grant
 	defer func() { grant.End(x.lost()) }()
 	defer x.closeBody()
@@ -69,7 +72,20 @@ func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	defer cancel()
 	defer context.AfterFunc(p.stopping, cancel)()
 	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
-	p.reverse.ServeHTTP(w, r.WithContext(ctx))
+	p.reverse.ServeHTTP(out, r.WithContext(ctx))
+}
+
+// flusher lets flushes take turns: ReverseProxy sends the header from a timer of
+// its own.
+type flusher struct {
+	http.ResponseWriter
+	mu sync.Mutex
+}
+
+func (f *flusher) FlushError() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return http.NewResponseController(f.ResponseWriter).Flush()
 }
 
 // outlive makes the context of the upstream request, which does not end with

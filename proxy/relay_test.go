@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
+	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
 // TestUpstreamWithoutAnswer: what may have been billed is charged its hold,
@@ -79,6 +81,7 @@ func TestClientHangsUp(t *testing.T) {
 		{"drained, but the answer never begins", "\ndrain_limit: 20ms", "", false, false, audit.BasisUnknown},
 		{"cancelled", cancels, "", true, false, audit.BasisUnknown},
 		{"cancelled where that stops billing", cancels, ", cancel_stops_billing: true", true, false, audit.BasisFloor},
+		{"a document cancelled in its middle", cancels, ", cancel_stops_billing: true", false, false, audit.BasisUnknown},
 		{"cancelled before the answer began", cancels, ", cancel_stops_billing: true", false, false, audit.BasisUnknown},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -88,6 +91,10 @@ func TestClientHangsUp(t *testing.T) {
 				if row.stream {
 					w.Header().Set("Content-Type", "text/event-stream")
 					io.WriteString(w, `data: {"choices":[{"delta":{"content":"one"}}]}`+"\n\n")
+					http.NewResponseController(w).Flush()
+				}
+				if strings.Contains(row.name, "document") {
+					io.WriteString(w, "{\n")
 					http.NewResponseController(w).Flush()
 				}
 				close(arrived)
@@ -152,6 +159,66 @@ func TestAnswerMayOutliveTheLimitOfTheBody(t *testing.T) {
 		}
 	}
 }
+
+// TestSettledBeforeTheClientSeesTheEnd: the upstream leaves its answers without
+// an end, so that only what is in them can tell that they are complete. Who has
+// the last byte finds the charge in the log.
+func TestSettledBeforeTheClientSeesTheEnd(t *testing.T) {
+	for _, row := range []struct {
+		name, kind, answer string
+		status             int
+		basis              string
+	}{
+		{"document", "application/json", `{"usage":{"prompt_tokens":3,"completion_tokens":1}}`, 200, audit.BasisReported},
+		{"stream", "text/event-stream", `data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}` + "\n\ndata: [DONE]\n\n", 200, audit.BasisReported},
+		{"error", "application/json", `{"error":{"message":"x"}}`, 400, audit.BasisUnbilled},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			over := make(chan struct{})
+			w := newWorld(t, setting{upstream: ", stream_usage: false", upstreams: []http.Handler{raw(func(w http.ResponseWriter) {
+				w.Header().Set("Content-Type", row.kind)
+				w.WriteHeader(row.status)
+				io.WriteString(w, row.answer)
+				http.NewResponseController(w).Flush()
+				<-over
+			})}})
+			defer close(over)
+			resp, err := w.client.Do(request(t.Context(), w.front.URL+chatPath, hello))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if _, err := io.ReadFull(resp.Body, make([]byte, len(row.answer))); err != nil {
+				t.Fatal(err)
+			}
+			if list := read[audit.Settlement](w); len(list) != 1 || list[0].Basis != row.basis {
+				t.Errorf("settled %+v", list)
+			}
+		})
+	}
+}
+
+// TestClientThatCannotBeWrittenToIsDrained: its context may not know yet.
+func TestClientThatCannotBeWrittenToIsDrained(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{Script: simulator.Always(simulator.Answer{TokenDelay: time.Millisecond})}, setting{})
+	func() {
+		defer func() { _ = recover() }() // the copy aborts
+		w.proxy.ServeHTTP(failingWriter{httptest.NewRecorder()}, serverSide(request(t.Context(), "http://proxy"+chatPath, stream)))
+	}()
+	if s := w.settled(1)[0]; s.Basis != audit.BasisReported {
+		t.Errorf("settled %+v", s)
+	}
+}
+
+// serverSide marks a request as one that came from a server, whose handlers may
+// abort.
+func serverSide(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, new(http.Server)))
+}
+
+type failingWriter struct{ *httptest.ResponseRecorder }
+
+func (failingWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 // TestSequentialClientIsNeverHeld: the budget has room for one request more
 // than are made, at any time, so that each must find the one before it settled.
@@ -284,8 +351,29 @@ func TestFallbackIsNotTriedForAClientThatLeft(t *testing.T) {
 	w.settled(1)
 	w.front.Close()
 	w.proxy.Close()
-	if second.Load() != 0 {
-		t.Error("tried again for nobody")
+	if asked := len(read[audit.Decision](w)); second.Load() != 0 || asked != 1 {
+		t.Errorf("tried again for nobody: %d requests, %d decisions", second.Load(), asked)
+	}
+}
+
+// leaving is a client that hangs up just after its request was admitted.
+type leaving struct{ hangUp context.CancelFunc }
+
+func (l leaving) Added(time.Duration) { l.hangUp() }
+func (l leaving) Rejected(string)     {}
+
+func TestNothingIsSentForAClientThatLeft(t *testing.T) {
+	w, sim := simulated(t, simulator.Config{}, setting{})
+	ctx, hangUp := context.WithCancel(t.Context())
+	rules, err := gate.NewRules(w.policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := proxy.New(proxy.Config{Gate: w.gate, Rules: func() *gate.Rules { return rules }, Metrics: leaving{hangUp}})
+	defer p.Close()
+	p.ServeHTTP(httptest.NewRecorder(), request(ctx, "http://proxy"+chatPath, hello))
+	if s := w.settled(1)[0]; s.Charge != 0 || s.Outcome != "release" || sim.Totals().Received != 0 {
+		t.Errorf("settled %+v, and the upstream received %d", s, sim.Totals().Received)
 	}
 }
 
@@ -311,11 +399,11 @@ func TestCloseCutsAndSettles(t *testing.T) {
 
 // TestPanicInTheCopySettles: the server's connection can be gone at any byte.
 func TestPanicInTheCopySettles(t *testing.T) {
-	for _, body := range []string{hello, stream} {
+	for _, behaviour := range []string{"delay=1ms", "gzip,delay=1ms"} {
 		w, _ := simulated(t, simulator.Config{}, setting{})
 		func() {
 			defer func() { _ = recover() }()
-			w.proxy.ServeHTTP(panickingWriter{httptest.NewRecorder()}, request(t.Context(), "http://proxy"+chatPath, body))
+			w.proxy.ServeHTTP(panickingWriter{httptest.NewRecorder()}, request(t.Context(), "http://proxy"+chatPath, stream, "X-Simulate", behaviour))
 		}()
 		s := w.settled(1)[0]
 		w.mustBalance(s.Charge, 0)

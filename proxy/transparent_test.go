@@ -94,8 +94,8 @@ func breaks(name string) bool {
 // compareBroken compares the whole events that both answers have.
 func compareBroken(t *testing.T, got, want answer) {
 	t.Helper()
-	if (got.err == nil) != (want.err == nil) {
-		t.Errorf("answer ends with %v, want %v", got.err, want.err)
+	if got.status != want.status || (got.err == nil) != (want.err == nil) {
+		t.Errorf("status %d, want %d; answer ends with %v, want %v", got.status, want.status, got.err, want.err)
 	}
 	a, b := strings.Split(got.body, "\n\n"), strings.Split(want.body, "\n\n")
 	for i := range min(len(a), len(b)) - 2 {
@@ -287,6 +287,26 @@ func streaming(run func(send func(event string))) http.Handler {
 			http.NewResponseController(w).Flush()
 		})
 	})
+}
+
+// TestEventWithoutItsEndPasses, whether the stream just ends there or breaks.
+func TestEventWithoutItsEndPasses(t *testing.T) {
+	const event = `data: {"choices":[{"delta":{"content":"one"}}]}`
+	for name, broken := range map[string]bool{"ended": false, "broken": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, setting{upstreams: []http.Handler{raw(func(w http.ResponseWriter) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				io.WriteString(w, event)
+				http.NewResponseController(w).Flush()
+				if broken {
+					panic(http.ErrAbortHandler)
+				}
+			})}})
+			if a := w.post(chatPath, stream); a.body != event || (a.err != nil) != broken {
+				t.Errorf("%q, then %v", a.body, a.err)
+			}
+		})
+	}
 }
 
 func TestUsageThatTheClientAskedForStays(t *testing.T) {

@@ -89,7 +89,7 @@ func (j *journal) append(payload []byte) (*batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.brokenLocked(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", budget.ErrUnreachable, err)
 	}
 	j.batch.lines = appendLine(j.batch.lines, payload)
 	if len(j.batch.lines) > lazyBytes {
@@ -159,7 +159,7 @@ func (j *journal) brokenLocked() error {
 		return j.err
 	}
 	if j.closed {
-		return fmt.Errorf("%w: it is closed", budget.ErrUnavailable)
+		return fmt.Errorf("%w: it is closed", budget.ErrUnreachable)
 	}
 	return nil
 }

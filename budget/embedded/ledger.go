@@ -47,6 +47,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -113,6 +114,7 @@ type Ledger struct {
 	lock     *os.File
 	journal  *journal
 	recovery Recovery
+	latest   atomic.Int64 // milliseconds; see Now
 
 	mu      sync.RWMutex
 	tenants tenants
@@ -180,8 +182,25 @@ func (l *Ledger) Close() error {
 	return err
 }
 
-// Now is the ledger's clock.
-func (l *Ledger) Now() time.Time { return l.config.Now() }
+// Now is the ledger's clock. It does not go back: a window that was computed
+// from an earlier time than a tenant has seen would hold no request.
+func (l *Ledger) Now() time.Time {
+	now := l.config.Now()
+	if latest := l.latest.Load(); now.UnixMilli() < latest {
+		return time.UnixMilli(latest)
+	}
+	return now
+}
+
+// saw keeps the latest time of any tenant.
+func (l *Ledger) saw(at int64) {
+	for {
+		latest := l.latest.Load()
+		if at <= latest || l.latest.CompareAndSwap(latest, at) {
+			return
+		}
+	}
+}
 
 // find is a tenant, unless its state was lost. The caller holds its mutex when
 // it gets it, and unlocks it.
@@ -248,6 +267,7 @@ func decide[A any](l *Ledger, t *tenant, ask question[A]) (A, error) {
 // expire ends the tenant's leases that are due and returns its time.
 func (l *Ledger) expire(t *tenant) (int64, error) {
 	at := t.state.Advance(l.config.Now().UnixMilli())
+	l.saw(at)
 	for range expirePerCall {
 		e := t.state.Expire(at)
 		if e.Kind == "" {

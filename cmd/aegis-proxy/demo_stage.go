@@ -246,7 +246,7 @@ func openHouse(h http.Handler) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	house := &house{url: "http://" + listener.Addr().String(), server: newServer(h)}
+	house := &house{url: "http://" + listener.Addr().String(), server: newServer(h, slog.New(slog.DiscardHandler))}
 	go house.server.Serve(listener)
 	return house, nil
 }

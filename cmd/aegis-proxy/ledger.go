@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 )
 
@@ -103,9 +104,17 @@ func rebuild(ctx context.Context, w io.Writer, c stackConfig, receipts []string)
 	}
 	for _, state := range states {
 		if err := l.Restore(ctx, state); err != nil {
-			return errors.Join(fmt.Errorf("tenant %s: %w", state.Tenant, err), l.Close())
+			return errors.Join(fmt.Errorf("tenant %s: %w", state.Tenant, explainExists(err)), l.Close())
 		}
 		fmt.Fprintf(w, "tenant %s: restored to event %d\n", state.Tenant, state.Number)
 	}
 	return l.Close()
+}
+
+// explainExists says what to do where a ledger holds what receipts do not tell.
+func explainExists(err error) error {
+	if !errors.Is(err, budget.ErrExists) {
+		return err
+	}
+	return fmt.Errorf("%w; name the receipts of every replica, or, if the tenant was provisioned anew after the loss, delete its keys from the ledger first", err)
 }

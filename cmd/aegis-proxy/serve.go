@@ -93,8 +93,8 @@ func serve(ctx context.Context, c serveConfig) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("--admin-listen: %w", err), front.Close(), s.close())
 	}
-	applications := newServer(s.front())
-	operators := newServer(admin.Handler(s.adminConfig()))
+	applications := newServer(s.front(), c.Logger)
+	operators := newServer(admin.Handler(s.adminConfig()), c.Logger)
 	failed := make(chan error, 2)
 	go func() { failed <- applications.Serve(front) }()
 	go func() { failed <- operators.Serve(back) }()
@@ -134,7 +134,7 @@ func listen(c serveConfig) (net.Listener, error) {
 
 // newServer returns a server that speaks HTTP/1.1 alone. It has no write
 // timeout, which would cut streams.
-func newServer(h http.Handler) *http.Server {
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Server{
@@ -144,7 +144,9 @@ func newServer(h http.Handler) *http.Server {
 		ReadTimeout:       bodyReadLimit,
 		IdleTimeout:       keepAliveLimit,
 		MaxHeaderBytes:    headerBytes,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+
+		DisableGeneralOptionsHandler: true,
 	}
 }
 

@@ -22,6 +22,7 @@ type verifyConfig struct {
 	SecretPath     string
 	CheckpointPath string
 	SavePath       string
+	Complete       bool
 }
 
 func newVerify() *cobra.Command {
@@ -38,6 +39,7 @@ func newVerify() *cobra.Command {
 	f.StringVar(&c.KeysPath, "keys", "", "keys file (default: keys.json in DIR or beside it)")
 	f.StringVar(&c.SecretPath, "signing-key", "", "key file, to check HMAC seals")
 	f.StringVar(&c.CheckpointPath, "checkpoint", "", "file of lines known to have been there, to find a cut-off tail")
+	f.BoolVar(&c.Complete, "complete", false, "these are the receipts of every replica: a gap in a tenant's events is an error too")
 	f.StringVar(&c.SavePath, "save-checkpoint", "", "file to write the chains' last lines to, if all is well")
 	return cmd
 }
@@ -70,7 +72,7 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 		return err
 	}
 	printReport(cmd.OutOrStdout(), report)
-	if !report.OK() {
+	if !report.OK() || (c.Complete && report.GapCount > 0) {
 		return errReported
 	}
 	return saveCheckpoints(c.SavePath, report)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package e2e
 
 import (
@@ -5,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -12,6 +15,21 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 )
+
+// asRoot runs the test again in a namespace where it may mount disks.
+func asRoot(t *testing.T) {
+	t.Helper()
+	again := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	again.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := again.CombinedOutput()
+	if err != nil {
+		t.Fatalf("in a namespace of its own: %v\n%s", err, out)
+	}
+}
 
 // smallDisk is a file system of so many bytes that a test can fill.
 type smallDisk struct {
@@ -26,7 +44,7 @@ func mountDisk(t *testing.T, dir string, size int) *smallDisk {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		t.Fatalf("mount a tmpfs: %v; run this test as root, or in a namespace: unshare -rm go test", err)
+		t.Fatalf("mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -70,6 +88,10 @@ const diskBytes = 4 << 20
 // room again it serves, without a restart but where the embedded ledger's own
 // journal broke off.
 func TestFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		asRoot(t)
+		return
+	}
 	embedded, redis := deployment{"embedded", 1, false}, deployment{"redis", 1, true}
 	for _, row := range []struct {
 		name    string

@@ -152,3 +152,88 @@ func TestLostDirectory(t *testing.T) {
 	r.stop()
 	verifyAll(t, []*replica{r})
 }
+
+// TestLostRedisWithOpenLeases loses Redis and a replica with streams in flight
+// together. The rebuilt ledger holds what the dead replica held, until its
+// leases expire and are charged.
+func TestLostRedisWithOpenLeases(t *testing.T) {
+	t.Parallel()
+	q, stream := request{cap: outputCap}, request{cap: outputCap, stream: true}
+	one, held := bound(t, q), bound(t, stream)
+	w := newWorld(t, simulator.Config{CountPrompt: exactPrompt, Script: lasting}, monthly(100*one))
+	server, replicas := w.onRedis(2)
+	w.serve(replicas, q)
+	w.open(replicas[0], stream, 3)
+	awaitComplete(t, replicas)
+	replicas[0].kill()
+	replicas[1].stop()
+
+	server.WipeData()
+	server.Restart()
+	if out, err := aegis(t, rebuildArgs(server, replicas)...); err != nil {
+		t.Fatalf("rebuild: %v\n%s", err, out)
+	}
+	replicas[1] = w.start("replica1", "--ledger", server.URL())
+	checkStanding(t, replicas[1], standing(2*one, 3*held))
+	awaitStanding(t, replicas[1], standing(2*one+3*held, 0))
+	awaitEvents(t, replicas[1:], "expire", 3)
+	replicas[1].stop()
+	verifyAll(t, replicas)
+}
+
+// TestProvisionHidesNoLoss provisions tenants again after Redis came back
+// empty. To replicas that knew them the new ones are strangers, and requests
+// are refused all the same. A rebuild does not overwrite them by itself.
+func TestProvisionHidesNoLoss(t *testing.T) {
+	q := request{cap: outputCap}
+	one := bound(t, q)
+	w := newWorld(t, simulator.Config{CountPrompt: exactPrompt}, monthly(100*one))
+	server, replicas := w.onRedis(1)
+	w.serve(replicas, q)
+	awaitComplete(t, replicas)
+	server.WipeData()
+	server.Restart()
+	if out, err := aegis(t, "ledger", "provision", "--policy", w.policy, "--ledger", server.URL()); err != nil {
+		t.Fatalf("provision: %v\n%s", err, out)
+	}
+	w.refusedAsLost(replicas)
+	replicas[0].stop()
+	replicas[0] = w.start("replica0", "--ledger", server.URL())
+	w.refusedAsLost(replicas)
+	replicas[0].stop()
+	out, err := aegis(t, rebuildArgs(server, replicas)...)
+	if err == nil || !strings.Contains(out, "delete its keys") {
+		t.Errorf("rebuild over a tenant provisioned anew: %v\n%s", err, out)
+	}
+	rebuildAgrees(t, w, server, replicas, one)
+}
+
+// TestLossIsKnownToAll brings Redis back with an older file and a replica that
+// has never seen it newer. Once a replica that has comes across the loss, the
+// other is refused too: it would grant what is spent already.
+func TestLossIsKnownToAll(t *testing.T) {
+	q := request{cap: outputCap}
+	one := bound(t, q)
+	w := newWorld(t, simulator.Config{CountPrompt: exactPrompt}, monthly(2*one))
+	server, replicas := w.onRedis(1)
+	older := server.SaveData()
+	w.serve(replicas, q)
+	w.serve(replicas, q)
+	awaitComplete(t, replicas)
+	older()
+	server.Restart()
+	w.refusedAsLost(replicas)
+	replicas = append(replicas, w.start("replica1", replicas[0].ledgerArgs()...))
+	w.refusedAsLost(replicas)
+	for _, r := range replicas {
+		r.stop()
+	}
+	if out, err := aegis(t, rebuildArgs(server, replicas)...); err != nil {
+		t.Fatalf("rebuild: %v\n%s", err, out)
+	}
+	r := w.start("replica1", replicas[0].ledgerArgs()...)
+	if err := wantStatus(w.must(r, q), 402); err != nil {
+		t.Error(err)
+	}
+	checkStanding(t, r, standing(2*one, 0))
+}

@@ -23,9 +23,11 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
-// mixed is how many requests TestMixedRequests sends to each deployment.
-// go test -args -mixed 10000 runs what the README reports.
-var mixed = flag.Int("mixed", 3000, "how many mixed requests to send")
+// mixed is how many requests TestMixedRequests sends to each deployment, and
+// mixedShort how many at most under -short.
+var mixed = flag.Int("mixed", 10_000, "how many mixed requests to send")
+
+const mixedShort = 2000
 
 // mixedClients is how many of them are under way at once.
 const mixedClients = 64
@@ -186,7 +188,7 @@ func TestMixedRequests(t *testing.T) {
 func sendMixed(t *testing.T, d deployment) {
 	total := *mixed
 	if testing.Short() {
-		total = min(total, 500)
+		total = min(total, mixedShort)
 	}
 	seed := rand.Uint64()
 	t.Logf("%d requests, seed %d", total, seed)
@@ -210,7 +212,7 @@ func sendMixed(t *testing.T, d deployment) {
 	if err := w.sim.Await(ctx, simulator.Idle); err != nil {
 		t.Error(err)
 	}
-	awaitNothingHeld(t, replicas[0])
+	eventuallyAtRest(t, replicas[0])
 	spent := replicas[0].balances()["daily"].Spent
 	checkMetrics(t, replicas, total, spent)
 	for _, r := range replicas {
@@ -297,8 +299,8 @@ func (w *world) placeOne(client *http.Client, r *replica, o order) {
 	io.Copy(io.Discard, resp.Body) // broken bodies are among the kinds
 }
 
-// awaitNothingHeld waits for the ends that no client waits for.
-func awaitNothingHeld(t *testing.T, r *replica) {
+// eventuallyAtRest waits for the ends that no client waits for.
+func eventuallyAtRest(t testing.TB, r *replica) {
 	t.Helper()
 	eventually(t, restLimit, func() error {
 		all, err := r.tryBalances()

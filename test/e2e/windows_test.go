@@ -1,16 +1,18 @@
 package e2e
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
-	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 )
 
@@ -37,8 +39,8 @@ func spanWindow(t *testing.T, d deployment) {
 	w := newWorld(t, simulator.Config{CountPrompt: exactPrompt, Script: untilTurn}, minutely(one))
 	replicas := d.up(t, w)
 	last := replicas[len(replicas)-1]
-	time.Sleep(time.Until(nextMinute().Add(-beforeTurn)))
-	turn := nextMinute()
+	turn := time.Now().Add(beforeTurn).Truncate(time.Minute).Add(time.Minute)
+	time.Sleep(time.Until(turn.Add(-beforeTurn)))
 	stream := w.open(replicas[0], q, 1)[0]
 	checkStanding(t, last, standing(0, one))
 	if err := wantStatus(w.must(last, q), 429); err != nil {
@@ -74,9 +76,6 @@ func untilTurn(r *simulator.Request) simulator.Answer {
 	return simulator.Answer{}
 }
 
-// nextMinute is when the current minute's window ends.
-func nextMinute() time.Time { return time.Now().Truncate(time.Minute).Add(time.Minute) }
-
 // checkSpans checks that two calls were granted, one in each window beside the
 // turn, and that the first was charged after it.
 func checkSpans(t *testing.T, replicas []*replica, turn time.Time) {
@@ -102,59 +101,128 @@ func checkSpans(t *testing.T, replicas []*replica, turn time.Time) {
 	}
 }
 
-// clockAhead is how far the ledger's clock is from the replicas'.
-const clockAhead = 17 * time.Minute
-
-// TestClocksApart runs Redis with a clock that is minutes ahead of the
-// replicas'. Windows follow the ledger's clock alone, so budgets work as ever.
+// TestClocksApart runs replicas whose clocks are minutes apart, on both sides
+// of the ledger's. Windows follow the ledger's clock alone, so that all of them
+// draw on the same one.
 func TestClocksApart(t *testing.T) {
+	t.Parallel()
 	q := request{cap: outputCap}
 	one := bound(t, q)
 	w := newWorld(t, simulator.Config{CountPrompt: exactPrompt}, `budgets:
-  - {name: daily, window: month, limit_usd: "`+usd(4*one)+`"}
+  - {name: daily, window: month, limit_usd: "`+usd(6*one)+`"}
   - {name: short, window: minute, limit_usd: "`+usd(100*one)+`"}`)
-	t.Setenv("AEGIS_REDIS_SERVER", w.redisAhead(clockAhead))
-	_, replicas := w.onRedis(2)
+	w.program = buildSkewed(t)
+	server, replicas := w.onRedis(1)
+	for i, seconds := range []int{-420, 420} {
+		w.environment = []string{fmt.Sprint("SKEW_SECONDS=", seconds)}
+		r := w.start(fmt.Sprint("skewed", i), "--ledger", server.URL())
+		checkSkewed(t, r, time.Duration(seconds)*time.Second)
+		replicas = append(replicas, r)
+	}
 	w.serve(replicas, q)
 	w.serve(replicas, q)
 	for _, r := range replicas {
 		if err := wantStatus(w.must(r, q), 402); err != nil {
 			t.Error(err)
 		}
+		checkStanding(t, r, standing(6*one, 0))
 	}
-	checkStanding(t, replicas[0], standing(4*one, 0))
 	for _, r := range replicas {
 		r.stop()
 	}
 	verifyAll(t, replicas)
-	ahead := time.Now().Add(clockAhead / 2).UnixMilli()
 	for _, r := range replicas {
-		for _, receipt := range r.receipts() {
-			d, ok := receipt.Body.(audit.Decision)
-			if !ok || d.Verdict != audit.Allow {
-				continue
-			}
-			for _, c := range d.Claims {
-				if d.At < ahead || d.At < c.Start || d.At >= c.End {
-					t.Errorf("decided at %d in the window [%d, %d) by %s", d.At, c.Start, c.End, c.Rule)
-				}
+		checkClock(t, r)
+	}
+}
+
+// checkSkewed checks that a replica's own clock is off, by its log.
+func checkSkewed(t *testing.T, r *replica, by time.Duration) {
+	t.Helper()
+	var line struct{ Time time.Time }
+	first, _, _ := strings.Cut(r.log(), "\n")
+	if err := json.Unmarshal([]byte(first), &line); err != nil {
+		t.Fatal(err)
+	}
+	if off := time.Until(line.Time) - by; off.Abs() > time.Minute {
+		t.Fatalf("%s has a clock %v away from the wanted one", filepath.Base(r.data), off)
+	}
+}
+
+// checkClock checks that every window was chosen by the ledger's clock, which
+// is the test's.
+func checkClock(t *testing.T, r *replica) {
+	t.Helper()
+	now := time.Now().UnixMilli()
+	for _, receipt := range r.receipts() {
+		d, ok := receipt.Body.(audit.Decision)
+		if !ok || d.Verdict != audit.Allow {
+			continue
+		}
+		if apart := (now - d.At) / 1000; apart < 0 || apart > 120 {
+			t.Errorf("%s decided %d s ago by its receipt", filepath.Base(r.data), apart)
+		}
+		for _, c := range d.Claims {
+			if d.At < c.Start || d.At >= c.End {
+				t.Errorf("%s decided at %d in the window [%d, %d)", filepath.Base(r.data), d.At, c.Start, c.End)
 			}
 		}
 	}
 }
 
-// redisAhead writes a program that runs Redis with a clock of its own, by
-// libfaketime.
-func (w *world) redisAhead(by time.Duration) string {
-	w.t.Helper()
-	faketime, err := exec.LookPath("faketime")
+// buildSkewed builds the proxy with a clock that is off by SKEW_SECONDS. Go
+// reads the time from the kernel by itself, so what shifts other programs'
+// clocks does not shift its own; the skew is put into package time.
+func buildSkewed(t *testing.T) string {
+	t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
-		w.t.Fatal("no faketime on PATH: run make tools")
+		t.Fatal(err)
 	}
-	text := fmt.Sprintf("#!/bin/sh\nexec %s -f +%ds %s \"$@\"\n", faketime, int(by.Seconds()), redistest.Binary(w.t))
-	path := filepath.Join(w.dir, "redis-ahead")
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-		w.t.Fatal(err)
+	original := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
+	source, err := os.ReadFile(original)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return path
+	const reading = "sec, nsec, mono := runtimeNow()\n"
+	skewed := strings.Replace(string(source), reading, reading+"\tsec += skewSeconds\n", 1) + skewSource
+	skewed = strings.Replace(skewed, "import (\n", "import (\n\t\"syscall\"\n", 1)
+	if !strings.Contains(skewed, "sec += skewSeconds") {
+		t.Fatalf("%s does not read the clock as this test expects", original)
+	}
+	dir := t.TempDir()
+	patched, overlay, program := filepath.Join(dir, "time.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "skewed")
+	text, err := json.Marshal(map[string]any{"Replace": map[string]string{original: patched}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(patched, []byte(skewed), 0o600), os.WriteFile(overlay, text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-overlay", overlay, "-o", program, "../../cmd/aegis-proxy")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return program
 }
+
+// skewSource is added to package time.
+const skewSource = `
+var skewSeconds = readSkew()
+
+func readSkew() int64 {
+	text, _ := syscall.Getenv("SKEW_SECONDS")
+	negative := len(text) > 0 && text[0] == '-'
+	if negative {
+		text = text[1:]
+	}
+	var n int64
+	for _, c := range []byte(text) {
+		n = 10*n + int64(c-'0')
+	}
+	if negative {
+		return -n
+	}
+	return n
+}
+`

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -73,6 +74,9 @@ type world struct {
 	layout   string // of the policy; see policyText
 	secret   string // the key of tenant acme
 	hash     string
+
+	program     string   // to run as the proxy; "": binary
+	environment []string // of proxies, beside the test's own
 }
 
 // newWorld starts a provider and writes a policy whose tenant acme has the
@@ -160,9 +164,9 @@ func (w *world) tryStart(name string, args ...string) (*replica, error) {
 	if _, err := os.Stat(r.data); errors.Is(err, os.ErrNotExist) {
 		w.init(r.data)
 	}
-	r.cmd = exec.Command(binary, append([]string{"serve", "--policy", w.policy, "--data", r.data,
+	r.cmd = exec.Command(cmp.Or(w.program, binary), append([]string{"serve", "--policy", w.policy, "--data", r.data,
 		"--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"}, args...)...)
-	r.cmd.Env = append(os.Environ(), "SIM_KEY="+upstreamSecret)
+	r.cmd.Env = append(append(os.Environ(), "SIM_KEY="+upstreamSecret), w.environment...)
 	w.t.Cleanup(r.attachLog)
 	stderr, err := r.cmd.StderrPipe()
 	if err != nil {
@@ -253,7 +257,9 @@ func (r *replica) signal(s syscall.Signal) {
 // aegis runs a command of the binary and returns what it printed.
 func aegis(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	out, err := exec.Command(binary, args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, binary, args...).CombinedOutput()
 	return string(out), err
 }
 
@@ -308,11 +314,15 @@ func (r response) code() string {
 	return body.Error.Code
 }
 
+// callLimit bounds one call of a client, its whole answer included, and one
+// command of the binary.
+const callLimit = 2 * time.Minute
+
 // clients lend every test connections of its own that are closed at its end.
 func newClient(t testing.TB) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 256}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
+	return &http.Client{Transport: transport, Timeout: callLimit}
 }
 
 // send makes a call with acme's key.

@@ -1,3 +1,10 @@
+-- mark_lost refuses the tenant to every caller until it is restored. Others may
+-- have seen too little of it to find that it is behind, and would grant again
+-- what was spent.
+local function mark_lost()
+  redis.call('HSET', KEYS[1], 'restoring', 'lost')
+end
+
 -- read_tenant returns the tenant's record and the ledger's time, or nil if the
 -- record is missing, being restored, of another epoch or behind the caller.
 local function read_tenant()
@@ -8,7 +15,10 @@ local function read_tenant()
     generation = tonumber(r[4]), hash = r[5], due = tonumber(r[6]),
   }
   if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return nil end
-  if t.number < tonumber(ARGV[2]) then return nil end
+  if t.number < tonumber(ARGV[2]) then
+    mark_lost()
+    return nil
+  end
   local time = redis.call('TIME')
   t.now = math.max(t.at, time[1] * 1000 + math.floor(time[2] / 1000))
   return t
