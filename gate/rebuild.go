@@ -14,17 +14,18 @@ import (
 )
 
 // Rebuild folds the receipts of all replicas into the state of every tenant
-// in them. A number that no receipt has is an error: a balance without it
-// would be too low.
+// in them, in its newest epoch. A number that no receipt has is an error: a
+// balance without it would be too low.
 func Rebuild(receipts iter.Seq2[audit.Receipt, error]) ([]*budget.State, error) {
-	events, err := collect(receipts)
+	all, err := collect(receipts)
 	if err != nil {
 		return nil, err
 	}
+	newest := all.newest()
 	var states []*budget.State
 	var errs []error
-	for _, tenant := range slices.Sorted(maps.Keys(events)) {
-		state, err := fold(tenant, events[tenant].events)
+	for _, tenant := range slices.Sorted(maps.Keys(newest)) {
+		state, err := fold(tenant, newest[tenant].events)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("tenant %s: %w", tenant, err))
 			continue
@@ -34,7 +35,7 @@ func Rebuild(receipts iter.Seq2[audit.Receipt, error]) ([]*budget.State, error) 
 	return states, errors.Join(errs...)
 }
 
-// collect gathers the events of each tenant by number. One that was receipted
+// collect gathers the events of each tenant and epoch by number. One that was receipted
 // twice, by its own replica and as recovered, counts once.
 func collect(receipts iter.Seq2[audit.Receipt, error]) (histories, error) {
 	events := histories{}
@@ -51,27 +52,37 @@ func collect(receipts iter.Seq2[audit.Receipt, error]) (histories, error) {
 	return events, nil
 }
 
-// history is one tenant's events by number, of its newest epoch: a tenant
-// that was provisioned anew began again.
+// epoch names one life of a tenant: one that was provisioned anew began again.
+type epoch struct{ tenant, epoch string }
+
+// history is the events of one epoch by number.
 type history struct {
-	epoch  string
 	latest int64 // ledger milliseconds
 	events map[int64]budget.Event
 }
 
-type histories map[string]*history
+type histories map[epoch]*history
 
 func (hs histories) add(e budget.Event) {
-	h := hs[e.Tenant]
-	if h == nil || (h.epoch != e.Epoch && h.latest < e.At) {
-		h = &history{epoch: e.Epoch, events: map[int64]budget.Event{}}
-		hs[e.Tenant] = h
-	}
-	if h.epoch != e.Epoch {
-		return
+	id := epoch{e.Tenant, e.Epoch}
+	h := hs[id]
+	if h == nil {
+		h = &history{events: map[int64]budget.Event{}}
+		hs[id] = h
 	}
 	h.latest = max(h.latest, e.At)
 	h.events[e.Number] = e
+}
+
+// newest is each tenant's epoch that has the latest event.
+func (hs histories) newest() map[string]*history {
+	newest := map[string]*history{}
+	for id, h := range hs {
+		if best := newest[id.tenant]; best == nil || best.latest < h.latest {
+			newest[id.tenant] = h
+		}
+	}
+	return newest
 }
 
 func fold(tenant string, byNumber map[int64]budget.Event) (*budget.State, error) {

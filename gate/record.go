@@ -16,7 +16,7 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 	decision.Reasons = q.broken
 	decision.Lease = q.lease
 	decision.Expires = leave.Expires
-	ref, err := g.decide(ctx, decision)
+	ref, err := g.recordDecision(ctx, decision)
 	if err != nil {
 		return nil, err
 	}
@@ -48,16 +48,16 @@ func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *
 	decision.Verdict = audit.Deny
 	decision.Reasons = []string{string(denial.Reason)}
 	g.telemetry.Decided(q.Key.Tenant.Name, audit.Deny, string(denial.Reason))
-	ref, err := g.decide(ctx, decision)
+	ref, err := g.recordDecision(ctx, decision)
 	if err != nil {
 		g.logger.Error("receipt of a denial not written", "tenant", q.Key.Tenant.Name, "err", err)
 	}
 	return &Refusal{Denial: denial, Receipt: ref.ID}
 }
 
-// decide makes the receipt of a decision durable, also where the client has
+// recordDecision makes the receipt of a decision durable, also where the client has
 // hung up meanwhile.
-func (g *Gate) decide(ctx context.Context, d audit.Decision) (audit.Ref, error) {
+func (g *Gate) recordDecision(ctx context.Context, d audit.Decision) (audit.Ref, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordLimit)
 	defer cancel()
 	return g.append(ctx, d)

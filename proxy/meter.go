@@ -97,10 +97,12 @@ func (b *meteredBody) end() error {
 	return b.err
 }
 
-// fill reads once from the upstream, into the reader's own buffer.
+// fill reads once from the upstream, into the reader's own buffer. The upstream
+// is not idle while the client takes its time.
 func (b *meteredBody) fill(p []byte) {
 	b.idle.Reset(b.limit)
 	n, err := b.src.Read(p)
+	b.idle.Stop()
 	b.pending = b.feed(p[:n])
 	if err == nil {
 		if b.complete() {
@@ -205,7 +207,6 @@ func (b *meteredBody) Close() error {
 		b.drain()
 	}
 	b.settle()
-	b.idle.Stop() // a read after the end of the answer has started it again
 	return b.src.Close()
 }
 

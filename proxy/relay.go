@@ -62,7 +62,7 @@ func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, x *exchange) error
 func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	x.again, x.failed, x.body = false, nil, nil
 	x.sent = new(wireWatch)
-	out := &flusher{ResponseWriter: w}
+	out := newClientWriter(w, x.calls[0].Upstream.IdleLimit)
 	x.flush = out.FlushError
 	grant := x.grant
 	defer func() { grant.End(x.lost()) }()
@@ -73,19 +73,7 @@ func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	defer context.AfterFunc(p.stopping, cancel)()
 	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
 	p.reverse.ServeHTTP(out, r.WithContext(ctx))
-}
-
-// flusher lets flushes take turns: ReverseProxy sends the header from a timer of
-// its own.
-type flusher struct {
-	http.ResponseWriter
-	mu sync.Mutex
-}
-
-func (f *flusher) FlushError() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return http.NewResponseController(f.ResponseWriter).Flush()
+	out.release()
 }
 
 // outlive makes the context of the upstream request, which does not end with

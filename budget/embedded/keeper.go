@@ -58,7 +58,7 @@ func (l *Ledger) begin(t *tenant) error {
 	if _, err := rand.Read(random[:]); err != nil {
 		return fmt.Errorf("%w: epoch: %w", budget.ErrUnavailable, err)
 	}
-	at := t.state.Advance(l.config.Now().UnixMilli())
+	at := t.state.Advance(l.now())
 	e, err := t.state.Provision(hex.EncodeToString(random[:]), at)
 	if err != nil {
 		return err
@@ -166,6 +166,7 @@ func (l *Ledger) restore(t *tenant, state *budget.State) error {
 	if err := t.load(whole); err != nil {
 		return err
 	}
+	l.saw(t.state.Advance(0))
 	t.scratch = append(t.scratch[:0], line...)
 	return l.write(t)
 }

@@ -1,5 +1,6 @@
 // Package embedded is the ledger of one process: in memory, with every event
-// durable in a directory before the verb that caused it returns.
+// durable in a directory before the verb that caused it returns. Behind Leading
+// the verbs return earlier, and what rests on an event waits for Flush instead.
 //
 // # Files
 //
@@ -153,6 +154,9 @@ func (l *Ledger) start() error {
 		return err
 	}
 	l.tenants, l.recovery = loaded.tenants, loaded.report
+	for _, t := range l.tenants {
+		l.saw(t.state.Advance(0))
+	}
 	if l.recovery.TornBytes > 0 {
 		l.config.Log.Warn("cut off a record that was being written when the ledger stopped",
 			"file", l.recovery.TornFile, "bytes", l.recovery.TornBytes)
@@ -182,22 +186,22 @@ func (l *Ledger) Close() error {
 	return err
 }
 
-// Now is the ledger's clock. It does not go back: a window that was computed
-// from an earlier time than a tenant has seen would hold no request.
-func (l *Ledger) Now() time.Time {
-	now := l.config.Now()
-	if latest := l.latest.Load(); now.UnixMilli() < latest {
-		return time.UnixMilli(latest)
-	}
-	return now
-}
+// Now is the ledger's clock, in whole milliseconds. It does not go back, for
+// any tenant: a window that was computed from another time than a tenant's
+// would hold no request.
+func (l *Ledger) Now() time.Time { return time.UnixMilli(l.now()) }
 
-// saw keeps the latest time of any tenant.
-func (l *Ledger) saw(at int64) {
+func (l *Ledger) now() int64 { return l.saw(l.config.Now().UnixMilli()) }
+
+// saw keeps the latest time seen, and returns it.
+func (l *Ledger) saw(at int64) int64 {
 	for {
 		latest := l.latest.Load()
-		if at <= latest || l.latest.CompareAndSwap(latest, at) {
-			return
+		if at <= latest {
+			return latest
+		}
+		if l.latest.CompareAndSwap(latest, at) {
+			return at
 		}
 	}
 }
@@ -266,8 +270,7 @@ func decide[A any](l *Ledger, t *tenant, ask question[A]) (A, error) {
 
 // expire ends the tenant's leases that are due and returns its time.
 func (l *Ledger) expire(t *tenant) (int64, error) {
-	at := t.state.Advance(l.config.Now().UnixMilli())
-	l.saw(at)
+	at := t.state.Advance(l.now())
 	for range expirePerCall {
 		e := t.state.Expire(at)
 		if e.Kind == "" {

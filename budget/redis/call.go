@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -84,6 +85,9 @@ func (l *Ledger) send(ctx context.Context, c *call) (reply any, sent time.Time, 
 }
 
 func (l *Ledger) runOn(ctx context.Context, c *call, args []any) (any, error) {
+	if err := l.begin(ctx); err != nil {
+		return nil, err
+	}
 	if c.script == reserveScript && l.config.WaitReplicas > 0 {
 		return l.runAndWait(ctx, c, args)
 	}
@@ -94,15 +98,15 @@ func (l *Ledger) runOn(ctx context.Context, c *call, args []any) (any, error) {
 // becomes its error.
 func (l *Ledger) understand(c *call, text string, sent time.Time) (*answer, error) {
 	verb := c.script.verb
-	if text == "lost" {
-		return nil, fmt.Errorf("%w: redis: %s: tenant %q; rebuild it from receipts", budget.ErrLost, verb, c.tenant.name)
+	if why, lost := strings.CutPrefix(text, "lost "); lost {
+		return nil, fmt.Errorf("%w: redis: %s: tenant %q: %s; rebuild it from receipts", budget.ErrLost, verb, c.tenant.name, why)
 	}
 	a := &answer{fields: fields{rest: text}}
 	a.word, a.now, a.epoch, a.number = a.fields.word(), a.fields.int(), a.fields.word(), a.fields.int()
 	if a.broken {
 		return nil, misunderstood(verb, text)
 	}
-	if a.word == "deadline" {
+	if a.word == "deadline" || a.word == "window" {
 		// The estimate of the server's clock may be why.
 		l.clock.forget()
 		c.tenant.clock.forget()

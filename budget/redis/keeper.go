@@ -44,6 +44,9 @@ func (l *Ledger) Provision(ctx context.Context, tenants ...string) error {
 func (l *Ledger) provision(ctx context.Context, names []string) error {
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
 	if err := l.loadEverywhere(ctx, provisionScript); err != nil {
 		return err
 	}

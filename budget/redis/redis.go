@@ -41,7 +41,9 @@ package redis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -85,6 +87,11 @@ type Ledger struct {
 	config Config
 	clock  clock
 
+	started    atomic.Bool
+	starting   sync.Mutex // guards the two that follow
+	tried      time.Time
+	notStarted error
+
 	mu      sync.RWMutex
 	tenants map[string]*tenant
 }
@@ -94,9 +101,23 @@ var (
 	_ budget.Keeper = (*Ledger)(nil)
 )
 
-// Open connects to the server and checks how it is configured. Errors wrap
-// budget.ErrUnavailable, ErrConfig or budget.ErrInvalid for a bad URL.
+// Open is Dial, and fails where the server cannot be reached or is not
+// configured as it must be.
 func Open(ctx context.Context, config Config) (*Ledger, error) {
+	l, err := Dial(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Ready(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Dial returns a ledger whose server need not be there yet. Until it has been
+// reached, and found configured as it must be, every verb is refused with
+// budget.ErrUnreachable. The error wraps budget.ErrInvalid: the URL is bad.
+func Dial(config Config) (*Ledger, error) {
 	if config.Timeout == 0 {
 		config.Timeout = DefaultTimeout
 	}
@@ -104,15 +125,39 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{client: client, config: config, tenants: make(map[string]*tenant)}
-	if err := l.start(ctx); err != nil {
-		return nil, errors.Join(err, client.Close())
+	return &Ledger{client: client, config: config, tenants: make(map[string]*tenant)}, nil
+}
+
+// startEvery is how often an unstarted ledger looks for its server.
+const startEvery = 200 * time.Millisecond
+
+// begin starts the ledger with the first verb that finds its server. Verbs do
+// not wait for another one that is looking.
+func (l *Ledger) begin(ctx context.Context) error {
+	if l.started.Load() {
+		return nil
 	}
-	return l, nil
+	if !l.starting.TryLock() {
+		return fmt.Errorf("%w: redis: still connecting", budget.ErrUnreachable)
+	}
+	defer l.starting.Unlock()
+	if l.started.Load() {
+		return nil
+	}
+	if time.Since(l.tried) < startEvery {
+		return l.notStarted
+	}
+	l.tried = time.Now()
+	if err := l.start(ctx); err != nil {
+		l.notStarted = fmt.Errorf("%w: %w", budget.ErrUnreachable, err)
+		return l.notStarted
+	}
+	l.started.Store(true)
+	return nil
 }
 
 func (l *Ledger) start(ctx context.Context) error {
-	if err := l.Ready(ctx); err != nil {
+	if err := l.check(ctx); err != nil {
 		return err
 	}
 	if l.config.WaitReplicas > 0 {
@@ -139,6 +184,13 @@ func (l *Ledger) Now() time.Time { return l.clock.now() }
 // Ready asks every master for a sign of life and for its settings. Errors wrap
 // budget.ErrUnavailable or ErrConfig.
 func (l *Ledger) Ready(ctx context.Context) error {
+	if !l.started.Load() {
+		return l.begin(ctx)
+	}
+	return l.check(ctx)
+}
+
+func (l *Ledger) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout)
 	defer cancel()
 	if cluster, ok := l.client.(*redis.ClusterClient); ok {

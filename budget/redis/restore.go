@@ -38,6 +38,9 @@ func (r *restore) step(ctx context.Context, name string, args []any) error {
 	ctx, cancel := r.ledger.bounded(ctx)
 	defer cancel()
 	keys := []string{tenantKey(r.state.Tenant)}
+	if err := r.ledger.begin(ctx); err != nil {
+		return err
+	}
 	reply, err := restoreScript.run(ctx, r.ledger.client, keys, append([]any{name, r.token}, args...))
 	if err != nil {
 		return err

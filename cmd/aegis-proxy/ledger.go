@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -52,6 +53,9 @@ func provision(ctx context.Context, w io.Writer, c stackConfig) error {
 		return err
 	}
 	defer l.Close()
+	if err := reachable(ctx, l); err != nil {
+		return err
+	}
 	names := make([]string, len(p.Tenants))
 	for i, t := range p.Tenants {
 		names[i] = t.Name
@@ -89,6 +93,9 @@ func rebuild(ctx context.Context, w io.Writer, c stackConfig, receipts []string)
 	if err != nil {
 		return fmt.Errorf("%w; name the receipts of every replica", err)
 	}
+	if err := sound(ctx, w, sources, receipts); err != nil {
+		return err
+	}
 	states, err := gate.Rebuild(audit.Read(sources...))
 	if err != nil {
 		return err
@@ -102,6 +109,9 @@ func rebuild(ctx context.Context, w io.Writer, c stackConfig, receipts []string)
 	if err != nil {
 		return err
 	}
+	if err := reachable(ctx, l); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	for _, state := range states {
 		if err := l.Restore(ctx, state); err != nil {
 			return errors.Join(fmt.Errorf("tenant %s: %w", state.Tenant, explainExists(err)), l.Close())
@@ -109,6 +119,32 @@ func rebuild(ctx context.Context, w io.Writer, c stackConfig, receipts []string)
 		fmt.Fprintf(w, "tenant %s: restored to event %d\n", state.Tenant, state.Number)
 	}
 	return l.Close()
+}
+
+// sound refuses receipts that do not verify: balances are not restored from
+// what somebody may have altered.
+func sound(ctx context.Context, w io.Writer, sources []audit.Source, receipts []string) error {
+	keys := audit.Keys{}
+	for _, path := range receipts {
+		found, err := readKeys("", path)
+		if err != nil {
+			return err
+		}
+		maps.Copy(keys, found)
+		signer, err := audit.LoadSigner(filepath.Join(filepath.Dir(filepath.Clean(path)), signingKeyFile))
+		if err == nil { // an HMAC key checks only with its secret
+			keys[signer.Key().ID] = signer.Key()
+		}
+	}
+	report, err := audit.Verify(ctx, sources, audit.VerifyOptions{Keys: keys})
+	if err != nil {
+		return err
+	}
+	if !report.OK() {
+		printReport(w, report)
+		return errors.New("the receipts do not verify; nothing was restored")
+	}
+	return nil
 }
 
 // explainExists says what to do where a ledger holds what receipts do not tell.

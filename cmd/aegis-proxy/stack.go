@@ -151,20 +151,31 @@ func openLedger(ctx context.Context, c stackConfig) (ledger, error) {
 	return embedded.Leading{Ledger: l}, nil
 }
 
+// openRedis names a shared ledger. One that cannot be reached yet denies every
+// request until it can; one that is not configured to keep a ledger is refused.
 func openRedis(ctx context.Context, c stackConfig) (ledger, error) {
-	l, err := redis.Open(ctx, redis.Config{
+	l, err := redis.Dial(redis.Config{
 		URL: c.LedgerURL, AcceptDurability: c.AcceptWeak, WaitReplicas: c.Replicas,
 	})
-	if errors.Is(err, redis.ErrConfig) {
-		return nil, fmt.Errorf("--ledger: %w (--accept-weak-durability)", err)
-	}
-	if errors.Is(err, budget.ErrUnavailable) {
-		return nil, fmt.Errorf("--ledger: %w; is it running, and is the URL right?", err)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("--ledger: %w", err)
 	}
+	err = l.Ready(ctx)
+	if errors.Is(err, redis.ErrConfig) {
+		return nil, errors.Join(fmt.Errorf("--ledger: %w (--accept-weak-durability)", err), l.Close())
+	}
+	if err != nil && c.Logger != nil {
+		c.Logger.Error("ledger cannot be reached; every request is denied until it can", "err", err)
+	}
 	return l, nil
+}
+
+// reachable fails for a command that cannot wait until its ledger is there.
+func reachable(ctx context.Context, l ledger) error {
+	if err := l.Ready(ctx); err != nil {
+		return fmt.Errorf("--ledger: %w; is it running, and is the URL right?", err)
+	}
+	return nil
 }
 
 // notLost refuses a ledger that is gone while its receipts are there: lost

@@ -368,23 +368,39 @@ func TestEndingOutlivesRedisAndProxy(t *testing.T) {
 	verifyAll(t, replicas)
 }
 
-// TestRedisAbsent: a proxy whose ledger cannot be reached does not start, and
-// says what to look at.
+// TestRedisAbsent: a proxy whose ledger cannot be reached yet says so, is not
+// ready and denies every request. When the ledger is there, it serves.
 func TestRedisAbsent(t *testing.T) {
 	w := newWorld(t, simulator.Config{}, monthly(ample))
 	server := redistest.Start(t)
+	provisioned(t, w, server)
 	server.Kill()
-	r, err := w.tryStart("replica0", "--ledger", server.URL())
-	if err == nil {
-		t.Fatal("the proxy started without its ledger")
+	r := w.start("replica0", "--ledger", server.URL())
+	if !r.logged("ledger cannot be reached") {
+		t.Errorf("the log does not say that the ledger is absent:\n%s", r.log())
 	}
-	if code := r.cmd.ProcessState.ExitCode(); code == 0 {
-		t.Error("the proxy ended with 0")
+	if status, _ := r.ready(); status != 503 {
+		t.Errorf("ready without a ledger: %d", status)
 	}
-	for _, want := range []string{"--ledger", "ledger unavailable", "is it running"} {
-		if !r.logged(want) {
-			t.Errorf("the log does not say %q:\n%s", want, r.log())
+	if resp := w.must(r, request{}); resp.status != 503 || resp.code() != "ledger_unavailable" {
+		t.Errorf("answered %d %s", resp.status, resp.body)
+	}
+	if calls := w.sim.Totals().Received; calls != 0 {
+		t.Errorf("%d requests were waved through", calls)
+	}
+	server.Restart()
+	eventually(t, startLimit, func() error {
+		if resp := w.must(r, request{}); resp.status != 200 {
+			return fmt.Errorf("answered %d %s", resp.status, resp.body)
 		}
+		return nil
+	})
+}
+
+func provisioned(t *testing.T, w *world, server *redistest.Server) {
+	t.Helper()
+	if out, err := aegis(t, "ledger", "provision", "--policy", w.policy, "--ledger", server.URL()); err != nil {
+		t.Fatalf("provision: %v\n%s", err, out)
 	}
 }
 

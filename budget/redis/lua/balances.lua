@@ -4,12 +4,12 @@
 -- KEYS  1 tenant
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
 --       4... claims, one string each; their amounts and limits are not used
--- Reply lost
+-- Reply lost WHY
 --       window NOW EPOCH NUMBER
 --       balances NOW EPOCH NUMBER OPEN { START END SPENT HELD }...
 
 local t = begin()
-if not t then return 'lost' end
+if not t then return lost() end
 
 local claims = {}
 for i = 4, #ARGV do

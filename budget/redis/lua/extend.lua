@@ -5,7 +5,7 @@
 -- KEYS  1 tenant  2 lease
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
 --       4 lease id  5 total
--- Reply lost
+-- Reply lost WHY
 --       unknown|ended NOW EPOCH NUMBER
 --       granted NOW EPOCH NUMBER EXTENSION AT EXPIRES { START END SPENT HELD }...
 --       denied NOW EPOCH NUMBER { START END SPENT HELD REASON }...
@@ -50,7 +50,7 @@ local function extend(t, l, claims, counters)
 end
 
 local t = begin()
-if not t then return 'lost' end
+if not t then return lost() end
 local l = own_lease(t, id)
 if not l then return reply('unknown', t) end
 if l.state ~= 'open' then return reply('ended', t) end

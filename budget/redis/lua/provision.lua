@@ -4,7 +4,7 @@
 --
 -- KEYS  1 tenant
 -- ARGV  1 epoch seen, or empty  2 epoch for a new tenant
--- Reply lost
+-- Reply lost WHY
 --       provisioned NOW EPOCH NUMBER
 
 local record = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'restoring')
@@ -13,8 +13,8 @@ local t = {
   epoch = record[1], number = tonumber(record[2] or 0), due = NEVER,
   now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(record[3] or 0)),
 }
-if record[4] then return 'lost' end
-if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return 'lost' end
+if record[4] then return 'lost it is being restored, or was found lost before' end
+if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return 'lost its record is gone, or of another epoch' end
 if not t.epoch then
   t.epoch = ARGV[2]
   redis.call('HSET', KEYS[1], 'epoch', t.epoch, 'generation', '0', 'hash', '')

@@ -5,7 +5,7 @@
 -- KEYS  1 tenant  2 lease
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
 --       4 lease id
--- Reply lost
+-- Reply lost WHY
 --       ended NOW EPOCH NUMBER
 --       closed NOW EPOCH NUMBER KIND END AT CHARGE
 
@@ -18,7 +18,7 @@ local function tombstone(t)
 end
 
 local t = begin()
-if not t then return 'lost' end
+if not t then return lost() end
 local l = own_lease(t, id)
 if l and l.state == 'settle' then return reply('ended', t) end
 if not l then

@@ -9,7 +9,7 @@
 --       4 lease id  5 deadline on the ledger's clock, ms
 --       6 time to live, ms  7 policy generation  8 policy hash
 --       9... claims, one string each
--- Reply lost
+-- Reply lost WHY
 --       ended|deadline|stale|window NOW EPOCH NUMBER
 --       granted NOW EPOCH NUMBER GRANT AT EXPIRES { START END SPENT HELD }...
 --       denied NOW EPOCH NUMBER { START END SPENT HELD REASON }...
@@ -83,7 +83,7 @@ local function grant(t, claims, counters)
 end
 
 local t = begin()
-if not t then return 'lost' end
+if not t then return lost() end
 local l = own_lease(t, id)
 if l and l.state ~= 'open' then return reply('ended', t) end
 if l then return granted(t, l, l.number, l.at, observed_by_grant(l)) end

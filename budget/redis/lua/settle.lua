@@ -5,14 +5,14 @@
 -- KEYS  1 tenant  2 lease
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
 --       4 lease id  5 actual cost
--- Reply lost
+-- Reply lost WHY
 --       unknown|ended NOW EPOCH NUMBER
 --       closed NOW EPOCH NUMBER KIND END AT CHARGE
 
 local id, actual = ARGV[4], tonumber(ARGV[5])
 
 local t = begin()
-if not t then return 'lost' end
+if not t then return lost() end
 local l = own_lease(t, id)
 if not l then return reply('unknown', t) end
 if l.state == 'release' then return reply('ended', t) end

@@ -62,7 +62,7 @@ local function walk(t, first, out)
 end
 
 local t = begin()
-if not t then return 'lost' end
+if not t then return lost() end
 local saved = redis.call('HMGET', KEYS[1], 'oldest', 'walk')
 local oldest = tonumber(saved[1] or 1)
 local from = math.max(tonumber(saved[2] or 1), oldest)

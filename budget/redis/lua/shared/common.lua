@@ -14,7 +14,7 @@
 --   3  event numbers whose receipts are durable, joined by spaces
 --
 -- Reply of every verb: one string, "WORD NOW EPOCH NUMBER ..." with the
--- ledger's time and the tenant's last event number; or the word "lost" alone.
+-- ledger's time and the tenant's last event number; or "lost" and why.
 --
 -- Lua's numbers are doubles, exact to 2^53. They are always printed by "%.0f",
 -- because Lua itself prints 1e15 as "1e+15".

@@ -95,12 +95,19 @@ local function expire_due(t)
 end
 
 -- begin opens a verb: the tenant, or nil where its state is lost.
+local why_lost
 local function begin()
-  local t = read_tenant()
+  local t
+  t, why_lost = read_tenant()
   if not t then return nil end
   forget_acknowledged()
   t.more_due = expire_due(t)
   return t
+end
+
+-- lost is the answer of a verb that begin could not open.
+local function lost()
+  return 'lost ' .. why_lost
 end
 
 -- own_lease reads the lease that the verb is about. If its time is over and

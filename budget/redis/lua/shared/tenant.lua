@@ -5,19 +5,21 @@ local function mark_lost()
   redis.call('HSET', KEYS[1], 'restoring', 'lost')
 end
 
--- read_tenant returns the tenant's record and the ledger's time, or nil if the
--- record is missing, being restored, of another epoch or behind the caller.
+-- read_tenant returns the tenant's record and the ledger's time, or nil and why
+-- if the record is missing, being restored, of another epoch or behind the
+-- caller.
 local function read_tenant()
   local r = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'generation', 'hash', 'due', 'restoring')
-  if not r[1] or r[7] then return nil end
+  if not r[1] then return nil, 'it has no record' end
+  if r[7] then return nil, 'it is being restored, or was found lost before' end
   local t = {
     epoch = r[1], number = tonumber(r[2]), at = tonumber(r[3]),
     generation = tonumber(r[4]), hash = r[5], due = tonumber(r[6]),
   }
-  if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return nil end
+  if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return nil, 'its record is of epoch ' .. t.epoch .. ', seen was ' .. ARGV[1] end
   if t.number < tonumber(ARGV[2]) then
     mark_lost()
-    return nil
+    return nil, 'its record is at event ' .. int(t.number) .. ', seen was ' .. ARGV[2]
   end
   local time = redis.call('TIME')
   t.now = math.max(t.at, time[1] * 1000 + math.floor(time[2] / 1000))

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// pieceBytes is how much a client must take within the limit, in bytes: the
+// size of the server's own buffer.
+const pieceBytes = 4 << 10
+
+// clientWriter is the client's side of one attempt. The client has as long to
+// take each piece as the upstream has to send the next one; a client that does
+// not read is then as good as gone. Slow ones go on: the limit is for a piece,
+// not for the answer.
+type clientWriter struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	limit   time.Duration
+	begun   bool       // the response's header was written
+	mu      sync.Mutex // lets flushes take turns: ReverseProxy sends the header from a timer of its own
+}
+
+func newClientWriter(w http.ResponseWriter, limit time.Duration) *clientWriter {
+	return &clientWriter{ResponseWriter: w, control: http.NewResponseController(w), limit: limit}
+}
+
+func (c *clientWriter) WriteHeader(status int) {
+	c.begun = c.begun || status >= http.StatusOK
+	c.renew()
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *clientWriter) Write(p []byte) (written int, err error) {
+	for written < len(p) && err == nil {
+		piece := p[written:min(len(p), written+pieceBytes)]
+		c.renew()
+		var n int
+		n, err = c.ResponseWriter.Write(piece)
+		written += n
+	}
+	return written, err
+}
+
+func (c *clientWriter) FlushError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.renew()
+	return c.control.Flush()
+}
+
+// release sends what is left of the answer and takes the limit off the
+// connection, which may serve other requests. After a panic it stays: the
+// server flushes once more before it closes the connection.
+func (c *clientWriter) release() {
+	if !c.begun {
+		return
+	}
+	_ = c.FlushError() // the client may have gone
+	_ = c.control.SetWriteDeadline(time.Time{})
+}
+
+// renew starts the limit anew. A writer that has no connection has no limit.
+func (c *clientWriter) renew() {
+	_ = c.control.SetWriteDeadline(time.Now().Add(c.limit))
+}
