@@ -34,7 +34,7 @@ func (g *Gate) Begin(ctx context.Context, c Call) (*Grant, error) {
 	grant, err := g.record(ctx, q, leave)
 	if err != nil {
 		g.abandon(q)
-		g.logger.Error("receipt not written, request denied", "tenant", c.Key.Tenant.Name, "err", err)
+		g.complain("receipt not written, request denied", "tenant", c.Key.Tenant.Name, "err", err)
 		return nil, g.refuse(ctx, q, leave, &policy.Denial{
 			Reason:  policy.ReceiptsUnavailable,
 			Message: "the receipt log cannot be written; nothing was sent",
@@ -106,7 +106,7 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 		seen := budget.Grant{Epoch: refused.Epoch, Number: refused.Number, At: refused.At, Observed: refused.Observed}
 		return seen, &misfit{q.plan.Explain(refused), q.plan.Room(refused.Observed)}
 	default:
-		g.logger.Error("ledger refused to answer, request denied", "tenant", q.Key.Tenant.Name, "err", err)
+		g.complain("ledger refused to answer, request denied", "tenant", q.Key.Tenant.Name, "err", err)
 		return budget.Grant{}, &misfit{ledgerDenial(err), -1}
 	}
 }
@@ -119,9 +119,14 @@ func roomOf(d *policy.Denial) int64 {
 	return -1
 }
 
-// reserve asks the ledger, once more if the window has turned meanwhile.
+// reserve asks the ledger, once more if the window has turned meanwhile. It
+// does not begin for a client that has left, nor stop for one that leaves: then
+// nobody would know the answer.
 func (g *Gate) reserve(ctx context.Context, q *quote) (budget.Grant, error) {
-	ctx, cancel := context.WithTimeout(ctx, reserveLimit)
+	if err := ctx.Err(); err != nil {
+		return budget.Grant{}, fmt.Errorf("%w: %w", budget.ErrDeadline, err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reserveLimit)
 	defer cancel()
 	leave, err := g.reserveOnce(ctx, q)
 	if !errors.Is(err, budget.ErrWindow) {

@@ -62,6 +62,8 @@ type Gate struct {
 	logger    *slog.Logger
 	line      *line
 	rooms     rooms
+
+	complaints complaints
 }
 
 // New returns a gate.
