@@ -118,10 +118,10 @@ func get(h http.Handler, path string) *httptest.ResponseRecorder {
 // the operator's says why not. The process is healthy meanwhile.
 func TestReady(t *testing.T) {
 	for _, row := range []struct {
-		name   string
-		break_ func(*side)
-		status int
-		detail string
+		name    string
+		breakIt func(*side)
+		status  int
+		detail  string
 	}{
 		{"ready", func(*side) {}, 200, "ready"},
 		{"draining", func(s *side) { s.draining = true }, 503, "draining"},
@@ -133,7 +133,7 @@ func TestReady(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSide(t)
-			row.break_(s)
+			row.breakIt(s)
 			operator, stranger := get(admin.Handler(s.config()), "/readyz"), get(admin.Probes(s.config()), "/readyz")
 			if operator.Code != row.status || !strings.Contains(operator.Body.String(), row.detail) {
 				t.Errorf("operator: %d %q", operator.Code, operator.Body)
