@@ -1,8 +1,10 @@
 package tokenizer
 
 import (
+	"encoding/binary"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -60,9 +62,18 @@ func UpperBound(text string) int64 {
 	return alone + leadingSpace
 }
 
+// isASCII looks at eight bytes at a time: most prompts are ASCII, and every one
+// is looked at.
 func isASCII(text string) bool {
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
+	const high = 0x8080808080808080
+	b := unsafe.Slice(unsafe.StringData(text), len(text))
+	for ; len(b) >= 8; b = b[8:] {
+		if binary.LittleEndian.Uint64(b)&high != 0 {
+			return false
+		}
+	}
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
 			return false
 		}
 	}

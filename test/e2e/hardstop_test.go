@@ -191,6 +191,7 @@ func TestBudgetIsUsedUp(t *testing.T) {
 	for _, d := range deployments {
 		for _, stream := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/stream=%v", d.name, stream), func(t *testing.T) {
+				t.Parallel() // its clients sleep most of the time
 				useUpBudgets(t, d, stream)
 			})
 		}
