@@ -50,7 +50,7 @@ func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *
 	g.telemetry.Decided(q.Key.Tenant.Name, audit.Deny, string(denial.Reason))
 	ref, err := g.recordDecision(ctx, decision)
 	if err != nil {
-		g.logger.Error("receipt of a denial not written", "tenant", q.Key.Tenant.Name, "err", err)
+		g.complain("receipt of a denial not written", "tenant", q.Key.Tenant.Name, "err", err)
 	}
 	return &Refusal{Denial: denial, Receipt: ref.ID}
 }

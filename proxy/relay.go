@@ -48,7 +48,9 @@ func exchangeOf(r *http.Request) *exchange {
 // upstreams fail before they answer. Every grant is ended here at the latest,
 // also when the copy panics.
 func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, x *exchange) error {
-	x.client = r.Context()
+	x.client, x.sent = r.Context(), new(wireWatch)
+	// Also the grant of an attempt that was asked leave for and never began.
+	defer func() { x.grant.End(x.lost()) }()
 	// The server must not guess what the upstream does not say.
 	w.Header()["Content-Type"], w.Header()["Date"] = nil, nil
 	for {
@@ -61,7 +63,6 @@ func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, x *exchange) error
 
 func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	x.again, x.failed, x.body = false, nil, nil
-	x.sent = new(wireWatch)
 	out := newClientWriter(w, x.calls[0].Upstream.IdleLimit)
 	x.flush = out.FlushError
 	grant := x.grant
@@ -224,6 +225,7 @@ func (p *Proxy) next(x *exchange) bool {
 		return false
 	}
 	x.calls, x.grant, x.again = x.calls[1:], grant, true
+	x.sent = new(wireWatch)
 	return true
 }
 
