@@ -125,10 +125,15 @@ type Log struct {
 	exited  chan struct{} // closed by the writer
 	once    sync.Once
 
-	// The writer's own:
-	segment *segment
-	crowd   int    // the writer's own: receipts in its last batch
-	buf     []byte // of the last batch, to be used again
+	// The writer's own.
+	segment   *segment
+	riders    gathered    // that go with the next batch
+	departure *time.Timer // when it goes at the latest
+	crowd     int         // callers that waited for its last batch
+	buf       []byte      // of the last batch, to be used again
+
+	posting sync.RWMutex // held by those who post, and by Close
+	closed  bool         // guarded by posting
 
 	mu  sync.Mutex // guards what follows
 	tip tip
@@ -278,6 +283,7 @@ func (l *Log) Append(ctx context.Context, body Body) (Ref, error) {
 	if err != nil {
 		return Ref{}, err
 	}
+	e.done = make(chan struct{})
 	select {
 	case l.queue <- e:
 	case <-l.closing:
@@ -298,6 +304,33 @@ func (l *Log) Append(ctx context.Context, body Body) (Ref, error) {
 	default:
 		return Ref{}, ErrClosed
 	}
+}
+
+// Post writes a receipt that nobody need wait for: with the next batch, or
+// after rideLimit. It calls told exactly once with what Append would have
+// returned, mostly from the log's own goroutine, which told must not keep for
+// long. While the queue is full, Post waits.
+func (l *Log) Post(body Body, told func(Ref, error)) {
+	e, err := newEntry(body)
+	if err != nil {
+		told(Ref{}, err)
+		return
+	}
+	e.told = told
+	if !l.enqueue(e) {
+		told(Ref{}, ErrClosed)
+	}
+}
+
+// enqueue gives the writer an entry that it answers, unless the log is closed.
+func (l *Log) enqueue(e *entry) bool {
+	l.posting.RLock()
+	defer l.posting.RUnlock()
+	if l.closed {
+		return false
+	}
+	l.queue <- e
+	return true
 }
 
 // Ready reports why the last batch was not written, nil if it was. It wraps
@@ -339,7 +372,12 @@ func (l *Log) Checkpoint() Checkpoint {
 
 // Close writes what is in the queue, then ends the log.
 func (l *Log) Close() error {
-	l.once.Do(func() { close(l.closing) })
+	l.once.Do(func() {
+		l.posting.Lock()
+		l.closed = true
+		l.posting.Unlock()
+		close(l.closing)
+	})
 	<-l.exited
 	return l.lastError()
 }

@@ -8,15 +8,17 @@ import (
 	"time"
 )
 
-// entry is a receipt on its way through the queue. The writer sets ref and
-// err, then closes done.
+// entry is a receipt on its way through the queue. The writer answers it once.
 type entry struct {
 	kind  string
 	body  []byte
 	event EventID
-	done  chan struct{}
 	ref   Ref
 	err   error
+
+	// Somebody waits for done to be closed, or else told is called.
+	done chan struct{}
+	told func(Ref, error)
 }
 
 // newEntry encodes the body on the caller's time.
@@ -29,7 +31,21 @@ func newEntry(body Body) (*entry, error) {
 		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrInvalid, len(encoded), MaxLineBytes-lineOverhead)
 	}
 	event, _ := eventOf(body)
-	return &entry{kind: body.kind(), body: encoded, event: event, done: make(chan struct{})}, nil
+	return &entry{kind: body.kind(), body: encoded, event: event}, nil
+}
+
+// waits reports whether somebody waits for the entry.
+func (e *entry) waits() bool { return e.done != nil }
+
+func (e *entry) answer(err error) {
+	if err != nil {
+		e.ref, e.err = Ref{}, err
+	}
+	if e.waits() {
+		close(e.done)
+		return
+	}
+	e.told(e.ref, e.err)
 }
 
 // batch is the lines of one write.
@@ -59,12 +75,18 @@ func (b *batch) seal(s *Signer) { b.add(s.seal(b.link)) }
 func (l *Log) write() {
 	defer close(l.exited)
 	defer l.finish()
+	l.departure = time.NewTimer(rideLimit)
+	defer l.departure.Stop()
 	for {
 		select {
 		case e := <-l.queue:
-			l.commit(l.collect(e))
+			l.take(e)
+		case <-l.departure.C:
+			if len(l.riders.entries) > 0 {
+				l.commit(l.collect())
+			}
 		case <-l.retry:
-			l.commit(nil) // a seal alone
+			l.commit(l.collect()) // a seal alone, if there is nothing else
 		case <-l.closing:
 			l.drain()
 			return
@@ -72,15 +94,31 @@ func (l *Log) write() {
 	}
 }
 
+// rideLimit bounds how long a receipt that nobody waits for waits for a batch
+// that somebody does wait for.
+const rideLimit = 5 * time.Millisecond
+
+// take begins a batch with an entry that somebody waits for. Any other one is
+// a rider: it goes with the next batch, and causes none of its own before
+// rideLimit is over or the riders fill one.
+func (l *Log) take(e *entry) {
+	if len(l.riders.entries) == 0 && !e.waits() {
+		l.departure.Reset(rideLimit)
+	}
+	l.riders.add(e)
+	if e.waits() || l.riders.full() {
+		l.commit(l.collect())
+	}
+}
+
 // drain writes what was queued before Close.
 func (l *Log) drain() {
 	for {
-		select {
-		case e := <-l.queue:
-			l.commit(l.collect(e))
-		default:
+		batch := l.collect()
+		if len(batch) == 0 {
 			return
 		}
+		l.commit(batch)
 	}
 }
 
@@ -88,34 +126,35 @@ func (l *Log) drain() {
 // fsync and a signature cost a log that makes one for each receipt.
 const gatherLimit = 500 * time.Microsecond
 
-// collect takes what waits in the queue, up to a batch. While one batch is
-// being synced the next one gathers. Where the last batch had more than one
-// receipt there are callers at once, so this one waits a little for as many
-// again to share its seal and fsync; a caller alone never waits.
-func (l *Log) collect(first *entry) []*entry {
-	batch := gathered{entries: []*entry{first}, bytes: len(first.body)}
-	crowd := 2 * l.crowd
-	if crowd > 2 {
+// collect takes the riders and what waits in the queue, up to a batch. While
+// one batch is being synced the next one gathers. Where more than one caller
+// waited for the last batch there are callers at once, so this one waits a
+// little for as many again to share its seal and fsync; a caller alone never
+// waits.
+func (l *Log) collect() []*entry {
+	batch := l.riders
+	l.riders = gathered{}
+	if crowd := 2 * l.crowd; crowd > 2 && batch.waiting > 0 {
 		l.await(&batch, crowd)
 	}
 	for !batch.full() {
 		select {
 		case e := <-l.queue:
 			batch.add(e)
+			continue
 		default:
-			l.crowd = len(batch.entries)
-			return batch.entries
 		}
+		break
 	}
-	l.crowd = len(batch.entries)
+	l.crowd = batch.waiting
 	return batch.entries
 }
 
-// await adds to the batch until it has so many receipts, or the time is up.
+// await adds to the batch until so many wait for it, or the time is up.
 func (l *Log) await(batch *gathered, crowd int) {
 	timeout := time.NewTimer(gatherLimit)
 	defer timeout.Stop()
-	for len(batch.entries) < crowd && !batch.full() {
+	for batch.waiting < crowd && !batch.full() {
 		select {
 		case e := <-l.queue:
 			batch.add(e)
@@ -129,10 +168,14 @@ func (l *Log) await(batch *gathered, crowd int) {
 type gathered struct {
 	entries []*entry
 	bytes   int
+	waiting int // entries that somebody waits for
 }
 
 func (g *gathered) add(e *entry) {
 	g.entries, g.bytes = append(g.entries, e), g.bytes+len(e.body)
+	if e.waits() {
+		g.waiting++
+	}
 }
 
 func (g *gathered) full() bool {
@@ -153,10 +196,7 @@ func (l *Log) commit(entries []*entry) {
 	}
 	l.mu.Unlock()
 	for _, e := range entries {
-		if err != nil {
-			e.ref, e.err = Ref{}, err
-		}
-		close(e.done)
+		e.answer(err)
 	}
 }
 

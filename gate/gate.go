@@ -38,9 +38,11 @@ const (
 
 // Log makes receipts durable. Append returns when the body is; unless its
 // context ended first, an error means that the body is not in the log, or that
-// nothing can be written before the log is opened again.
+// nothing can be written before the log is opened again. Post does not wait, and
+// calls told once with what Append would have returned.
 type Log interface {
 	Append(ctx context.Context, body audit.Body) (audit.Ref, error)
+	Post(body audit.Body, told func(audit.Ref, error))
 	Finder
 }
 

@@ -40,10 +40,10 @@ func (gr *Grant) Hold() int64 { return gr.quote.Facts.Cost }
 // InputTokens is the bound on the call's input that the hold covers.
 func (gr *Grant) InputTokens() int64 { return gr.quote.Input.Tokens }
 
-// End settles the call. It returns when ledger and log have it, or when the
-// settlement is safely in the outbox, and it does not depend on any context of
-// the request. It waits for the ledger no longer than endLimit, but for the log
-// until that has written the receipt or refused it.
+// End settles the call. It returns when the ledger has the settlement, or the
+// outbox does, and it does not depend on any context of the request. It waits
+// for the ledger no longer than endLimit. The receipt follows without it: until
+// that is durable the ledger keeps the event.
 func (gr *Grant) End(o Outcome) {
 	gr.once.Do(func() { gr.end(o) })
 }
@@ -56,12 +56,14 @@ func (gr *Grant) end(o Outcome) {
 	g.telemetry.Held(tenant, -q.Facts.Cost, -1)
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
-	if err := g.deliver(ctx, &pending); err != nil {
-		g.logger.Warn("settlement not acknowledged, kept in the outbox", "tenant", tenant, "lease", q.lease, "err", err)
-		g.outbox.Put(pending)
-	}
+	err := g.finish(ctx, &pending)
 	g.telemetry.Charged(tenant, q.Facts.Model, pending.Settlement.Charge, o.Usage)
 	g.line.poke(tenant)
+	if err != nil {
+		g.keep(pending, err)
+	} else if pending.Settlement.Event != 0 {
+		g.post(pending)
+	}
 }
 
 // pending is the settlement that an outcome calls for.

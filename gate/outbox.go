@@ -265,12 +265,22 @@ func eventOf(p Pending) audit.EventID {
 	return audit.EventID{Tenant: s.Tenant, Epoch: s.Epoch, Number: s.Event}
 }
 
-// deliver ends a lease in the ledger and writes its receipt.
-func (g *Gate) deliver(ctx context.Context, p *Pending) error {
-	if err := g.finish(ctx, p); err != nil || p.Settlement.Event == 0 {
-		return err
-	}
-	return g.receipt(ctx, *p)
+// keep puts an ending into the outbox that ledger or log did not take.
+func (g *Gate) keep(p Pending, err error) {
+	g.logger.Warn("settlement not acknowledged, kept in the outbox",
+		"tenant", p.Settlement.Tenant, "lease", p.Settlement.Lease, "err", err)
+	g.outbox.Put(p)
+}
+
+// post has the receipt of a lease that has ended written soon.
+func (g *Gate) post(p Pending) {
+	g.log.Post(p.Settlement, func(_ audit.Ref, err error) {
+		if err != nil {
+			g.keep(p, fmt.Errorf("receipt: %w", err))
+			return
+		}
+		g.ledger.Acknowledge(p.Settlement.Tenant, p.Settlement.Event)
+	})
 }
 
 // finish ends a lease in the ledger, which answers a repeat alike, and

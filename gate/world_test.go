@@ -137,7 +137,7 @@ func (w *world) open() {
 }
 
 func (w *world) close() {
-	if err := errors.Join(w.real.Close(), w.audit.Close()); err != nil {
+	if err := errors.Join(w.audit.Close(), w.real.Close()); err != nil {
 		w.t.Error(err)
 	}
 }
@@ -382,16 +382,35 @@ func (l *flakyLog) fail(refuse func(audit.Body) error) {
 	l.refuse = refuse
 }
 
-func (l *flakyLog) Append(ctx context.Context, body audit.Body) (audit.Ref, error) {
+func (l *flakyLog) refusal(body audit.Body) error {
 	l.mu.Lock()
 	refuse := l.refuse
 	l.mu.Unlock()
-	if refuse != nil {
-		if err := refuse(body); err != nil {
-			return audit.Ref{}, err
-		}
+	if refuse == nil {
+		return nil
+	}
+	return refuse(body)
+}
+
+func (l *flakyLog) Append(ctx context.Context, body audit.Body) (audit.Ref, error) {
+	if err := l.refusal(body); err != nil {
+		return audit.Ref{}, err
 	}
 	return l.Log.Append(ctx, body)
+}
+
+// Post waits, so that a test can look at what it wrote.
+func (l *flakyLog) Post(body audit.Body, told func(audit.Ref, error)) {
+	if err := l.refusal(body); err != nil {
+		told(audit.Ref{}, err)
+		return
+	}
+	written := make(chan struct{})
+	l.Log.Post(body, func(ref audit.Ref, err error) {
+		defer close(written)
+		told(ref, err)
+	})
+	<-written
 }
 
 var errDiskFull = fmt.Errorf("%w: disk full", audit.ErrUnavailable)

@@ -162,16 +162,17 @@ func TestAnswerMayOutliveTheLimitOfTheBody(t *testing.T) {
 
 // TestSettledBeforeTheClientSeesTheEnd: the upstream leaves its answers without
 // an end, so that only what is in them can tell that they are complete. Who has
-// the last byte finds the charge in the log.
+// the last byte finds nothing held any more.
 func TestSettledBeforeTheClientSeesTheEnd(t *testing.T) {
 	for _, row := range []struct {
 		name, kind, answer string
 		status             int
 		basis              string
+		charge             int64
 	}{
-		{"document", "application/json", `{"usage":{"prompt_tokens":3,"completion_tokens":1}}`, 200, audit.BasisReported},
-		{"stream", "text/event-stream", `data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}` + "\n\ndata: [DONE]\n\n", 200, audit.BasisReported},
-		{"error", "application/json", `{"error":{"message":"x"}}`, 400, audit.BasisUnbilled},
+		{"document", "application/json", `{"usage":{"prompt_tokens":3,"completion_tokens":1}}`, 200, audit.BasisReported, 5},
+		{"stream", "text/event-stream", `data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}` + "\n\ndata: [DONE]\n\n", 200, audit.BasisReported, 5},
+		{"error", "application/json", `{"error":{"message":"x"}}`, 400, audit.BasisUnbilled, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			over := make(chan struct{})
@@ -191,8 +192,11 @@ func TestSettledBeforeTheClientSeesTheEnd(t *testing.T) {
 			if _, err := io.ReadFull(resp.Body, make([]byte, len(row.answer))); err != nil {
 				t.Fatal(err)
 			}
-			if list := read[audit.Settlement](w); len(list) != 1 || list[0].Basis != row.basis {
-				t.Errorf("settled %+v", list)
+			if spent, held := w.balance(); held != 0 || spent != row.charge {
+				t.Errorf("spent %d and held %d, want spent %d", spent, held, row.charge)
+			}
+			if s := w.settled(1)[0]; s.Basis != row.basis || s.Charge != row.charge {
+				t.Errorf("settled %+v", s)
 			}
 		})
 	}
@@ -388,9 +392,11 @@ func TestCloseCutsAndSettles(t *testing.T) {
 	if a := <-got; a.err == nil && a.status == 200 {
 		t.Errorf("%+v", a)
 	}
-	s := read[audit.Settlement](w)
-	if len(s) != 1 || s[0].Charge != s[0].Hold {
-		t.Errorf("not settled when Close returned: %+v", s)
+	if spent, held := w.balance(); spent == 0 || held != 0 {
+		t.Errorf("not settled when Close returned: spent %d, held %d", spent, held)
+	}
+	if s := w.settled(1)[0]; s.Charge != s.Hold {
+		t.Errorf("settled %+v", s)
 	}
 	if a := w.post(chatPath, hello); a.status != 503 {
 		t.Errorf("after Close: %+v", a)

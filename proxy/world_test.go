@@ -145,7 +145,7 @@ func (w *world) parse(s setting) *policy.Policy {
 func (w *world) close() {
 	w.front.Close()
 	w.proxy.Close()
-	if err := errors.Join(w.ledger.Close(), w.log.Close()); err != nil {
+	if err := errors.Join(w.log.Close(), w.ledger.Close()); err != nil {
 		w.t.Error(err)
 	}
 }
