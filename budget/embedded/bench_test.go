@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -92,5 +93,41 @@ func BenchmarkOpen(b *testing.B) {
 	must(b, l.Close())
 	for b.Loop() {
 		must(b, open(b, config).Close())
+	}
+}
+
+// BenchmarkDecodeLine reads what one request leaves in the journal, record by
+// record.
+func BenchmarkDecodeLine(b *testing.B) {
+	for name, payload := range benchmarkRecords() {
+		b.Run(name, func(b *testing.B) {
+			line := embedded.AppendLine(nil, payload)
+			d := embedded.NewDecoder()
+			b.ReportAllocs()
+			b.SetBytes(int64(len(line)))
+			for b.Loop() {
+				if _, err := embedded.DecodeLine(d, line[:len(line)-1]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func benchmarkRecords() map[string][]byte {
+	now := time.Now().UnixMilli()
+	tenant, lease := "tenant-42", "0192f0a1-7b3c-7d4e-8f90-a1b2c3d4e5f6"
+	grant := budget.Event{Tenant: tenant, Epoch: strings.Repeat("0f", 16), Number: 1234567, Kind: budget.Granted, At: now, Lease: lease,
+		Expires: now + 600_000, Policy: budget.PolicyVersion{Generation: 3, Hash: strings.Repeat("0f", 32)}}
+	for _, c := range benchmarkClaims() {
+		grant.Claims = append(grant.Claims, budget.Placed{Claim: c,
+			Observed: budget.Observed{Span: c.Window.Current, Spent: 123_456_789, Held: 4000}})
+	}
+	settle := budget.Event{Tenant: tenant, Epoch: grant.Epoch, Number: 1234568, Kind: budget.Settled, At: now, Lease: lease, Amount: 700}
+	return map[string][]byte{
+		"grant":  embedded.AppendEvent(nil, &grant),
+		"settle": embedded.AppendEvent(nil, &settle),
+		"ack":    embedded.AppendAck(nil, tenant, 1234567),
+		"renew":  embedded.AppendRenewal(nil, tenant, lease, now),
 	}
 }

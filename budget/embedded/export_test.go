@@ -1,7 +1,5 @@
 package embedded
 
-import "github.com/aegis-proxy/aegis-proxy/budget"
-
 // File is what a journal is written to.
 type File = file
 
@@ -11,20 +9,28 @@ func WithFiles(c Config, open func(path string) (File, error)) Config {
 	return c
 }
 
-var (
-	OpenFile    = openJournal
-	AppendLine  = appendLine
-	AppendEvent = appendEvent
+// Record is the json of one line, and Decoder what reads it.
+type (
+	Record  = record
+	Decoder = decoder
 )
 
-// DecodeEvent reads one line back; nil if it is not an event.
-func DecodeEvent(line []byte) (*budget.Event, error) {
-	r, err := decodeLine(line)
-	if err != nil {
-		return nil, err
-	}
-	return r.Event, nil
-}
+const (
+	ReadBytes = readBytes
+	NameSlots = 1 << nameBits
+)
+
+var (
+	OpenFile      = openJournal
+	AppendLine    = appendLine
+	AppendEvent   = appendEvent
+	AppendAck     = appendAck
+	AppendRenewal = appendRenewal
+	NewDecoder    = newDecoder
+	DecodeLine    = (*decoder).decodeLine
+	DecodeWritten = (*decoder).decode
+	DecodeJSON    = decodeJSON
+)
 
 // Compact compacts everything before journal number, which it begins.
 func Compact(dir string, number int64) error {

@@ -39,21 +39,35 @@ const sumBytes = 9
 
 // appendLine frames one record's json.
 func appendLine(dst, payload []byte) []byte {
-	sum := crc32.Checksum(payload, castagnoli)
-	dst = hex.AppendEncode(dst, []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
-	dst = append(dst, ' ')
+	dst = appendSum(dst, payload)
 	dst = append(dst, payload...)
 	return append(dst, '\n')
 }
 
+// appendSum appends the checksum and the space after it.
+func appendSum(dst, payload []byte) []byte {
+	sum := crc32.Checksum(payload, castagnoli)
+	dst = hex.AppendEncode(dst, []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+	return append(dst, ' ')
+}
+
 var errChecksum = errors.New("checksum does not match")
 
-// decodeLine reads one record, without its LF.
-func decodeLine(line []byte) (*record, error) {
+// decodeLine reads one record, without its LF. The record shares no memory with
+// the line.
+func (d *decoder) decodeLine(line []byte) (*record, error) {
 	payload, ok := unframe(line)
 	if !ok {
 		return nil, errChecksum
 	}
+	if r, ok := d.decode(payload); ok {
+		return r, nil
+	}
+	return decodeJSON(payload)
+}
+
+// decodeJSON reads any record, in any spelling.
+func decodeJSON(payload []byte) (*record, error) {
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.DisallowUnknownFields()
 	var r record
@@ -68,24 +82,18 @@ func decodeLine(line []byte) (*record, error) {
 
 // unframe is the json of a line whose checksum matches.
 func unframe(line []byte) ([]byte, bool) {
-	if len(line) < sumBytes || line[sumBytes-1] != ' ' {
-		return nil, false
-	}
-	var sum [4]byte
-	if _, err := hex.Decode(sum[:], line[:sumBytes-1]); err != nil {
-		return nil, false
-	}
-	if !bytes.Equal(bytes.ToLower(line[:sumBytes-1]), line[:sumBytes-1]) {
+	if len(line) < sumBytes {
 		return nil, false
 	}
 	payload := line[sumBytes:]
-	want := uint32(sum[0])<<24 | uint32(sum[1])<<16 | uint32(sum[2])<<8 | uint32(sum[3])
-	return payload, crc32.Checksum(payload, castagnoli) == want
+	var head [sumBytes]byte
+	return payload, bytes.Equal(appendSum(head[:0], payload), line[:sumBytes])
 }
 
 // The records of the request path are written by hand: encoding/json would
 // cost more than all else that a grant does. Names need no escaping, because
-// budget.ValidName allows no byte that JSON escapes.
+// budget.ValidName allows no byte that JSON escapes. decoder reads exactly this
+// form, so a member that is added here is added there.
 
 func appendAck(dst []byte, tenant string, number int64) []byte {
 	dst = append(dst, `{"Ack":{"Tenant":"`...)

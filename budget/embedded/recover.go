@@ -147,14 +147,15 @@ func (l *loaded) readLines(r *reader) error {
 
 // reader reads the records of one file.
 type reader struct {
-	file   *os.File
-	path   string
-	lines  int64
-	offset int64 // after the last whole line
-	start  int64 // of the line being read
-	tail   []byte
-	end    int64 // what the End record says, endless before it
-	buf    *bufio.Reader
+	file    *os.File
+	path    string
+	lines   int64
+	offset  int64 // after the last whole line
+	start   int64 // of the line being read
+	tail    []byte
+	end     int64 // what the End record says, endless before it
+	buf     *bufio.Reader
+	decoder *decoder
 }
 
 const (
@@ -167,22 +168,22 @@ func openReader(path string) (*reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	return &reader{file: f, path: path, end: endless, buf: bufio.NewReaderSize(f, readBytes)}, nil
+	return &reader{file: f, path: path, end: endless, buf: bufio.NewReaderSize(f, readBytes), decoder: newDecoder()}, nil
 }
 
 // next is the next record; io.EOF after the last whole line, with what follows
 // it in tail.
 func (r *reader) next() (*record, error) {
-	line, err := r.buf.ReadBytes('\n')
+	line, err := r.line()
 	if err == io.EOF {
-		r.start, r.tail = r.offset, line
+		r.start, r.tail = r.offset, bytes.Clone(line)
 		return nil, io.EOF
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	r.start = r.offset
-	rec, err := decodeLine(bytes.TrimSuffix(line, []byte{'\n'}))
+	rec, err := r.decoder.decodeLine(bytes.TrimSuffix(line, []byte{'\n'}))
 	if err != nil {
 		return nil, r.damage(err)
 	}
@@ -192,6 +193,18 @@ func (r *reader) next() (*record, error) {
 	r.offset += int64(len(line))
 	r.lines++
 	return rec, nil
+}
+
+// line is what comes up to the next LF, with it, until the next call. Only one
+// that does not fit the buffer, a large tenant's State, is copied.
+func (r *reader) line() ([]byte, error) {
+	line, err := r.buf.ReadSlice('\n')
+	if err != bufio.ErrBufferFull {
+		return line, err
+	}
+	long := bytes.Clone(line)
+	rest, err := r.buf.ReadBytes('\n')
+	return append(long, rest...), err
 }
 
 func (r *reader) damage(err error) error {
