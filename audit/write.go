@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
 // entry is a receipt on its way through the queue. The writer answers it once.
 type entry struct {
 	kind  string
-	body  []byte
+	body  []byte           // in room, unless that is too small for it
+	room  *[bodyBytes]byte // goes back to bodies with the answer
 	event EventID
 	ref   Ref
 	err   error
@@ -21,9 +23,16 @@ type entry struct {
 	told func(Ref, error)
 }
 
+// bodies lends entries the memory for their encoded bodies.
+var bodies = sync.Pool{New: func() any { return new([bodyBytes]byte) }}
+
+// bodyBytes has room for a decision with a few claims.
+const bodyBytes = 4 << 10
+
 // newEntry encodes the body on the caller's time.
 func newEntry(body Body) (*entry, error) {
-	encoded, err := body.encode(make([]byte, 0, 1024))
+	room := bodies.Get().(*[bodyBytes]byte)
+	encoded, err := body.encode(room[:0])
 	if err != nil {
 		return nil, err
 	}
@@ -31,13 +40,17 @@ func newEntry(body Body) (*entry, error) {
 		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrInvalid, len(encoded), MaxLineBytes-lineOverhead)
 	}
 	event, _ := eventOf(body)
-	return &entry{kind: body.kind(), body: encoded, event: event}, nil
+	return &entry{kind: body.kind(), body: encoded, room: room, event: event}, nil
 }
 
 // waits reports whether somebody waits for the entry.
 func (e *entry) waits() bool { return e.done != nil }
 
+// answer tells the entry's owner what became of it. The writer has no more use
+// for it.
 func (e *entry) answer(err error) {
+	bodies.Put(e.room)
+	e.body, e.room = nil, nil
 	if err != nil {
 		e.ref, e.err = Ref{}, err
 	}

@@ -77,26 +77,26 @@ func parseUsage(object string, endpoint Endpoint) (u Usage, ok bool) {
 		return u, false
 	}
 	v := gjson.Parse(object)
-	if !v.IsObject() || !v.Get("prompt_tokens").Exists() {
+	if !v.IsObject() {
 		return u, false
 	}
-	if endpoint != Embeddings && !v.Get("completion_tokens").Exists() {
+	c := readCounts(v)
+	if !c.hasPrompt || endpoint != Embeddings && !c.hasCompletion {
 		return u, false
 	}
-	c := counts{v, true}
 	u = Usage{
-		Input:       c.get("prompt_tokens"),
-		Cached:      max(c.get("prompt_tokens_details.cached_tokens"), c.get("prompt_cache_hit_tokens"), c.get("cached_tokens")),
-		CacheWrite:  c.get("prompt_tokens_details.cache_write_tokens"),
-		Audio:       c.get("prompt_tokens_details.audio_tokens"),
-		Output:      c.get("completion_tokens"),
-		Reasoning:   c.get("completion_tokens_details.reasoning_tokens"),
-		AudioOutput: c.get("completion_tokens_details.audio_tokens"),
+		Input:       c.prompt,
+		Cached:      max(c.cachedInDetails, c.cacheHits, c.cached),
+		CacheWrite:  c.cacheWrite,
+		Audio:       c.audio,
+		Output:      c.completion,
+		Reasoning:   c.reasoning,
+		AudioOutput: c.audioOutput,
 	}
 	if endpoint != Embeddings {
-		u.Output = max(u.Output, c.get("total_tokens")-u.Input)
+		u.Output = max(u.Output, c.total-u.Input)
 	}
-	return consistent(u), c.ok
+	return consistent(u), !c.broken
 }
 
 // consistent makes parts no more than their whole, the cheaper ones giving way.
@@ -109,21 +109,81 @@ func consistent(u Usage) Usage {
 	return u
 }
 
-// counts reads token counts and remembers whether each was one.
+// counts are the token counts of a usage object, each 0 where it is absent or
+// null.
 type counts struct {
-	object gjson.Result
-	ok     bool
+	prompt, completion, total          int64
+	cachedInDetails, cacheHits, cached int64
+	cacheWrite, audio                  int64
+	reasoning, audioOutput             int64
+	hasPrompt, hasCompletion           bool // also where it is null
+	broken                             bool // one of them is no count
 }
 
-// get returns the count at path: 0 if it is absent or null.
-func (c *counts) get(path string) int64 {
-	v := c.object.Get(path)
+// readCounts reads a usage object in one pass.
+func readCounts(usage gjson.Result) counts {
+	var c counts
+	usage.ForEach(func(name, v gjson.Result) bool {
+		switch name.Str {
+		case "prompt_tokens":
+			c.prompt, c.hasPrompt = c.count(v), true
+		case "completion_tokens":
+			c.completion, c.hasCompletion = c.count(v), true
+		case "total_tokens":
+			c.total = c.count(v)
+		case "prompt_cache_hit_tokens":
+			c.cacheHits = c.count(v)
+		case "cached_tokens":
+			c.cached = c.count(v)
+		case "prompt_tokens_details":
+			c.readPrompt(v)
+		case "completion_tokens_details":
+			c.readCompletion(v)
+		}
+		return true
+	})
+	return c
+}
+
+func (c *counts) readPrompt(details gjson.Result) {
+	if !details.IsObject() {
+		return
+	}
+	details.ForEach(func(name, v gjson.Result) bool {
+		switch name.Str {
+		case "cached_tokens":
+			c.cachedInDetails = c.count(v)
+		case "cache_write_tokens":
+			c.cacheWrite = c.count(v)
+		case "audio_tokens":
+			c.audio = c.count(v)
+		}
+		return true
+	})
+}
+
+func (c *counts) readCompletion(details gjson.Result) {
+	if !details.IsObject() {
+		return
+	}
+	details.ForEach(func(name, v gjson.Result) bool {
+		switch name.Str {
+		case "reasoning_tokens":
+			c.reasoning = c.count(v)
+		case "audio_tokens":
+			c.audioOutput = c.count(v)
+		}
+		return true
+	})
+}
+
+func (c *counts) count(v gjson.Result) int64 {
 	if v.Type == gjson.Null {
 		return 0
 	}
 	n, err := strconv.ParseInt(v.Raw, 10, 64)
 	if v.Type != gjson.Number || err != nil || n < 0 || n > MaxCap {
-		c.ok = false
+		c.broken = true
 		return 0
 	}
 	return n
