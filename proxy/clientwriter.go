@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,13 +12,14 @@ import (
 const pieceBytes = 4 << 10
 
 // clientWriter is the client's side of one attempt. The client has as long to
-// take each piece as the upstream has to send the next one; a client that does
-// not read is then as good as gone. Slow ones go on: the limit is for a piece,
+// take each piece as the upstream has to send the next one, or an eighth less; a
+// client that does not read is then as good as gone. Slow ones go on: the limit is for a piece,
 // not for the answer.
 type clientWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	limit   time.Duration
+	renewed atomic.Int64 // when the limit was last begun anew, in Unix nanoseconds
 	begun   bool       // the response's header was written
 	mu      sync.Mutex // lets flushes take turns: ReverseProxy sends the header from a timer of its own
 }
@@ -61,7 +63,14 @@ func (c *clientWriter) release() {
 	_ = c.control.SetWriteDeadline(time.Time{})
 }
 
-// renew starts the limit anew. A writer that has no connection has no limit.
+// renew starts the limit anew, unless little of it is over: an eighth of it is
+// cheaper to give away than to set for each piece. A writer that has no
+// connection has no limit.
 func (c *clientWriter) renew() {
-	_ = c.control.SetWriteDeadline(time.Now().Add(c.limit))
+	now := time.Now()
+	if now.UnixNano()-c.renewed.Load() < int64(c.limit/8) {
+		return
+	}
+	c.renewed.Store(now.UnixNano())
+	_ = c.control.SetWriteDeadline(now.Add(c.limit))
 }
