@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,10 @@ type faulty struct {
 }
 
 func (f *faulty) Write(p []byte) (int, error) {
+	if f.full.Load() {
+		n, _ := f.File.Write(p[:len(p)/2])
+		return n, syscall.ENOSPC
+	}
 	if f.partialWrite.Load() {
 		n, _ := f.File.Write(p[:len(p)/2])
 		return n, errDisk
@@ -47,9 +52,9 @@ func (f *faulty) Sync() error {
 
 // disk is a directory's files with faults.
 type disk struct {
-	partialWrite, failSync atomic.Bool
-	gate                   sync.Mutex    // held to hold a sync up
-	syncing                chan struct{} // told of a sync if somebody listens
+	partialWrite, failSync, full atomic.Bool
+	gate                         sync.Mutex    // held to hold a sync up
+	syncing                      chan struct{} // told of a sync if somebody listens
 }
 
 func (d *disk) config(dir string) embedded.Config {
@@ -92,6 +97,59 @@ func TestBrokenDisk(t *testing.T) {
 				t.Errorf("spent is %d, want %d", after.Observed[0].Spent, before.Observed[0].Spent)
 			}
 		})
+	}
+}
+
+// TestFullDisk refuses every verb while there is no room, says so, and goes on
+// without a restart once there is some: with the grant that was being written,
+// which a release takes back, and with what the directory then holds.
+func TestFullDisk(t *testing.T) {
+	var d disk
+	dir := t.TempDir()
+	l := open(t, d.config(dir))
+	must(t, l.Provision(t.Context(), "tenant", "other"))
+	spend(t, l, "tenant", 0, 5)
+	before := balances(t, l, "tenant")
+
+	d.full.Store(true)
+	_, err := l.Reserve(t.Context(), reservation("tenant", "lost", 7))
+	unavailable(t, err)
+	if errors.Is(err, budget.ErrUnreachable) {
+		t.Errorf("nobody knows that the grant was not written, yet it is %v", err)
+	}
+	for range 3 {
+		_, err = l.Reserve(t.Context(), reservation("other", "next", 1))
+		unavailable(t, err)
+		unavailable(t, l.Ready(t.Context()))
+		unavailable(t, l.Flush())
+	}
+
+	d.full.Store(false)
+	must(t, l.Flush())
+	must(t, l.Ready(t.Context()))
+	_, err = l.Release(t.Context(), budget.LeaseRef{Tenant: "tenant", Lease: "lost"})
+	must(t, err)
+	spend(t, l, "other", 1, 1)
+	after := balances(t, l, "tenant")
+	if after.Observed[0] != before.Observed[0] || after.Number != before.Number+2 {
+		t.Errorf("balances are %+v, want those of %+v two events later", after, before)
+	}
+	must(t, l.Close())
+	if again := balances(t, open(t, embedded.Config{Dir: dir}), "tenant"); !reflect.DeepEqual(again, after) {
+		t.Errorf("opened again, balances are %+v, want %+v", again, after)
+	}
+}
+
+// TestClosedWhileFull says that what was not written is lost.
+func TestClosedWhileFull(t *testing.T) {
+	var d disk
+	l := open(t, d.config(t.TempDir()))
+	must(t, l.Provision(t.Context(), "tenant"))
+	d.full.Store(true)
+	_, err := l.Reserve(t.Context(), reservation("tenant", "lost", 7))
+	unavailable(t, err)
+	if err := l.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("close: %v", err)
 	}
 }
 

@@ -2,10 +2,12 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
 )
@@ -17,7 +19,11 @@ const lazyBytes = 1 << 20
 type file interface {
 	io.WriteCloser
 	Sync() error
+	Truncate(size int64) error
 }
+
+// errFull is a write that found no room and was taken back.
+var errFull = errors.New("no space left")
 
 func openJournal(path string) (file, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
@@ -33,9 +39,10 @@ type batch struct {
 
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
-// journal writes records in the order they are appended, many in one sync. The
-// first write or sync that fails breaks it for good: what was appended since
-// is in memory and nowhere else, so nothing may rest on it.
+// journal writes records in the order they are appended, many in one sync.
+// While the disk is full it keeps them and tries again when it is asked for
+// anything. The first write or sync that fails for another reason breaks it for
+// good: nobody knows what the disk holds, so nothing may rest on it.
 type journal struct {
 	config *Config
 	wake   chan struct{} // holds one token if the batch should be written
@@ -44,6 +51,7 @@ type journal struct {
 
 	mu     sync.Mutex
 	batch  *batch // being filled
+	full   error  // why the last write found no room; only the writer sets it
 	err    error  // why nothing can be written any more
 	closed bool
 
@@ -83,6 +91,22 @@ func openNext(config *Config, number int64) (file, error) {
 	return f, nil
 }
 
+// room says why no record should be added now, and has the journal try again
+// if that is for want of room.
+func (j *journal) room() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	err := j.brokenLocked()
+	if err == nil && j.full != nil {
+		j.rouse()
+		err = j.full
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", budget.ErrUnreachable, err)
+	}
+	return nil
+}
+
 // append adds a record and returns the batch that will make it durable: once
 // somebody waits for it, or much has gathered.
 func (j *journal) append(payload []byte) (*batch, error) {
@@ -120,10 +144,7 @@ func (j *journal) wait(ctx context.Context, b *batch) error {
 	}
 	select {
 	case <-b.done:
-		if b.err != nil {
-			return b.err
-		}
-		return j.broken()
+		return j.outcome(b)
 	default:
 	}
 	j.rouse()
@@ -135,6 +156,20 @@ func (j *journal) wait(ctx context.Context, b *batch) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: the journal is not written yet: %w", budget.ErrUnavailable, ctx.Err())
 	}
+}
+
+// outcome says of a batch that is over whether it is durable. One that found no
+// room is written before any later one.
+func (j *journal) outcome(b *batch) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case errors.Is(b.err, errFull) && j.full != nil:
+		return j.full
+	case b.err != nil && !errors.Is(b.err, errFull):
+		return b.err
+	}
+	return j.brokenLocked()
 }
 
 // ended says of a batch, after the writer has returned, whether it is durable.
@@ -173,6 +208,9 @@ func (j *journal) run() {
 			j.flush()
 		case <-j.quit:
 			j.flush()
+			if j.full != nil {
+				j.fail(j.full)
+			}
 			j.finish()
 			return
 		}
@@ -189,9 +227,11 @@ func (j *journal) flush() {
 	if err == nil {
 		err = j.store(b.lines)
 	}
-	if err != nil {
-		j.fail(err)
+	if errors.Is(err, errFull) {
+		j.keep(b, err)
+		return
 	}
+	j.settle(err)
 	if cap(b.lines) <= lazyBytes {
 		j.spare = b.lines
 	}
@@ -202,12 +242,23 @@ func (j *journal) flush() {
 	}
 }
 
+// keep puts the lines of a batch that found no room before those that came
+// after them.
+func (j *journal) keep(b *batch, err error) {
+	j.mu.Lock()
+	j.batch.lines = append(b.lines, j.batch.lines...)
+	j.full = err
+	j.mu.Unlock()
+	b.lines, b.err = nil, err
+	close(b.done)
+}
+
 func (j *journal) store(lines []byte) error {
 	if len(lines) == 0 {
 		return nil
 	}
 	if _, err := j.file.Write(lines); err != nil {
-		return fmt.Errorf("%w: journal %d: %w", budget.ErrUnavailable, j.number, err)
+		return fmt.Errorf("%w: journal %d: %w", budget.ErrUnavailable, j.number, j.takeBack(err))
 	}
 	if err := j.file.Sync(); err != nil {
 		return fmt.Errorf("%w: journal %d: %w", budget.ErrUnavailable, j.number, err)
@@ -216,7 +267,25 @@ func (j *journal) store(lines []byte) error {
 	return nil
 }
 
-// fail breaks the journal before anybody learns that the batch is lost.
+// takeBack cuts off what a write that found no room has left.
+func (j *journal) takeBack(cause error) error {
+	if !errors.Is(cause, syscall.ENOSPC) && !errors.Is(cause, syscall.EDQUOT) {
+		return cause
+	}
+	if err := j.file.Truncate(j.bytes); err != nil {
+		return errors.Join(cause, err)
+	}
+	return fmt.Errorf("%w: %w", errFull, cause)
+}
+
+// settle notes how a flush went, before anybody learns of its batch.
+func (j *journal) settle(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.full, j.err = nil, err
+}
+
+// fail breaks the journal for good.
 func (j *journal) fail(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

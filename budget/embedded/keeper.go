@@ -163,6 +163,9 @@ func (l *Ledger) restore(t *tenant, state *budget.State) error {
 	if err != nil {
 		return err
 	}
+	if err := l.journal.room(); err != nil {
+		return err
+	}
 	if err := t.load(whole); err != nil {
 		return err
 	}
@@ -172,4 +175,4 @@ func (l *Ledger) restore(t *tenant, state *budget.State) error {
 }
 
 // Ready reports whether the ledger can still write.
-func (l *Ledger) Ready(context.Context) error { return l.journal.broken() }
+func (l *Ledger) Ready(context.Context) error { return l.journal.room() }

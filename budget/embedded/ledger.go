@@ -283,8 +283,12 @@ func (l *Ledger) expire(t *tenant) (int64, error) {
 	return at, nil
 }
 
-// commit applies an event and hands it to the journal.
+// commit applies an event and hands it to the journal, which must have room:
+// what is applied is also written, sooner or later.
 func (l *Ledger) commit(t *tenant, e budget.Event) error {
+	if err := l.journal.room(); err != nil {
+		return err
+	}
 	if e.Kind == budget.Granted && t.pending.live >= MaxUnacknowledged {
 		return fmt.Errorf("%w: tenant %q has %d events without receipt", budget.ErrUnavailable, e.Tenant, t.pending.live)
 	}

@@ -88,6 +88,9 @@ func (l *Ledger) renew(t *tenant, lease string, ttl time.Duration) (int64, error
 	if err != nil {
 		return 0, err
 	}
+	if err := l.journal.room(); err != nil {
+		return 0, err
+	}
 	if err := t.state.SetExpiry(lease, expires); err != nil {
 		return 0, err
 	}
