@@ -91,7 +91,7 @@ func (l *Ledger) runOn(ctx context.Context, c *call, args []any) (any, error) {
 	if c.script == reserveScript && l.config.WaitReplicas > 0 {
 		return l.runAndWait(ctx, c, args)
 	}
-	return c.script.run(ctx, l.client, c.keys, args)
+	return c.script.run(ctx, l.scripts, c.keys, args)
 }
 
 // understand reads the shared start of a reply and learns from it. A refusal

@@ -20,6 +20,9 @@
 //	aegis:{T}:rolling:MS:KEY     hash: a ring of buckets with its sum
 //	aegis:{T}:group:NAME         sorted set: live keys by when they are forgotten
 //
+// Counters and leases are packed doubles, which hold every amount exactly;
+// events are text.
+//
 // What no open lease needs has a time to live. What an open lease needs has
 // none until the lease ends, which any verb of the tenant does once it is due.
 // The tenant's record, its events without receipt and its forever counters
@@ -83,9 +86,10 @@ type Config struct {
 
 // Ledger is a budget.Ledger and budget.Keeper. It is safe for concurrent use.
 type Ledger struct {
-	client redis.UniversalClient
-	config Config
-	clock  clock
+	client  redis.UniversalClient
+	scripts evaluator
+	config  Config
+	clock   clock
 
 	started    atomic.Bool
 	starting   sync.Mutex // guards the two that follow
@@ -125,7 +129,17 @@ func Dial(config Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Ledger{client: client, config: config, tenants: make(map[string]*tenant)}, nil
+	return &Ledger{client: client, scripts: evaluatorOn(client), config: config, tenants: make(map[string]*tenant)}, nil
+}
+
+// evaluatorOn runs scripts on a server in batches. On a cluster, where the
+// tenants of a batch may be on several nodes, a slow node would hold up the
+// others' tenants; there each goes alone.
+func evaluatorOn(client redis.UniversalClient) evaluator {
+	if single, ok := client.(*redis.Client); ok {
+		return newBatches(single)
+	}
+	return client
 }
 
 // startEvery is how often an unstarted ledger looks for its server.
@@ -176,7 +190,12 @@ func (l *Ledger) start(ctx context.Context) error {
 
 // Close closes the connections. Acknowledgements that have not travelled are
 // forgotten; Sweep hands their events out again.
-func (l *Ledger) Close() error { return l.client.Close() }
+func (l *Ledger) Close() error {
+	if b, ok := l.scripts.(*batches); ok {
+		b.close()
+	}
+	return l.client.Close()
+}
 
 // Now is the server's clock as the last replies told it.
 func (l *Ledger) Now() time.Time { return l.clock.now() }

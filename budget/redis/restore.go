@@ -41,7 +41,7 @@ func (r *restore) step(ctx context.Context, name string, args []any) error {
 	if err := r.ledger.begin(ctx); err != nil {
 		return err
 	}
-	reply, err := restoreScript.run(ctx, r.ledger.client, keys, append([]any{name, r.token}, args...))
+	reply, err := restoreScript.run(ctx, r.ledger.scripts, keys, append([]any{name, r.token}, args...))
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (r *restore) finish(ctx context.Context) error {
 	return r.step(ctx, "finish", []any{s.Epoch, s.Number, s.At, s.Policy.Generation, s.Policy.Hash})
 }
 
-// leaseRecord is a lease as the scripts store it; see lua/shared/lease.lua.
+// leaseRecord is a lease as restore.lua reads it.
 func leaseRecord(l *budget.Lease) string {
 	state := string(l.End)
 	if l.End == "" {

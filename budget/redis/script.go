@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -25,41 +28,63 @@ type script struct {
 	hash   string // SHA-1 of source, by which the server knows it
 }
 
+// Each verb with the shared files that it uses, each of which uses those before
+// it. See lua/shared/common.lua.
 var (
-	provisionScript = load("provision")
-	reserveScript   = load("reserve")
-	extendScript    = load("extend")
-	renewScript     = load("renew")
-	settleScript    = load("settle")
-	releaseScript   = load("release")
-	sweepScript     = load("sweep")
-	balancesScript  = load("balances")
-	restoreScript   = load("restore")
+	provisionScript = load("provision", "common", "tenant", "event")
+	reserveScript   = load("reserve", append(onLeases, "claim", "answer")...)
+	extendScript    = load("extend", append(onLeases, "answer")...)
+	renewScript     = load("renew", onLeases...)
+	settleScript    = load("settle", append(onLeases, "ending")...)
+	releaseScript   = load("release", append(onLeases, "ending")...)
+	sweepScript     = load("sweep", onLeases...)
+	balancesScript  = load("balances", append(onLeases, "claim", "answer")...)
+	restoreScript   = load("restore", "common", "counter", "ring", "store", "lease")
 )
 
-// shared are the files that every verb begins with, each of which uses those
-// before it.
-var shared = []string{"shared/common", "shared/tenant", "shared/event", "shared/claim", "shared/counter",
-	"shared/lease", "shared/answer"}
+// onLeases is what a verb needs that ends leases which are due.
+var onLeases = []string{"common", "tenant", "event", "counter", "ring", "store", "lease", "verb"}
 
-// constants are what the scripts must count by as the other ledgers do.
-var constants = fmt.Sprintf(`local MAX_AMOUNT = %d
-local MAX_LEASE_LIFE_MS = %d
-local REMEMBER_ENDED_MS = %d
-local REMEMBER_EXPIRED_MS = %d
-local BUCKETS = %d
-`, int64(budget.MaxAmount), budget.MaxLeaseLife.Milliseconds(), budget.RememberEnded.Milliseconds(),
-	budget.RememberExpired.Milliseconds(), budget.RollingBuckets)
+// spare is how long a key is kept that nothing needs any more, for clocks that
+// differ.
+const spare = time.Hour
 
-// load puts the constants and the shared text behind the first line of a verb's file, which
-// tells the server the script's flags and must stay first.
-func load(verb string) *script {
+// constants stand in the scripts by their names: see lua/shared/common.lua. They
+// are put in as digits, for a Lua local would cost time in each call.
+var constants = map[string]string{
+	"MAX_AMOUNT":          digits(budget.MaxAmount),
+	"MAX_LEASE_LIFE_MS":   digits(budget.MaxLeaseLife.Milliseconds()),
+	"REMEMBER_ENDED_MS":   digits(budget.RememberEnded.Milliseconds()),
+	"REMEMBER_EXPIRED_MS": digits(budget.RememberExpired.Milliseconds()),
+	"BUCKETS":             digits(budget.RollingBuckets),
+	"NEVER":               digits(budget.MaxAmount),
+	"SPARE_MS":            digits(spare.Milliseconds()),
+	"NONE":                "'" + none + "'",
+}
+
+func digits(n int64) string { return strconv.FormatInt(n, 10) }
+
+var capitals = regexp.MustCompile(`\b[A-Z_]+\b`)
+
+// fillIn writes the values of constants in the place of their names.
+func fillIn(source string) string {
+	return capitals.ReplaceAllStringFunc(source, func(name string) string {
+		if value, ok := constants[name]; ok {
+			return value
+		}
+		return name
+	})
+}
+
+// load puts shared files behind the first line of a verb's file, which tells the
+// server the script's flags and must stay first.
+func load(verb string, shared ...string) *script {
 	flags, body, _ := strings.Cut(read(verb), "\n")
-	source := flags + "\n" + constants
+	source := flags + "\n"
 	for _, name := range shared {
-		source += read(name) + "\n"
+		source += read("shared/"+name) + "\n"
 	}
-	source += body
+	source = fillIn(source + body)
 	sum := sha1.Sum([]byte(source))
 	return &script{verb: verb, source: source, hash: hex.EncodeToString(sum[:])}
 }
@@ -79,14 +104,14 @@ const maxAttempts = 3
 // run sends the script until the server answers, the context ends or it was
 // sent often enough. The error wraps budget.ErrUnreachable if no attempt got
 // as far as a connection.
-func (s *script) run(ctx context.Context, on redis.Scripter, keys []string, args []any) (any, error) {
+func (s *script) run(ctx context.Context, on evaluator, keys []string, args []any) (any, error) {
 	sent := false
 	for attempt := 1; ; attempt++ {
 		reply, err := s.once(ctx, on, keys, args)
 		if err == nil {
 			return reply, nil
 		}
-		sent = sent || !isDialError(err)
+		sent = sent || !unsent(err)
 		if isReply(err) || ctx.Err() != nil || attempt == maxAttempts {
 			return nil, s.failure(on, sent, err)
 		}
@@ -95,7 +120,7 @@ func (s *script) run(ctx context.Context, on redis.Scripter, keys []string, args
 
 // once sends the script by its hash, and by its text to a server that does not
 // know it.
-func (s *script) once(ctx context.Context, on redis.Scripter, keys []string, args []any) (any, error) {
+func (s *script) once(ctx context.Context, on evaluator, keys []string, args []any) (any, error) {
 	reply, err := on.EvalSha(ctx, s.hash, keys, args...).Result()
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
 		reply, err = on.Eval(ctx, s.source, keys, args...).Result()
@@ -105,7 +130,7 @@ func (s *script) once(ctx context.Context, on redis.Scripter, keys []string, arg
 
 // failure is the error of a verb. The client of a cluster sends again by
 // itself, so what its last error says of the others is not known.
-func (s *script) failure(on redis.Scripter, sent bool, err error) error {
+func (s *script) failure(on evaluator, sent bool, err error) error {
 	if _, cluster := on.(*redis.ClusterClient); sent || cluster {
 		return unavailable(s.verb, err)
 	}
@@ -118,9 +143,11 @@ func isReply(err error) bool {
 	return errors.As(err, &said)
 }
 
-func isDialError(err error) bool {
+// unsent reports whether a command that failed did not get as far as a
+// connection.
+func unsent(err error) bool {
 	var operation *net.OpError
-	return errors.As(err, &operation) && operation.Op == "dial"
+	return errors.Is(err, errUnsent) || errors.As(err, &operation) && operation.Op == "dial"
 }
 
 // unavailable marks an error after which nobody knows what the server did.

@@ -19,7 +19,7 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Reservation) (budget.Gran
 	defer cancel()
 	t := l.tenant(r.Tenant)
 	lease := budget.LeaseRef{Tenant: r.Tenant, Lease: r.Lease}
-	args := make([]any, 0, 5+len(r.Claims))
+	args := make([]any, 0, 5+claimArgs*len(r.Claims))
 	args = append(args, r.Lease, l.deadline(ctx, t), r.TTL.Milliseconds(), r.Policy.Generation, r.Policy.Hash)
 	c := l.onLease(reserveScript, lease, appendClaims(args, r.Claims)...)
 	a, err := l.do(ctx, c)
@@ -101,14 +101,6 @@ func (l *Ledger) doOnLease(ctx context.Context, s *script, lease budget.LeaseRef
 	c := l.onLease(s, lease, append([]any{lease.Lease}, args...)...)
 	a, err := l.do(ctx, c)
 	return c, a, err
-}
-
-func appendClaims(args []any, claims []budget.Claim) []any {
-	var buffer [256]byte
-	for i := range claims {
-		args = append(args, string(appendClaim(buffer[:0], &claims[i])))
-	}
-	return args
 }
 
 // anyCount stands for as many counters as the reply has.

@@ -16,7 +16,22 @@ const none = "~"
 // errReply: the server answered what no script of ours answers.
 var errReply = errors.New("reply is not understood")
 
-// appendClaim writes a claim as the scripts read it.
+// claimArgs is how many arguments of a script a claim is.
+const claimArgs = 12
+
+// appendClaims adds claims as the scripts read them: lua/shared/claim.lua.
+func appendClaims(args []any, claims []budget.Claim) []any {
+	for i := range claims {
+		c := &claims[i]
+		w := &c.Window
+		args = append(args, c.Key, c.Amount, c.Limit, orNone(string(c.AtEnd)), string(w.Kind),
+			w.Current.Start, w.Current.End, w.Next.Start, w.Next.End, w.Length.Milliseconds(),
+			orNone(c.Group), c.GroupMax)
+	}
+	return args
+}
+
+// appendClaim writes the words of a claim.
 func appendClaim(b []byte, c *budget.Claim) []byte {
 	b = append(b, c.Key...)
 	b = appendInts(b, c.Amount, c.Limit)
@@ -117,22 +132,23 @@ func (f *fields) claim() budget.Claim {
 	return c
 }
 
-// parseEvent reads "NUMBER KIND AT LEASE AMOUNT EXPIRES GENERATION HASH",
-// a line feed, and placed claims joined by semicolons.
+// parseEvent reads "NUMBER KIND AT LEASE AMOUNT EXPIRES GENERATION HASH". Two
+// more lines of a grant are the words of its claims, and of what they observed.
 func parseEvent(tenant, epoch, text string) (budget.Event, error) {
-	head, claims, _ := strings.Cut(text, "\n")
-	f := fields{rest: head}
+	head, lines, _ := strings.Cut(text, "\n")
+	claims, observed, _ := strings.Cut(lines, "\n")
+	f, c, o := fields{rest: head}, fields{rest: claims}, fields{rest: observed}
 	e := budget.Event{Tenant: tenant, Epoch: epoch}
 	e.Number, e.Kind, e.At, e.Lease = f.int(), budget.EventKind(f.word()), f.int(), orEmpty(f.word())
 	e.Amount, e.Expires = f.int(), f.int()
 	e.Policy = budget.PolicyVersion{Generation: f.int(), Hash: orEmpty(f.word())}
-	for _, text := range strings.FieldsFunc(claims, func(r rune) bool { return r == ';' }) {
-		g := fields{rest: text}
-		e.Claims = append(e.Claims, budget.Placed{Claim: g.claim(), Observed: g.observed()})
-		f.broken = f.broken || g.broken || g.more()
+	for c.more() {
+		e.Claims = append(e.Claims, budget.Placed{Claim: c.claim(), Observed: o.observed()})
 	}
-	if f.broken || f.more() {
-		return budget.Event{}, fmt.Errorf("%w: event %q", errReply, text)
+	for _, f := range []*fields{&f, &c, &o} {
+		if f.broken || f.more() {
+			return budget.Event{}, fmt.Errorf("%w: event %q", errReply, text)
+		}
 	}
 	return e, nil
 }

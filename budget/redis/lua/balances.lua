@@ -3,21 +3,19 @@
 --
 -- KEYS  1 tenant
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4... claims, one string each; their amounts and limits are not used
+--       4... claims, twelve arguments each (see shared/claim.lua); their
+--            amounts and limits are not used
 -- Reply lost WHY
 --       window NOW EPOCH NUMBER
 --       balances NOW EPOCH NUMBER OPEN { START END SPENT HELD }...
 
-local t = begin()
-if not t then return lost() end
+local t, lost = begin()
+if not t then return lost end
 
-local claims = {}
-for i = 4, #ARGV do
-  local c = parse_claim(ARGV[i])
-  if not place(c, t.now) then return reply('window', t) end
-  claims[#claims + 1] = c
-end
+local claims = read_claims(4, t.now)
+if not claims then return reply('window', t) end
+load_counters(claims, t.now)
 
-local out = { reply('balances', t), int(redis.call('ZCARD', OPEN)) }
-for i, k in ipairs(load_counters(claims, t.now)) do out[#out + 1] = observed(claims[i], k) end
+local out = { reply('balances', t), int(call('ZCARD', OPEN)) }
+for _, c in ipairs(claims) do out[#out + 1] = observed(c) end
 return table.concat(out, ' ')

@@ -14,52 +14,62 @@ local id, total = ARGV[4], tonumber(ARGV[5])
 
 -- answer repeats the last extension, or the grant if there was none.
 local function answer(t, l)
-  if l.extension == '' then return granted(t, l, l.number, l.at, observed_by_grant(l)) end
+  if l.extension == '' then return granted(t, l, l.number, l.at, l.seen) end
   local number, at, seen = string.match(l.extension, '^(%d+) (%d+) (.*)$')
   return granted(t, l, tonumber(number), tonumber(at), seen)
 end
 
-local function judge_all(claims, counters, more)
+-- place_as_granted gives claims the spans that they were granted in.
+local function place_as_granted(claims, l)
+  local i = 0
+  for span in string.gmatch(l.seen, '(%d+ %d+) %d+ %d+') do
+    i = i + 1
+    claims[i].span = span
+  end
+end
+
+local function judge_all(claims, more)
   local reasons, fits, adjusts = {}, true, false
   for i, c in ipairs(claims) do
     reasons[i] = 'fits'
     if c.at_end == 'adjust' then
       adjusts = true
-      reasons[i] = judge(more, c.limit, counters[i])
+      reasons[i] = judge(more, c)
     end
     fits = fits and reasons[i] == 'fits'
   end
   return reasons, fits, adjusts
 end
 
-local function extend(t, l, claims, counters)
-  local seen = {}
+local function extend(t, l, claims)
+  local seen, raised = {}, {}
   for i, c in ipairs(claims) do
-    local k = counters[i]
-    seen[i] = observed(c, k)
+    seen[i] = observed(c)
     if c.at_end == 'adjust' then
-      k.held = k.held + total - l.hold
-      write_counter(k, t.now)
+      c.held = c.held + total - l.hold
+      raised[#raised + 1] = c
     end
   end
-  add_event(t, 'extend', id, total, 0, '')
+  write_counters(raised, t.now)
+  add_event(t, 'extend', id, total, 0, '0 ~')
   l.hold = total
   l.extension = int(t.number) .. ' ' .. int(t.now) .. ' ' .. table.concat(seen, ' ')
   write_lease(l, t.now)
   write_tenant(t)
 end
 
-local t = begin()
-if not t then return lost() end
+local t, lost = begin()
+if not t then return lost end
 local l = own_lease(t, id)
 if not l then return reply('unknown', t) end
 if l.state ~= 'open' then return reply('ended', t) end
 if total <= l.hold then return answer(t, l) end
 
-local claims = parse_claims(l.claims)
-local counters = load_counters(claims, t.now)
-local reasons, fits, adjusts = judge_all(claims, counters, total - l.hold)
+local claims = unpack_claims(l)
+load_counters(claims, t.now)
+place_as_granted(claims, l)
+local reasons, fits, adjusts = judge_all(claims, total - l.hold)
 if not adjusts then return answer(t, l) end
-if not fits then return denied(t, claims, counters, reasons) end
-extend(t, l, claims, counters)
+if not fits then return denied(t, claims, reasons) end
+extend(t, l, claims)
 return answer(t, l)

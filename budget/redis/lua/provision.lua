@@ -6,19 +6,26 @@
 -- ARGV  1 epoch seen, or empty  2 epoch for a new tenant
 -- Reply lost WHY
 --       provisioned NOW EPOCH NUMBER
+--       or an error, if the server's Lua does not print large numbers exactly
 
-local record = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'restoring')
-local time = redis.call('TIME')
+-- Where Lua prints integers by 32 bits, amounts would come out wrong.
+if int(MAX_AMOUNT) ~= '9007199254740991' then
+  return redis.error_reply('ERR the ledger needs a server of 64 bits')
+end
+
+local record = call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'restoring')
+local time = call('TIME')
 local t = {
   epoch = record[1], number = tonumber(record[2] or 0), due = NEVER,
   now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(record[3] or 0)),
 }
+t.now_text = int(t.now)
 if record[4] then return 'lost it is being restored, or was found lost before' end
 if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return 'lost its record is gone, or of another epoch' end
 if not t.epoch then
   t.epoch = ARGV[2]
-  redis.call('HSET', KEYS[1], 'epoch', t.epoch, 'generation', '0', 'hash', '')
-  add_event(t, 'provision', NONE, 0, 0, '')
+  call('HSET', KEYS[1], 'epoch', t.epoch, 'generation', '0', 'hash', '')
+  add_event(t, 'provision', NONE, 0, 0, '0 ~')
   write_tenant(t)
 end
 return reply('provisioned', t)

@@ -12,13 +12,13 @@
 local id = ARGV[4]
 
 local function tombstone(t)
-  local l = { key = KEYS[2], number = t.number + 1, at = t.now, expires = 0, hold = 0, forget_at = 0, claims = '' }
+  local l = { key = KEYS[2], number = t.number + 1, at = t.now, expires = 0, hold = 0, forget_at = 0 }
   end_lease(t, id, l, 'release', 0)
   return l
 end
 
-local t = begin()
-if not t then return lost() end
+local t, lost = begin()
+if not t then return lost end
 local l = own_lease(t, id)
 if l and l.state == 'settle' then return reply('ended', t) end
 if not l then

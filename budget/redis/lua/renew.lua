@@ -11,8 +11,8 @@
 
 local id, ttl = ARGV[4], tonumber(ARGV[5])
 
-local t = begin()
-if not t then return lost() end
+local t, lost = begin()
+if not t then return lost end
 local l = own_lease(t, id)
 if not l then return reply('unknown', t) end
 if l.state ~= 'open' then return reply('ended', t) end
@@ -20,6 +20,6 @@ if l.state ~= 'open' then return reply('ended', t) end
 l.expires = math.min(t.now + ttl, l.at + MAX_LEASE_LIFE_MS)
 t.due = math.min(t.due, l.expires)
 write_lease(l, t.now)
-redis.call('ZADD', OPEN, int(l.expires), id)
+call('ZADD', OPEN, int(l.expires), id)
 write_tenant(t)
 return reply('renewed', t) .. ' ' .. int(l.expires)

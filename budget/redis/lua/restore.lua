@@ -6,7 +6,10 @@
 -- KEYS  1 tenant
 -- ARGV  1 step  2 a token that keeps two restores apart  3... by step:
 --       begin     3 epoch  4 number  5... groups
---       leases    lease id and record in turn
+--       leases    lease id and lease in turn, as three lines: "STATE NUMBER AT
+--                 EXPIRES HOLD END_NUMBER END_AT CHARGE FORGET_AT"; the answer to
+--                 the last extension; and its placed claims joined by ";", each as
+--                 reserve is given it but with spaces, and "START END SPENT HELD"
 --       counters  "KIND FIRST LAST LENGTH KEY GROUP BORN USED OPEN HELD SPENT",
 --                 and for rolling ones { BUCKET SPENT }...
 --       finish    3 epoch  4 number  5 at  6 policy generation  7 policy hash
@@ -15,33 +18,66 @@
 --       lost    another restore has begun meanwhile
 
 local step, token = ARGV[1], ARGV[2]
-local COUNTER = '^(%l+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)(.*)$'
+local LEASE_TEXT = '^(%l+)' .. string.rep(' (%d+)', 8) .. '\n([^\n]*)\n(.*)$'
+local CLAIM_TEXT = '^(%S+)' .. string.rep(' (%S+)', 11) .. ' (%d+) (%d+) (%d+ %d+)$'
+local COUNTER_TEXT = '^(%l+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)(.*)$'
 
 -- drop_open deletes what an older state left without a time to live: open
 -- leases and the counters that they hold in.
 local function drop_open()
-  for _, id in ipairs(redis.call('ZRANGE', OPEN, 0, -1)) do
+  for _, id in ipairs(call('ZRANGE', OPEN, '0', '-1')) do
     local key = PREFIX .. 'lease:' .. id
-    local raw = redis.call('GET', key)
-    if raw then
-      for _, c in ipairs(parse_claims(parse_lease(key, raw).claims)) do
-        redis.call('DEL', counter_name(c))
-        if c.group ~= NONE then redis.call('DEL', PREFIX .. 'group:' .. c.group) end
-      end
+    local l = read_lease(key, 0)
+    local claims = l and unpack_claims(l) or {}
+    load_counters(claims, 0)
+    for _, c in ipairs(claims) do
+      call('DEL', c.name)
+      if c.group ~= NONE then call('DEL', PREFIX .. 'group:' .. c.group) end
     end
-    redis.call('DEL', key)
+    call('DEL', key)
   end
-  redis.call('DEL', OPEN, EVENTS)
+  call('DEL', OPEN, EVENTS)
 end
 
 local function begin_restore()
-  local r = redis.call('HMGET', KEYS[1], 'epoch', 'number')
+  local r = call('HMGET', KEYS[1], 'epoch', 'number')
   if r[1] and r[1] ~= ARGV[3] then return 'exists' end
   if tonumber(r[2] or 0) > tonumber(ARGV[4]) then return 'exists' end
-  redis.call('HSET', KEYS[1], 'restoring', token)
+  call('HSET', KEYS[1], 'restoring', token)
   drop_open()
-  for i = 5, #ARGV do redis.call('DEL', PREFIX .. 'group:' .. ARGV[i]) end
+  for i = 5, #ARGV do call('DEL', PREFIX .. 'group:' .. ARGV[i]) end
   return 'done'
+end
+
+-- parse_claim returns a claim of a lease, and what it showed before the grant.
+local function parse_claim(text)
+  local key, amount, limit, at_end, kind, _, _, _, _, life, _, _, first, last, balance = string.match(text, CLAIM_TEXT)
+  if kind == 'fixed' then life = last end
+  local c = {
+    name = counter_name(kind, first, last, life, key), key = key, kind = kind, at_end = at_end,
+    amount = tonumber(amount), limit = tonumber(limit), life = tonumber(life),
+  }
+  return c, first .. ' ' .. last .. ' ' .. balance
+end
+
+local function parse_claims(text)
+  local claims, seen = {}, {}
+  for one in string.gmatch(text, '[^;]+') do
+    local c, showed = parse_claim(one)
+    claims[#claims + 1], seen[#seen + 1] = c, showed
+  end
+  return pack_claims(claims), table.concat(seen, ' ')
+end
+
+local function parse_lease(key, text)
+  local state, number, at, expires, hold, end_number, end_at, charge, forget, extension, claims =
+    string.match(text, LEASE_TEXT)
+  local packed, seen = parse_claims(claims)
+  return {
+    key = key, state = state, number = tonumber(number), at = tonumber(at), expires = tonumber(expires),
+    hold = tonumber(hold), end_number = tonumber(end_number), end_at = tonumber(end_at), charge = tonumber(charge),
+    forget_at = tonumber(forget), extension = extension, seen = seen, claims = packed,
+  }
 end
 
 -- Leases come before counters, so that a restore that breaks off leaves no
@@ -53,45 +89,44 @@ local function leases()
     local now = l.at
     if l.state ~= 'open' then now = l.end_at end
     write_lease(l, now)
-    if l.state == 'open' then redis.call('ZADD', OPEN, int(l.expires), id) end
+    if l.state == 'open' then call('ZADD', OPEN, int(l.expires), id) end
   end
   return 'done'
 end
 
-local function fill_ring(k, buckets)
-  k.head, k.cleared, k.slots = math.floor(k.used * BUCKETS / k.length), {}, {}
+local function fill_ring(c, buckets, used)
+  c.head, c.cleared, c.slots, c.outlived = math.floor(used * BUCKETS / c.life), {}, {}, true
   for bucket, spent in string.gmatch(buckets, '(%d+) (%d+)') do
-    k.slots[tonumber(bucket) % SLOTS] = tonumber(spent)
-    k.spent = clamp(k.spent + tonumber(spent))
+    c.slots[tonumber(bucket) % (BUCKETS + 1)] = tonumber(spent)
+    c.spent = clamp(c.spent + tonumber(spent))
   end
 end
 
 local function counters()
   for i = 3, #ARGV do
-    local kind, first, last, length, key, group, born, used, open, held, spent, buckets =
-      string.match(ARGV[i], COUNTER)
-    local k = new_counter({ kind = kind, first = first, last = last, length = tonumber(length), key = key })
-    k.group, k.born, k.used, k.open, k.held, k.spent =
-      group, tonumber(born), tonumber(used), tonumber(open), tonumber(held), tonumber(spent)
-    if kind == 'rolling' then
-      redis.call('DEL', k.name)
-      fill_ring(k, buckets)
-    end
-    write_counter(k, k.used)
+    local kind, first, last, life, key, group, born, used, open, held, spent, buckets =
+      string.match(ARGV[i], COUNTER_TEXT)
+    if kind == 'fixed' then life = last end
+    local c = {
+      name = counter_name(kind, first, last, life, key), key = key, kind = kind, life = tonumber(life), group = group,
+      born = tonumber(born), open = tonumber(open), held = tonumber(held), spent = tonumber(spent),
+    }
+    if kind == 'rolling' then fill_ring(c, buckets, tonumber(used)) end
+    write_counters({ c }, tonumber(used))
   end
   return 'done'
 end
 
 local function finish()
-  local first = redis.call('ZRANGE', OPEN, 0, 0, 'WITHSCORES')
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'number', ARGV[4], 'at', ARGV[5], 'generation', ARGV[6],
+  local first = call('ZRANGE', OPEN, 0, 0, 'WITHSCORES')
+  call('HSET', KEYS[1], 'epoch', ARGV[3], 'number', ARGV[4], 'at', ARGV[5], 'generation', ARGV[6],
     'hash', ARGV[7], 'due', int(tonumber(first[2] or NEVER)), 'oldest', int(tonumber(ARGV[4]) + 1), 'walk', '1')
-  redis.call('HDEL', KEYS[1], 'restoring')
+  call('HDEL', KEYS[1], 'restoring')
   return 'done'
 end
 
 if step == 'begin' then return begin_restore() end
-if redis.call('HGET', KEYS[1], 'restoring') ~= token then return 'lost' end
+if call('HGET', KEYS[1], 'restoring') ~= token then return 'lost' end
 if step == 'leases' then return leases() end
 if step == 'counters' then return counters() end
 return finish()

@@ -9,10 +9,10 @@
 --       unknown|ended NOW EPOCH NUMBER
 --       closed NOW EPOCH NUMBER KIND END AT CHARGE
 
-local id, actual = ARGV[4], tonumber(ARGV[5])
+local id, actual = ARGV[4], ARGV[5] + 0
 
-local t = begin()
-if not t then return lost() end
+local t, lost = begin()
+if not t then return lost end
 local l = own_lease(t, id)
 if not l then return reply('unknown', t) end
 if l.state == 'release' then return reply('ended', t) end

@@ -30,7 +30,7 @@ local function hand_out(t, number, event, out)
   local handed, rest = string.match(event, '^(%d+) (.*)$')
   local kind, at = string.match(rest, '^(%l+) (%d+)')
   if not overdue(tonumber(handed), kind, tonumber(at), t.now) then return end
-  redis.call('HSET', EVENTS, number, int(t.now) .. ' ' .. rest)
+  call('HSET', EVENTS, number, int(t.now) .. ' ' .. rest)
   out[#out + 1] = number .. ' ' .. rest
 end
 
@@ -38,7 +38,7 @@ end
 local function events_from(first, last)
   local numbers = {}
   for n = first, last do numbers[#numbers + 1] = int(n) end
-  return numbers, redis.call('HMGET', EVENTS, unpack(numbers))
+  return numbers, call('HMGET', EVENTS, unpack(numbers))
 end
 
 -- walk goes over the numbers from first. It returns the number to go on with
@@ -61,9 +61,9 @@ local function walk(t, first, out)
   return from, oldest
 end
 
-local t = begin()
-if not t then return lost() end
-local saved = redis.call('HMGET', KEYS[1], 'oldest', 'walk')
+local t, lost = begin()
+if not t then return lost end
+local saved = call('HMGET', KEYS[1], 'oldest', 'walk')
 local oldest = tonumber(saved[1] or 1)
 local from = math.max(tonumber(saved[2] or 1), oldest)
 
@@ -72,7 +72,7 @@ local next_walk, waiting = walk(t, from, out)
 -- Nothing waits below where this walk began or found its first event.
 if from == oldest then oldest = waiting or next_walk end
 if next_walk > t.number then next_walk = oldest end
-redis.call('HSET', KEYS[1], 'oldest', int(oldest), 'walk', int(next_walk))
+call('HSET', KEYS[1], 'oldest', int(oldest), 'walk', int(next_walk))
 
 out[1] = reply('swept', t) .. (t.more_due and ' 1' or ' 0')
 return out

@@ -1,37 +1,30 @@
--- A claim is one string of twelve fields: KEY AMOUNT LIMIT AT_END KIND
--- CURRENT_START CURRENT_END NEXT_START NEXT_END LENGTH GROUP GROUP_MAX, with "~"
--- for no group. A placed claim has four more: START END SPENT HELD.
-local CLAIM = '^(%S+)' .. string.rep(' (%S+)', 11) .. '(.*)$'
-
-local function parse_claim(text)
-  local c, amount, limit, start1, end1, start2, end2, length, group_max, placed = { text = text }
-  c.key, amount, limit, c.at_end, c.kind, start1, end1, start2, end2, length, c.group, group_max, placed =
-    string.match(text, CLAIM)
-  c.amount, c.limit, c.length, c.group_max =
-    tonumber(amount), tonumber(limit), tonumber(length), tonumber(group_max)
-  c.spans = { { start1, end1 }, { start2, end2 } }
-  if placed ~= '' then c.first, c.last = string.match(placed, '^ (%d+) (%d+)') end
-  return c
+-- place picks the span that holds the ledger's time, or none, and the counter's
+-- life. Windows that are not fixed have no span.
+local function place(now, kind, start1, end1, start2, end2, length)
+  if kind ~= 'fixed' then return '0', '0', length + 0 end
+  local life = end1 + 0
+  if now < life and start1 + 0 <= now then return start1, end1, life end
+  life = end2 + 0
+  if now < life and start2 + 0 <= now then return start2, end2, life end
 end
 
--- place picks the span that holds the ledger's time, and reports whether one
--- does. Windows that are not fixed have no span.
-local function place(c, now)
-  if c.kind ~= 'fixed' then
-    c.first, c.last = '0', '0'
-    return true
-  end
-  for _, span in ipairs(c.spans) do
-    if tonumber(span[1]) <= now and now < tonumber(span[2]) then
-      c.first, c.last = span[1], span[2]
-      return true
-    end
-  end
-  return false
-end
-
-local function parse_claims(text)
+-- read_claims reads claims from ARGV, from the first on. A claim is twelve
+-- arguments: KEY AMOUNT LIMIT AT_END KIND CURRENT_START CURRENT_END NEXT_START
+-- NEXT_END LENGTH GROUP GROUP_MAX, with "~" for no group. It returns nil if a
+-- window does not hold the ledger's time.
+local function read_claims(first_arg, now)
   local claims = {}
-  for one in string.gmatch(text, '[^;]+') do claims[#claims + 1] = parse_claim(one) end
+  for i = first_arg, #ARGV, 12 do
+    local key, amount, limit, at_end, kind, start1, end1, start2, end2, length, group, group_max =
+      unpack(ARGV, i, i + 11)
+    local first, last, life = place(now, kind, start1, end1, start2, end2, length)
+    if not first then return nil end
+    claims[#claims + 1] = {
+      name = counter_name(kind, first, last, life, key), key = key, kind = kind, at_end = at_end,
+      amount = amount + 0, limit = limit + 0, life = life, span = first .. ' ' .. last,
+      asked_life = life, asked_group = group, group_max = group_max,
+      spent = 0, held = 0, open = 0, born = 0, group = NONE,
+    }
+  end
   return claims
 end

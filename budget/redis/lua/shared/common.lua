@@ -1,6 +1,8 @@
--- What the verbs have in common is in this directory. The Go side puts these
--- files, from common.lua to answer.lua, between a verb's first line (its flags)
--- and its body, so that a verb stays one script and one round trip.
+-- What the verbs have in common is in this directory. The Go side puts the
+-- files that a verb uses, common.lua first, between the verb's first line (its
+-- flags) and its body, so that a verb stays one script and one round trip. The
+-- server makes every function anew with each call, so a verb takes no file that
+-- it does not use.
 --
 -- KEYS of every verb
 --   1  the tenant's record   aegis:{TENANT}:tenant
@@ -16,30 +18,27 @@
 -- Reply of every verb: one string, "WORD NOW EPOCH NUMBER ..." with the
 -- ledger's time and the tenant's last event number; or "lost" and why.
 --
--- Lua's numbers are doubles, exact to 2^53. They are always printed by "%.0f",
--- because Lua itself prints 1e15 as "1e+15".
+-- Lua's numbers are doubles, exact to 2^53. They are printed by "%d" only:
+-- Lua itself prints 1e15 as "1e+15". Records that only scripts read keep them
+-- as the eight bytes of a double, which is exact and much cheaper than digits.
+-- Where digits are read on the way of a request, "+ 0" makes them a number:
+-- tonumber does the same work twice.
 
--- MAX_AMOUNT, MAX_LEASE_LIFE_MS, REMEMBER_ENDED_MS, REMEMBER_EXPIRED_MS and
--- BUCKETS stand before this file: the Go side writes them there from the
--- constants of package budget.
+-- Names in capitals that no script declares are constants: the Go side writes
+-- their values in their place. MAX_AMOUNT, MAX_LEASE_LIFE_MS, REMEMBER_ENDED_MS,
+-- REMEMBER_EXPIRED_MS and BUCKETS are those of package budget. NEVER is an instant
+-- that does not come. NONE is "no name", for a field that may be empty. SPARE_MS
+-- is how long a key is kept that nothing needs any more, for clocks that differ.
+--
+-- A local of the script that a function uses costs time with each call, when the
+-- function is made, and the more the earlier it stands. So there are few.
 
--- Leases that one call ends before it does its own work.
-local EXPIRE_BATCH = 100
-local NEVER = MAX_AMOUNT
--- "No name", for a field that may be empty: a byte that no name has.
-local NONE = '~'
--- A key that nothing needs any more is kept an hour, for clocks that differ.
-local SPARE_MS = 3600 * 1000
+local call, format = redis.call, string.format
 
 local PREFIX = string.sub(KEYS[1], 1, -1 - #'tenant')
 local OPEN = PREFIX .. 'open'
 local EVENTS = PREFIX .. 'events'
 
 local function int(n)
-  return string.format('%.0f', n)
-end
-
--- A counter never leaves the range in which it is exact.
-local function clamp(n)
-  return math.max(0, math.min(n, MAX_AMOUNT))
+  return format('%d', n)
 end

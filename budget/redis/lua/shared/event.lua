@@ -1,10 +1,9 @@
 -- add_event gives an event the tenant's next number and keeps it until its
 -- receipt is durable. Stored as "HANDED KIND AT LEASE AMOUNT EXPIRES GENERATION
--- HASH\nCLAIMS", where HANDED is when sweep last gave it to a caller, or 0.
-local function add_event(t, kind, lease, amount, expires, claims)
+-- HASH", where HANDED is when sweep last gave it to a caller, or 0. A grant has
+-- two more lines: its claims as reserve was given them, and what it observed.
+-- policy is "GENERATION HASH" and what follows it, "0 ~" if no policy decides.
+local function add_event(t, kind, lease, amount, expires, policy)
   t.number = t.number + 1
-  local policy = '0 ' .. NONE
-  if kind == 'grant' or kind == 'policy' then policy = int(t.generation) .. ' ' .. t.hash end
-  redis.call('HSET', EVENTS, int(t.number),
-    string.format('0 %s %.0f %s %.0f %.0f %s\n%s', kind, t.now, lease, amount, expires, policy, claims))
+  call('HSET', EVENTS, int(t.number), format('0 %s %s %s %d %d ', kind, t.now_text, lease, amount, expires) .. policy)
 end

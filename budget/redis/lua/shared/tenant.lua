@@ -1,45 +1,44 @@
--- mark_lost refuses the tenant to every caller until it is restored. Others may
--- have seen too little of it to find that it is behind, and would grant again
--- what was spent.
-local function mark_lost()
-  redis.call('HSET', KEYS[1], 'restoring', 'lost')
-end
-
 -- read_tenant returns the tenant's record and the ledger's time, or nil and why
 -- if the record is missing, being restored, of another epoch or behind the
--- caller.
-local function read_tenant()
-  local r = redis.call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'generation', 'hash', 'due', 'restoring')
-  if not r[1] then return nil, 'it has no record' end
-  if r[7] then return nil, 'it is being restored, or was found lost before' end
-  local t = {
-    epoch = r[1], number = tonumber(r[2]), at = tonumber(r[3]),
-    generation = tonumber(r[4]), hash = r[5], due = tonumber(r[6]),
-  }
-  if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return nil, 'its record is of epoch ' .. t.epoch .. ', seen was ' .. ARGV[1] end
-  if t.number < tonumber(ARGV[2]) then
-    mark_lost()
-    return nil, 'its record is at event ' .. int(t.number) .. ', seen was ' .. ARGV[2]
+-- caller. One that is behind is refused to every caller until it is restored:
+-- others may have seen too little of it to find that it is behind, and would
+-- grant again what was spent. A verb that needs the policy names its fields,
+-- generation and hash.
+local function read_tenant(...)
+  local r = call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'due', 'restoring', ...)
+  local epoch = r[1]
+  if not epoch then return nil, 'it has no record' end
+  if r[5] then return nil, 'it is being restored, or was found lost before' end
+  if ARGV[1] ~= '' and ARGV[1] ~= epoch then
+    return nil, 'its record is of epoch ' .. epoch .. ', seen was ' .. ARGV[1]
   end
-  local time = redis.call('TIME')
-  t.now = math.max(t.at, time[1] * 1000 + math.floor(time[2] / 1000))
-  return t
+  local number = r[2] + 0
+  if number < ARGV[2] + 0 then
+    call('HSET', KEYS[1], 'restoring', 'lost')
+    return nil, 'its record is at event ' .. int(number) .. ', seen was ' .. ARGV[2]
+  end
+  local time = call('TIME')
+  local now, at = time[1] * 1000 + math.floor(time[2] / 1000), r[3] + 0
+  if now < at then now = at end
+  local due = r[4] + 0
+  return {
+    epoch = epoch, number = number, now = now, now_text = int(now), due = due, due_before = due,
+    generation = r[6] and r[6] + 0, hash = r[7], more_due = false,
+  }
 end
 
 -- write_tenant stores what events change. due is no later than the expiry of
 -- the first open lease, so that most calls need not look for expired ones.
 local function write_tenant(t)
-  redis.call('HSET', KEYS[1], 'number', int(t.number), 'at', int(t.now), 'due', int(t.due))
-end
-
-local function forget_acknowledged()
-  if ARGV[3] == '' then return end
-  local numbers = {}
-  for n in string.gmatch(ARGV[3], '%d+') do numbers[#numbers + 1] = n end
-  redis.call('HDEL', EVENTS, unpack(numbers))
+  if t.due == t.due_before then
+    call('HSET', KEYS[1], 'number', int(t.number), 'at', t.now_text)
+  else
+    call('HSET', KEYS[1], 'number', int(t.number), 'at', t.now_text, 'due', int(t.due))
+    t.due_before = t.due
+  end
 end
 
 -- reply is the start of every answer.
 local function reply(word, t)
-  return string.format('%s %.0f %s %.0f', word, t.now, t.epoch, t.number)
+  return format('%s %s %s %d', word, t.now_text, t.epoch, t.number)
 end

@@ -1,0 +1,88 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
+)
+
+// TestEachCallerGetsItsOwnReply: calls that travel together are not mixed up.
+func TestEachCallerGetsItsOwnReply(t *testing.T) {
+	const callers = 300
+	l := open(t, redistest.Start(t).URL())
+	provision(t, l, "t")
+	var group sync.WaitGroup
+	for i := range int64(callers) {
+		group.Go(func() {
+			lease := fmt.Sprint("lease-", i)
+			if _, err := l.Reserve(t.Context(), reservation("t", lease, usd(callers, budget.NoLimit))); err != nil {
+				t.Error(err)
+				return
+			}
+			e, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: lease}, i)
+			if err != nil || e.Charge != i {
+				t.Errorf("charge %d, %v; want %d", e.Charge, err, i)
+			}
+		})
+	}
+	group.Wait()
+	wantBalance(t, l, "t", callers*(callers-1)/2, 0)
+}
+
+// TestCallThatWaitedTooLongIsNeverSent: behind others that a frozen server
+// keeps, a call waits no longer than its context, and it is known not to have
+// happened.
+func TestCallThatWaitedTooLongIsNeverSent(t *testing.T) {
+	server := redistest.Start(t)
+	l := open(t, server.URL())
+	provision(t, l, "t")
+	mustReserve(t, l, reservation("t", "warm", usd(1, 100)))
+	server.Freeze()
+	long, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	var ahead sync.WaitGroup
+	for i := range 8 {
+		ahead.Go(func() { l.Reserve(long, reservation("t", fmt.Sprint("ahead-", i), usd(1, 100))) })
+	}
+	time.Sleep(100 * time.Millisecond) // until both senders wait for the server
+	short, cancelShort := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancelShort()
+	_, err := l.Reserve(short, reservation("t", "late", usd(1, 100)))
+	if !errors.Is(err, budget.ErrUnreachable) {
+		t.Errorf("got %v, want ErrUnreachable", err)
+	}
+	ahead.Wait()
+	server.Thaw()
+	_, err = l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "late"}, 1)
+	if !errors.Is(err, budget.ErrUnknownLease) {
+		t.Errorf("the late one: %v, want ErrUnknownLease", err)
+	}
+}
+
+// TestCloseAnswersThoseWhoWait: nobody waits for a ledger that is closed.
+func TestCloseAnswersThoseWhoWait(t *testing.T) {
+	server := redistest.Start(t)
+	l := open(t, server.URL())
+	provision(t, l, "t")
+	server.Freeze()
+	defer server.Thaw()
+	var waiting sync.WaitGroup
+	for i := range 100 {
+		waiting.Go(func() {
+			if _, err := l.Reserve(t.Context(), reservation("t", fmt.Sprint(i), usd(1, 100))); !errors.Is(err, budget.ErrUnavailable) {
+				t.Errorf("got %v, want ErrUnavailable", err)
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond)
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	waiting.Wait()
+}

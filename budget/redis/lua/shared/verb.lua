@@ -1,0 +1,72 @@
+-- end_lease writes down how a lease ended and drops what is not needed to
+-- answer a repeat or to correct the charge.
+local function end_lease(t, id, l, kind, charge)
+  add_event(t, kind, id, charge, 0, '0 ~')
+  l.state, l.end_number, l.end_at, l.charge, l.extension, l.seen = kind, t.number, t.now, charge, '', ''
+  if kind == 'expire' then
+    l.forget_at = t.now + REMEMBER_EXPIRED_MS
+  else
+    l.forget_at = math.max(l.forget_at, t.now + REMEMBER_ENDED_MS)
+    l.claims = ''
+  end
+  write_lease(l, t.now)
+end
+
+-- close_lease gives back the holds of an open lease and charges what it cost.
+-- A release charges nothing, also where a hold is to be kept.
+local function close_lease(t, id, l, kind, cost)
+  local claims = unpack_claims(l)
+  load_counters(claims, t.now)
+  for i = 1, #claims do
+    local c = claims[i]
+    local hold = c.amount
+    if c.at_end == 'adjust' then hold = l.hold end
+    c.held = clamp(c.held - hold)
+    if c.open > 0 then c.open = c.open - 1 end
+    if c.at_end == 'adjust' and cost > 0 then add(c, cost, t.now) end
+    if c.at_end == 'keep' and kind ~= 'release' then add(c, c.amount, t.now) end
+  end
+  write_counters(claims, t.now)
+  call('ZREM', OPEN, id)
+  end_lease(t, id, l, kind, cost)
+end
+
+-- expire_due ends leases whose time is over, in order, before a verb does its
+-- own work. Each end is complete in itself. One call ends 100 at most. It
+-- reports whether more are due.
+local function expire_due(t)
+  if t.now < t.due then return false end
+  for _, id in ipairs(call('ZRANGEBYSCORE', OPEN, '-inf', int(t.now), 'LIMIT', '0', '100')) do
+    local l = read_lease(PREFIX .. 'lease:' .. id, t.now)
+    close_lease(t, id, l, 'expire', l.hold)
+  end
+  local first = call('ZRANGE', OPEN, '0', '0', 'WITHSCORES')
+  t.due = tonumber(first[2] or NEVER)
+  write_tenant(t)
+  return t.due <= t.now
+end
+
+-- begin opens a verb: the tenant (see read_tenant), or nil and the answer where
+-- its state is lost.
+local function begin(...)
+  local t, why = read_tenant(...)
+  if not t then return nil, 'lost ' .. why end
+  if ARGV[3] ~= '' then
+    local numbers = {}
+    for n in string.gmatch(ARGV[3], '%d+') do numbers[#numbers + 1] = n end
+    call('HDEL', EVENTS, unpack(numbers))
+  end
+  t.more_due = expire_due(t)
+  return t
+end
+
+-- own_lease reads the lease that the verb is about. If its time is over and
+-- expire_due did not come to it, it is ended here.
+local function own_lease(t, id)
+  local l = read_lease(KEYS[2], t.now)
+  if l and l.state == 'open' and l.expires <= t.now then
+    close_lease(t, id, l, 'expire', l.hold)
+    write_tenant(t)
+  end
+  return l
+end
