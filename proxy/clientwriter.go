@@ -13,15 +13,15 @@ const pieceBytes = 4 << 10
 
 // clientWriter is the client's side of one attempt. The client has as long to
 // take each piece as the upstream has to send the next one, or an eighth less; a
-// client that does not read is then as good as gone. Slow ones go on: the limit is for a piece,
-// not for the answer.
+// client that does not read is then as good as gone. Slow ones go on: the limit
+// is for a piece, not for the answer.
 type clientWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	limit   time.Duration
 	renewed atomic.Int64 // when the limit was last begun anew, in Unix nanoseconds
-	begun   bool       // the response's header was written
-	mu      sync.Mutex // lets flushes take turns: ReverseProxy sends the header from a timer of its own
+	begun   bool         // the response's header was written
+	mu      sync.Mutex   // lets flushes take turns: ReverseProxy sends the header from a timer of its own
 }
 
 func newClientWriter(w http.ResponseWriter, limit time.Duration) *clientWriter {
