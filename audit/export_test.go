@@ -3,6 +3,8 @@ package audit
 import (
 	"io"
 	"strconv"
+
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // MaxCount is the largest JSON number of a line.
@@ -78,7 +80,27 @@ func (c *Chain) Add(body Body) *Chain {
 // Seal appends a seal.
 func (c *Chain) Seal(s *Signer) *Chain { return c.Add(s.seal(c.link)) }
 
-// Checkpoint is the last line.
+// Checkpoint is the chain so far, not signed.
 func (c *Chain) Checkpoint() Checkpoint {
-	return Checkpoint{c.link.chain, c.link.n, c.link.hash.String()}
+	var edge frontier
+	for _, line := range c.Lines {
+		edge.add(tlog.RecordHash([]byte(line)), nil)
+	}
+	return Checkpoint{c.link.chain, c.link.n, edge.root()}
+}
+
+// Hash is the last line's.
+func (c *Chain) Hash() string { return c.link.hash.String() }
+
+// Checkpoint is the log so far, not signed.
+func (l *Log) Checkpoint() Checkpoint {
+	t, err := OpenTree(l.cfg.Dir)
+	if err != nil {
+		panic(err)
+	}
+	c, err := t.Checkpoint()
+	if err != nil {
+		panic(err)
+	}
+	return c
 }

@@ -76,7 +76,11 @@ func verifyPaths(t testing.TB, paths []string, checkpoints ...audit.Checkpoint) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return verify(t, sources, checkpoints...)
+	var prefixes []*audit.Prefix
+	for _, path := range paths {
+		prefixes = append(prefixes, audit.OpenPrefix(path))
+	}
+	return verifyWith(t, sources, audit.VerifyOptions{Checkpoints: checkpoints, Prefixes: prefixes})
 }
 
 func verifyLines(t testing.TB, lines []string, checkpoints ...audit.Checkpoint) audit.Report {
@@ -90,12 +94,21 @@ func verifyLines(t testing.TB, lines []string, checkpoints ...audit.Checkpoint) 
 
 func verify(t testing.TB, sources []audit.Source, checkpoints ...audit.Checkpoint) audit.Report {
 	t.Helper()
-	keys := audit.NewKeys(signer(t, testHMACKey).Key(), signer(t, testEd25519Key).Key())
-	report, err := audit.Verify(context.Background(), sources, audit.VerifyOptions{Keys: keys, Checkpoints: checkpoints})
+	return verifyWith(t, sources, audit.VerifyOptions{Checkpoints: checkpoints})
+}
+
+func verifyWith(t testing.TB, sources []audit.Source, opts audit.VerifyOptions) audit.Report {
+	t.Helper()
+	opts.Keys = testKeys(t)
+	report, err := audit.Verify(context.Background(), sources, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return report
+}
+
+func testKeys(t testing.TB) audit.Keys {
+	return audit.NewKeys(signer(t, testHMACKey).Key(), signer(t, testEd25519Key).Key())
 }
 
 func mustBeSound(t testing.TB, r audit.Report) {

@@ -7,7 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
-	"path/filepath"
+	"strings"
 )
 
 // Source is one file or stream of receipts.
@@ -22,7 +22,7 @@ func Stream(name string, r io.Reader) Source {
 }
 
 // Files are the sources for a list of paths. A directory stands for its
-// segments in order.
+// segments in order, compressed or not.
 func Files(paths ...string) ([]Source, error) {
 	var sources []Source
 	for _, path := range paths {
@@ -34,21 +34,24 @@ func Files(paths ...string) ([]Source, error) {
 			sources = append(sources, fileSource(path))
 			continue
 		}
-		numbers, err := listSegments(path)
+		files, err := listSegmentFiles(path)
 		if err != nil {
 			return nil, err
 		}
-		if len(numbers) == 0 {
+		if len(files) == 0 {
 			return nil, fmt.Errorf("audit: %s holds no receipts (no file like %s)", path, segmentName(1))
 		}
-		for _, n := range numbers {
-			sources = append(sources, fileSource(filepath.Join(path, segmentName(n))))
+		for _, file := range files {
+			sources = append(sources, file.source())
 		}
 	}
 	return sources, nil
 }
 
 func fileSource(path string) Source {
+	if strings.HasSuffix(path, gzipSuffix) {
+		return Source{Name: path, Open: func() (io.ReadCloser, error) { return openGzip(path) }}
+	}
 	return Source{Name: path, Open: func() (io.ReadCloser, error) { return os.Open(path) }}
 }
 

@@ -362,14 +362,6 @@ func (l *Log) Heads() map[string]Head {
 	return maps.Clone(l.tip.heads)
 }
 
-// Checkpoint is the last durable line. Kept elsewhere, it lets Verify find a
-// tail that was cut off later.
-func (l *Log) Checkpoint() Checkpoint {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return Checkpoint{Chain: l.tip.chain, N: l.tip.n, Hash: l.tip.hash.String()}
-}
-
 // Close writes what is in the queue, then ends the log.
 func (l *Log) Close() error {
 	l.once.Do(func() {

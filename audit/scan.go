@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // blockBytes is how much of a source one worker parses at a time.
@@ -16,8 +18,9 @@ const blockBytes = 256 << 10
 // parsedLine is a line as a worker hands it on.
 type parsedLine struct {
 	Receipt
-	err         error // not a receipt
-	sealChecked bool  // the worker knew the key
+	leaf        tlog.Hash // of the line, for the Merkle tree
+	err         error     // not a receipt
+	sealChecked bool      // the worker knew the key
 	sealValid   bool
 }
 
@@ -150,6 +153,7 @@ func (b *block) parse(keys Keys) {
 // a signature costs more than all else in a line.
 func parseChecked(line string, keys Keys) (p parsedLine) {
 	p.Receipt, p.err = parseLine(line)
+	p.leaf = tlog.RecordHash([]byte(line))
 	seal, ok := p.Body.(Seal)
 	if !ok {
 		return p

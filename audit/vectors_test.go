@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the test vectors anew")
 const vectorDir = "testdata/vectors"
 
 // vector is one entry of vectors.json: a log, and what is wrong with it when
-// it is held against keys.json, hmac.key and, if set, checkpoint.json.
+// it is held against keys.json, hmac.key and, if set, checkpoint.
 type vector struct {
 	File       string          `json:"file"`
 	Title      string          `json:"title"`
@@ -90,11 +90,11 @@ func indented(t *testing.T, v any) []byte {
 func TestVectors(t *testing.T) {
 	hmac, ed := signer(t, testHMACKey), signer(t, testEd25519Key)
 	files := map[string][]byte{
-		"keys.json":       audit.NewKeys(hmac.Key(), ed.Key()).Encode(),
-		"hmac.key":        []byte(testHMACKey),
-		"ed25519.key":     []byte(testEd25519Key),
-		"checkpoint.json": indented(t, soundChain(t, hmac).Checkpoint()),
-		"vectors.json":    indented(t, vectors(t)),
+		"keys.json":    audit.NewKeys(hmac.Key(), ed.Key()).Encode(),
+		"hmac.key":     []byte(testHMACKey),
+		"ed25519.key":  []byte(testEd25519Key),
+		"checkpoint":   []byte(soundChain(t, hmac).Checkpoint().String()),
+		"vectors.json": indented(t, vectors(t)),
 	}
 	for _, v := range vectors(t) {
 		files[v.File] = []byte(strings.Join(append(v.lines, ""), "\n"))
@@ -134,7 +134,7 @@ func TestIndependentVerifier(t *testing.T) {
 				"--hmac-key", filepath.Join(vectorDir, "hmac.key"),
 			}
 			if v.Checkpoint {
-				args = append(args, "--checkpoint", filepath.Join(vectorDir, "checkpoint.json"))
+				args = append(args, "--checkpoint", filepath.Join(vectorDir, "checkpoint"))
 			}
 			want := 0
 			if len(v.Findings) > 0 {
@@ -184,7 +184,7 @@ func TestIndependentVerifierReadsALog(t *testing.T) {
 
 func TestVectorDirHasNothingElse(t *testing.T) {
 	known := map[string]bool{
-		"keys.json": true, "hmac.key": true, "ed25519.key": true, "checkpoint.json": true, "vectors.json": true,
+		"keys.json": true, "hmac.key": true, "ed25519.key": true, "checkpoint": true, "vectors.json": true,
 	}
 	for _, v := range vectors(t) {
 		known[v.File] = true

@@ -2,9 +2,9 @@ package audit
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
-	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // FindingKind is what is wrong with a log.
@@ -47,23 +47,6 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s:%d: %s: %s%s", f.File, f.Line, f.Kind, f.Reason, more)
 }
 
-// Checkpoint is a line that is known to have been in a chain. Keep the last
-// one where nobody who can write the log can reach it.
-type Checkpoint struct {
-	Chain string `json:"chain"`
-	N     int64  `json:"n"`
-	Hash  string `json:"hash"` // SHA-256 of line N in lowercase hex
-}
-
-// Validate reports what is wrong with a checkpoint that was read from outside.
-func (c Checkpoint) Validate() error {
-	if !isHex(c.Chain, chainBytes) || c.N < 1 || !isHex(c.Hash, len(Hash{})) {
-		return fmt.Errorf("audit: checkpoint: want chain (%d hex digits), n (from 1) and hash (%d hex digits)",
-			2*chainBytes, 2*len(Hash{}))
-	}
-	return nil
-}
-
 // Progress is how far Verify has come.
 type Progress struct{ Lines, Bytes int64 }
 
@@ -71,10 +54,12 @@ type Progress struct{ Lines, Bytes int64 }
 type VerifyOptions struct {
 	Keys Keys // the trusted keys; a chain may announce more
 
-	// Checkpoints are lines that must be there, for any of the chains. One
-	// just before a chain's first line stands for the lines archived before
-	// it.
+	// Checkpoints are what the first lines of any of the chains must be.
 	Checkpoints []Checkpoint
+
+	// Prefixes stand for lines that were moved away, if a checkpoint vouches
+	// for them. Where the lines are there, it must be theirs.
+	Prefixes []*Prefix
 
 	// Progress, if set, is called about every megabyte.
 	Progress func(Progress)
@@ -87,11 +72,14 @@ type ChainReport struct {
 	Hash        Hash  // of the line with the highest number
 	Receipts    int64 // decisions, settlements and events
 	Sealed      int64 // of them, how many a valid seal covers
+
+	Unseen int64     // lines 1 to Unseen are vouched for by a checkpoint, and were not looked at
+	Root   tlog.Hash // of the Merkle tree over lines 1 to Last, if there is no finding
 }
 
-// Checkpoint is the chain's last line, to be kept elsewhere.
+// Checkpoint is the chain as it was verified, to be kept elsewhere.
 func (c ChainReport) Checkpoint() Checkpoint {
-	return Checkpoint{Chain: c.Chain, N: c.Last, Hash: c.Hash.String()}
+	return Checkpoint{Chain: c.Chain, N: c.Last, Root: c.Root}
 }
 
 // Gap is a run of event numbers of one tenant that no receipt has. One
@@ -239,30 +227,4 @@ func (v *verifier) report() Report {
 		v.opts.Progress(v.done)
 	}
 	return r
-}
-
-// checkpointsOf are the checkpoints of one chain by number.
-func checkpointsOf(list []Checkpoint, chain string) map[int64]Hash {
-	hashes := map[int64]Hash{}
-	for _, c := range list {
-		if c.Chain != chain {
-			continue
-		}
-		var h Hash
-		if raw, err := hex.DecodeString(c.Hash); err == nil { // validated
-			copy(h[:], raw)
-		}
-		hashes[c.N] = h
-	}
-	return hashes
-}
-
-// sortedKeys makes a report's order independent of map order.
-func sortedKeys(m map[int64]Hash) []int64 {
-	keys := make([]int64, 0, len(m))
-	for n := range m {
-		keys = append(keys, n)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -66,7 +66,7 @@ func manipulations(t testing.TB) []manipulation {
 			return audit.NewChain(1).Add(startLine(hmac)).Seal(hmac).Add(decision(1)).Seal(foreign).Lines
 		}, []string{"truncated 4 the chain ends at number 4", "wrong-key 4 sealed with key"}},
 		{"begun with a foreign key", func([]string) []string { return soundChain(t, foreign).Lines },
-			[]string{"altered 7 line 7 of the chain is not the one", "unknown-key 2 sealed with ed25519 key"}},
+			[]string{"altered 7 lines 1 to 7 of the chain are not the ones", "unknown-key 2 sealed with ed25519 key"}},
 		{"receipt gone", func(l []string) []string { return slices.Delete(l, 2, 3) },
 			[]string{"missing 3 numbers 3 to 3 of the chain"}},
 		{"seal gone", func(l []string) []string { return slices.Delete(l, 4, 5) },
@@ -105,7 +105,7 @@ func manipulations(t testing.TB) []manipulation {
 		{"another log in its place", func([]string) []string {
 			return audit.NewChain(1).Add(startLine(hmac)).Seal(hmac).Add(decision(1)).
 				Seal(hmac).Seal(hmac).Seal(hmac).Seal(hmac).Lines
-		}, []string{"altered 7 line 7 of the chain is not the one in the checkpoint"}},
+		}, []string{"altered 7 lines 1 to 7 of the chain are not the ones of the checkpoint"}},
 		{"event told twice", func([]string) []string {
 			return soundChain(t, hmac).Add(settlement(2)).Seal(hmac).Lines
 		}, []string{`conflicting 8 event 2 of tenant "acme" has a receipt already at log:4`}},
@@ -138,7 +138,7 @@ func prevOf(line string) string {
 // relink gives a line the prev that follows the chain's last line.
 func relink(t testing.TB, line string, c *audit.Chain) string {
 	t.Helper()
-	return strings.Replace(line, prevOf(line), c.Checkpoint().Hash, 1)
+	return strings.Replace(line, prevOf(line), c.Hash(), 1)
 }
 
 // TestManipulations has one row for every manipulation. The log is held

@@ -21,11 +21,12 @@ type gapSpan struct {
 
 // chainState follows one chain line by line.
 type chainState struct {
-	v           *verifier
-	id          string
-	checkpoints map[int64]Hash
-	report      ChainReport
+	v      *verifier
+	id     string
+	tree   chainTree
+	report ChainReport
 
+	begin    where // the first line
 	last     where // the line with the highest number
 	mismatch *where
 	gaps     []gapSpan
@@ -42,7 +43,7 @@ type chainState struct {
 
 func newChainState(v *verifier, id string) *chainState {
 	return &chainState{
-		v: v, id: id, checkpoints: checkpointsOf(v.opts.Checkpoints, id),
+		v: v, id: id, tree: newChainTree(v.opts, id),
 		report: ChainReport{Chain: id}, announced: Keys{},
 	}
 }
@@ -59,9 +60,7 @@ func (c *chainState) line(p *parsedLine, skipped int64) bool {
 		return c.stray(p, at)
 	}
 	c.place(p, at, skipped)
-	if h, ok := c.checkpoints[p.N]; ok && h != p.Hash {
-		c.find(Altered, at, "line %d of the chain is not the one in the checkpoint", p.N)
-	}
+	c.addLeaf(p, at)
 	if !c.open {
 		c.from, c.open = at, true
 	}
@@ -85,23 +84,23 @@ func (c *chainState) place(p *parsedLine, at where, skipped int64) {
 		c.gaps = append(c.gaps, gapSpan{expected, p.N - 1, at})
 	}
 	c.settleMismatch(false)
-	c.cut = true
+	c.cut, c.tree.broken = true, true
 }
 
 // first checks how the chain begins.
 func (c *chainState) first(p *parsedLine, at where, skipped int64) {
-	c.report.First = p.N
-	before, archived := c.checkpoints[p.N-1]
+	c.report.First, c.begin = p.N, at
 	_, starts := p.Body.(Start)
 	switch {
 	case p.N == 1 && p.Prev != Hash{}:
 		c.find(Altered, at, "prev of the first line is not zero")
 	case p.N == 1 && !starts:
 		c.find(Altered, at, "the first line is not a start line")
-	case p.N > 1 && archived && p.Prev != before:
-		c.find(Altered, at, "prev is not the hash in the checkpoint")
-	case p.N > 1 && !archived && p.N > 1+skipped:
-		c.gaps = append(c.gaps, gapSpan{1, p.N - 1, at})
+	case p.N > 1 && !c.skipTree(p.N-1, at):
+		c.tree.broken = true
+		if p.N > 1+skipped {
+			c.gaps = append(c.gaps, gapSpan{1, p.N - 1, at})
+		}
 	}
 }
 
@@ -133,7 +132,7 @@ func (c *chainState) checkLink(p *parsedLine) {
 		c.settleMismatch(false)
 		return
 	}
-	c.cut = true
+	c.cut, c.tree.broken = true, true
 	if c.mismatch != nil {
 		c.settleMismatch(true)
 		return
@@ -254,9 +253,5 @@ func (c *chainState) end() {
 	if c.open {
 		c.find(Unsealed, c.from, "no seal covers the lines from here to the end of the chain")
 	}
-	for _, n := range sortedKeys(c.checkpoints) {
-		if n > c.report.Last {
-			c.find(Truncated, c.last, "the chain ends at number %d, the checkpoint has %d", c.report.Last, n)
-		}
-	}
+	c.endTree()
 }

@@ -38,6 +38,7 @@ func TestScripts(t *testing.T) {
 			"envsubst":    substitute,
 			"mode":        mode,
 			"post":        post,
+			"receipts":    writeReceipts,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,7 @@ type verifyConfig struct {
 	SecretPath     string
 	CheckpointPath string
 	SavePath       string
+	ProofPath      string
 	Complete       bool
 }
 
@@ -30,17 +30,26 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify DIR|FILE ...",
 		Short: "Check receipts offline: nothing altered, missing, reordered, truncated or wrongly signed",
-		Args:  cobra.MinimumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if c.ProofPath != "" {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.MinimumNArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.ProofPath != "" {
+				return verifyProof(cmd.OutOrStdout(), c)
+			}
 			return verify(cmd, c, args)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.KeysPath, "keys", "", "keys file (default: keys.json in DIR or beside it)")
 	f.StringVar(&c.SecretPath, "signing-key", "", "key file, to check HMAC seals")
-	f.StringVar(&c.CheckpointPath, "checkpoint", "", "file of lines known to have been there, to find a cut-off tail")
+	f.StringVar(&c.CheckpointPath, "checkpoint", "", "file of checkpoints, one after the other, that the logs must extend: finds a cut-off tail and a rewritten history")
 	f.BoolVar(&c.Complete, "complete", false, "these are the receipts of every replica: a gap in a tenant's events is an error too")
-	f.StringVar(&c.SavePath, "save-checkpoint", "", "file to write the chains' last lines to, if all is well")
+	f.StringVar(&c.SavePath, "save-checkpoint", "", "file to write checkpoints of the chains to, not signed, if all is well")
+	f.StringVar(&c.ProofPath, "proof", "", "check this file from prove, and nothing else; one from prove --from needs --checkpoint too")
 	return cmd
 }
 
@@ -55,7 +64,7 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 	if err != nil {
 		return err
 	}
-	checkpoints, err := readCheckpoints(c.CheckpointPath)
+	checkpoints, err := readCheckpoints(c.CheckpointPath, keys)
 	if err != nil {
 		return err
 	}
@@ -65,7 +74,7 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 	}
 	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
 	report, err := audit.Verify(cmd.Context(), sources, audit.VerifyOptions{
-		Keys: keys, Checkpoints: checkpoints, Progress: bar.show,
+		Keys: keys, Checkpoints: checkpoints, Prefixes: openPrefixes(paths), Progress: bar.show,
 	})
 	bar.clear()
 	if err != nil {
@@ -123,7 +132,16 @@ func readKeys(named, receipts string) (audit.Keys, error) {
 	return nil, fmt.Errorf("no keys file at %s: name the one that init wrote with --keys", strings.Join(candidates, " or "))
 }
 
-func readCheckpoints(path string) ([]audit.Checkpoint, error) {
+// openPrefixes are the hashes of what the directories held before.
+func openPrefixes(paths []string) []*audit.Prefix {
+	var list []*audit.Prefix
+	for _, path := range paths {
+		list = append(list, audit.OpenPrefix(path))
+	}
+	return list
+}
+
+func readCheckpoints(path string, keys audit.Keys) ([]audit.Checkpoint, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -131,8 +149,8 @@ func readCheckpoints(path string) ([]audit.Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []audit.Checkpoint
-	if err := json.Unmarshal(text, &list); err != nil {
+	list, err := audit.ParseCheckpoints(text, keys)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return list, nil
@@ -142,15 +160,11 @@ func saveCheckpoints(path string, report audit.Report) error {
 	if path == "" {
 		return nil
 	}
-	var list []audit.Checkpoint
+	var text strings.Builder
 	for _, chain := range report.Chains {
-		list = append(list, chain.Checkpoint())
+		text.WriteString(chain.Checkpoint().String())
 	}
-	text, err := json.MarshalIndent(list, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
+	return os.WriteFile(path, []byte(text.String()), 0o644)
 }
 
 func totalBytes(paths []string) int64 {
@@ -173,6 +187,10 @@ func printReport(w io.Writer, r audit.Report) {
 	for _, chain := range r.Chains {
 		fmt.Fprintf(w, "chain %s: lines %d to %d, %d receipts, %d of them sealed\n",
 			chain.Chain, chain.First, chain.Last, chain.Receipts, chain.Sealed)
+		if chain.Unseen > 0 {
+			fmt.Fprintf(w, "note: chain %s: lines 1 to %d are not here, so they were not looked at; only their hashes were\n",
+				chain.Chain, chain.Unseen)
+		}
 	}
 	for _, gap := range r.Gaps {
 		fmt.Fprintf(w, "note: tenant %s: events %d to %d are not in these receipts; another replica may have them\n",

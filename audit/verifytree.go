@@ -1,0 +1,135 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// chainTree follows the Merkle tree over a chain's lines as they are read.
+type chainTree struct {
+	checkpoints []Checkpoint // by N
+	prefix      *Prefix      // nil if there is none of this chain
+	edge        frontier
+	scratch     []tlog.Hash
+	broken      bool  // a line is not in its place: that is a finding already
+	unseen      int64 // the first lines, which the prefix stands for
+	vouched     int64 // of the highest checkpoint that fits
+}
+
+func newChainTree(opts VerifyOptions, chain string) chainTree {
+	t := chainTree{}
+	for _, c := range opts.Checkpoints {
+		if c.Chain == chain {
+			t.checkpoints = append(t.checkpoints, c)
+		}
+	}
+	slices.SortStableFunc(t.checkpoints, func(a, b Checkpoint) int { return cmp.Compare(a.N, b.N) })
+	for _, p := range opts.Prefixes {
+		if p.N() > 0 && p.link().chain == chain {
+			t.prefix = p
+		}
+	}
+	return t
+}
+
+// skip begins the tree after its first n lines, if the prefix has them.
+func (t *chainTree) skip(n int64) bool {
+	if t.prefix == nil || t.prefix.N() < n {
+		return false
+	}
+	edge, err := frontierAt(n, t.prefix)
+	if err != nil {
+		return false
+	}
+	t.edge, t.unseen = edge, n
+	return true
+}
+
+// skipTree begins the tree after the lines that were moved away, and holds
+// these against the checkpoints. It is false if nothing stands for them.
+func (c *chainState) skipTree(n int64, at where) bool {
+	if !c.tree.skip(n) {
+		return false
+	}
+	for _, cp := range c.tree.checkpoints {
+		if cp.N >= n {
+			break
+		}
+		root, err := tlog.TreeHash(cp.N, c.tree.prefix)
+		c.vouch(cp, err == nil && root == cp.Root, at)
+	}
+	c.checkTree(at)
+	return true
+}
+
+// addLeaf puts the line that was read last into the tree.
+func (c *chainState) addLeaf(p *parsedLine, at where) {
+	if c.tree.broken {
+		return
+	}
+	c.tree.scratch = c.tree.edge.add(p.leaf, c.tree.scratch[:0])
+	c.checkTree(at)
+}
+
+// checkTree holds the tree against the checkpoints of its size, and against
+// the hash files where they end.
+func (c *chainState) checkTree(at where) {
+	t := &c.tree
+	for _, cp := range t.checkpoints {
+		if cp.N == t.edge.n {
+			c.vouch(cp, t.edge.root() == cp.Root, at)
+		}
+	}
+	if t.prefix == nil || t.prefix.N() != t.edge.n || t.unseen == t.edge.n {
+		return
+	}
+	if root, err := tlog.TreeHash(t.edge.n, t.prefix); err != nil || root != t.edge.root() {
+		c.find(Altered, at, "the hash files are not of lines 1 to %d: remove them, they can be made anew", t.edge.n)
+	}
+}
+
+// vouch takes one checkpoint's word. The lines up to one that fits are as
+// they were, so only those after it can differ.
+func (c *chainState) vouch(cp Checkpoint, fits bool, at where) {
+	if fits {
+		c.tree.vouched = cp.N
+		return
+	}
+	c.find(Altered, at, "lines %d to %d of the chain are not the ones of the checkpoint: their tree has root %v, not %v",
+		c.tree.vouched+1, cp.N, c.tree.rootText(cp.N), cp.Root)
+}
+
+// rootText is the tree's root when it had n lines.
+func (t *chainTree) rootText(n int64) string {
+	if n == t.edge.n {
+		return t.edge.root().String()
+	}
+	root, err := tlog.TreeHash(n, t.prefix)
+	if err != nil {
+		return err.Error()
+	}
+	return root.String()
+}
+
+// endTree reports what only the end of the chain tells.
+func (c *chainState) endTree() {
+	t := &c.tree
+	if t.unseen > t.vouched {
+		c.find(Missing, c.begin, "lines %d to %d of the chain are not there, and no checkpoint that reaches line %d vouches for their hashes",
+			t.vouched+1, t.unseen, t.unseen)
+	}
+	for _, cp := range t.checkpoints {
+		if cp.N > c.report.Last {
+			c.find(Truncated, c.last, "the chain ends at number %d, the checkpoint has %d", c.report.Last, cp.N)
+		}
+	}
+	if t.prefix != nil && t.prefix.N() > c.report.Last {
+		c.find(Truncated, c.last, "the chain ends at number %d, the hash files go to %d", c.report.Last, t.prefix.N())
+	}
+	c.report.Unseen = t.unseen
+	if !t.broken && t.edge.n > 0 {
+		c.report.Root = t.edge.root()
+	}
+}
