@@ -28,6 +28,7 @@ var rooms = map[string][]string{
 	"budget":          {},
 	"budget/embedded": {"budget"},
 	"budget/redis":    {"budget"},
+	"oxdeai":          {},
 	"pricing":         {"pricing/internal/table"},
 	"providers":       {},
 	"tokenizer":       {},
