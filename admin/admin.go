@@ -114,6 +114,17 @@ type Budget struct {
 	ResetsAt string `json:"resets_at,omitempty"`
 }
 
+// Count is one limit of requests or slots as the operator sees it.
+type Count struct {
+	Rule     string `json:"rule"`
+	Unit     string `json:"unit"` // "requests" or "slots"
+	Scope    string `json:"scope"`
+	Limit    int64  `json:"limit"`
+	Spent    int64  `json:"spent"`
+	Held     int64  `json:"held"`
+	ResetsAt string `json:"resets_at,omitempty"`
+}
+
 // Balances is a tenant as the operator sees it.
 type Balances struct {
 	Tenant  string   `json:"tenant"`
@@ -121,6 +132,7 @@ type Balances struct {
 	Open    int64    `json:"open_leases"`
 	Event   int64    `json:"last_event"`
 	Budgets []Budget `json:"budgets"`
+	Counts  []Count  `json:"counts,omitempty"`
 }
 
 func (s server) budgets(w http.ResponseWriter, r *http.Request) {
@@ -134,7 +146,8 @@ func (s server) budgets(w http.ResponseWriter, r *http.Request) {
 		Run:  r.URL.Query().Get("run"),
 		User: r.URL.Query().Get("user"),
 	}
-	standings := tenant.Standings(scope, s.Ledger.Now())
+	now := s.Ledger.Now()
+	standings := append(tenant.Standings(scope, now), tenant.Counts(scope, now)...)
 	balances, err := s.Ledger.Balances(r.Context(), tenant.Name, policy.ClaimsOf(standings))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -154,24 +167,45 @@ func view(t *policy.Tenant, standings []policy.Standing, b budget.Balances) Bala
 	}
 	for i, s := range standings {
 		for _, limit := range s.Budgets {
-			v.Budgets = append(v.Budgets, budgetOf(limit, s, b.Observed[i]))
+			v.add(limit, s, b.Observed[i])
 		}
 	}
 	return v
 }
 
+func (v *Balances) add(limit *policy.Budget, s policy.Standing, seen budget.Observed) {
+	if limit.Unit() == "usd" {
+		v.Budgets = append(v.Budgets, budgetOf(limit, s, seen))
+		return
+	}
+	v.Counts = append(v.Counts, Count{
+		Rule:     limit.Name,
+		Unit:     limit.Unit(),
+		Scope:    s.Claim.Key,
+		Limit:    limit.Limit,
+		Spent:    seen.Spent,
+		Held:     seen.Held,
+		ResetsAt: resetsAt(seen),
+	})
+}
+
 func budgetOf(limit *policy.Budget, s policy.Standing, seen budget.Observed) Budget {
-	v := Budget{
-		Budget: limit.Name,
-		Scope:  s.Claim.Key,
-		Window: limit.Window.String(),
-		Kind:   string(limit.Kind),
-		Limit:  policy.USD(limit.Limit),
-		Spent:  policy.USD(seen.Spent),
-		Held:   policy.USD(seen.Held),
+	return Budget{
+		Budget:   limit.Name,
+		Scope:    s.Claim.Key,
+		Window:   limit.Window.String(),
+		Kind:     string(limit.Kind),
+		Limit:    policy.USD(limit.Limit),
+		Spent:    policy.USD(seen.Spent),
+		Held:     policy.USD(seen.Held),
+		ResetsAt: resetsAt(seen),
 	}
-	if seen.Span.End != 0 {
-		v.ResetsAt = time.UnixMilli(seen.Span.End).UTC().Format(time.RFC3339)
+}
+
+// resetsAt is when the window ends; "" if at no fixed time.
+func resetsAt(seen budget.Observed) string {
+	if seen.Span.End == 0 {
+		return ""
 	}
-	return v
+	return time.UnixMilli(seen.Span.End).UTC().Format(time.RFC3339)
 }

@@ -60,12 +60,16 @@ func (d *Decision) visit(f fields) {
 }
 
 func (a *Facts) visit(f fields) {
+	f.optCount("attempt", &a.Attempt)
 	f.optCount("choices", &a.Choices)
+	f.optFlag("counted", &a.Counted)
+	f.optCount("depth", &a.Depth)
 	f.optText("endpoint", &a.Endpoint)
 	f.optText("input_bound", &a.InputBound)
 	f.optCount("input_tokens", &a.InputTokens)
 	f.optText("key", &a.Key)
 	f.optText("model", &a.Model)
+	f.optText("nonce", &a.Nonce)
 	f.optCount("output_cap", &a.OutputCap)
 	f.optCount("output_tokens", &a.OutputTokens)
 	f.optText("run", &a.Run)

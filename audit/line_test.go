@@ -46,7 +46,9 @@ func TestFullBodiesSetEveryField(t *testing.T) {
 }
 
 func TestLineRoundTrip(t *testing.T) {
-	bodies := append(fullBodies(), audit.Decision{Verdict: audit.Deny}, audit.Settlement{}, audit.Event{},
+	replayed := decision(1)
+	replayed.Facts.Depth, replayed.Facts.Nonce, replayed.Facts.Attempt, replayed.Facts.Counted = 3, "n:77", audit.MaxCount, true
+	bodies := append(fullBodies(), replayed, audit.Decision{Verdict: audit.Deny}, audit.Settlement{}, audit.Event{},
 		audit.Seal{}, audit.Start{}, audit.Rotate{})
 	for _, want := range bodies {
 		line := mustLine(t, want)

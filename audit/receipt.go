@@ -30,12 +30,16 @@ type Facts struct {
 	OutputTokens int64  // at most, for all choices together
 	OutputCap    int64  // the cap sent upstream, per choice
 	Choices      int64
+	Depth        int64  // of the recursion that the request comes from
+	Nonce        string // as hashed into claim keys; "" without
+	Attempt      int64  // of the request with that nonce; 0: the first
+	Counted      bool   // an earlier attempt of the request counts in rates and has spent the nonce
 }
 
 // Claim is one claim of a decision with what the ledger observed before it.
 // Amounts are nano-USD for money, plain counts otherwise.
 type Claim struct {
-	Rule     string // the budget's name in the policy
+	Rule     string // the limit's name in the policy
 	Key      string
 	Amount   int64
 	Limit    int64

@@ -69,8 +69,8 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 		switch {
 		case denial == nil:
 			return leave, nil
-		case q.tighten(), q.clamp(denial): // ask again at once
-		case denial.Reason == policy.BudgetHeld && place.wait(ctx) == nil:
+		case denial.mayFit() && (q.tighten() || q.clamp(denial)): // ask again at once
+		case denial.Passes() && place.wait(ctx) == nil:
 		default:
 			denial.LargestCap = q.largestCap(denial.room)
 			return leave, denial.Denial
@@ -84,6 +84,9 @@ type misfit struct {
 	*policy.Denial
 	room int64
 }
+
+// mayFit reports whether tighter bounds could make the call fit.
+func (m *misfit) mayFit() bool { return m.OfMoney() || m.Reason == policy.NoBound }
 
 // attempt decides and reserves with the bounds at hand.
 func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
@@ -104,11 +107,20 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 	case errors.As(err, &refused):
 		g.rooms.note(q, refused.Observed)
 		seen := budget.Grant{Epoch: refused.Epoch, Number: refused.Number, At: refused.At, Observed: refused.Observed}
-		return seen, &misfit{q.plan.Explain(refused), q.plan.Room(refused.Observed)}
+		return seen, q.misfit(refused)
 	default:
 		g.complain("ledger refused to answer, request denied", "tenant", q.Key.Tenant.Name, "err", err)
 		return budget.Grant{}, &misfit{ledgerDenial(err), -1}
 	}
+}
+
+// misfit is the ledger's refusal as the client reads it.
+func (q *quote) misfit(refused *budget.Denied) *misfit {
+	denial := q.plan.Explain(refused)
+	if !denial.OfMoney() {
+		return &misfit{denial, -1}
+	}
+	return &misfit{denial, q.plan.Room(refused.Observed)}
 }
 
 // roomOf returns what a stateless denial leaves for the request.
@@ -199,11 +211,9 @@ func (q *quote) open(now time.Time) *policy.Denial {
 
 // decide prices the bounds at hand and applies the policy.
 func (q *quote) decide(now time.Time) (*policy.Denial, error) {
-	cost, err := q.price.Worst(q.bound())
-	if err != nil {
-		return nil, fmt.Errorf("the request's worst case cannot be priced: %w", err)
+	if err := q.cost(now); err != nil {
+		return nil, err
 	}
-	q.Facts.Cost, q.Facts.Now = cost, now
 	plan, denial := policy.Decide(q.Key, q.Facts)
 	q.plan, q.broken = plan, nil
 	if denial != nil && q.Key.Tenant.Mode == policy.Observe {
@@ -213,15 +223,23 @@ func (q *quote) decide(now time.Time) (*policy.Denial, error) {
 	return denial, nil
 }
 
+// cost prices the bounds at hand.
+func (q *quote) cost(now time.Time) error {
+	cost, err := q.price.Worst(q.bound())
+	if err != nil {
+		return fmt.Errorf("the request's worst case cannot be priced: %w", err)
+	}
+	q.Facts.Cost, q.Facts.Now = cost, now
+	return nil
+}
+
 // observe notes what an enforcing policy would have denied.
 func (q *quote) observe(seen []budget.Observed) {
 	if q.Key.Tenant.Mode != policy.Observe {
 		return
 	}
 	for _, reason := range q.plan.Broken(seen) {
-		if reason != budget.Fits {
-			q.broken = append(q.broken, "budget_"+string(reason))
-		}
+		q.broken = append(q.broken, string(reason))
 	}
 }
 

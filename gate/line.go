@@ -149,5 +149,5 @@ func (p *place) wake() {
 }
 
 func lineDenial(err error) *policy.Denial {
-	return &policy.Denial{Reason: policy.BudgetHeld, Message: "the budget stayed held by requests in flight: " + err.Error()}
+	return &policy.Denial{Reason: policy.BudgetHeld, Message: "requests in flight still hold what this one needs: " + err.Error()}
 }

@@ -29,10 +29,9 @@ func (w *world) arrive(ctx context.Context, c gate.Call) <-chan arrival {
 	return got
 }
 
-// waits blocks until the tenant's reserves were refused once more, which is when
-// another call stands in line.
-func (w *world) waits(reserves int) {
-	for w.ledger.count("reserve") < reserves {
+// waits blocks until so many calls of the tenant stand in line.
+func (w *world) waits(n int) {
+	for w.gate.Waiting("acme") < n {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -41,11 +40,11 @@ func TestHeldCallsAreServedInOrderOfArrival(t *testing.T) {
 	w := newWorld(t, daily(200)+waiting+"1m")
 	first := w.begin(w.call(100, 50))
 	second := w.arrive(t.Context(), w.call(100, 50))
-	w.waits(2)
+	w.waits(1)
 	var later []<-chan arrival
-	for range 3 { // these see the line and queue without asking the ledger
+	for i := range 3 { // these see the line and queue without asking the ledger
 		later = append(later, w.arrive(t.Context(), w.call(100, 50)))
-		time.Sleep(5 * time.Millisecond)
+		w.waits(i + 2)
 	}
 	first.End(gate.Outcome{})
 	holder := <-second
@@ -83,7 +82,7 @@ func TestClientThatLeavesLeavesTheLine(t *testing.T) {
 	first := w.begin(w.call(100, 50))
 	ctx, cancel := context.WithCancel(t.Context())
 	second := w.arrive(ctx, w.call(100, 50))
-	w.waits(2)
+	w.waits(1)
 	third := w.arrive(t.Context(), w.call(100, 50))
 	cancel()
 	var refusal *gate.Refusal

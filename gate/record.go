@@ -109,6 +109,10 @@ func (q *quote) facts() audit.Facts {
 		OutputTokens: q.outputTokens(),
 		OutputCap:    q.OutputCap,
 		Choices:      q.Choices,
+		Depth:        q.Facts.Depth,
+		Nonce:        policy.HashName(q.Facts.Nonce),
+		Attempt:      q.Facts.Attempt,
+		Counted:      q.Facts.Counted,
 	}
 }
 

@@ -20,7 +20,14 @@ const manyBudgets = `budgets:
   - {name: all, window: forever, limit_usd: "0.000020000"}
   - {name: hourly, window: hour, limit_usd: "0.000009000"}
   - {name: rolling, window: rolling, length: 2h, limit_usd: "0.000012000"}
-  - {name: run, scope: [run], window: forever, limit_usd: "0.000005000"}`
+  - {name: run, scope: [run], window: forever, limit_usd: "0.000005000"}
+rates:
+  - {name: burst, window: rolling, length: 1h, limit: 9}
+  - {name: run, scope: [run], window: forever, limit: 5}
+concurrency:
+  - {name: parallel, limit: 4}
+  - {name: run, scope: [run], limit: 2}
+replay: {window: 1h, max_nonces: 3}`
 
 // TestBalancesAreInTheReceipts makes random calls, ends them in random ways, or
 // not at all, and crashes now and then. What is rebuilt from the receipts is
@@ -43,6 +50,7 @@ func (w *world) step(rt *rapid.T, open []*gate.Grant) []*gate.Grant {
 	case "begin":
 		call := w.call(rapid.Int64Range(0, 2000).Draw(rt, "input"), rapid.Int64Range(0, 1000).Draw(rt, "output"))
 		call.Facts.Run = rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "run")
+		call.Facts.Nonce = rapid.SampledFrom([]string{"", "", "m", "n", "o", "p"}).Draw(rt, "nonce")
 		if grant, err := w.gate.Begin(context.Background(), call); err == nil {
 			open = append(open, grant)
 		}
@@ -130,7 +138,8 @@ func (w *world) compareRebuilt(t fataler) {
 	}
 	var claims []budget.Claim
 	for _, run := range []string{"", "a", "b"} {
-		claims = policy.ClaimsOf(w.key().Tenant.Standings(policy.Scope{Run: run}, w.clock.Now()))
+		tenant, scope := w.key().Tenant, policy.Scope{Run: run}
+		claims = policy.ClaimsOf(append(tenant.Standings(scope, w.clock.Now()), tenant.Counts(scope, w.clock.Now())...))
 		want, err := w.real.Balances(context.Background(), "acme", claims)
 		if err != nil {
 			t.Fatalf("balances: %v", err)

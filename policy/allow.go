@@ -8,8 +8,7 @@ import (
 // allowModel denies a model that a deny pattern matches, or that no allow
 // pattern matches where there are any.
 func allowModel(t *Tenant, f Facts) *Denial {
-	allowed := t.AllowModels == nil || matchAny(t.AllowModels, f.Model)
-	if allowed && !matchAny(t.DenyModels, f.Model) {
+	if allows(t.AllowModels, t.DenyModels, f.Model) {
 		return nil
 	}
 	return &Denial{
@@ -32,6 +31,41 @@ func allowCapabilities(t *Tenant, f Facts) *Denial {
 		}
 	}
 	return nil
+}
+
+// allowEndpoint denies an endpoint, named by its path as in chat/completions,
+// as allowModel does a model.
+func allowEndpoint(t *Tenant, f Facts) *Denial {
+	if allows(t.AllowEndpoints, t.DenyEndpoints, f.Endpoint) {
+		return nil
+	}
+	return &Denial{
+		Reason:  EndpointNotAllowed,
+		Message: fmt.Sprintf("endpoint %s is not allowed for this tenant", quote(f.Endpoint)),
+	}
+}
+
+// allowTools denies a request that offers the model a tool which is not
+// allowed. A tool without a name is allowed only where all are.
+func allowTools(t *Tenant, f Facts) *Denial {
+	if t.AllowTools == nil && t.DenyTools == nil {
+		return nil
+	}
+	for _, tool := range f.Tools {
+		if tool == "" || !allows(t.AllowTools, t.DenyTools, tool) {
+			return &Denial{
+				Reason:  ToolNotAllowed,
+				Message: fmt.Sprintf("tool %s is not allowed for this tenant", quote(tool)),
+			}
+		}
+	}
+	return nil
+}
+
+// allows reports whether no deny pattern matches a name, and an allow pattern
+// does where there are any.
+func allows(allow, deny []string, name string) bool {
+	return (allow == nil || matchAny(allow, name)) && !matchAny(deny, name)
 }
 
 // MayUse reports whether a tenant's patterns allow a model.

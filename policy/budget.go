@@ -17,31 +17,48 @@ const (
 	scopeModel  = "model"
 )
 
-// applyBudgets adds the budgets of a plan or a tenant to those that stood
-// before. One of the same name takes the other's place.
-func (l *loader) applyBudgets(t *Tenant, d *rulesDoc) {
-	if !d.Budgets.given() {
-		return
+// applyLimits lays the budgets, rates and concurrency limits of a plan or a
+// tenant over those that stood before.
+func (l *loader) applyLimits(t *Tenant, d *rulesDoc) {
+	if !d.Budgets.given() && !d.Rates.given() && !d.Concurrency.given() {
+		return // the plan's counters are shared
 	}
-	t.Budgets = slices.Clone(t.Budgets) // a plan's are shared
+	t.Budgets = merge(l, t.Budgets, &d.Budgets, l.budget)
+	t.Rates = merge(l, t.Rates, &d.Rates, l.rate)
+	t.Concurrency = merge(l, t.Concurrency, &d.Concurrency, l.concurrency)
+	t.count()
+}
+
+// merge adds limits to those that stood before. One of the same name takes the
+// other's place.
+func merge[D any, P interface {
+	*D
+	name() *scalar
+}](l *loader, before []*Budget, docs *list[D], read func(*yaml.Node, P) *Budget) []*Budget {
+	if !docs.given() {
+		return before
+	}
+	limits := slices.Clone(before) // a plan's are shared
 	lines := map[string]int{}
-	for n, doc := range d.Budgets.read(&l.reader) {
-		b := l.budget(n, doc)
+	for n, doc := range docs.read(&l.reader) {
+		b, name := read(n, doc), P(doc).name()
 		if b.Name == "" {
 			continue
 		}
 		if line, taken := lines[b.Name]; taken {
-			l.refuse(&doc.Name.entry, "budget %s is already given on line %d; each needs its own name", quote(b.Name), line)
+			l.refuse(&name.entry, "%s %s is already given on line %d; each needs its own name", b.unit.noun, quote(b.Name), line)
 			continue
 		}
 		lines[b.Name] = n.Line
-		t.Budgets = place(t.Budgets, b)
+		limits = place(limits, b)
 	}
-	if len(t.Budgets) > maxBudgets {
-		l.refuse(&d.Budgets.entry, "%d budgets with those of the plan; a tenant can have %d", len(t.Budgets), maxBudgets)
+	if len(limits) > maxBudgets {
+		l.refuse(&docs.entry, "%d %s with those of the plan; a tenant can have %d", len(limits), docs.field, maxBudgets)
 	}
-	t.count()
+	return limits
 }
+
+func (d *limitDoc) name() *scalar { return &d.Name }
 
 func place(budgets []*Budget, b *Budget) []*Budget {
 	for i, other := range budgets {
@@ -55,18 +72,24 @@ func place(budgets []*Budget, b *Budget) []*Budget {
 
 func (l *loader) budget(n *yaml.Node, d *budgetDoc) *Budget {
 	b := &Budget{
-		Scope:  l.scope(&d.Scope),
 		Kind:   choice(&l.reader, &d.Kind, Hard, Hard, Soft),
-		Window: l.window(n, d),
+		Window: l.window(n, &d.windowDoc),
+		unit:   usd,
 	}
-	if l.require(n, &d.Name.entry, "name", "denials tell which budget is used up") {
-		b.Name = l.name(&d.Name)
-	}
+	l.limit(n, &d.limitDoc, b)
 	if l.require(n, &d.Limit.entry, "limit_usd", "write an amount, as in \"25\"") {
 		b.Limit = l.usd(&d.Limit, 0)
 	}
-	l.budgetModels(n, d, b)
 	return b
+}
+
+// limit reads what every limit has: its name and whom it concerns.
+func (l *loader) limit(n *yaml.Node, d *limitDoc, b *Budget) {
+	b.Scope = l.scope(&d.Scope)
+	if l.require(n, &d.Name.entry, "name", "denials tell which "+b.unit.noun+" is used up") {
+		b.Name = l.name(&d.Name)
+	}
+	l.limitModels(n, d, b)
 }
 
 // scope returns the dimensions in their fixed order, without the tenant.
@@ -88,18 +111,18 @@ func (l *loader) scope(w *words) []string {
 	return scope
 }
 
-func (l *loader) budgetModels(n *yaml.Node, d *budgetDoc, b *Budget) {
+func (l *loader) limitModels(n *yaml.Node, d *limitDoc, b *Budget) {
 	limits := slices.Contains(b.Scope, scopeModel)
 	if d.Models.given() && !limits {
-		l.refuse(&d.Models.entry, "only a budget of scope model has models; add model to its scope, or remove this")
+		l.refuse(&d.Models.entry, "only a %s of scope model has models; add model to its scope, or remove this", b.unit.noun)
 		return
 	}
-	if limits && l.require(n, &d.Models.entry, "models", "a budget of scope model needs a pattern, as in \"gpt-5*\"") {
+	if limits && l.require(n, &d.Models.entry, "models", "a "+b.unit.noun+" of scope model needs a pattern, as in \"gpt-5*\"") {
 		b.Models, _ = l.pattern(&d.Models)
 	}
 }
 
-func (l *loader) window(n *yaml.Node, d *budgetDoc) Period {
+func (l *loader) window(n *yaml.Node, d *windowDoc) Period {
 	if !l.require(n, &d.Window.entry, "window", "write minute, hour, day, week, month, rolling or forever") {
 		return Period{}
 	}
@@ -117,7 +140,7 @@ func (l *loader) window(n *yaml.Node, d *budgetDoc) Period {
 	return p
 }
 
-func (l *loader) rollingLength(n *yaml.Node, d *budgetDoc, window string) time.Duration {
+func (l *loader) rollingLength(n *yaml.Node, d *windowDoc, window string) time.Duration {
 	if window != periodRolling {
 		if d.Length.given() {
 			l.refuse(&d.Length.entry, "only a rolling window has a length; write window: rolling, or remove this")

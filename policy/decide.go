@@ -1,21 +1,34 @@
 package policy
 
-import "github.com/aegis-proxy/aegis-proxy/budget"
+import (
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
 
 // Plan is what a tenant's rules demand of the ledger for one request.
 type Plan struct {
-	Claims []budget.Claim
+	Claims []budget.Claim // in the order of decision
 
-	tenant *Tenant
-	rules  [][]*Budget // of each claim: the budgets that it stands for
+	tenant   *Tenant
+	counters []*counter // of each claim
 }
 
-// verdicts are the stateless rules in their fixed order. The first denial
-// wins.
-var verdicts = [...]func(*Tenant, Facts) *Denial{
-	allowModel,
-	allowCapabilities,
-	capRequest,
+// verdicts are the stateless rules in the order of decision: first what stops
+// a caller altogether. The first denial wins. They ask no ledger, so they go
+// before all claims, which have an order of their own: nonce, slots, money,
+// requests.
+var verdicts = [...]struct {
+	module string
+	rule   func(*Tenant, Facts) *Denial
+}{
+	{"models", allowModel},
+	{"capabilities", allowCapabilities},
+	{"endpoints", allowEndpoint},
+	{"tools", allowTools},
+	{"replay", checkNonce},
+	{"max_depth", capDepth},
+	{"per_request_usd", capRequest},
 }
 
 // Decide applies the rules of a key's tenant to the facts. Under Observe it
@@ -30,8 +43,8 @@ func Decide(k *Key, f Facts) (Plan, *Denial) {
 }
 
 func judge(t *Tenant, f Facts) *Denial {
-	for _, rule := range verdicts {
-		if d := rule(t, f); d != nil {
+	for i := range verdicts {
+		if d := verdicts[i].rule(t, f); d != nil {
 			d.Redact = t.Redact
 			return d
 		}
@@ -41,36 +54,50 @@ func judge(t *Tenant, f Facts) *Denial {
 
 func plan(k *Key, f Facts) Plan {
 	t := k.Tenant
+	most := len(t.counters)
+	if t.Replay != nil {
+		most++
+	}
 	p := Plan{
-		Claims: make([]budget.Claim, 0, len(t.counters)),
-		tenant: t,
-		rules:  make([][]*Budget, 0, len(t.counters)),
+		Claims:   make([]budget.Claim, 0, most),
+		tenant:   t,
+		counters: make([]*counter, 0, most),
+	}
+	if r := t.Replay; r != nil {
+		claim, applies := r.claim(t, f)
+		p.add(&r.counter, claim, applies)
 	}
 	who := newCaller(k, f)
 	for _, c := range t.counters {
 		claim, applies := c.claim(who, f)
-		if !applies {
-			continue
-		}
-		p.Claims = append(p.Claims, claim)
-		p.rules = append(p.rules, c.budgets)
+		p.add(c, claim, applies)
 	}
 	return p
 }
 
-// Rule returns the name of the budget that claim i enforces, for receipts.
-func (p Plan) Rule(i int) string { return p.rules[i][0].Name }
+func (p *Plan) add(c *counter, claim budget.Claim, applies bool) {
+	if applies {
+		p.Claims = append(p.Claims, claim)
+		p.counters = append(p.counters, c)
+	}
+}
+
+// Rule returns the name of the limit that claim i enforces, for receipts.
+func (p Plan) Rule(i int) string { return p.counters[i].rule }
 
 // Limit returns what claim i may reach by the policy, also where the ledger
 // only counts.
-func (p Plan) Limit(i int) int64 { return hardLimit(p.rules[i]) }
+func (p Plan) Limit(i int) int64 { return p.counters[i].limit }
+
+// Amount writes an amount of claim i: as USD, or as a plain count.
+func (p Plan) Amount(i int, n int64) string { return p.counters[i].unit.write(n) }
 
 // Warnings names the soft budgets that this grant takes over their limit.
 func (p Plan) Warnings(observed []budget.Observed) []string {
 	var names []string
-	for i, budgets := range p.rules {
+	for i, c := range p.counters {
 		total := observed[i].Spent + observed[i].Held + p.Claims[i].Amount
-		for _, b := range budgets {
+		for _, b := range c.budgets {
 			if b.Kind == Soft && total > b.Limit {
 				names = append(names, b.Name)
 			}
@@ -79,49 +106,69 @@ func (p Plan) Warnings(observed []budget.Observed) []string {
 	return names
 }
 
-// Broken returns what the policy's limits say of a grant that was made
-// without them: the reasons under Observe.
-func (p Plan) Broken(observed []budget.Observed) []budget.Reason {
-	reasons := make([]budget.Reason, len(p.Claims))
+// Broken returns why a grant that was made without the policy's limits would
+// have been denied with them: the reasons under Observe.
+func (p Plan) Broken(observed []budget.Observed) []Reason {
+	var reasons []Reason
 	for i, c := range p.Claims {
-		reasons[i] = budget.Judge(c.Amount, p.Limit(i), observed[i])
+		if r := budget.Judge(c.Amount, p.Limit(i), observed[i]); r != budget.Fits {
+			reasons = append(reasons, p.counters[i].unit.reason(r))
+		}
 	}
 	return reasons
 }
 
-// Explain turns the ledger's refusal into the denial that the client reads:
-// the exhausted budget if there is one, else the one that is held.
+// Explain turns the ledger's refusal into the denial that the client reads.
 func (p Plan) Explain(d *budget.Denied) *Denial {
-	i := worst(d.Reasons)
-	b, seen, claim := p.rules[i][0], d.Observed[i], p.Claims[i]
+	i := p.first(d.Reasons)
+	return p.deny(i, d.Reasons[i], refusal{p.Claims[i], d.Observed[i], d.At})
+}
+
+// deny is the denial for claim i alone.
+func (p Plan) deny(i int, why budget.Reason, r refusal) *Denial {
+	u := p.counters[i].unit
 	denial := &Denial{
-		Reason:   reasonOf[d.Reasons[i]],
-		Budget:   b.Name,
-		Limit:    claim.Limit,
-		Spent:    seen.Spent,
-		Held:     seen.Held,
-		Needed:   claim.Amount,
-		ResetsAt: seen.Span.End,
+		Reason:   u.reason(why),
+		Budget:   p.Rule(i),
+		Limit:    r.claim.Limit,
+		Spent:    r.seen.Spent,
+		Held:     r.seen.Held,
+		Needed:   r.claim.Amount,
+		ResetsAt: r.seen.Span.End,
 		Redact:   p.tenant.Redact,
+		unit:     u,
 	}
-	denial.Message = denial.describe()
+	if why == budget.Crowded {
+		denial.Reason, denial.Message = TooManyNames, denial.crowded()
+		return denial
+	}
+	denial.Message = u.describe(denial, r.claim.Window)
+	if u.retry != nil {
+		again := u.retry(r)
+		denial.RetryAfter, denial.NoRetry = again.after, again.never
+	}
 	return denial
 }
 
-var reasonOf = map[budget.Reason]Reason{
-	budget.Exhausted: BudgetExhausted,
-	budget.Held:      BudgetHeld,
-	budget.Crowded:   TooManyNames,
-}
-
-// worst returns the index of the reason that helps the caller most: an
-// exhausted budget cannot be waited for, so it comes first.
-func worst(reasons []budget.Reason) int {
-	for _, want := range []budget.Reason{budget.Exhausted, budget.Crowded, budget.Held} {
-		for i, r := range reasons {
-			if r == want {
-				return i
-			}
+// first returns the index of the refused claim that is told. What cannot be
+// waited for goes before what can, so that nobody waits in vain; among equals
+// the order of decision holds.
+func (p Plan) first(reasons []budget.Reason) int {
+	final, crowded, passing := -1, -1, -1
+	for i, r := range slices.Backward(reasons) {
+		switch {
+		case r == budget.Fits:
+		case r == budget.Crowded:
+			crowded = i
+		case p.counters[i].unit.final(r):
+			final = i
+		default:
+			passing = i
+		}
+	}
+	for _, i := range []int{final, crowded, passing} {
+		if i >= 0 {
+			return i
 		}
 	}
 	return 0

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -95,10 +96,10 @@ func TestClaims(t *testing.T) {
 		{"user", "scope: user, window: day", ask, &budget.Claim{Key: "usd/user:" + hashU + "/day", Window: day, Group: "user/day", GroupMax: 10000}},
 		{"no user", "scope: [key, user], window: day", policy.Facts{Now: noon}, nil},
 		{"key and user, in any order", "scope: [user, key], window: day", ask, &budget.Claim{
-			Key: "usd/key:acme-1/user:" + hashU + "/day", Window: day, Group: "key+user/day", GroupMax: 10000,
+			Key: "usd/key:acme-1/user:" + hashU + "/day", Window: day, Group: "key.user/day", GroupMax: 10000,
 		}},
 		{"run and user", "scope: [run, user], window: day", ask, &budget.Claim{
-			Key: "usd/run:" + hashR + "/user:" + hashU + "/day", Window: day, Group: "run+user/day", GroupMax: 1000,
+			Key: "usd/run:" + hashR + "/user:" + hashU + "/day", Window: day, Group: "run.user/day", GroupMax: 1000,
 		}},
 		{"the tenant without end", "window: forever", ask, &budget.Claim{Key: "usd/forever", Window: budget.Window{Kind: budget.Forever}}},
 		{"rolling", "window: rolling, length: 90m", ask, &budget.Claim{
@@ -131,6 +132,18 @@ func TestZoneStandsInTheKey(t *testing.T) {
 	plan, _ := policy.Decide(owner.Keys[0], ask)
 	if got := plan.Claims[0].Key; got != "usd/day@Europe/Berlin" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// A ledger refuses some of the bytes that time zones have.
+func TestEveryZoneMakesAKey(t *testing.T) {
+	t.Parallel()
+	for _, zone := range policy.ZoneNames() {
+		owner := tenant(t, "budgets: [{name: b, scope: [key, run], window: day, timezone: "+zone+", limit_usd: 5}]")
+		plan, _ := policy.Decide(owner.Keys[0], ask)
+		if err := errors.Join(budget.ValidName(plan.Claims[0].Key), budget.ValidName(plan.Claims[0].Group)); err != nil {
+			t.Errorf("%s: %v", zone, err)
+		}
 	}
 }
 
@@ -215,7 +228,7 @@ func TestObserveCounts(t *testing.T) {
 		t.Errorf("a second run could be denied: %d", most)
 	}
 	seen := []budget.Observed{{Spent: 999_999_999}, {Held: 1_000_000_000}}
-	if got := plan.Broken(seen); got[0] != budget.Exhausted || got[1] != budget.Held {
+	if got := plan.Broken(seen); len(got) != 2 || got[0] != policy.BudgetExhausted || got[1] != policy.BudgetHeld {
 		t.Errorf("got %v", got)
 	}
 	if plan.Limit(0) != 1_000_000_000 {

@@ -2,7 +2,7 @@ package policy
 
 import (
 	"fmt"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -14,9 +14,16 @@ const (
 	BudgetExhausted      Reason = "budget_exhausted"
 	RequestCapExceeded   Reason = "request_cap_exceeded"
 	BudgetHeld           Reason = "budget_held"
+	ConcurrencyFull      Reason = "concurrency_full"
+	RequestRate          Reason = "request_rate"
+	ReplayedRequest      Reason = "replayed_request"
+	NonceRequired        Reason = "nonce_required"
+	DepthExceeded        Reason = "depth_exceeded"
 	TooManyNames         Reason = "too_many_names"
 	ModelNotAllowed      Reason = "model_not_allowed"
 	CapabilityNotAllowed Reason = "capability_not_allowed"
+	EndpointNotAllowed   Reason = "endpoint_not_allowed"
+	ToolNotAllowed       Reason = "tool_not_allowed"
 	NoRoute              Reason = "no_upstream"
 	NoPrice              Reason = "no_price"
 	NoBound              Reason = "no_bound"
@@ -26,11 +33,12 @@ const (
 )
 
 // Denial is a request that is not forwarded, and what its sender needs to
-// know. Amounts are nano-USD; those that do not apply are zero.
+// know. Amounts are nano-USD, or plain counts where the limit is one of
+// requests, slots or nonces; those that do not apply are zero.
 type Denial struct {
 	Reason     Reason
 	Message    string // without the "aegis: " in front
-	Budget     string
+	Budget     string // the limit's name
 	Limit      int64
 	Spent      int64
 	Held       int64
@@ -38,30 +46,49 @@ type Denial struct {
 	ResetsAt   int64 // ledger milliseconds; 0: never
 	LargestCap int64 // the largest output cap that would have fit; 0: none
 	Redact     bool  // amounts are not for the client
+	RetryAfter int64 // seconds, 1 to 60; 0: as the reason has it
+	NoRetry    bool  // sending it again is of no use within 60 s
+
+	unit *unit // nil: money
 }
 
 func (d *Denial) Error() string { return "aegis: " + d.Message }
 
-// describe names the budget and when it resets. It avoids the words that
-// clients take for a provider's rate limit.
-func (d *Denial) describe() string {
-	var s strings.Builder
-	fmt.Fprintf(&s, "budget %q ", d.Budget)
-	switch d.Reason {
-	case BudgetHeld:
-		s.WriteString("is held by requests in flight")
-	case TooManyNames:
-		s.WriteString("has as many live names as the policy allows")
-	default:
-		s.WriteString("has too little left for this request")
+// Passes reports whether the request may fit once others in flight have
+// ended.
+func (d *Denial) Passes() bool { return d.Reason == BudgetHeld || d.Reason == ConcurrencyFull }
+
+// OfMoney reports whether a request that costs less might not be denied.
+func (d *Denial) OfMoney() bool {
+	return d.Reason == BudgetExhausted || d.Reason == BudgetHeld || d.Reason == RequestCapExceeded
+}
+
+// Amount writes one of the denial's amounts: as USD, or as a plain count.
+func (d *Denial) Amount(n int64) string {
+	if d.unit == nil {
+		return USD(n)
 	}
-	if !d.Redact && d.Reason != TooManyNames {
-		fmt.Fprintf(&s, ": limit %s, spent %s, held %s, needed %s",
-			USD(d.Limit), USD(d.Spent), USD(d.Held), USD(d.Needed))
+	return d.unit.write(n)
+}
+
+// plain writes a count.
+func plain(n int64) string { return strconv.FormatInt(n, 10) }
+
+// subject names the limit. No message holds the words that clients take for a
+// provider's rate limit.
+func (d *Denial) subject() string { return fmt.Sprintf("%s %q", d.unit.noun, d.Budget) }
+
+// amounts says how far the limit is used; "" where the client may not know.
+func (d *Denial) amounts() string {
+	if d.Redact {
+		return ""
 	}
-	s.WriteString("; ")
-	s.WriteString(d.reset())
-	return s.String()
+	return fmt.Sprintf(": limit %s, spent %s, held %s, needed %s",
+		d.Amount(d.Limit), d.Amount(d.Spent), d.Amount(d.Held), d.Amount(d.Needed))
+}
+
+func (d *Denial) crowded() string {
+	return fmt.Sprintf("%s has as many live names as the policy allows; %s", d.subject(), d.reset())
 }
 
 func (d *Denial) reset() string {

@@ -50,25 +50,31 @@ type priceDoc struct {
 
 // rulesDoc is what a plan and a tenant may both say.
 type rulesDoc struct {
-	Project       scalar             `yaml:"project"`
-	Environment   scalar             `yaml:"environment"`
-	Mode          scalar             `yaml:"mode"`
-	Capabilities  words              `yaml:"capabilities"`
-	Models        section[accessDoc] `yaml:"models"`
-	Upstreams     words              `yaml:"upstreams"`
-	PerRequest    scalar             `yaml:"per_request_usd"`
-	MinOutput     scalar             `yaml:"min_output_tokens"`
-	WhenExhausted scalar             `yaml:"when_exhausted"`
-	WhenHeld      scalar             `yaml:"when_held"`
-	WaitLimit     scalar             `yaml:"wait_limit"`
-	OnDisconnect  scalar             `yaml:"on_disconnect"`
-	DrainLimit    scalar             `yaml:"drain_limit"`
-	RedactAmounts scalar             `yaml:"redact_amounts"`
-	RunLifetime   scalar             `yaml:"run_lifetime"`
-	MaxRuns       scalar             `yaml:"max_runs"`
-	MaxUsers      scalar             `yaml:"max_users"`
-	UserField     scalar             `yaml:"user_field"`
-	Budgets       list[budgetDoc]    `yaml:"budgets"`
+	Project       scalar               `yaml:"project"`
+	Environment   scalar               `yaml:"environment"`
+	Mode          scalar               `yaml:"mode"`
+	Capabilities  words                `yaml:"capabilities"`
+	Models        section[accessDoc]   `yaml:"models"`
+	Endpoints     section[accessDoc]   `yaml:"endpoints"`
+	Tools         section[accessDoc]   `yaml:"tools"`
+	Upstreams     words                `yaml:"upstreams"`
+	PerRequest    scalar               `yaml:"per_request_usd"`
+	MinOutput     scalar               `yaml:"min_output_tokens"`
+	WhenExhausted scalar               `yaml:"when_exhausted"`
+	WhenHeld      scalar               `yaml:"when_held"`
+	WaitLimit     scalar               `yaml:"wait_limit"`
+	OnDisconnect  scalar               `yaml:"on_disconnect"`
+	DrainLimit    scalar               `yaml:"drain_limit"`
+	RedactAmounts scalar               `yaml:"redact_amounts"`
+	RunLifetime   scalar               `yaml:"run_lifetime"`
+	MaxRuns       scalar               `yaml:"max_runs"`
+	MaxUsers      scalar               `yaml:"max_users"`
+	UserField     scalar               `yaml:"user_field"`
+	Replay        section[replayDoc]   `yaml:"replay"`
+	MaxDepth      scalar               `yaml:"max_depth"`
+	Concurrency   list[concurrencyDoc] `yaml:"concurrency"`
+	Budgets       list[budgetDoc]      `yaml:"budgets"`
+	Rates         list[rateDoc]        `yaml:"rates"`
 }
 
 type tenantDoc struct {
@@ -89,13 +95,40 @@ type accessDoc struct {
 	Deny  words `yaml:"deny"`
 }
 
-type budgetDoc struct {
-	Name     scalar `yaml:"name"`
-	Scope    words  `yaml:"scope"`
-	Models   scalar `yaml:"models"`
+type replayDoc struct {
+	Window    scalar `yaml:"window"`
+	Retries   scalar `yaml:"retries"`
+	MaxNonces scalar `yaml:"max_nonces"`
+	Required  scalar `yaml:"required"`
+}
+
+// limitDoc is what budgets, rates and concurrency limits have in common.
+type limitDoc struct {
+	Name   scalar `yaml:"name"`
+	Scope  words  `yaml:"scope"`
+	Models scalar `yaml:"models"`
+}
+
+type windowDoc struct {
 	Window   scalar `yaml:"window"`
 	Length   scalar `yaml:"length"`
 	Timezone scalar `yaml:"timezone"`
-	Limit    scalar `yaml:"limit_usd"`
-	Kind     scalar `yaml:"kind"`
+}
+
+type budgetDoc struct {
+	limitDoc
+	windowDoc
+	Limit scalar `yaml:"limit_usd"`
+	Kind  scalar `yaml:"kind"`
+}
+
+type rateDoc struct {
+	limitDoc
+	windowDoc
+	Limit scalar `yaml:"limit"`
+}
+
+type concurrencyDoc struct {
+	limitDoc
+	Limit scalar `yaml:"limit"`
 }

@@ -108,6 +108,21 @@ func TestParseRefuses(t *testing.T) {
 		{"a huge amount", head + tenantText("per_request_usd: 99999999999999999999"), "is more than 9007199.254740991"},
 		{"a key of another tenant", head + tenantText("mode: enforce") + "  - name: b\n    keys: [{id: b-1, sha256: " + hashOf("secret") + "}]\n",
 			"policy.yaml:15:30: sha256: the key is already that of id \"acme-1\""},
+		{"more limits than claims", head + tenantText(manyBudgets(1), "replay: {}", "rates:"+manyRates(31)), `tenant "acme": 33 limits in all; budgets, rates, concurrency and replay together can be 32`},
+		{"too many rates", head + tenantText("rates:"+manyRates(33)), "33 rates with those of the plan; a tenant can have 32"},
+		{"a rate twice", head + tenantText("rates: [{name: a, window: day, limit: 1}, {name: a, window: hour, limit: 1}]"), `request limit "a" is already given`},
+		{"a rate of users without a field", head + tenantText("rates: [{name: a, scope: user, window: day, limit: 1}]"), `request limit "a" limits end users`},
+		{"a rate in money", head + tenantText("rates: [{name: a, window: day, limit_usd: 1}]"), `unknown field "limit_usd" in each of rates`},
+		{"a soft rate", head + tenantText("rates: [{name: a, window: day, limit: 1, kind: soft}]"), `unknown field "kind"`},
+		{"a rate of nothing", head + tenantText("rates: [{name: a, window: day, limit: 0}]"), `limit: "0" does not fit`},
+		{"concurrency over a window", head + tenantText("concurrency: [{name: a, window: day, limit: 1}]"), `unknown field "window"`},
+		{"concurrency without a limit", head + tenantText("concurrency: [{name: a}]"), "limit is missing; write how many requests may be in flight at once"},
+		{"concurrency of models without any", head + tenantText("concurrency: [{name: a, scope: model, limit: 1}]"), "a concurrency limit of scope model needs a pattern"},
+		{"a negative depth", head + tenantText("max_depth: -1"), `max_depth: "-1" does not fit`},
+		{"a short replay window", head + tenantText("replay: {window: 1s}"), `window: "1s" does not fit`},
+		{"too many retries", head + tenantText("replay: {retries: 101}"), "from 0 to 100"},
+		{"no nonces", head + tenantText("replay: {max_nonces: 0}"), "from 1 to 1000000"},
+		{"a tool that is no pattern", head + tenantText(`tools: {allow: ["rm -rf"]}`), `"rm -rf" is no pattern`},
 		{"waiting without a limit", head + tenantText("when_held: wait"), "wait needs a wait_limit"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -130,6 +145,14 @@ func manyBudgets(n int) string {
 	b.WriteString("budgets:")
 	for i := range n {
 		fmt.Fprintf(&b, "\n      - {name: b%d, window: day, limit_usd: 1}", i)
+	}
+	return b.String()
+}
+
+func manyRates(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "\n      - {name: r%d, window: rolling, length: %dm, limit: 1}", i, i+1)
 	}
 	return b.String()
 }

@@ -91,27 +91,35 @@ const (
 
 // Tenant is a customer, a team or a service with budgets of its own.
 type Tenant struct {
-	Name         string
-	Project      string
-	Environment  string
-	Mode         Mode
-	Keys         []*Key
-	Capabilities []string      // of Capabilities; nil: all
-	AllowModels  []string      // patterns; nil: all
-	DenyModels   []string      // patterns
-	Providers    []string      // names of upstreams in order of preference; nil: the model's
-	PerRequest   int64         // nano-USD; 0: no cap
-	MinOutput    int64         // tokens; a cap clamped below denies instead
-	Clamp        bool          // lower the output cap to what fits, instead of denying
-	WaitLimit    time.Duration // how long a held request stands in line; 0: denied at once
-	Disconnect   Disconnect
-	DrainLimit   time.Duration
-	Redact       bool // keep amounts out of denials
-	RunLifetime  time.Duration
-	MaxRuns      int64  // live run names
-	MaxUsers     int64  // live end-user names
-	UserField    string // request field that names the end user; "" for none
-	Budgets      []*Budget
+	Name           string
+	Project        string
+	Environment    string
+	Mode           Mode
+	Keys           []*Key
+	Capabilities   []string      // of Capabilities; nil: all
+	AllowModels    []string      // patterns; nil: all
+	DenyModels     []string      // patterns
+	AllowEndpoints []string      // patterns; nil: all
+	DenyEndpoints  []string      // patterns
+	AllowTools     []string      // patterns of the names of tools offered; nil: all
+	DenyTools      []string      // patterns
+	Providers      []string      // names of upstreams in order of preference; nil: the model's
+	PerRequest     int64         // nano-USD; 0: no cap
+	MinOutput      int64         // tokens; a cap clamped below denies instead
+	Clamp          bool          // lower the output cap to what fits, instead of denying
+	WaitLimit      time.Duration // how long a held request stands in line; 0: denied at once
+	Disconnect     Disconnect
+	DrainLimit     time.Duration
+	Redact         bool // keep amounts out of denials
+	RunLifetime    time.Duration
+	MaxRuns        int64     // live run names
+	MaxUsers       int64     // live end-user names
+	UserField      string    // request field that names the end user; "" for none
+	Replay         *Replay   // nil: nonces are not looked at
+	MaxDepth       int64     // -1: no limit
+	Concurrency    []*Budget // of slots
+	Budgets        []*Budget // of nano-USD
+	Rates          []*Budget // of requests
 
 	counters   []*counter
 	namesRuns  bool // a counter has the run in its key
@@ -134,15 +142,24 @@ const (
 	Soft LimitKind = "soft" // warns
 )
 
-// Budget limits what is spent in one scope over one window.
+// Budget limits what is used in one scope over one window: money, requests, or
+// slots of requests in flight.
 type Budget struct {
 	Name   string
 	Scope  []string // of "key", "run", "user", "model"; empty: the whole tenant
 	Models string   // pattern, with scope "model"
 	Window Period
 	Kind   LimitKind
-	Limit  int64 // nano-USD
+	Limit  int64 // nano-USD; of rates and concurrency limits a plain count
+
+	unit *unit
 }
+
+// Unit is what the limit counts: "usd", "requests" or "slots".
+func (b *Budget) Unit() string { return b.unit.name }
+
+// Amount writes an amount of the limit: as USD, or as a plain count.
+func (b *Budget) Amount(n int64) string { return b.unit.write(n) }
 
 // Facts are what the rules see of a request.
 type Facts struct {
@@ -153,6 +170,11 @@ type Facts struct {
 	Upstream     string
 	Stream       bool
 	Capabilities []string  // what the request needs, its endpoint among them
+	Tools        []string  // names of the tools offered to the model
+	Depth        int64     // of the recursion that the request comes from
+	Nonce        string    // as the caller named it; "" without
+	Attempt      int64     // of the request with that nonce; 0: the first
+	Counted      bool      // an earlier attempt counts in rates, and has spent the nonce
 	Cost         int64     // nano-USD, at most
 	Now          time.Time // the ledger's clock
 }

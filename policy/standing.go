@@ -16,8 +16,18 @@ type Standing struct {
 	Budgets []*Budget
 }
 
-// Standings returns the counters of a tenant in the order of its policy.
+// Standings returns the money counters of a tenant in the order of its policy.
 func (t *Tenant) Standings(s Scope, now time.Time) []Standing {
+	return t.standings(s, now, func(u *unit) bool { return u == usd })
+}
+
+// Counts returns the counters of a tenant that are not of money: requests and
+// slots.
+func (t *Tenant) Counts(s Scope, now time.Time) []Standing {
+	return t.standings(s, now, func(u *unit) bool { return u != usd })
+}
+
+func (t *Tenant) standings(s Scope, now time.Time, wanted func(*unit) bool) []Standing {
 	var list []Standing
 	seen := map[string]bool{}
 	keys := t.Keys
@@ -25,6 +35,9 @@ func (t *Tenant) Standings(s Scope, now time.Time) []Standing {
 		keys = []*Key{{Tenant: t}} // for the counters that no key is part of
 	}
 	for _, c := range t.counters {
+		if !wanted(c.unit) {
+			continue
+		}
 		f := Facts{Run: s.Run, User: s.User, Model: c.models, Now: now}
 		for _, k := range keys {
 			if s.Key != "" && k.ID != s.Key {

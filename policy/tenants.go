@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
 // Defaults of a tenant.
@@ -36,6 +38,7 @@ func defaults() rules {
 		RunLifetime: defaultRunLifetime,
 		MaxRuns:     defaultMaxRuns,
 		MaxUsers:    defaultMaxUsers,
+		MaxDepth:    noDepthLimit,
 	}}
 }
 
@@ -49,6 +52,11 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	models := d.Models.read(&l.reader)
 	t.AllowModels = l.patterns(&models.Allow, t.AllowModels)
 	t.DenyModels = l.patterns(&models.Deny, t.DenyModels)
+	endpoints, tools := d.Endpoints.read(&l.reader), d.Tools.read(&l.reader)
+	t.AllowEndpoints = l.patterns(&endpoints.Allow, t.AllowEndpoints)
+	t.DenyEndpoints = l.patterns(&endpoints.Deny, t.DenyEndpoints)
+	t.AllowTools = l.patterns(&tools.Allow, t.AllowTools)
+	t.DenyTools = l.patterns(&tools.Deny, t.DenyTools)
 	t.Providers = l.upstreamNames(&d.Upstreams, t.Providers)
 	t.PerRequest = l.usd(&d.PerRequest, t.PerRequest)
 	t.MinOutput = l.count(&d.MinOutput, t.MinOutput, 1, maxTokens)
@@ -58,7 +66,9 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.MaxUsers = l.count(&d.MaxUsers, t.MaxUsers, 1, maxNames)
 	t.UserField = l.label(&d.UserField, t.UserField)
 	l.applyEnds(ru, d)
-	l.applyBudgets(t, d)
+	t.Replay = l.replay(&d.Replay, t.Replay)
+	t.MaxDepth = l.count(&d.MaxDepth, t.MaxDepth, 0, MaxDepthFact)
+	l.applyLimits(t, d)
 }
 
 // applyEnds lays over what happens to requests that do not fit, and to those
@@ -135,6 +145,7 @@ func (l *loader) tenant(n *yaml.Node, d *tenantDoc) *Tenant {
 		l.taken("tenant", t.Name, &d.Name.entry)
 	}
 	l.checkUsers(n, t)
+	l.checkClaims(n, t)
 	for n, k := range d.Keys.read(&l.reader) {
 		l.key(n, k, t)
 	}
@@ -159,15 +170,27 @@ func (l *loader) plan(s *scalar) rules {
 	return *ru
 }
 
-// checkUsers refuses budgets of end users whom nothing would name.
+// checkClaims refuses more limits than one request can claim from.
+func (l *loader) checkClaims(n *yaml.Node, t *Tenant) {
+	claims := len(t.counters)
+	if t.Replay != nil {
+		claims++
+	}
+	if claims > budget.MaxClaims && len(t.Budgets) <= maxBudgets {
+		l.reject(n, "tenant %s: %d limits in all; budgets, rates, concurrency and replay together can be %d",
+			quote(t.Name), claims, budget.MaxClaims)
+	}
+}
+
+// checkUsers refuses limits of end users whom nothing would name.
 func (l *loader) checkUsers(n *yaml.Node, t *Tenant) {
 	if t.UserField != "" {
 		return
 	}
-	for _, b := range t.Budgets {
+	for _, b := range t.limits() {
 		if slices.Contains(b.Scope, scopeUser) {
-			l.reject(n, "tenant %s: budget %s limits end users, but no user_field says who they are; give one, as in user_field: user",
-				quote(t.Name), quote(b.Name))
+			l.reject(n, "tenant %s: %s %s limits end users, but no user_field says who they are; give one, as in user_field: user",
+				quote(t.Name), b.unit.noun, quote(b.Name))
 			return
 		}
 	}

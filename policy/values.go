@@ -19,7 +19,8 @@ const (
 	maxTokens       = 100_000_000
 	maxNames        = 1_000_000 // live runs or end users of a tenant
 	maxBudgets      = budget.MaxClaims
-	maxPriceUSD     = 1_000_000 // per million tokens
+	maxCount        = 1_000_000_000 // requests or slots of one limit
+	maxPriceUSD     = 1_000_000     // per million tokens
 
 	minLength   = time.Minute // of a rolling window, and of a run's life
 	maxLength   = 366 * 24 * time.Hour
@@ -85,7 +86,7 @@ func (r *reader) pattern(s *scalar) (string, bool) {
 		return "", false
 	}
 	if text == "" || len(text) > maxPatternBytes || !only(text, "._:/@=*-") {
-		r.refuse(&s.entry, "%s is no model pattern; use 1 to %d letters, digits, \".\", \"_\", \":\", \"/\", \"@\", \"=\", \"-\", and \"*\" for any text",
+		r.refuse(&s.entry, "%s is no pattern; use 1 to %d letters, digits, \".\", \"_\", \":\", \"/\", \"@\", \"=\", \"-\", and \"*\" for any text",
 			quote(text), maxPatternBytes)
 		return "", false
 	}

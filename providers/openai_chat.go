@@ -28,22 +28,34 @@ func (p *parser) chatField(name string) error {
 
 func (p *parser) message() error {
 	p.load.messages++
-	return p.object("messages", func(name string) error {
+	var m turn
+	err := p.object("messages", func(name string) error {
 		switch name {
-		case "role", "refusal", "tool_call_id":
-			return p.text("messages." + name)
+		case "role":
+			return p.noted(&m.role, "messages.role")
+		case "tool_call_id":
+			return p.noted(&m.callID, "messages.tool_call_id")
+		case "refusal":
+			return p.text("messages.refusal")
 		case "name":
 			p.load.names++
-			return p.text("messages.name")
+			return p.noted(&m.name, "messages.name")
 		case "content":
 			return p.content()
 		case "audio":
 			return p.unboundedUnlessOff(UnboundedAudioID)
 		case "cache_control":
 			p.CacheControl = true
+		case "tool_calls":
+			start := p.valueStart()
+			err := p.values()
+			m.calls = span{start, p.offset()}
+			return err
 		}
-		return p.values() // tool_calls, function_call, and what other servers add
+		return p.values() // function_call, and what other servers add
 	})
+	p.turn(&m)
+	return err
 }
 
 func (p *parser) content() error {
@@ -152,13 +164,14 @@ func (p *parser) toolList(param string, element func() error) error {
 // tool reads one entry of tools. Only functions and custom tools run at the
 // client; any other kind runs, and is billed, at the provider.
 func (p *parser) tool() error {
-	known := false
+	known, before, kind := false, len(p.Tools), ""
 	err := p.object("tools", func(name string) error {
 		switch name {
 		case "function", "custom":
 			return p.function("tools." + name)
 		case "type":
-			kind, err := p.optionalString("tools.type")
+			var err error
+			kind, err = p.optionalString("tools.type")
 			known = kind == "function" || kind == "custom"
 			return err
 		case "cache_control":
@@ -169,6 +182,10 @@ func (p *parser) tool() error {
 	})
 	if err == nil && !known {
 		p.unbounded(UnboundedServerTool)
+		return p.offer("tools", kind)
+	}
+	if err == nil && len(p.Tools) == before {
+		return p.offer("tools", "")
 	}
 	return err
 }
@@ -176,16 +193,21 @@ func (p *parser) tool() error {
 // function notes the name of a function or custom tool.
 func (p *parser) function(param string) error {
 	p.load.tools++
-	return p.object(param, func(name string) error {
+	tool := ""
+	err := p.object(param, func(name string) error {
 		if name != "name" {
 			p.CacheControl = p.CacheControl || name == "cache_control"
 			_, err := p.skip()
 			return err
 		}
-		tool, err := p.optionalString(param + ".name")
-		p.Tools = append(p.Tools, tool)
+		var err error
+		tool, err = p.optionalString(param + ".name")
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return p.offer(param, tool)
 }
 
 func (p *parser) responseFormat() error {

@@ -255,5 +255,5 @@ func (p *parser) finish() error {
 	if strings.Contains(p.Model, "-search-") {
 		p.unbounded(UnboundedWebSearch) // these models search without being asked
 	}
-	return nil
+	return p.nameResults()
 }

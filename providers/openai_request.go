@@ -46,8 +46,12 @@ type Request struct {
 	// most once, so an output is at most its cap plus the tokens of these.
 	// https://platform.openai.com/docs/guides/predicted-outputs
 	Prediction []string
-	// Tools are the names of the tools and functions offered.
+	// Tools are the names of the tools and functions offered, at most MaxTools; of
+	// a tool that runs at the provider its type, and "" of one that has no name.
 	Tools []string
+	// ToolResults are the results of tools that this request brings: those after
+	// the last message of the assistant, at most MaxTools.
+	ToolResults []ToolResult
 	// Unbounded names what makes the cost unbounded, each reason once. Empty is
 	// the only safe value; a policy may know better.
 	Unbounded []string
@@ -75,6 +79,9 @@ type Request struct {
 
 	n, bestOf, prompts int64
 	load               load
+
+	calls   span  // tool_calls of the last message of the assistant
+	results int64 // tool results since then
 }
 
 // member is one member of the body's object.

@@ -19,7 +19,11 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, request *pro
 	if err != nil {
 		return nil, err
 	}
-	calls, known, denial := bound(rules, key, t, request)
+	from, err := originOf(key.Tenant, r.Header, t)
+	if err != nil {
+		return nil, err
+	}
+	calls, known, denial := bound(rules, key, factsOf(key, t, from, request), request)
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), known, denial)
 	}
@@ -74,8 +78,8 @@ func readBody(r io.Reader, length int64) ([]byte, error) {
 // bound makes one call for each upstream that may serve the request, the
 // primary first. A fallback on which the cost has no bound is left out. Without
 // a bound at all there is a denial, and the call says what is known.
-func bound(rules *gate.Rules, key *policy.Key, t target, r *providers.Request) ([]gate.Call, gate.Call, *policy.Denial) {
-	call := gate.Call{Rules: rules, Key: key, Facts: factsOf(key, t, r), Choices: max(1, r.Choices)}
+func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.Request) ([]gate.Call, gate.Call, *policy.Denial) {
+	call := gate.Call{Rules: rules, Key: key, Facts: facts, Choices: max(1, r.Choices)}
 	model, upstreams := rules.Policy.Route(key.Tenant, r.Model)
 	if len(upstreams) == 0 {
 		return nil, call, denied(policy.NoRoute, "no upstream of the policy serves this model to this tenant")
@@ -109,13 +113,17 @@ func unbounded(r *providers.Request) string {
 	return "service_tier" // the price table knows no dearer tier
 }
 
-func factsOf(key *policy.Key, t target, r *providers.Request) policy.Facts {
+func factsOf(key *policy.Key, t target, from origin, r *providers.Request) policy.Facts {
 	facts := policy.Facts{
 		Run:          t.run,
 		Endpoint:     r.Endpoint.String(),
 		Model:        r.Model,
 		Stream:       r.Stream,
 		Capabilities: capabilities(r),
+		Tools:        r.Tools,
+		Depth:        from.depth,
+		Nonce:        from.nonce,
+		Attempt:      from.attempt,
 	}
 	if field := key.Tenant.UserField; field != "" && key.Trusted {
 		facts.User, _ = r.Field(field)

@@ -32,31 +32,47 @@ func identify(p *policy.Policy, r *http.Request) (*policy.Key, error) {
 type target struct {
 	endpoint providers.Endpoint
 	run      string // "" without a run
+	depth    int64
 }
 
-// locate reads endpoint and run. The run comes from the path, as in
-// /run/RUN/v1/chat/completions, or from the header.
+// locate reads endpoint, run and depth. The run comes from the path, as in
+// /run/RUN/v1/chat/completions, or from the header. Behind a run the path may
+// name a depth, as in /run/RUN/depth/2/v1/chat/completions.
 func locate(r *http.Request) (target, error) {
-	path, run := r.URL.Path, ""
+	path, t := r.URL.Path, target{}
 	if rest, ok := strings.CutPrefix(path, "/run/"); ok {
 		name, tail, _ := strings.Cut(rest, "/")
-		run, path = name, "/"+tail
-		if run == "" {
+		if t.run, path = name, "/"+tail; t.run == "" {
 			return target{}, errNoRun
+		}
+		if path, t.depth, ok = cutDepth(path); !ok {
+			return target{}, errDepth
 		}
 	}
 	if headers := r.Header[runHeader]; len(headers) > 0 {
-		if len(headers) > 1 || (run != "" && run != headers[0]) {
+		if len(headers) > 1 || (t.run != "" && t.run != headers[0]) {
 			return target{}, errTwoRuns
 		}
-		run = headers[0]
+		t.run = headers[0]
 	}
-	if len(run) > maxRunBytes {
+	if len(t.run) > maxRunBytes {
 		return target{}, errLongRun
 	}
 	endpoint, ok := providers.Route(r.Method, path)
 	if !ok {
 		return target{}, noRoute(r)
 	}
-	return target{endpoint, run}, nil
+	t.endpoint = endpoint
+	return t, nil
+}
+
+// cutDepth takes /depth/N off the front of a path, if it is there.
+func cutDepth(path string) (rest string, depth int64, ok bool) {
+	tail, found := strings.CutPrefix(path, "/depth/")
+	if !found {
+		return path, 0, true
+	}
+	text, tail, _ := strings.Cut(tail, "/")
+	depth, ok = number(text)
+	return "/" + tail, depth, ok
 }

@@ -28,9 +28,9 @@ const (
 	decisionError = "error" // allowed, but the upstream gave no answer
 )
 
-// retryAfter is what Retry-After says where retrying helps: official SDKs
-// ignore values above 60 s.
-const retryAfter = time.Second
+// retryAfter is what Retry-After says, in seconds, where retrying helps and
+// nothing better is known: official SDKs ignore values above 60.
+const retryAfter = 1
 
 // rejection is an answer that the proxy gives in place of the upstream.
 type rejection struct {
@@ -38,6 +38,7 @@ type rejection struct {
 	decision string
 	receipt  string
 	retry    retry
+	after    int64 // seconds, for Retry-After; 0: by retry
 }
 
 func (e *rejection) Error() string { return e.body.Message }
@@ -48,7 +49,7 @@ type retry string
 const (
 	retryUnsaid retry = ""      // the status says enough
 	retryNever  retry = "false" // no use before something changes
-	retrySoon   retry = "true"  // after retryAfter
+	retrySoon   retry = "true"  // after retryAfter, or after what the denial says
 )
 
 // deny returns a rejection of the proxy's own making.
@@ -103,9 +104,16 @@ var wires = map[policy.Reason]wire{
 	policy.BudgetExhausted:      {402, "insufficient_quota", "insufficient_quota", retryNever},
 	policy.RequestCapExceeded:   {402, "insufficient_quota", "insufficient_quota", retryNever},
 	policy.BudgetHeld:           {429, "requests", "rate_limit_exceeded", retrySoon},
+	policy.ConcurrencyFull:      {429, "requests", "rate_limit_exceeded", retrySoon},
+	policy.RequestRate:          {429, "requests", "rate_limit_exceeded", retryUnsaid},
+	policy.ReplayedRequest:      {409, "invalid_request_error", "replayed_request", retryNever},
+	policy.NonceRequired:        {400, "invalid_request_error", "nonce_required", retryNever},
+	policy.DepthExceeded:        {403, "invalid_request_error", "depth_exceeded", retryNever},
 	policy.TooManyNames:         {403, "invalid_request_error", "too_many_names", retryNever},
 	policy.ModelNotAllowed:      {403, "invalid_request_error", "model_not_allowed", retryNever},
 	policy.CapabilityNotAllowed: {403, "invalid_request_error", "capability_not_allowed", retryNever},
+	policy.EndpointNotAllowed:   {403, "invalid_request_error", "endpoint_not_allowed", retryNever},
+	policy.ToolNotAllowed:       {403, "invalid_request_error", "tool_not_allowed", retryNever},
 	policy.NoRoute:              {403, "invalid_request_error", "no_upstream", retryNever},
 	policy.NoPrice:              {403, "invalid_request_error", "no_price", retryNever},
 	policy.NoBound:              {403, "invalid_request_error", "no_bound", retryNever},
@@ -130,13 +138,20 @@ func (p *Proxy) reject(w http.ResponseWriter, err error) {
 	if e.retry != retryUnsaid {
 		h.Set(retryHeader, string(e.retry))
 	}
-	if e.retry == retrySoon {
-		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	if after := e.retryAfter(); after > 0 {
+		h.Set("Retry-After", strconv.FormatInt(after, 10))
 	}
 	body := providers.AppendError(nil, &e.body)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.body.Status)
 	w.Write(body)
+}
+
+func (e *rejection) retryAfter() int64 {
+	if e.after == 0 && e.retry == retrySoon {
+		return retryAfter
+	}
+	return e.after
 }
 
 func rejectionOf(err error) *rejection {
@@ -157,8 +172,11 @@ func rejectionOf(err error) *rejection {
 // refused is the answer to a denial.
 func refused(d *policy.Denial, receipt string) *rejection {
 	how := wires[d.Reason]
+	if d.NoRetry {
+		how.retry = retryNever
+	}
 	e := deny(how.status, how.kind, how.code, how.retry, "%s", d.Message)
-	e.receipt = receipt
+	e.receipt, e.after = receipt, d.RetryAfter
 	e.body.Details = details(d)
 	return e
 }
@@ -174,9 +192,9 @@ func details(d *policy.Denial) providers.Details {
 	if d.Redact || d.Budget == "" {
 		return out
 	}
-	out.Limit = policy.USD(d.Limit)
-	out.Spent = policy.USD(d.Spent)
-	out.Held = policy.USD(d.Held)
-	out.Needed = policy.USD(d.Needed)
+	out.Limit = d.Amount(d.Limit)
+	out.Spent = d.Amount(d.Spent)
+	out.Held = d.Amount(d.Held)
+	out.Needed = d.Amount(d.Needed)
 	return out
 }

@@ -220,6 +220,8 @@ func (p *Proxy) next(x *exchange) bool {
 	if len(x.calls) < 2 || x.client.Err() != nil || p.stopping.Err() != nil {
 		return false
 	}
+	// What was sent counts in rates and has spent its nonce, once.
+	x.calls[1].Facts.Counted = x.calls[0].Facts.Counted || x.sent.wrote()
 	grant, err := p.gate.Begin(x.client, x.calls[1])
 	if err != nil {
 		return false

@@ -12,7 +12,7 @@ import (
 )
 
 func newPolicy() *cobra.Command {
-	return newGroup("policy", "Work with policy files", newPolicyCheck())
+	return newGroup("policy", "Check a policy file, or explain what it says of a request", newPolicyCheck(), newPolicyExplain())
 }
 
 // loadPolicy reads a policy file that a flag or argument names.

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aegis-proxy/aegis-proxy/admin"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/proxy"
+)
+
+// explainConfig is what the flags of policy explain say.
+type explainConfig struct {
+	Policy      string
+	Tenant, Key string
+	Run, Path   string
+	Headers     []string
+	Admin       string // "": limits only
+}
+
+func newPolicyExplain() *cobra.Command {
+	var c explainConfig
+	cmd := &cobra.Command{
+		Use:   "explain REQUEST.json",
+		Short: "Tell every rule's verdict on a request body, and what it would claim",
+		Long: `Explain applies every rule of a tenant to a request body and tells all that they
+say, where a proxy stops at the first denial. It sends nothing and holds
+nothing. With --admin it also tells what a running proxy's ledger has left. It
+exits with 1 if the request would be denied.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.explain(cmd.Context(), cmd.OutOrStdout(), args[0])
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.Policy, "policy", "policy.yaml", "policy file")
+	f.StringVar(&c.Tenant, "tenant", "", "whose request it is; the tenant's first key makes it")
+	f.StringVar(&c.Key, "key", "", "id of the key that makes it")
+	f.StringVar(&c.Run, "run", "", "the run that it belongs to")
+	f.StringVar(&c.Path, "path", "/v1/chat/completions", "the path that it is sent to")
+	f.StringArrayVar(&c.Headers, "header", nil, `a header of it, as in "X-Aegis-Depth: 2"; may be given again`)
+	f.StringVar(&c.Admin, "admin", "", "a running proxy's admin address, to tell what is left")
+	return cmd
+}
+
+func (c explainConfig) explain(ctx context.Context, w io.Writer, path string) error {
+	p, err := loadPolicy(c.Policy)
+	if err != nil {
+		return err
+	}
+	rules, err := gate.NewRules(p)
+	if err != nil {
+		return err
+	}
+	key, err := c.caller(p)
+	if err != nil {
+		return err
+	}
+	e, err := c.assess(rules, key, path)
+	if err != nil {
+		return err
+	}
+	seen, err := c.balances(ctx, key, e.Facts)
+	if err != nil {
+		return err
+	}
+	if printExplanation(w, key, e, seen) && key.Tenant.Mode == policy.Enforce {
+		return errReported
+	}
+	return nil
+}
+
+// caller returns the key that makes the request. A tenant without keys has one
+// made up, which no key's limits concern.
+func (c explainConfig) caller(p *policy.Policy) (*policy.Key, error) {
+	if (c.Tenant == "") == (c.Key == "") {
+		return nil, errors.New("name either --tenant or --key")
+	}
+	for _, t := range p.Tenants {
+		for _, k := range t.Keys {
+			if k.ID == c.Key || t.Name == c.Tenant {
+				return k, nil
+			}
+		}
+		if t.Name == c.Tenant {
+			return &policy.Key{Tenant: t}, nil
+		}
+	}
+	return nil, errors.New("the policy has no such tenant or key")
+}
+
+// assess reads the request as the proxy would.
+func (c explainConfig) assess(rules *gate.Rules, key *policy.Key, path string) (gate.Explanation, error) {
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return gate.Explanation{}, err
+	}
+	r, err := http.NewRequest(http.MethodPost, c.Path, bytes.NewReader(body))
+	if err != nil {
+		return gate.Explanation{}, fmt.Errorf("--path: %w", err)
+	}
+	for _, header := range c.Headers {
+		name, value, ok := strings.Cut(header, ":")
+		if !ok {
+			return gate.Explanation{}, fmt.Errorf("--header %q: write it as \"Name: value\"", header)
+		}
+		r.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if c.Run != "" {
+		r.Header.Set("X-Aegis-Run", c.Run)
+	}
+	call, unbounded, err := proxy.Assess(rules, key, r, body)
+	if err != nil {
+		return gate.Explanation{}, err
+	}
+	e := gate.Explain(call, time.Now())
+	if unbounded != nil {
+		e.Unpriced = unbounded
+	}
+	return e, nil
+}
+
+// counterView is what a running proxy says of one counter.
+type counterView struct{ spent, held int64 }
+
+// balances asks a running proxy for the counters of a caller, by their keys;
+// nil without one to ask.
+func (c explainConfig) balances(ctx context.Context, key *policy.Key, f policy.Facts) (map[string]counterView, error) {
+	if c.Admin == "" {
+		return nil, nil
+	}
+	query := url.Values{"tenant": {key.Tenant.Name}, "key": {key.ID}, "run": {f.Run}, "user": {f.User}}
+	b, err := askBudgets(ctx, c.Admin, query)
+	if err != nil {
+		return nil, err
+	}
+	return viewsOf(b)
+}
+
+func viewsOf(b *admin.Balances) (map[string]counterView, error) {
+	seen := map[string]counterView{}
+	for _, v := range b.Counts {
+		seen[v.Scope] = counterView{v.Spent, v.Held}
+	}
+	for _, v := range b.Budgets {
+		spent, err := policy.ParseUSD(strings.TrimSuffix(v.Spent, " USD"))
+		held, err2 := policy.ParseUSD(strings.TrimSuffix(v.Held, " USD"))
+		if err := errors.Join(err, err2); err != nil {
+			return nil, fmt.Errorf("the proxy's answer for budget %s: %w", v.Budget, err)
+		}
+		seen[v.Scope] = counterView{spent, held}
+	}
+	return seen, nil
+}
+
+// printExplanation reports whether the request would be denied.
+func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen map[string]counterView) (denied bool) {
+	fmt.Fprintf(w, "tenant %s, key %s, mode %s\n", key.Tenant.Name, orDash(key.ID), key.Tenant.Mode)
+	if e.Unpriced != nil {
+		fmt.Fprintf(w, "model %s: denied, %s: %s\n", strconv.QuoteToASCII(e.Facts.Model), e.Unpriced.Reason, e.Unpriced.Message)
+	} else {
+		fmt.Fprintf(w, "model %s at %s: at most %d tokens in, %d out, %s\n",
+			strconv.QuoteToASCII(e.Facts.Model), e.Facts.Upstream, e.InputTokens, e.OutputTokens, policy.USD(e.Facts.Cost))
+	}
+	verdicts, claims := printVerdicts(w, e.Verdicts), printClaims(w, e, seen)
+	return e.Unpriced != nil || verdicts || claims
+}
+
+func printVerdicts(w io.Writer, verdicts []policy.Verdict) (denied bool) {
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "MODULE\tVERDICT\tWHY")
+	for _, v := range verdicts {
+		denied = denied || v.Denial != nil
+		fmt.Fprintf(table, "%s\t%s\n", v.Module, verdictOf(v.Denial))
+	}
+	table.Flush()
+	return denied
+}
+
+func verdictOf(d *policy.Denial) string {
+	if d == nil {
+		return "allow\t-"
+	}
+	return fmt.Sprintf("deny\t%s: %s", d.Reason, d.Message)
+}
+
+func printClaims(w io.Writer, e gate.Explanation, seen map[string]counterView) (denied bool) {
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "CLAIM\tCOUNTER\tAMOUNT\tLIMIT\tLEFT\tVERDICT\tWHY")
+	for i, c := range e.Plan.Claims {
+		left, verdict := "-", "-\t-"
+		if v, ok := seen[c.Key]; ok {
+			left = amountOf(e.Plan, i, max(0, e.Plan.Limit(i)-v.spent-v.held))
+			d := e.Plan.Preview(i, observed(c, v, e.Facts.Now), e.Facts.Now.UnixMilli())
+			denied, verdict = denied || d != nil, verdictOf(d)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Plan.Rule(i), c.Key, needOf(e, i), amountOf(e.Plan, i, e.Plan.Limit(i)), left, verdict)
+	}
+	table.Flush()
+	return denied
+}
+
+// needOf writes what a claim asks for.
+func needOf(e gate.Explanation, i int) string {
+	c := e.Plan.Claims[i]
+	if e.Unpriced != nil && c.AtEnd == budget.Adjust {
+		return "not known"
+	}
+	return e.Plan.Amount(i, c.Amount)
+}
+
+// amountOf writes an amount of a claim with a limit.
+func amountOf(p policy.Plan, i int, n int64) string {
+	if p.Limit(i) == budget.NoLimit {
+		return "-" // soft budgets alone
+	}
+	return p.Amount(i, n)
+}
+
+// observed is a counter's view in its current window.
+func observed(c budget.Claim, v counterView, now time.Time) budget.Observed {
+	span, err := c.Window.Pick(now.UnixMilli())
+	if err != nil {
+		span = budget.Span{}
+	}
+	return budget.Observed{Span: span, Spent: v.spent, Held: v.held}
+}

@@ -1,0 +1,46 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// Explanation is all that the policy says of a call.
+type Explanation struct {
+	policy.Explanation
+	Facts        policy.Facts   // as the rules saw them
+	InputTokens  int64          // at most
+	OutputTokens int64          // at most, of all choices
+	Unpriced     *policy.Denial // why the cost has no bound; nil: Facts.Cost is it
+}
+
+// Explain applies every rule to a call as of an instant. It asks no ledger,
+// holds nothing and writes no receipt.
+func Explain(c Call, now time.Time) Explanation {
+	q := &quote{Call: c}
+	q.Facts.Now = now
+	unpriced := q.priceAt(now)
+	return Explanation{
+		Explanation:  policy.Explain(q.Key, q.Facts),
+		Facts:        q.Facts,
+		InputTokens:  q.Input.Tokens,
+		OutputTokens: q.outputTokens(),
+		Unpriced:     unpriced,
+	}
+}
+
+// priceAt finds the tightest worst case of a call.
+func (q *quote) priceAt(now time.Time) *policy.Denial {
+	if q.Upstream == nil {
+		return &policy.Denial{Reason: policy.NoRoute, Message: "no upstream of the policy serves this model to this tenant"}
+	}
+	if denial := q.open(now); denial != nil {
+		return denial
+	}
+	q.tighten()
+	if err := q.cost(now); err != nil {
+		return &policy.Denial{Reason: policy.NoBound, Message: err.Error()}
+	}
+	return nil
+}

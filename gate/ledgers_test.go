@@ -1,0 +1,213 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
+	"github.com/aegis-proxy/aegis-proxy/budget/redis"
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// step is one thing that happens in a scenario.
+type step struct {
+	do      string // "begin", or how the oldest open call ends: "settle", "unbilled", "unsent"
+	run     string
+	nonce   string
+	attempt int64
+	counted bool
+	depth   int64
+	want    string // of begin: "" if granted, else the reason and the rule
+}
+
+func begin(want string) step            { return step{do: "begin", want: want} }
+func beginRun(run, want string) step    { return step{do: "begin", run: run, want: want} }
+func beginOnce(nonce, want string) step { return step{do: "begin", nonce: nonce, want: want} }
+
+func retried(nonce string, attempt int64, want string) step {
+	return step{do: "begin", nonce: nonce, attempt: attempt, want: want}
+}
+
+var (
+	settle   = step{do: "settle"}
+	unbilled = step{do: "unbilled"}
+	unsent   = step{do: "unsent"}
+)
+
+// scenarios are what every ledger must decide alike.
+var scenarios = []struct {
+	name, rules string
+	steps       []step
+}{
+	{"a slot comes back however its call ends", "concurrency: [{name: parallel, limit: 2}]", []step{
+		begin(""), begin(""), begin("concurrency_full parallel"), settle, begin(""), begin("concurrency_full parallel"),
+		unsent, begin(""), unbilled, begin(""), settle, settle, begin(""),
+	}},
+	{"a slot of each run", "concurrency: [{name: runs, scope: run, limit: 1}]", []step{
+		beginRun("a", ""), beginRun("b", ""), beginRun("a", "concurrency_full runs"), begin(""), settle, beginRun("a", ""), beginRun("b", "concurrency_full runs"),
+	}},
+	{"as many runs as the policy allows", "max_runs: 1\nconcurrency: [{name: runs, scope: run, limit: 9}]", []step{
+		beginRun("a", ""), beginRun("b", "too_many_names runs"), beginRun("a", ""),
+	}},
+	{"a rate counts what was sent", "rates: [{name: burst, window: rolling, length: 24h, limit: 2}]", []step{
+		begin(""), unsent, begin(""), unbilled, begin(""), begin("request_rate burst 60s"), settle, begin("request_rate burst 60s"),
+	}},
+	{"a rate for ever", "rates: [{name: all, window: forever, limit: 1}]", []step{
+		begin(""), settle, begin("request_rate all never"), step{do: "begin", counted: true},
+	}},
+	{"a rate of each run", "rates: [{name: runs, scope: run, window: forever, limit: 1}]", []step{
+		beginRun("a", ""), settle, beginRun("a", "request_rate runs never"), beginRun("b", ""), begin(""),
+	}},
+	{"a nonce is spent once", "replay: {}", []step{
+		beginOnce("n", ""), beginOnce("n", "replayed_request replay never"), settle, beginOnce("n", "replayed_request replay never"),
+		beginOnce("m", ""), begin(""),
+	}},
+	{"what was not sent spends no nonce", "replay: {}", []step{
+		beginOnce("n", ""), unsent, beginOnce("n", ""), unbilled, beginOnce("n", "replayed_request replay never"),
+	}},
+	{"each retry is spent once", "replay: {retries: 1}", []step{
+		beginOnce("n", ""), retried("n", 1, ""), retried("n", 1, "replayed_request replay never"), retried("n", 2, "replayed_request replay never"),
+	}},
+	{"as many nonces as the policy allows", "replay: {max_nonces: 2}", []step{
+		beginOnce("a", ""), settle, beginOnce("b", ""), beginOnce("c", "too_many_names replay"), beginOnce("a", "replayed_request replay never"),
+	}},
+	{"a denial of one rule takes nothing of the others", "replay: {}\nconcurrency: [{name: parallel, limit: 1}]\nrates: [{name: burst, window: forever, limit: 2}]", []step{
+		beginOnce("a", ""), beginOnce("b", "concurrency_full parallel"), settle, beginOnce("b", ""), settle, beginOnce("c", "request_rate burst never"),
+		beginOnce("b", "replayed_request replay never"),
+	}},
+	{"money and counts together", "concurrency: [{name: parallel, limit: 1}]\n" + daily(300), []step{
+		begin(""), begin("concurrency_full parallel"), settle, begin("budget_exhausted daily"),
+	}},
+	{"verdicts ask no ledger", "max_depth: 1\nreplay: {required: true}", []step{
+		step{do: "begin", depth: 1, nonce: "a"}, step{do: "begin", depth: 2, nonce: "b", want: "depth_exceeded "}, begin("nonce_required "),
+		beginOnce("b", ""),
+	}},
+	{"observe denies nothing", "mode: observe\nreplay: {max_nonces: 1}\nconcurrency: [{name: parallel, limit: 1}]\nrates: [{name: burst, window: forever, limit: 1}]", []step{
+		beginOnce("a", ""), beginOnce("a", ""), beginOnce("b", ""), settle, beginOnce("c", ""),
+	}},
+}
+
+// TestLedgersDecideAlike runs every scenario on the embedded ledger and on a
+// real Redis: the decisions, reasons and receipts' claims are the same.
+func TestLedgersDecideAlike(t *testing.T) {
+	server := redistest.Start(t, redistest.Setting("appendfsync", "everysec"))
+	shared, err := redis.Open(t.Context(), redis.Config{URL: server.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Close()
+	for i, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			own, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer own.Close()
+			tenant := fmt.Sprintf("acme-%d", i)
+			first, second := play(t, own, tenant, s.rules, s.steps), play(t, shared, tenant, s.rules, s.steps)
+			if !slices.Equal(first, second) {
+				t.Errorf("embedded:\n%s\nRedis:\n%s", strings.Join(first, "\n"), strings.Join(second, "\n"))
+			}
+		})
+	}
+}
+
+// anyLedger is all that a ledger is.
+type anyLedger interface {
+	budget.Ledger
+	budget.Keeper
+}
+
+// play runs a scenario and returns what was decided, with the claims of each
+// receipt.
+func play(t *testing.T, l anyLedger, tenant, rules string, steps []step) []string {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), rules: rulesOf(t, rules)}
+	w.key().Tenant.Name = tenant
+	signer, err := audit.ParseSigner([]byte(signingKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.audit, err = audit.Open(audit.Config{Dir: w.dir + "/receipts", Signer: signer, Sync: audit.SyncNever}); err != nil {
+		t.Fatal(err)
+	}
+	defer w.audit.Close()
+	outbox, err := gate.OpenOutbox(w.dir+"/outbox", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Provision(t.Context(), tenant); err != nil {
+		t.Fatal(err)
+	}
+	w.gate = gate.New(gate.Config{Ledger: l, Log: w.audit, Outbox: outbox})
+	w.perform(steps)
+	var transcript []string
+	for _, d := range bodies[audit.Decision](w.receipts()) {
+		line := fmt.Sprint(d.Verdict, d.Reasons, d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted)
+		for _, c := range d.Claims {
+			line += fmt.Sprint(" ", c.Rule, c.Key, c.Amount, c.Limit, c.AtEnd, c.Window, c.Group, c.GroupMax, c.Spent, c.Held, c.Reason)
+		}
+		transcript = append(transcript, line)
+	}
+	return transcript
+}
+
+// perform takes the steps one by one and ends what is open then.
+func (w *world) perform(steps []step) {
+	w.t.Helper()
+	var open []*gate.Grant
+	for i, s := range steps {
+		if s.do != "begin" {
+			open[0].End(outcomes[s.do])
+			open = open[1:]
+			continue
+		}
+		call := w.call(100, 50)
+		call.Facts.Run, call.Facts.Nonce, call.Facts.Attempt = s.run, s.nonce, s.attempt
+		call.Facts.Counted, call.Facts.Depth = s.counted, s.depth
+		grant, err := w.gate.Begin(context.Background(), call)
+		if err == nil {
+			open = append(open, grant)
+		}
+		if got := told(err); got != s.want {
+			w.t.Errorf("step %d: got %q, want %q", i, got, s.want)
+		}
+	}
+	for _, grant := range open {
+		grant.End(gate.Outcome{})
+	}
+}
+
+var outcomes = map[string]gate.Outcome{
+	"settle":   used(90, 40),
+	"unbilled": {Status: 500, Sent: true, Basis: audit.BasisUnbilled},
+	"unsent":   {},
+}
+
+// told is a denial in a few words; "" if there is none.
+func told(err error) string {
+	refusal, ok := errors.AsType[*gate.Refusal](err)
+	switch {
+	case err == nil:
+		return ""
+	case !ok:
+		return err.Error()
+	}
+	text := string(refusal.Reason) + " " + refusal.Budget
+	if refusal.RetryAfter > 0 {
+		text += fmt.Sprintf(" %ds", refusal.RetryAfter)
+	}
+	if refusal.NoRetry || refusal.Reason == policy.ReplayedRequest {
+		text += " never"
+	}
+	return text
+}

@@ -1,0 +1,253 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// unit is what a stateful rule counts. Each module has its own, in its own
+// file.
+type unit struct {
+	name  string // begins the ledger's keys
+	noun  string // what messages call one such limit
+	atEnd budget.AtEnd
+	once  bool // a fallback does not count again what its first attempt has
+
+	amount func(Facts) int64
+	write  func(int64) string // an amount, for people
+	reason func(budget.Reason) Reason
+	// final reports whether waiting in line is of no use.
+	final    func(budget.Reason) bool
+	describe func(*Denial, budget.Window) string
+	// retry says when to come back; nil: as the reason has it.
+	retry func(refusal) retry
+}
+
+// refusal is a claim that the ledger did not grant.
+type refusal struct {
+	claim budget.Claim
+	seen  budget.Observed
+	at    int64 // ledger milliseconds
+}
+
+// retry is when a denied request may be sent again.
+type retry struct {
+	after int64 // seconds, 1 to 60; 0: not said
+	never bool  // no use within 60 s
+}
+
+// counter is one ledger counter of a tenant. Limits of the same unit, scope
+// and window share it, so that a soft and a hard one see the same balance.
+type counter struct {
+	unit    *unit
+	rule    string // the tightest limit's name
+	scope   []string
+	models  string
+	window  Period
+	limit   int64
+	budgets []*Budget // hard ones first
+
+	key   string // where the tenant's calls all share one; else ""
+	tail  string // of the key: window and models
+	group string // of the names that callers choose; "" without
+
+	recent atomic.Pointer[budget.Window] // the window last computed
+}
+
+// counters groups limits by what they count.
+func counters(budgets []*Budget) []*counter {
+	var list []*counter
+	for _, b := range budgets {
+		i := slices.IndexFunc(list, func(c *counter) bool {
+			return c.unit == b.unit && slices.Equal(c.scope, b.Scope) && c.models == b.Models && c.window.Equal(b.Window)
+		})
+		if i < 0 {
+			list = append(list, &counter{unit: b.unit, scope: b.Scope, models: b.Models, window: b.Window})
+			i = len(list) - 1
+		}
+		list[i].budgets = append(list[i].budgets, b)
+	}
+	for _, c := range list {
+		slices.SortStableFunc(c.budgets, tightestHardFirst)
+		c.rule, c.limit = c.budgets[0].Name, hardLimit(c.budgets)
+		c.name()
+	}
+	return list
+}
+
+// count prepares the tenant's counters for its requests, in the order of
+// decision.
+func (t *Tenant) count() {
+	limits := t.limits()
+	t.counters = counters(limits)
+	t.namesRuns, t.namesUsers = false, false
+	for _, b := range limits {
+		t.namesRuns = t.namesRuns || slices.Contains(b.Scope, scopeRun)
+		t.namesUsers = t.namesUsers || slices.Contains(b.Scope, scopeUser)
+	}
+}
+
+// limits are all that the tenant's counters stand for, in the order of
+// decision.
+func (t *Tenant) limits() []*Budget {
+	return slices.Concat(t.Concurrency, t.Budgets, t.Rates)
+}
+
+// name builds what keys and groups have in common for every request. The
+// pattern of models goes last, since it may hold what separates the parts. A
+// ledger takes no "+", which some time zones have, as in Etc/GMT+5.
+func (c *counter) name() {
+	if c.unit != slots {
+		c.tail = "/" + strings.ReplaceAll(c.window.String(), "+", "=")
+	}
+	if c.models != "" {
+		c.tail += "/model:" + c.models
+	}
+	dims := slices.DeleteFunc(slices.Clone(c.scope), func(dim string) bool { return dim == scopeModel })
+	if len(dims) == 0 {
+		c.key = c.unit.fit(c.unit.name + c.tail)
+	}
+	if slices.Contains(dims, scopeRun) || slices.Contains(dims, scopeUser) {
+		c.group = c.unit.fit(c.unit.family() + strings.Join(dims, ".") + c.tail)
+	}
+}
+
+// family begins the names of the unit's groups.
+func (u *unit) family() string {
+	if u == usd {
+		return "" // older than the other units: a new name would begin anew
+	}
+	return u.name + "/"
+}
+
+// fit returns a name as it is, or its hash if the ledger would not take it.
+func (u *unit) fit(name string) string {
+	if len(name) <= budget.MaxKeyBytes {
+		return name
+	}
+	return u.name + "/" + HashName(name)
+}
+
+// one is the amount of whatever a request counts for once.
+func one(Facts) int64 { return 1 }
+
+// caller is who makes a request, as counters name it.
+type caller struct {
+	key       *Key
+	run, user string // hashed; "" without
+}
+
+func newCaller(k *Key, f Facts) caller {
+	c := caller{key: k}
+	if k.Tenant.namesRuns {
+		c.run = HashName(f.Run)
+	}
+	if k.Tenant.namesUsers {
+		c.user = HashName(f.User)
+	}
+	return c
+}
+
+// claim returns what a request must hold of the counter, and whether the
+// counter concerns it at all.
+func (c *counter) claim(who caller, f Facts) (budget.Claim, bool) {
+	t := who.key.Tenant
+	if c.models != "" && !Match(c.models, f.Model) || c.unit.once && f.Counted {
+		return budget.Claim{}, false
+	}
+	key, applies := c.keyOf(who)
+	if !applies {
+		return budget.Claim{}, false
+	}
+	claim := budget.Claim{
+		Key:    key,
+		Amount: c.unit.amount(f),
+		Limit:  c.limit,
+		AtEnd:  c.unit.atEnd,
+		Window: c.at(f.Now),
+	}
+	// What callers name at will must not last for ever, nor grow without bound.
+	if c.group != "" {
+		claim.Group, claim.GroupMax = c.group, c.mostNames(t)
+		if claim.Window.Kind == budget.Forever {
+			claim.Window = budget.Window{Kind: budget.Idle, Length: t.RunLifetime}
+		}
+	}
+	if t.Mode == Observe {
+		claim.Limit = budget.NoLimit
+	}
+	return claim, true
+}
+
+// at returns the counter's window that holds now, and the one after it.
+func (c *counter) at(now time.Time) budget.Window {
+	if w := c.recent.Load(); w != nil && (w.Kind != budget.Fixed || w.Current.Contains(now.UnixMilli())) {
+		return *w
+	}
+	w := c.window.at(now)
+	c.recent.Store(&w)
+	return w
+}
+
+// keyOf returns the counter's key for a caller. A request that lacks a
+// dimension of the scope is not limited by it.
+func (c *counter) keyOf(who caller) (string, bool) {
+	if c.key != "" {
+		return c.key, true
+	}
+	key := make([]byte, 0, budget.MaxKeyBytes)
+	key = append(key, c.unit.name...)
+	for _, dim := range c.scope {
+		var name string
+		switch dim {
+		case scopeKey:
+			name = who.key.ID
+		case scopeRun:
+			name = who.run
+		case scopeUser:
+			name = who.user
+		default: // the model stands in the tail
+			continue
+		}
+		if name == "" {
+			return "", false
+		}
+		key = append(key, '/')
+		key = append(key, dim...)
+		key = append(key, ':')
+		key = append(key, name...)
+	}
+	return c.unit.fit(string(append(key, c.tail...))), true
+}
+
+// mostNames is how many keys of the counter's group may be live. Where it
+// counts runs and users together, the lower bound holds both.
+func (c *counter) mostNames(t *Tenant) int64 {
+	most := int64(maxNames)
+	if t.Mode == Observe {
+		return most
+	}
+	if slices.Contains(c.scope, scopeRun) {
+		most = min(most, t.MaxRuns)
+	}
+	if slices.Contains(c.scope, scopeUser) {
+		most = min(most, t.MaxUsers)
+	}
+	return most
+}
+
+// HashName is what a run, an end user or a nonce is called in keys and
+// receipts: the first 128 bits of its SHA-256 in hex. "" stays "".
+func HashName(name string) string {
+	if name == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// Replay is the rule that a request is sent once. The rule: a request that
+// names a nonce spends it, and another one with the same nonce is denied until
+// the nonce was left alone for Window. SDKs send a failed request again with
+// the same nonce and count their attempts: each attempt from 0 to Retries is
+// spent by itself. A request that is denied, or of which no byte was sent, does
+// not spend its nonce, and one that goes on to a fallback spends it once.
+type Replay struct {
+	Window    time.Duration
+	Retries   int64 // attempts after the first
+	MaxNonces int64 // live ones, attempts counted each
+	Required  bool  // a request without a nonce is denied
+
+	counter counter
+}
+
+// Bounds and defaults of the rule.
+const (
+	// MaxNonceBytes bounds a nonce.
+	MaxNonceBytes = 256
+	// BadAttempt stands for an attempt that is not a number that can be
+	// counted: it is beyond every policy's retries.
+	BadAttempt = budget.MaxAmount
+
+	maxRetries       = 100
+	defaultWindow    = 24 * time.Hour
+	defaultRetries   = 2
+	defaultMaxNonces = 100_000
+)
+
+// nonces is the unit of the rule.
+var nonces = &unit{
+	name:     "nonce",
+	noun:     "rule",
+	atEnd:    budget.Keep,
+	once:     true,
+	amount:   one,
+	write:    plain,
+	reason:   func(budget.Reason) Reason { return ReplayedRequest },
+	final:    func(budget.Reason) bool { return true },
+	describe: describeReplay,
+}
+
+func describeReplay(d *Denial, w budget.Window) string {
+	return fmt.Sprintf("%s has seen this nonce: each can be spent once until it was unused for %s; send a new one with a new request",
+		d.subject(), short(w.Length))
+}
+
+// checkNonce denies what no ledger need be asked for: no nonce where one is
+// required, and an attempt that the policy does not allow.
+func checkNonce(t *Tenant, f Facts) *Denial {
+	r := t.Replay
+	switch {
+	case r == nil || f.Nonce != "" && f.Attempt <= r.Retries:
+		return nil
+	case f.Nonce != "":
+		return &Denial{
+			Reason:  ReplayedRequest,
+			Budget:  ruleReplay,
+			Limit:   r.Retries + 1,
+			Spent:   r.Retries + 1,
+			Needed:  1,
+			Message: fmt.Sprintf("rule %q allows a nonce %d retries, and this is not one of them; send a new nonce with a new request", ruleReplay, r.Retries),
+			unit:    nonces,
+		}
+	case r.Required:
+		return &Denial{
+			Reason:  NonceRequired,
+			Message: fmt.Sprintf("rule %q wants a nonce with every request: send one of your own as Idempotency-Key or X-Aegis-Nonce", ruleReplay),
+		}
+	}
+	return nil
+}
+
+const ruleReplay = "replay"
+
+// claim spends a request's nonce. There is none to spend where the request has
+// no nonce, or an earlier attempt of it has spent it.
+func (r *Replay) claim(t *Tenant, f Facts) (budget.Claim, bool) {
+	if f.Nonce == "" || f.Counted {
+		return budget.Claim{}, false
+	}
+	claim := budget.Claim{
+		Key:      nonces.name + "/" + HashName(f.Nonce) + "/" + strconv.FormatInt(f.Attempt, 10),
+		Amount:   1,
+		Limit:    1,
+		AtEnd:    nonces.atEnd,
+		Window:   budget.Window{Kind: budget.Idle, Length: r.Window},
+		Group:    nonces.name,
+		GroupMax: r.MaxNonces,
+	}
+	if t.Mode == Observe {
+		claim.Limit, claim.GroupMax = budget.NoLimit, budget.MaxAmount
+	}
+	return claim, true
+}
+
+// replay returns the rule, with what stood before where a field is not given.
+func (l *loader) replay(s *section[replayDoc], before *Replay) *Replay {
+	if !s.given() {
+		return before
+	}
+	if before == nil {
+		before = &Replay{Window: defaultWindow, Retries: defaultRetries, MaxNonces: defaultMaxNonces}
+	}
+	d := s.read(&l.reader)
+	r := &Replay{
+		Window:    l.duration(&d.Window, before.Window, minLength, maxLength),
+		Retries:   l.count(&d.Retries, before.Retries, 0, maxRetries),
+		MaxNonces: l.count(&d.MaxNonces, before.MaxNonces, 1, maxNames),
+		Required:  l.flag(&d.Required, before.Required),
+	}
+	r.counter.unit, r.counter.rule, r.counter.limit = nonces, ruleReplay, 1
+	return r
+}

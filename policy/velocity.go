@@ -1,0 +1,63 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// requests is the unit of velocity. The rule: each request that is sent counts
+// as one in every rate that concerns it, also where it fails or costs nothing.
+// One that is denied, or of which no byte was sent, does not count, and a
+// request that goes on to a fallback counts once.
+var requests = &unit{
+	name:     "requests",
+	noun:     "request limit",
+	atEnd:    budget.Keep,
+	once:     true,
+	amount:   one,
+	write:    plain,
+	reason:   func(budget.Reason) Reason { return RequestRate },
+	final:    func(budget.Reason) bool { return true }, // those in flight will count too
+	describe: describeRequests,
+	retry:    retryRequests,
+}
+
+func describeRequests(d *Denial, w budget.Window) string {
+	reset := d.reset()
+	if w.Kind == budget.Rolling {
+		reset = "room comes back as requests leave its window of " + short(w.Length)
+	}
+	return fmt.Sprintf("%s has no request left%s; %s", d.subject(), d.amounts(), reset)
+}
+
+// maxRetryAfter is the longest Retry-After, in seconds, that official SDKs
+// obey.
+const maxRetryAfter = 60
+
+// retryRequests waits for the window to end. Of a rolling one a sixtieth may
+// leave at a time.
+func retryRequests(r refusal) retry {
+	switch r.claim.Window.Kind {
+	case budget.Rolling:
+		return retry{after: clampRetry(int64(r.claim.Window.Length / budget.RollingBuckets / time.Second))}
+	case budget.Fixed:
+		left := (r.seen.Span.End - r.at + 999) / 1000
+		return retry{after: clampRetry(left), never: left > maxRetryAfter}
+	}
+	return retry{never: true}
+}
+
+func clampRetry(seconds int64) int64 { return min(max(seconds, 1), maxRetryAfter) }
+
+func (l *loader) rate(n *yaml.Node, d *rateDoc) *Budget {
+	b := &Budget{Kind: Hard, unit: requests, Window: l.window(n, &d.windowDoc)}
+	l.limit(n, &d.limitDoc, b)
+	if l.require(n, &d.Limit.entry, "limit", "write how many requests may be sent in the window") {
+		b.Limit = l.count(&d.Limit, 0, 1, maxCount)
+	}
+	return b
+}

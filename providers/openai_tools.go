@@ -1,0 +1,106 @@
+package providers
+
+import "github.com/tidwall/gjson"
+
+// MaxTools is how many tools a request may offer, and how many results it may
+// bring; OpenAI takes 128 tools.
+const MaxTools = 1 << 12
+
+// ToolResult is the result of one tool call that a request brings.
+type ToolResult struct {
+	CallID string // as the model gave it; "" in the older form, function_call
+	Name   string // of the tool; "" if the request does not tell
+}
+
+// offer notes the name of a tool that is offered.
+func (p *parser) offer(param, name string) error {
+	if len(p.Tools) == MaxTools {
+		return parseErrorf(param, "request has more than %d tools", MaxTools)
+	}
+	p.Tools = append(p.Tools, name)
+	return nil
+}
+
+// turn is what is kept of one message of a chat.
+type turn struct {
+	role   string
+	callID string // the call that it is the result of
+	name   string
+	calls  span // the value of tool_calls
+}
+
+// noted adds a string to the texts and keeps it.
+func (p *parser) noted(into *string, param string) error {
+	before := len(p.Texts)
+	if err := p.text(param); err != nil || len(p.Texts) == before {
+		return err
+	}
+	*into = p.Texts[before]
+	return nil
+}
+
+// turn follows the chat: what answers the tools that the last assistant message
+// called are the results that this request brings. They are counted beyond
+// MaxTools, but not kept.
+func (p *parser) turn(m *turn) {
+	switch m.role {
+	case "assistant":
+		p.calls, p.results, p.ToolResults = m.calls, 0, p.ToolResults[:0]
+	case "tool", "function":
+		p.results++
+		if p.results <= MaxTools {
+			p.ToolResults = append(p.ToolResults, ToolResult{m.callID, m.name})
+		}
+	}
+}
+
+// nameResults finds the names of the tools whose results the request brings, in
+// the message that called them. That goes before what the results themselves
+// say.
+func (p *parser) nameResults() error {
+	if p.results > MaxTools {
+		return parseErrorf("messages", "request has more than %d tool results", MaxTools)
+	}
+	if p.results == 0 {
+		return nil
+	}
+	names := p.calledNames()
+	for i := range p.ToolResults {
+		if name, ok := names[p.ToolResults[i].CallID]; ok {
+			p.ToolResults[i].Name = name
+		}
+	}
+	return nil
+}
+
+// calledNames returns the names of the calls that the results answer, by id. Of
+// two calls with one id the first has it.
+func (p *parser) calledNames() map[string]string {
+	wanted := make(map[string]string, len(p.ToolResults))
+	for _, r := range p.ToolResults {
+		if r.CallID != "" {
+			wanted[r.CallID] = r.Name
+		}
+	}
+	found := make(map[string]string, len(wanted))
+	calls := gjson.ParseBytes(p.scanner.body[p.calls.start:p.calls.end])
+	if !calls.IsArray() {
+		return found
+	}
+	calls.ForEach(func(_, call gjson.Result) bool {
+		id := memberOf(call, "id").Str
+		_, ask := wanted[id]
+		if _, known := found[id]; ask && !known {
+			found[id] = nameOfCall(call)
+		}
+		return len(found) < len(wanted)
+	})
+	return found
+}
+
+func nameOfCall(call gjson.Result) string {
+	if name := memberOf(memberOf(call, "function"), "name").Str; name != "" {
+		return name
+	}
+	return memberOf(memberOf(call, "custom"), "name").Str
+}
