@@ -53,6 +53,10 @@ func newEd25519Signer(private ed25519.PrivateKey) *Signer {
 // signer itself.
 func (s *Signer) Key() Key { return s.key }
 
+// Ed25519 is the private key itself, for other signatures under a domain of
+// their own. It is false for HMAC.
+func (s *Signer) Ed25519() (ed25519.PrivateKey, bool) { return s.private, s.private != nil }
+
 // seal signs the chain up to prev.
 func (s *Signer) seal(prev link) Seal {
 	msg := sealMessage(s.key, prev)

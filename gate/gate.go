@@ -51,6 +51,7 @@ type Config struct {
 	Ledger    budget.Ledger
 	Log       Log
 	Outbox    *Outbox
+	Authority *Authority // nil: there are no authorizations
 	Telemetry Telemetry
 	Logger    *slog.Logger
 }
@@ -60,6 +61,7 @@ type Gate struct {
 	ledger    budget.Ledger
 	log       Log
 	outbox    *Outbox
+	authority *Authority
 	telemetry Telemetry
 	logger    *slog.Logger
 	line      *line
@@ -74,6 +76,7 @@ func New(c Config) *Gate {
 		ledger:    c.Ledger,
 		log:       c.Log,
 		outbox:    c.Outbox,
+		authority: c.Authority,
 		telemetry: c.Telemetry,
 		logger:    c.Logger,
 		line:      newLine(),

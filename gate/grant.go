@@ -17,12 +17,13 @@ type Grant struct {
 	OutputCap int64    // tokens of one choice: the cap to send, at most the one asked for
 	Warnings  []string // soft budgets over their limit
 
-	gate  *Gate
-	quote *quote
-	once  sync.Once
-	mu    sync.Mutex // guards timer and ended
-	timer *time.Timer
-	ended bool
+	gate     *Gate
+	quote    *quote
+	decision audit.Decision
+	once     sync.Once
+	mu       sync.Mutex // guards timer and ended
+	timer    *time.Timer
+	ended    bool
 }
 
 // Outcome is what became of a call.

@@ -30,6 +30,7 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 		Warnings:  q.plan.Warnings(leave.Observed),
 		gate:      g,
 		quote:     q,
+		decision:  decision,
 	}, nil
 }
 

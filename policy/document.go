@@ -18,17 +18,18 @@ type receiptsDoc struct {
 }
 
 type upstreamDoc struct {
-	Name               scalar `yaml:"name"`
-	BaseURL            scalar `yaml:"base_url"`
-	APIKeyEnv          scalar `yaml:"api_key_env"`
-	APIKeyFile         scalar `yaml:"api_key_file"`
-	Provider           scalar `yaml:"provider"`
-	CapField           scalar `yaml:"cap_field"`
-	StreamUsage        scalar `yaml:"stream_usage"`
-	CancelStopsBilling scalar `yaml:"cancel_stops_billing"`
-	ConnectTimeout     scalar `yaml:"connect_timeout"`
-	HeaderTimeout      scalar `yaml:"header_timeout"`
-	IdleTimeout        scalar `yaml:"idle_timeout"`
+	Name                scalar `yaml:"name"`
+	BaseURL             scalar `yaml:"base_url"`
+	APIKeyEnv           scalar `yaml:"api_key_env"`
+	APIKeyFile          scalar `yaml:"api_key_file"`
+	Provider            scalar `yaml:"provider"`
+	CapField            scalar `yaml:"cap_field"`
+	StreamUsage         scalar `yaml:"stream_usage"`
+	CancelStopsBilling  scalar `yaml:"cancel_stops_billing"`
+	AttachAuthorization scalar `yaml:"attach_authorization"`
+	ConnectTimeout      scalar `yaml:"connect_timeout"`
+	HeaderTimeout       scalar `yaml:"header_timeout"`
+	IdleTimeout         scalar `yaml:"idle_timeout"`
 }
 
 type modelDoc struct {

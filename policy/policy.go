@@ -39,6 +39,7 @@ type Upstream struct {
 	Provider     string // the price table's name for it
 	CapField     string // the field whose cap it obeys: "max_tokens" or "max_completion_tokens"
 	StreamUsage  bool   // it accepts stream_options.include_usage
+	Authorized   bool   // it gets each request's authorization in a header
 	CancelStops  bool   // it stops billing when the connection is closed, and shows all its output
 	ConnectLimit time.Duration
 	HeaderLimit  time.Duration // until the response's header

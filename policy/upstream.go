@@ -55,6 +55,7 @@ func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 	u := &Upstream{
 		StreamUsage:  l.flag(&d.StreamUsage, true),
 		CancelStops:  l.flag(&d.CancelStopsBilling, false),
+		Authorized:   l.flag(&d.AttachAuthorization, false),
 		ConnectLimit: l.duration(&d.ConnectTimeout, defaultConnect, time.Millisecond, maxConnect),
 		HeaderLimit:  l.duration(&d.HeaderTimeout, defaultHeader, time.Millisecond, maxResponse),
 		IdleLimit:    l.duration(&d.IdleTimeout, defaultIdle, time.Millisecond, maxResponse),

@@ -19,6 +19,10 @@ const (
 	warningHeader   = "X-Aegis-Warning"
 	outputCapHeader = "X-Aegis-Output-Cap"
 	retryHeader     = "X-Should-Retry"
+
+	// authorizationHeader goes to upstreams that the policy marks, and holds
+	// the base64 of an AuthorizationV1.
+	authorizationHeader = "X-Aegis-Authorization"
 )
 
 // Values of the decision header. An answer of the upstream carries allow.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log"
@@ -26,6 +27,8 @@ type exchange struct {
 	request *providers.Request
 	calls   []gate.Call // the current attempt's first
 	grant   *gate.Grant // the current attempt's
+	// authorization is the current attempt's, if its upstream gets one.
+	authorization []byte
 
 	client context.Context // the client's: done when it hangs up
 	ctx    context.Context // the current attempt's upstream request's
@@ -72,9 +75,29 @@ func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	cancel := x.outlive()
 	defer cancel()
 	defer context.AfterFunc(p.stopping, cancel)()
+	if x.failed = x.authorize(); x.failed != nil {
+		return
+	}
 	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
 	p.reverse.ServeHTTP(out, r.WithContext(ctx))
 	out.release()
+}
+
+// authorize signs the attempt's authorization, if its upstream gets one.
+// Nothing is sent without.
+func (x *exchange) authorize() error {
+	if !x.calls[0].Upstream.Authorized {
+		return nil
+	}
+	auth, err := x.grant.Authorization()
+	if err != nil {
+		e := deny(http.StatusServiceUnavailable, "server_error", "authorization_unavailable", retryNever,
+			"the upstream wants an authorization, and none can be signed")
+		e.decision, e.receipt = decisionError, x.grant.Receipt
+		return e
+	}
+	x.authorization = auth
+	return nil
 }
 
 // outlive makes the context of the upstream request, which does not end with
@@ -152,6 +175,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 		delete(out.Header, name)
 	}
 	dropOurs(out.Header)
+	if call.Upstream.Authorized {
+		out.Header[authorizationHeader] = []string{base64.StdEncoding.EncodeToString(x.authorization)}
+	}
 	out.Header["Accept-Encoding"] = []string{"identity"}
 	out.URL = upstreamURL(call.Upstream.BaseURL, x.request.Endpoint, pr.In.URL.RawQuery)
 	out.Host = ""

@@ -59,6 +59,7 @@ type setting struct {
 	provider  string         // "": openai
 	tenant    string         // members of the tenant; "": an ample budget
 	bodyLimit int64
+	authority *gate.Authority
 }
 
 // world is a proxy in front of upstreams of the test's making, with a real
@@ -103,7 +104,7 @@ func newWorld(t testing.TB, s setting) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.gate = gate.New(gate.Config{Ledger: w.ledger, Log: w.log, Outbox: outbox})
+	w.gate = gate.New(gate.Config{Ledger: w.ledger, Log: w.log, Outbox: outbox, Authority: s.authority})
 	w.proxy = proxy.New(proxy.Config{
 		Gate: w.gate, Rules: func() *gate.Rules { return rules }, BodyLimit: s.bodyLimit,
 	})

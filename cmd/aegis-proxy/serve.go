@@ -164,16 +164,19 @@ func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// front is the applications' handler: the proxy, and the probes of load
-// balancers.
+// front is the applications' handler: the proxy, the probes of load balancers,
+// and the keys by which upstreams check authorizations.
 func (s *stack) front() http.Handler {
 	probes := admin.Probes(s.adminConfig())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+		switch {
+		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
 			probes.ServeHTTP(w, r)
-			return
+		case r.URL.Path == keySetPath && r.Method == http.MethodGet:
+			s.keySet(w, r)
+		default:
+			s.proxy.ServeHTTP(w, r)
 		}
-		s.proxy.ServeHTTP(w, r)
 	})
 }
 

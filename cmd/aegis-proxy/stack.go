@@ -50,6 +50,8 @@ type stack struct {
 	metrics *admin.Metrics
 	logger  *slog.Logger
 
+	authority *gate.Authority // nil: the signing key is a secret
+
 	rules    atomic.Pointer[gate.Rules]
 	started  chan struct{} // closed once a reload can be taken in
 	draining atomic.Bool
@@ -79,7 +81,15 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 	if s.ledger, err = openLedger(ctx, c); err != nil {
 		return err
 	}
-	if s.log, err = s.openLog(c, first); err != nil {
+	keys, err := loadKeys(c)
+	if err != nil {
+		return err
+	}
+	if s.log, err = s.openLog(c, keys, first); err != nil {
+		return err
+	}
+	s.authority = keys.authority()
+	if err := s.authorizes(first); err != nil {
 		return err
 	}
 	outbox, err := gate.OpenOutbox(filepath.Join(c.DataDir, outboxDir), c.Logger)
@@ -87,7 +97,7 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 		return err
 	}
 	s.gate = gate.New(gate.Config{
-		Ledger: s.ledger, Log: s.log, Outbox: outbox, Telemetry: s.metrics, Logger: c.Logger,
+		Ledger: s.ledger, Log: s.log, Outbox: outbox, Authority: s.authority, Telemetry: s.metrics, Logger: c.Logger,
 	})
 	s.proxy = proxy.New(proxy.Config{
 		Gate: s.gate, Rules: s.rules.Load, Logger: c.Logger, Metrics: s.metrics, BodyLimit: c.BodyLimit,
@@ -97,30 +107,15 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 
 // openLog opens the receipt log with the signing key. An embedded ledger is
 // made durable before each of its writes.
-func (s *stack) openLog(c stackConfig, p *policy.Policy) (*audit.Log, error) {
-	path := c.SigningKey
-	if path == "" {
-		path = filepath.Join(c.DataDir, signingKeyFile)
-	}
-	signer, err := audit.LoadSigner(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("no signing key at %s: run aegis-proxy init, or name one with --signing-key", path)
-	}
-	if err != nil {
-		return nil, err
-	}
+func (s *stack) openLog(c stackConfig, keys signingKeys, p *policy.Policy) (*audit.Log, error) {
 	config := audit.Config{
 		Dir:      filepath.Join(c.DataDir, receiptsDir),
-		Signer:   signer,
+		Signer:   keys.current,
+		Retiring: keys.retiring,
 		Software: "aegis-proxy " + version,
 	}
 	if own, ok := s.ledger.(embedded.Leading); ok {
 		config.Before = own.Flush
-	}
-	if c.Retiring != "" {
-		if config.Retiring, err = audit.LoadSigner(c.Retiring); err != nil {
-			return nil, err
-		}
 	}
 	if !p.Receipts.Sync {
 		config.Sync = audit.SyncNever
@@ -253,6 +248,10 @@ func (s *stack) adopt(p *policy.Policy) error {
 // reload takes in a policy that the source has read.
 func (s *stack) reload(p *policy.Policy) {
 	<-s.started
+	if err := s.authorizes(p); err != nil {
+		s.reloadFailed(err)
+		return
+	}
 	if err := s.adopt(p); err != nil {
 		s.reloadFailed(err)
 		return

@@ -33,7 +33,7 @@ var rooms = map[string][]string{
 	"providers":       {},
 	"tokenizer":       {},
 	"policy":          {"budget"},
-	"gate":            {"audit", "budget", "policy", "pricing"},
+	"gate":            {"audit", "budget", "oxdeai", "policy", "pricing"},
 	"proxy":           {"audit", "gate", "policy", "pricing", "providers", "tokenizer"},
 	"admin":           {"budget", "policy", "pricing"},
 }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+const (
+	// issuer names those whose authorizations these are.
+	issuer = "aegis-proxy"
+
+	// keySetPath is where strangers find the keys of authorizations.
+	keySetPath = "/.well-known/aegis-keys.json"
+)
+
+// signingKeys are what receipts and authorizations are signed with.
+type signingKeys struct {
+	current  *audit.Signer
+	retiring *audit.Signer // nil: none
+}
+
+func loadKeys(c stackConfig) (keys signingKeys, err error) {
+	path := c.SigningKey
+	if path == "" {
+		path = filepath.Join(c.DataDir, signingKeyFile)
+	}
+	keys.current, err = audit.LoadSigner(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return keys, fmt.Errorf("no signing key at %s: run aegis-proxy init, or name one with --signing-key", path)
+	}
+	if err != nil || c.Retiring == "" {
+		return keys, err
+	}
+	keys.retiring, err = audit.LoadSigner(c.Retiring)
+	return keys, err
+}
+
+// authority signs authorizations, or is nil where strangers could not check
+// what the key signs.
+func (k signingKeys) authority() *gate.Authority {
+	var retired []audit.Key
+	if k.retiring != nil {
+		retired = append(retired, k.retiring.Key())
+	}
+	a, err := gate.NewAuthority(issuer, k.current, retired...)
+	if err != nil {
+		return nil
+	}
+	return a
+}
+
+// authorizes refuses a policy whose upstreams want authorizations that the
+// signing key cannot give.
+func (s *stack) authorizes(p *policy.Policy) error {
+	if s.authority != nil {
+		return nil
+	}
+	for name, u := range p.Upstreams {
+		if u.Authorized {
+			return fmt.Errorf("upstream %s has attach_authorization, which needs an Ed25519 signing key: "+
+				"make one with aegis-proxy init, and hand over with --retiring-key", name)
+		}
+	}
+	return nil
+}
+
+// keySet answers with the keys of authorizations. There are none where the
+// signing key is a secret.
+func (s *stack) keySet(w http.ResponseWriter, r *http.Request) {
+	if s.authority == nil {
+		http.NotFound(w, r)
+		return
+	}
+	set, err := s.authority.KeySet()
+	if err != nil {
+		http.Error(w, "key set unavailable", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(set)
+}
