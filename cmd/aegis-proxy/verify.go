@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,7 @@ type verifyConfig struct {
 	SavePath       string
 	ProofPath      string
 	Complete       bool
+	Artifact       artifactConfig
 }
 
 func newVerify() *cobra.Command {
@@ -30,6 +32,8 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify DIR|FILE ...",
 		Short: "Check receipts offline: nothing altered, missing, reordered, truncated or wrongly signed",
+		Long: "Check receipts offline: nothing altered, missing, reordered, truncated or wrongly signed.\n\n" +
+			"A single FILE may also be an authorization, an envelope, a snapshot or an audit log of the OxDeAI protocol.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if c.ProofPath != "" {
 				return cobra.NoArgs(cmd, args)
@@ -49,6 +53,7 @@ func newVerify() *cobra.Command {
 	f.StringVar(&c.CheckpointPath, "checkpoint", "", "file of checkpoints, one after the other, that the logs must extend: finds a cut-off tail and a rewritten history")
 	f.BoolVar(&c.Complete, "complete", false, "these are the receipts of every replica: a gap in a tenant's events is an error too")
 	f.StringVar(&c.SavePath, "save-checkpoint", "", "file to write checkpoints of the chains to, not signed, if all is well")
+	c.Artifact.flags(f)
 	f.StringVar(&c.ProofPath, "proof", "", "check this file from prove, and nothing else; one from prove --from needs --checkpoint too")
 	return cmd
 }
@@ -58,6 +63,12 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 		if _, err := os.Stat(path); err != nil {
 			return fmt.Errorf("%w; name a data directory, a directory of receipts or a file of them", err)
 		}
+	}
+	if a, err := readArtifact(paths[0]); err != nil || a != nil && len(paths) == 1 {
+		if err != nil {
+			return err
+		}
+		return verifyArtifact(cmd, c.Artifact, paths[0], a)
 	}
 	paths = receiptPaths(paths)
 	keys, err := c.keys(paths[0])
@@ -121,7 +132,7 @@ func readKeys(named, receipts string) (audit.Keys, error) {
 	}
 	for _, path := range candidates {
 		text, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			continue
 		}
 		if err != nil {
