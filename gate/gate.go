@@ -64,6 +64,7 @@ type Gate struct {
 	logger    *slog.Logger
 	line      *line
 	rooms     rooms
+	flights   flights
 
 	complaints complaints
 }

@@ -20,8 +20,8 @@ type clientWriter struct {
 	control *http.ResponseController
 	limit   time.Duration
 	renewed atomic.Int64 // when the limit was last begun anew, in Unix nanoseconds
-	begun   bool       // the response's header was written
-	mu      sync.Mutex // lets flushes take turns: ReverseProxy sends the header from a timer of its own
+	begun   bool         // the response's header was written
+	mu      sync.Mutex   // lets flushes take turns: ReverseProxy sends the header from a timer of its own
 }
 
 func newClientWriter(w http.ResponseWriter, limit time.Duration) *clientWriter {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -33,9 +34,10 @@ type exchange struct {
 	flush  func() error // sends the client what was written so far
 	hangUp func()       // the client is gone
 	sent   *wireWatch
-	body   *meteredBody // nil before the response's header
-	again  bool         // the attempt failed and the next one has leave
-	failed error        // the attempt failed and there is no next
+	body   *meteredBody           // nil before the response's header
+	again  bool                   // the attempt failed and the next one has leave
+	failed error                  // the attempt failed and there is no next
+	killed atomic.Pointer[string] // the kill switch that cut the attempt
 }
 
 type exchangeKey struct{}
@@ -72,6 +74,7 @@ func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	cancel := x.outlive()
 	defer cancel()
 	defer context.AfterFunc(p.stopping, cancel)()
+	grant.OnKill(func(name string) { x.killed.Store(&name); cancel() })
 	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
 	p.reverse.ServeHTTP(out, r.WithContext(ctx))
 	out.release()
@@ -217,7 +220,7 @@ func fallbackStatus(status int) bool {
 
 // next asks leave for the next attempt. This one's grant has ended.
 func (p *Proxy) next(x *exchange) bool {
-	if len(x.calls) < 2 || x.client.Err() != nil || p.stopping.Err() != nil {
+	if len(x.calls) < 2 || x.killed.Load() != nil || x.client.Err() != nil || p.stopping.Err() != nil {
 		return false
 	}
 	grant, err := p.gate.Begin(x.client, x.calls[1])
@@ -268,6 +271,11 @@ func (p *Proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
 }
 
 func upstreamFailed(x *exchange, receipt string, err error) *rejection {
+	if name := x.killed.Load(); name != nil {
+		e := refused(policy.KilledBy(*name), receipt)
+		e.decision = decisionError
+		return e
+	}
 	status, what := http.StatusBadGateway, "the upstream cannot be reached"
 	if x.sent.wrote() {
 		what = "the upstream closed the connection without an answer"
