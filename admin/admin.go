@@ -1,17 +1,23 @@
-// Package admin is the operator's side: health, readiness, metrics and
-// balances, on a listener of its own that no tenant reaches.
+// Package admin is the operator's side: health, readiness, metrics, balances
+// and kill switches, on a listener of its own that no tenant reaches.
 //
 //	GET /healthz                     200 while the process lives
 //	GET /readyz                      200 if requests would be governed, else 503 and why
 //	GET /metrics                     Prometheus text format
 //	GET /admin/v1/budgets?tenant=T   the tenant's balances, JSON
+//	GET /admin/v1/switches?tenant=T  the tenant's thrown kill switches, JSON
+//	POST /admin/v1/switches          throw or lift one: SwitchOrder to SwitchResult
 //	GET /debug/pprof/                Go's profiles
+//
+// What changes something wants application/json, no Origin, and a bearer token
+// where one is set; a listener off loopback without one changes nothing.
 package admin
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -33,11 +39,20 @@ type Config struct {
 	LogReady func() error
 	Draining func() bool
 	Metrics  *prometheus.Registry
+
+	// Receipt writes what receipts a tenant's events lack.
+	Receipt  func(ctx context.Context, tenant string) error
+	Logger   *slog.Logger // told of every change; slog.Default if nil
+	Token    string       // that changes must bear; "": none
+	Loopback bool         // the listener is reached from this machine alone
 }
 
-// Ledger is what the operator's side reads of a ledger.
+// Ledger is what the operator's side needs of a ledger.
 type Ledger interface {
 	Balances(ctx context.Context, tenant string, claims []budget.Claim) (budget.Balances, error)
+	Provision(ctx context.Context, tenants ...string) error
+	Throw(ctx context.Context, tenant, name string) (budget.Switch, error)
+	Lift(ctx context.Context, tenant, name string) (budget.Switch, error)
 	Ready(ctx context.Context) error
 	Now() time.Time
 }
@@ -46,11 +61,16 @@ type server struct{ Config }
 
 // Handler returns the operator's routes.
 func Handler(c Config) http.Handler {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
 	s := server{c}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", Health)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /admin/v1/budgets", s.budgets)
+	mux.HandleFunc("GET /admin/v1/switches", s.listSwitches)
+	mux.HandleFunc("POST /admin/v1/switches", s.guard(s.changeSwitch))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{}))
@@ -135,10 +155,15 @@ type Balances struct {
 	Counts  []Count  `json:"counts,omitempty"`
 }
 
+const (
+	noTenant = "no such tenant in the policy"
+	nameOne  = "; name one as ?tenant=NAME"
+)
+
 func (s server) budgets(w http.ResponseWriter, r *http.Request) {
 	tenant := s.Policy().Tenant(r.URL.Query().Get("tenant"))
 	if tenant == nil {
-		http.Error(w, "no such tenant in the policy; name one as ?tenant=NAME", http.StatusNotFound)
+		http.Error(w, noTenant+nameOne, http.StatusNotFound)
 		return
 	}
 	scope := policy.Scope{
@@ -153,14 +178,22 @@ func (s server) budgets(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(view(tenant, standings, balances))
+	answer(w, http.StatusOK, view(tenant, standings, balances))
 }
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body)
+}
+
+// instant writes ledger milliseconds for people.
+func instant(at int64) string { return time.UnixMilli(at).UTC().Format(time.RFC3339) }
 
 func view(t *policy.Tenant, standings []policy.Standing, b budget.Balances) Balances {
 	v := Balances{
 		Tenant:  t.Name,
-		At:      time.UnixMilli(b.At).UTC().Format(time.RFC3339),
+		At:      instant(b.At),
 		Open:    b.Open,
 		Event:   b.Number,
 		Budgets: []Budget{},
@@ -207,5 +240,5 @@ func resetsAt(seen budget.Observed) string {
 	if seen.Span.End == 0 {
 		return ""
 	}
-	return time.UnixMilli(seen.Span.End).UTC().Format(time.RFC3339)
+	return instant(seen.Span.End)
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,6 +60,10 @@ type side struct {
 	logErr    error
 	ledgerErr error
 	draining  bool
+	missing   string // a tenant that the ledger has lost
+
+	mu       sync.Mutex
+	receipts []string // whose receipts were asked for
 }
 
 func newSide(t *testing.T) *side {
@@ -81,7 +87,8 @@ func newSide(t *testing.T) *side {
 // brokenLedger fails as the test says, naming what no stranger should read.
 type brokenLedger struct {
 	*embedded.Ledger
-	err error
+	err     error
+	missing string
 }
 
 func (l brokenLedger) Ready(ctx context.Context) error {
@@ -98,14 +105,40 @@ func (l brokenLedger) Balances(ctx context.Context, tenant string, claims []budg
 	return l.Ledger.Balances(ctx, tenant, claims)
 }
 
+// at names the tenant that a verb is about, or another that does not exist.
+func (l brokenLedger) at(tenant string) string {
+	if tenant == l.missing {
+		return "lost"
+	}
+	return tenant
+}
+
+func (l brokenLedger) Throw(ctx context.Context, tenant, name string) (budget.Switch, error) {
+	return l.Ledger.Throw(ctx, l.at(tenant), name)
+}
+
+func (l brokenLedger) Lift(ctx context.Context, tenant, name string) (budget.Switch, error) {
+	return l.Ledger.Lift(ctx, l.at(tenant), name)
+}
+
 func (s *side) config() admin.Config {
 	return admin.Config{
 		Policy:   func() *policy.Policy { return s.policy },
-		Ledger:   brokenLedger{s.ledger, s.ledgerErr},
+		Ledger:   brokenLedger{s.ledger, s.ledgerErr, s.missing},
 		LogReady: func() error { return s.logErr },
 		Draining: func() bool { return s.draining },
 		Metrics:  s.metrics.Registry,
+		Receipt:  s.receipt,
+		Logger:   slog.New(slog.DiscardHandler),
+		Loopback: true,
 	}
+}
+
+func (s *side) receipt(_ context.Context, tenant string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.receipts = append(s.receipts, tenant)
+	return s.logErr
 }
 
 func get(h http.Handler, path string) *httptest.ResponseRecorder {

@@ -138,6 +138,7 @@ func (e *Event) visit(f fields) {
 	f.text("name", &e.Name)
 	f.optText("policy", &e.Policy)
 	f.optFlag("recovered", &e.Recovered)
+	f.optText("switch", &e.Switch)
 	f.text("tenant", &e.Tenant)
 }
 

@@ -15,7 +15,7 @@ import (
 // fullBodies has one body of every kind with every field set.
 func fullBodies() []audit.Body {
 	return []audit.Body{
-		decision(1), settlement(2), expiry(3),
+		decision(1), settlement(2), fullEvent(),
 		audit.Seal{Alg: audit.AlgHMAC, Kid: "0011223344556677", Sig: "00ff"},
 		audit.Start{
 			Alg: audit.AlgHMAC, At: 1, CutBytes: 2, CutFile: "torn-3.bin", Kid: "0011223344556677",
@@ -23,6 +23,12 @@ func fullBodies() []audit.Body {
 		},
 		audit.Rotate{Alg: audit.AlgEd25519, At: 1, Kid: "0011223344556677", Public: "00ff"},
 	}
+}
+
+func fullEvent() audit.Event {
+	e := expiry(3)
+	e.Switch = "key:acme-1"
+	return e
 }
 
 func mustLine(t testing.TB, b audit.Body) string {

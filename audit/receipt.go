@@ -112,8 +112,9 @@ type Settlement struct {
 }
 
 // Event is written for what happened in the ledger without a request: a
-// tenant provisioned, a newer policy seen, a lease expired, and whatever
-// another replica was to receipt and did not (Recovered).
+// tenant provisioned, a newer policy seen, a lease expired, a kill switch
+// thrown or lifted, and whatever another replica was to receipt and did not
+// (Recovered).
 type Event struct {
 	At         int64
 	Tenant     string
@@ -127,4 +128,5 @@ type Event struct {
 	Generation int64
 	Policy     string
 	Recovered  bool
+	Switch     string // kill, lift
 }

@@ -226,6 +226,11 @@ func TestReplicas(t *testing.T) {
 	recovered := func(n int64, lease, name string) audit.Event {
 		return audit.Event{Tenant: "acme", Epoch: "e1", Event: n, Name: name, Lease: lease, Recovered: true}
 	}
+	thrown := func(name string) audit.Event {
+		e := recovered(1, "", "kill")
+		e.Switch = name
+		return e
+	}
 	grant := decision(1)
 	for _, row := range []struct {
 		name     string
@@ -241,6 +246,8 @@ func TestReplicas(t *testing.T) {
 		{"recovered first", []audit.Body{recovered(1, grant.Lease, "grant")}, []audit.Body{grant}, "", "[]"},
 		{"recovered twice", []audit.Body{recovered(1, "x", "grant")}, []audit.Body{recovered(1, "x", "grant")}, "", "[]"},
 		{"recovered otherwise", []audit.Body{grant}, []audit.Body{recovered(1, "other", "grant")}, "conflicting", "[]"},
+		{"thrown twice in two logs", []audit.Body{thrown("tenant")}, []audit.Body{thrown("tenant")}, "", "[]"},
+		{"another switch", []audit.Body{thrown("tenant")}, []audit.Body{thrown("key:a")}, "conflicting", "[]"},
 		{"told by two", []audit.Body{grant}, []audit.Body{grant}, "conflicting", "[]"},
 		{"another epoch", []audit.Body{grant}, []audit.Body{audit.Event{Tenant: "acme", Epoch: "e2", Event: 1, Name: "provision"}}, "", "[]"},
 	} {

@@ -50,6 +50,7 @@ func (s *eventSet) add(id EventID, p *parsedLine) {
 type fact struct {
 	name, lease string
 	amount      int64
+	killSwitch  string
 }
 
 func factOf(b Body) (f fact, recovered bool) {
@@ -57,9 +58,9 @@ func factOf(b Body) (f fact, recovered bool) {
 	case Decision:
 		return fact{name: "grant", lease: b.Lease}, false
 	case Settlement:
-		return fact{b.Outcome, b.Lease, b.Charge}, false
+		return fact{name: b.Outcome, lease: b.Lease, amount: b.Charge}, false
 	case Event:
-		return fact{b.Name, b.Lease, b.Amount}, b.Recovered
+		return fact{b.Name, b.Lease, b.Amount, b.Switch}, b.Recovered
 	}
 	return fact{}, false
 }

@@ -63,6 +63,10 @@ func (s *State) transition(e *Event) error {
 		return s.applyReleased(e)
 	case Corrected:
 		return s.applyCorrected(e)
+	case Thrown:
+		return s.applyThrown(e)
+	case Lifted:
+		return s.applyLifted(e)
 	}
 	return errors.New("unknown kind of event")
 }

@@ -42,8 +42,8 @@ const (
 	// MaxClaims bounds the claims of one reservation.
 	MaxClaims = 32
 
-	// MaxKeyBytes bounds a claim's key, a group's name, a tenant's name and a
-	// lease's id.
+	// MaxKeyBytes bounds a claim's key, a group's name, a tenant's name, a
+	// lease's id and a switch's name.
 	MaxKeyBytes = 128
 
 	// MaxLeaseLife bounds how long renewals keep one lease open.
@@ -136,6 +136,11 @@ type Reservation struct {
 	Claims []Claim
 	Policy PolicyVersion
 	TTL    time.Duration // until the lease expires, unless renewed
+
+	// Switches are the kill switches that would stop it: with one of them thrown
+	// nothing is granted, and the ledger answers *Killed. At most
+	// MaxSwitchesPerReserve.
+	Switches []string
 }
 
 // Observed is one claim's counter as the ledger saw it.
@@ -175,6 +180,7 @@ type Balances struct {
 	At       int64
 	Open     int64 // leases not ended
 	Observed []Observed
+	Switches []Switch // that are thrown, by name; nil without
 }
 
 // EventKind is what happened to a tenant.
@@ -189,6 +195,8 @@ const (
 	Released    EventKind = "release"
 	Expired     EventKind = "expire"
 	Corrected   EventKind = "correct" // a settlement or release after expiry
+	Thrown      EventKind = "kill"    // a kill switch binds from here
+	Lifted      EventKind = "lift"    // and no longer
 )
 
 // Placed is a claim with the span that the ledger chose and what it saw there
@@ -205,16 +213,17 @@ type Event struct {
 	Number  int64
 	Kind    EventKind
 	At      int64
-	Lease   string        // all but Provisioned and PolicySeen
+	Lease   string        // all but Provisioned, PolicySeen, Thrown and Lifted
 	Claims  []Placed      // Granted
 	Amount  int64         // Extended: the new total; Settled, Expired, Corrected: the charge
 	Expires int64         // Granted
 	Policy  PolicyVersion // PolicySeen and Granted
+	Switch  string        // Thrown and Lifted
 }
 
 // Ledger is the way of a request: every verb is safe to repeat by lease id.
 //
-// Errors are *Denied, or wrap one of the sentinels of this package. Any other
+// Errors are *Denied or *Killed, or wrap one of the sentinels of this package. Any other
 // error wraps ErrUnavailable: nobody knows whether the verb took effect.
 type Ledger interface {
 	// Reserve grants every claim or none.
@@ -248,7 +257,8 @@ type Ledger interface {
 // an operator's hand.
 type Keeper interface {
 	// Provision makes the tenants exist, each with a random epoch. One that
-	// exists is left as it is.
+	// exists is left as it is. A new one has GlobalSwitch thrown if EveryTenant
+	// has when Provision begins.
 	Provision(ctx context.Context, tenants ...string) error
 
 	// Remember tells what this replica has seen of a tenant, from its
@@ -258,12 +268,22 @@ type Keeper interface {
 
 	// Sweep ends the tenant's expired leases and returns up to 1,000 events
 	// whose receipts are overdue, oldest first: those that no caller owns
-	// (expiries, policy changes, the provision) at once, others after
-	// OverdueAfter. An event is handed to one caller in OverdueAfter.
+	// (expiries, policy changes, kill switches, the provision) at once, others
+	// after OverdueAfter. An event is handed to one caller in OverdueAfter.
 	Sweep(ctx context.Context, tenant string) ([]Event, error)
 
-	// Balances reads the counters that the claims name. Amounts and limits
-	// are ignored.
+	// Throw throws a kill switch, which binds from the tenant's next reserve on
+	// every replica and stays over restarts. Throwing one that is thrown changes
+	// nothing and returns the event that threw it. It fails with ErrSwitches
+	// where MaxSwitches are thrown.
+	Throw(ctx context.Context, tenant, name string) (Switch, error)
+
+	// Lift takes a kill switch back and returns the event. Lifting one that is
+	// not thrown changes nothing: the Number is 0 then.
+	Lift(ctx context.Context, tenant, name string) (Switch, error)
+
+	// Balances reads the counters that the claims name, and which switches are
+	// thrown. Amounts and limits are ignored.
 	Balances(ctx context.Context, tenant string, claims []Claim) (Balances, error)
 
 	// Restore writes a tenant's state as folded from events. It refuses with

@@ -29,6 +29,8 @@ var (
 	// ErrInvalid: the request breaks a bound of this package. A bug in the
 	// caller.
 	ErrInvalid = errors.New("invalid ledger request")
+	// ErrSwitches: the tenant has as many thrown switches as it can. Lift one.
+	ErrSwitches = errors.New("too many kill switches are thrown")
 	// ErrExists: a restore would overwrite newer state.
 	ErrExists = errors.New("ledger holds newer state")
 )

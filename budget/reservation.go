@@ -20,6 +20,9 @@ func (r Reservation) Validate() error {
 	if err := ValidTTL(r.TTL); err != nil {
 		return err
 	}
+	if err := validateSwitches(r.Switches); err != nil {
+		return err
+	}
 	return validateClaims(len(r.Claims), func(i int) *Claim { return &r.Claims[i] })
 }
 

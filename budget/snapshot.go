@@ -15,6 +15,7 @@ type Snapshot struct {
 	Number   int64 // of the last event
 	At       int64 // the latest instant seen
 	Policy   PolicyVersion
+	Switches []Switch `json:",omitempty"` // that are thrown, by name
 	Counters []Counter
 	Leases   []Lease
 }
@@ -64,7 +65,7 @@ type Lease struct {
 // reach at its time are left out.
 func (s *State) Snapshot() Snapshot {
 	s.Advance(s.at)
-	out := Snapshot{Tenant: s.Tenant, Epoch: s.Epoch, Number: s.Number, At: s.at, Policy: s.policy}
+	out := Snapshot{Tenant: s.Tenant, Epoch: s.Epoch, Number: s.Number, At: s.at, Policy: s.policy, Switches: s.thrown()}
 	for _, c := range s.counters {
 		out.Counters = append(out.Counters, c.snapshot())
 	}
@@ -111,6 +112,9 @@ func (l *lease) snapshot() Lease {
 func FromSnapshot(in Snapshot) (*State, error) {
 	s := NewState(in.Tenant)
 	s.Epoch, s.Number, s.at, s.policy = in.Epoch, in.Number, in.At, in.Policy
+	for _, w := range in.Switches {
+		s.throw(w)
+	}
 	for i := range in.Counters {
 		s.loadCounter(&in.Counters[i])
 	}

@@ -16,6 +16,7 @@ type State struct {
 
 	at       int64 // the latest instant seen
 	policy   PolicyVersion
+	switches map[string]Switch // that are thrown; nil before the first
 	counters map[counterRef]*counter
 	groups   map[string]map[string]int // live keys of a group, with their counters
 	unused   counterQueue              // counters by when they may be forgotten

@@ -20,7 +20,8 @@ var (
 )
 
 // history is a tenant with an open lease of 10 in "usd", limit 100, an expired
-// one, a settled one and a tombstone: eight events, the last at start+3000.
+// one, a settled one, a tombstone and a thrown switch: nine events, the last at
+// start+3000.
 func history() []budget.Event {
 	about := budget.Event{Tenant: "acme", Epoch: "e1"}
 	event := func(number int64, kind budget.EventKind, at int64, lease string, amount int64) budget.Event {
@@ -36,6 +37,8 @@ func history() []budget.Event {
 	}
 	policy := event(2, budget.PolicySeen, 0, "", 0)
 	policy.Policy = firstPolicy
+	kill := event(9, budget.Thrown, 3000, "", 0)
+	kill.Switch = "key:a"
 	return []budget.Event{
 		event(1, budget.Provisioned, 0, "", 0),
 		policy,
@@ -45,6 +48,7 @@ func history() []budget.Event {
 		event(6, budget.Settled, 1500, "settled", 7),
 		event(7, budget.Released, 2000, "tombstone", 0),
 		grant(8, 3000, "open", budget.Observed{Spent: 17}),
+		kill,
 	}
 }
 
@@ -72,8 +76,8 @@ func TestApply(t *testing.T) {
 		says  string
 	}{
 		"another tenant":            {budget.Settled, func(e *budget.Event) { e.Tenant = "other" }, `the tenant is "acme"`},
-		"a gap":                     {budget.Settled, func(e *budget.Event) { e.Number++ }, "the number after 8 is 9"},
-		"a number again":            {budget.Settled, func(e *budget.Event) { e.Number-- }, "the number after 8 is 9"},
+		"a gap":                     {budget.Settled, func(e *budget.Event) { e.Number++ }, "the number after 9 is 10"},
+		"a number again":            {budget.Settled, func(e *budget.Event) { e.Number-- }, "the number after 9 is 10"},
 		"another epoch":             {budget.Settled, func(e *budget.Event) { e.Epoch = "e2" }, "epoch"},
 		"back in time":              {budget.Settled, func(e *budget.Event) { e.At = start + 2999 }, "before"},
 		"far future":                {budget.Settled, func(e *budget.Event) { e.At = budget.MaxAmount }, "out of bounds"},
@@ -100,6 +104,9 @@ func TestApply(t *testing.T) {
 		"grant that expires late":   {budget.Granted, func(e *budget.Event) { e.Expires = e.At + 7*3_600_000 }, "expiry"},
 		"grant without a lease":     {budget.Granted, func(e *budget.Event) { e.Lease = "" }, "name"},
 		"grant of a malformed key":  {budget.Granted, func(e *budget.Event) { e.Claims[0].Key = "" }, "name"},
+		"kill without a switch":     {budget.Thrown, nil, "name"},
+		"kill what is killed":       {budget.Thrown, func(e *budget.Event) { e.Switch = "key:a" }, "thrown already"},
+		"lift what is not thrown":   {budget.Lifted, func(e *budget.Event) { e.Switch = "key:b" }, "not thrown"},
 		"grant in a window unasked": {budget.Granted, func(e *budget.Event) { e.Claims[0].Span.End = 9 }, "has no span"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +132,7 @@ func TestApply(t *testing.T) {
 // nextEvent is one about the open lease (or a grant of another) that follows
 // history, if its kind does.
 func nextEvent(kind budget.EventKind) budget.Event {
-	e := budget.Event{Tenant: "acme", Epoch: "e1", Number: 9, Kind: kind, At: start + 3500, Lease: "open", Amount: 10}
+	e := budget.Event{Tenant: "acme", Epoch: "e1", Number: 10, Kind: kind, At: start + 3500, Lease: "open", Amount: 10}
 	if kind == budget.Granted {
 		e.Lease, e.Amount, e.Expires, e.Policy = "next", 0, e.At+1000, firstPolicy
 		e.Claims = []budget.Placed{{Claim: usd(5), Observed: budget.Observed{Spent: 17, Held: 10}}}
@@ -258,7 +265,8 @@ func draw(rt *rapid.T, s *budget.State, lease string, at int64) (e budget.Event)
 	rolling := budget.Claim{Key: "hour", Amount: amount, Limit: 80, AtEnd: budget.Adjust, Window: budget.Window{Kind: budget.Rolling, Length: time.Hour}}
 	r := budget.Reservation{Tenant: "acme", Lease: lease, Policy: firstPolicy, TTL: 2 * time.Hour,
 		Claims: []budget.Claim{usd(amount), rolling, minutely(at), run(int(amount))}}
-	switch rapid.IntRange(0, 3).Draw(rt, "verb") {
+	name := fmt.Sprint("key:", amount)
+	switch rapid.IntRange(0, 5).Draw(rt, "verb") {
 	case 0:
 		_, e, _ = s.Reserve(&r, at)
 	case 1:
@@ -267,6 +275,10 @@ func draw(rt *rapid.T, s *budget.State, lease string, at int64) (e budget.Event)
 		_, e, _ = s.Settle(lease, amount, at)
 	case 3:
 		_, e, _ = s.Release(lease, at)
+	case 4:
+		_, e, _ = s.Throw(name, at)
+	case 5:
+		e = s.Lift(name, at)
 	}
 	return e
 }

@@ -28,6 +28,9 @@ func (s *State) Reserve(r *Reservation, at int64) (Grant, Event, error) {
 		e.Policy = r.Policy
 		return Grant{}, e, nil
 	}
+	if err := s.killed(r.Switches, at); err != nil {
+		return Grant{}, Event{}, err
+	}
 	if err := s.judge(placed, at); err != nil {
 		return Grant{}, Event{}, err
 	}
@@ -203,9 +206,9 @@ func (s *State) Expire(at int64) Event {
 	return s.ends(Expired, s.open[0].id, s.open[0].hold, at)
 }
 
-// Balances reads the counters that the claims name.
+// Balances reads the counters that the claims name, and the thrown switches.
 func (s *State) Balances(claims []Claim, at int64) (Balances, error) {
-	b := Balances{Epoch: s.Epoch, Number: s.Number, At: at, Open: int64(len(s.open))}
+	b := Balances{Epoch: s.Epoch, Number: s.Number, At: at, Open: int64(len(s.open)), Switches: s.thrown()}
 	placed, err := s.place(claims, at)
 	if err != nil {
 		return Balances{}, err

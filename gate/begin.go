@@ -19,6 +19,8 @@ type quote struct {
 	price pricing.Price
 	lease string
 	plan  policy.Plan
+	// switches are the kill switches that stop it.
+	switches []string
 	// broken are the reasons for which Observe would have denied.
 	broken []string
 }
@@ -99,6 +101,7 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 	}
 	leave, err := g.reserve(ctx, q)
 	var refused *budget.Denied
+	var killed *budget.Killed
 	switch {
 	case err == nil:
 		g.rooms.note(q, leave.Observed)
@@ -108,6 +111,9 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 		g.rooms.note(q, refused.Observed)
 		seen := budget.Grant{Epoch: refused.Epoch, Number: refused.Number, At: refused.At, Observed: refused.Observed}
 		return seen, q.misfit(refused)
+	case errors.As(err, &killed):
+		seen := budget.Grant{Epoch: killed.Epoch, Number: killed.Number, At: killed.At}
+		return seen, &misfit{policy.KilledBy(killed.Switch.Name), -1}
 	default:
 		g.complain("ledger refused to answer, request denied", "tenant", q.Key.Tenant.Name, "err", err)
 		return budget.Grant{}, &misfit{ledgerDenial(err), -1}
@@ -159,6 +165,8 @@ func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) 
 		Claims: q.plan.Claims,
 		Policy: q.Rules.Policy.Version,
 		TTL:    LeaseTTL,
+
+		Switches: q.switches,
 	})
 	g.telemetry.Ledger("reserve", time.Since(start))
 	if errors.Is(err, budget.ErrUnavailable) && !errors.Is(err, budget.ErrUnreachable) {
@@ -192,9 +200,10 @@ func ledgerDenial(err error) *policy.Denial {
 	return &policy.Denial{Reason: policy.LedgerUnavailable, Message: reason}
 }
 
-// open finds the price that holds now.
+// open finds the price that holds now, and what may stop the call.
 func (q *quote) open(now time.Time) *policy.Denial {
 	q.Facts.Now, q.Facts.Upstream = now, q.Upstream.Name
+	q.switches = q.Key.Switches(q.Facts.Run)
 	if !q.bounded() {
 		return &policy.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
 	}

@@ -66,6 +66,7 @@ type Gate struct {
 	logger    *slog.Logger
 	line      *line
 	rooms     rooms
+	flights   flights
 
 	complaints complaints
 }

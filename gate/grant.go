@@ -51,6 +51,7 @@ func (gr *Grant) End(o Outcome) {
 
 func (gr *Grant) end(o Outcome) {
 	gr.stop()
+	gr.gate.flights.land(gr)
 	g, q := gr.gate, gr.quote
 	pending := gr.pending(o)
 	tenant := q.Key.Tenant.Name

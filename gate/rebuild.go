@@ -150,6 +150,7 @@ func otherOf(r audit.Event) budget.Event {
 		Amount:  r.Amount,
 		Expires: r.Expires,
 		Policy:  budget.PolicyVersion{Generation: r.Generation, Hash: r.Policy},
+		Switch:  r.Switch,
 	}
 }
 

@@ -46,7 +46,7 @@ func TestBalancesAreInTheReceipts(t *testing.T) {
 }
 
 func (w *world) step(rt *rapid.T, open []*gate.Grant) []*gate.Grant {
-	switch rapid.SampledFrom([]string{"begin", "begin", "end", "end", "wait", "fault"}).Draw(rt, "step") {
+	switch rapid.SampledFrom([]string{"begin", "begin", "end", "end", "wait", "fault", "throw", "lift"}).Draw(rt, "step") {
 	case "begin":
 		call := w.call(rapid.Int64Range(0, 2000).Draw(rt, "input"), rapid.Int64Range(0, 1000).Draw(rt, "output"))
 		call.Facts.Run = rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "run")
@@ -60,6 +60,10 @@ func (w *world) step(rt *rapid.T, open []*gate.Grant) []*gate.Grant {
 			open[i].End(w.anyOutcome(rt))
 			open = append(open[:i], open[i+1:]...)
 		}
+	case "throw":
+		w.throw("acme", rapid.SampledFrom(throwable).Draw(rt, "switch"))
+	case "lift":
+		w.lift("acme", rapid.SampledFrom(throwable).Draw(rt, "switch"))
 	case "wait":
 		w.clock.advance(time.Duration(rapid.IntRange(0, 3600).Draw(rt, "seconds")) * time.Second)
 	case "fault":
@@ -78,6 +82,9 @@ func (w *world) step(rt *rapid.T, open []*gate.Grant) []*gate.Grant {
 	}
 	return open
 }
+
+// throwable are switches of which not all stop everything.
+var throwable = []string{policy.RunSwitch("a"), policy.RunSwitch("b"), policy.KeySwitch("another"), policy.TenantSwitch}
 
 func (w *world) anyOutcome(rt *rapid.T) gate.Outcome {
 	o := used(rapid.Int64Range(0, 2000).Draw(rt, "used"), rapid.Int64Range(0, 1500).Draw(rt, "written"))

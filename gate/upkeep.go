@@ -38,13 +38,16 @@ func (u *Upkeep) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		u.sweepAll(ctx, u.Active())
+		active := u.Active()
+		u.sweepAll(ctx, active)
 		all := u.Tenants()
 		if next >= len(all) {
 			next = 0
 		}
 		end := min(next+sweepRate, len(all))
 		u.sweepAll(ctx, all[next:end])
+		u.sweepForAll(ctx)
+		u.stopLatecomers(ctx, append(active, all[next:end]...))
 		next = end
 	}
 }
@@ -57,6 +60,14 @@ func (u *Upkeep) sweepAll(ctx context.Context, tenants []string) {
 				return
 			}
 		}
+	}
+}
+
+// sweepForAll sweeps the record of what holds for every tenant, which is made
+// when a switch is first thrown for all.
+func (u *Upkeep) sweepForAll(ctx context.Context) {
+	if err := u.Sweep(ctx, budget.EveryTenant); err != nil && !errors.Is(err, budget.ErrLost) {
+		u.Logger.Warn("sweep", "tenant", budget.EveryTenant, "err", err)
 	}
 }
 
@@ -83,8 +94,9 @@ func (u *Upkeep) receipt(ctx context.Context, e budget.Event) error {
 }
 
 // eventReceipt is the receipt of an event that is not written by the request
-// that caused it: ends by expiry, newer policies, and what a replica was to
-// write and did not. Another replica may write the same, so all are marked.
+// that caused it: ends by expiry, newer policies, kill switches, and what a
+// replica was to write and did not. Another replica may write the same, so all
+// are marked.
 func eventReceipt(e budget.Event) audit.Event {
 	r := audit.Event{
 		At:         e.At,
@@ -98,6 +110,7 @@ func eventReceipt(e budget.Event) audit.Event {
 		Generation: e.Policy.Generation,
 		Policy:     e.Policy.Hash,
 		Recovered:  true,
+		Switch:     e.Switch,
 	}
 	for _, placed := range e.Claims {
 		r.Claims = append(r.Claims, auditClaim(placed))

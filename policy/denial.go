@@ -30,6 +30,7 @@ const (
 	LedgerUnavailable    Reason = "ledger_unavailable"
 	ReceiptsUnavailable  Reason = "receipts_unavailable"
 	StalePolicy          Reason = "stale_policy"
+	Killed               Reason = "killed"
 )
 
 // Denial is a request that is not forwarded, and what its sender needs to

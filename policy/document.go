@@ -66,6 +66,7 @@ type rulesDoc struct {
 	WaitLimit     scalar               `yaml:"wait_limit"`
 	OnDisconnect  scalar               `yaml:"on_disconnect"`
 	DrainLimit    scalar               `yaml:"drain_limit"`
+	OnKill        scalar               `yaml:"on_kill"`
 	RedactAmounts scalar               `yaml:"redact_amounts"`
 	RunLifetime   scalar               `yaml:"run_lifetime"`
 	MaxRuns       scalar               `yaml:"max_runs"`

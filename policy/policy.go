@@ -111,6 +111,7 @@ type Tenant struct {
 	WaitLimit      time.Duration // how long a held request stands in line; 0: denied at once
 	Disconnect     Disconnect
 	DrainLimit     time.Duration
+	OnKill         OnKill
 	Redact         bool // keep amounts out of denials
 	RunLifetime    time.Duration
 	MaxRuns        int64     // live run names

@@ -35,6 +35,7 @@ func defaults() rules {
 		MinOutput:   defaultMinOutput,
 		Disconnect:  Drain,
 		DrainLimit:  defaultDrain,
+		OnKill:      Finish,
 		RunLifetime: defaultRunLifetime,
 		MaxRuns:     defaultMaxRuns,
 		MaxUsers:    defaultMaxUsers,
@@ -71,8 +72,8 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	l.applyLimits(t, d)
 }
 
-// applyEnds lays over what happens to requests that do not fit, and to those
-// whose client has gone.
+// applyEnds lays over what happens to requests that do not fit, to those whose
+// client has gone, and to those in flight when a kill switch is thrown.
 func (l *loader) applyEnds(ru *rules, d *rulesDoc) {
 	t := &ru.tenant
 	switch choice(&l.reader, &d.WhenExhausted, "", "deny", "clamp") {
@@ -89,6 +90,7 @@ func (l *loader) applyEnds(ru *rules, d *rulesDoc) {
 	}
 	ru.waitMost = l.duration(&d.WaitLimit, ru.waitMost, time.Millisecond, maxWait)
 	t.Disconnect = choice(&l.reader, &d.OnDisconnect, t.Disconnect, Drain, Cancel)
+	t.OnKill = choice(&l.reader, &d.OnKill, t.OnKill, Finish, Cut)
 	t.DrainLimit = l.duration(&d.DrainLimit, t.DrainLimit, time.Millisecond, maxDrain)
 	if ru.wait && ru.waitMost == 0 && d.WhenHeld.given() {
 		l.refuse(&d.WhenHeld.entry, "wait needs a wait_limit; write one as in wait_limit: 10s")

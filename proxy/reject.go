@@ -124,6 +124,7 @@ var wires = map[policy.Reason]wire{
 	policy.LedgerUnavailable:    {503, "server_error", "ledger_unavailable", retrySoon},
 	policy.ReceiptsUnavailable:  {503, "server_error", "ledger_unavailable", retrySoon},
 	policy.StalePolicy:          {503, "server_error", "ledger_unavailable", retrySoon},
+	policy.Killed:               {403, "invalid_request_error", "kill_switch", retryNever},
 }
 
 // reject answers in the shape of the API that was called.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -36,9 +37,10 @@ type exchange struct {
 	flush  func() error // sends the client what was written so far
 	hangUp func()       // the client is gone
 	sent   *wireWatch
-	body   *meteredBody // nil before the response's header
-	again  bool         // the attempt failed and the next one has leave
-	failed error        // the attempt failed and there is no next
+	body   *meteredBody           // nil before the response's header
+	again  bool                   // the attempt failed and the next one has leave
+	failed error                  // the attempt failed and there is no next
+	killed atomic.Pointer[string] // the kill switch that cut the attempt
 }
 
 type exchangeKey struct{}
@@ -78,6 +80,7 @@ func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	if x.failed = x.authorize(); x.failed != nil {
 		return
 	}
+	grant.OnKill(func(name string) { x.killed.Store(&name); cancel() })
 	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
 	p.reverse.ServeHTTP(out, r.WithContext(ctx))
 	out.release()
@@ -243,7 +246,7 @@ func fallbackStatus(status int) bool {
 
 // next asks leave for the next attempt. This one's grant has ended.
 func (p *Proxy) next(x *exchange) bool {
-	if len(x.calls) < 2 || x.client.Err() != nil || p.stopping.Err() != nil {
+	if len(x.calls) < 2 || x.killed.Load() != nil || x.client.Err() != nil || p.stopping.Err() != nil {
 		return false
 	}
 	// What was sent counts in rates and has spent its nonce, once.
@@ -296,6 +299,11 @@ func (p *Proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
 }
 
 func upstreamFailed(x *exchange, receipt string, err error) *rejection {
+	if name := x.killed.Load(); name != nil {
+		e := refused(policy.KilledBy(*name), receipt)
+		e.decision = decisionError
+		return e
+	}
 	status, what := http.StatusBadGateway, "the upstream cannot be reached"
 	if x.sent.wrote() {
 		what = "the upstream closed the connection without an answer"

@@ -51,7 +51,7 @@ type promise struct {
 	check func(w *world)
 }
 
-var promises = concat(claimPromises, leasePromises, windowPromises, groupPromises, tenantPromises, eventPromises)
+var promises = concat(claimPromises, leasePromises, windowPromises, groupPromises, tenantPromises, eventPromises, switchPromises)
 
 func concat(tables ...[]promise) (all []promise) {
 	for _, table := range tables {

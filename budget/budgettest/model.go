@@ -2,6 +2,7 @@ package budgettest
 
 import (
 	"errors"
+	"slices"
 	"sort"
 	"time"
 
@@ -17,6 +18,7 @@ type model struct {
 	policy budget.PolicyVersion
 	leases []*modelLease // in order of their grants
 	uses   []use
+	thrown []budget.Switch // in order of their names
 }
 
 // counterName is a counter's identity.
@@ -253,6 +255,11 @@ func (m *model) reserve(r budget.Reservation) (budget.Grant, error) {
 		m.policy = r.Policy
 		m.next()
 	}
+	for _, name := range r.Switches {
+		if i := m.switchAt(name); i >= 0 {
+			return budget.Grant{}, &budget.Killed{Switch: m.thrown[i], Number: m.number, At: m.now}
+		}
+	}
 	if denied := m.judge(l); denied != nil {
 		return budget.Grant{}, denied
 	}
@@ -406,9 +413,36 @@ func (m *model) release(id string) (budget.Ending, error) {
 	return l.ending, nil
 }
 
+// switchAt is where a switch stands among the thrown ones, below zero if it is
+// not thrown.
+func (m *model) switchAt(name string) int {
+	return slices.IndexFunc(m.thrown, func(s budget.Switch) bool { return s.Name == name })
+}
+
+func (m *model) throw(name string) budget.Switch {
+	m.expire()
+	if i := m.switchAt(name); i >= 0 {
+		return m.thrown[i]
+	}
+	s := budget.Switch{Name: name, Number: m.next(), At: m.now}
+	m.thrown = append(slices.Clone(m.thrown), s)
+	sort.Slice(m.thrown, func(i, j int) bool { return m.thrown[i].Name < m.thrown[j].Name })
+	return s
+}
+
+func (m *model) lift(name string) budget.Switch {
+	m.expire()
+	i := m.switchAt(name)
+	if i < 0 {
+		return budget.Switch{Name: name}
+	}
+	m.thrown = slices.Delete(slices.Clone(m.thrown), i, i+1)
+	return budget.Switch{Name: name, Number: m.next(), At: m.now}
+}
+
 func (m *model) balances(claims []budget.Claim) (budget.Balances, error) {
 	m.expire()
-	b := budget.Balances{Number: m.number, At: m.now}
+	b := budget.Balances{Number: m.number, At: m.now, Switches: m.thrown}
 	for _, l := range m.leases {
 		if l.end == "" {
 			b.Open++

@@ -31,6 +31,8 @@ func simulate(t *testing.T, h Harness) {
 			"advance": s.advance,
 			"sweep":   s.sweep,
 			"policy":  s.raise,
+			"throw":   s.throw,
+			"lift":    s.lift,
 		})
 		s.rest(t)
 	})
@@ -131,6 +133,7 @@ func (s *simulation) reserve(t *rapid.T) {
 		Policy: policy(one.generation - rapid.SampledFrom([]int64{0, 0, 0, 0, 0, 1}).Draw(t, "behind")),
 		TTL:    rapid.SampledFrom([]time.Duration{time.Minute, 20 * time.Minute, 5 * time.Hour}).Draw(t, "ttl"),
 	}
+	r.Switches = rapid.SampledFrom([][]string{nil, {"tenant", "key:a"}, {"key:b", "tenant"}, {"key:c"}}).Draw(t, "switches")
 	if r.Policy.Generation == 0 {
 		r.Policy = policy(1)
 	}
@@ -240,6 +243,32 @@ func (s *simulation) pass(d time.Duration) {
 	}
 }
 
+// throwable are the switches of the simulation. Those that many reservations
+// name are the rarer.
+var throwable = []string{"key:a", "key:b", "key:c", "key:d", "tenant"}
+
+func (s *simulation) throw(t *rapid.T) {
+	one, name := s.tenant(t), rapid.SampledFrom(throwable).Draw(t, "switch")
+	got, err := s.Ledger.Throw(s.ctx, one.name, name)
+	one.agree(t, "throw", got, err, one.model.throw(name), nil)
+}
+
+// lift takes one back that is thrown, if any is: else nothing would be granted
+// after a while.
+func (s *simulation) lift(t *rapid.T) {
+	one := s.tenant(t)
+	names := throwable
+	if len(one.thrown) > 0 {
+		names = nil
+		for _, w := range one.thrown {
+			names = append(names, w.Name)
+		}
+	}
+	name := rapid.SampledFrom(names).Draw(t, "switch")
+	got, err := s.Ledger.Lift(s.ctx, one.name, name)
+	one.agree(t, "lift", got, err, one.model.lift(name), nil)
+}
+
 // raise makes the next reservations come under a newer policy.
 func (s *simulation) raise(t *rapid.T) { s.tenant(t).generation++ }
 
@@ -308,8 +337,11 @@ func (s *simulated) folds(t *rapid.T, b budget.Balances, rules []budget.Claim) {
 func (s *simulated) agree(t *rapid.T, verb string, got any, err error, want any, wantErr error) {
 	t.Helper()
 	var denied, wantDenied *budget.Denied
+	var killed, wantKilled *budget.Killed
 	if errors.As(err, &denied) && errors.As(wantErr, &wantDenied) {
 		got, want = *denied, *wantDenied
+	} else if errors.As(err, &killed) && errors.As(wantErr, &wantKilled) {
+		got, want = *killed, *wantKilled
 	} else if sentinel(err) != sentinel(wantErr) {
 		t.Fatalf("%s: error is %v, want %v", verb, err, wantErr)
 	} else if err != nil {
@@ -335,6 +367,9 @@ func (s *simulated) dated(answer any) any {
 	case budget.Denied:
 		a.Epoch = s.epoch
 		return a
+	case budget.Killed:
+		a.Epoch = s.epoch
+		return a
 	}
 	return answer
 }
@@ -351,6 +386,19 @@ func (s *simulated) plain(answer any) any {
 		return a
 	case budget.Balances:
 		a.Observed, a.At = listed(a.Observed), s.instant(a.At)
+		a.Switches = slices.Clone(a.Switches)
+		for i := range a.Switches {
+			a.Switches[i].At = s.instant(a.Switches[i].At)
+		}
+		if len(a.Switches) == 0 {
+			a.Switches = nil
+		}
+		return a
+	case budget.Switch:
+		a.At = s.instant(a.At)
+		return a
+	case budget.Killed:
+		a.At, a.Switch.At = s.instant(a.At), s.instant(a.Switch.At)
 		return a
 	case budget.Denied:
 		a.Observed, a.At = listed(a.Observed), s.instant(a.At)

@@ -128,6 +128,10 @@ func (w *world) lost(tenant string) {
 	w.want(err, budget.ErrLost)
 	_, err = w.ledger.Sweep(w.Context(), tenant)
 	w.want(err, budget.ErrLost)
+	_, err = w.ledger.Throw(w.Context(), tenant, "tenant")
+	w.want(err, budget.ErrLost)
+	_, err = w.ledger.Lift(w.Context(), tenant, "tenant")
+	w.want(err, budget.ErrLost)
 }
 
 // restoreElsewhere gives one tenant's history to a tenant that the ledger does

@@ -79,6 +79,7 @@ func (d *decoder) event(e *budget.Event) {
 	d.integer("Amount", &e.Amount)
 	d.integer("Expires", &e.Expires)
 	d.policy(&e.Policy)
+	d.text("Switch", &e.Switch)
 	d.expect('}')
 }
 

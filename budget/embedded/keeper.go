@@ -14,15 +14,17 @@ import (
 const epochBytes = 16
 
 // Provision makes the tenants exist, each with a random epoch. All of them are
-// written before it waits for any.
+// written before it waits for any. A new one has the global switch thrown if
+// budget.EveryTenant has.
 func (l *Ledger) Provision(ctx context.Context, names ...string) error {
+	born := l.thrownForAll()
 	begun := make([]*batch, len(names))
 	for i, name := range names {
 		if err := budget.ValidName(name); err != nil {
 			return fmt.Errorf("tenant: %w", err)
 		}
 		var err error
-		if begun[i], err = l.provision(name); err != nil {
+		if begun[i], err = l.provision(name, born); err != nil {
 			return err
 		}
 	}
@@ -34,13 +36,30 @@ func (l *Ledger) Provision(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// provision returns the batch that makes the tenant durable.
-func (l *Ledger) provision(name string) (*batch, error) {
+// provision returns the batch that makes the tenant durable, born with those
+// switches thrown if it is new.
+func (l *Ledger) provision(name string, born []string) (*batch, error) {
 	t := l.make(name)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	err := l.begin(t)
+	err := l.begin(t, born)
 	return t.last, err
+}
+
+// thrownForAll are the switches that a new tenant is born with.
+func (l *Ledger) thrownForAll() []string {
+	l.mu.RLock()
+	every := l.tenants[budget.EveryTenant]
+	l.mu.RUnlock()
+	if every == nil {
+		return nil
+	}
+	every.mu.Lock()
+	defer every.mu.Unlock()
+	if !every.state.IsThrown(budget.GlobalSwitch) {
+		return nil
+	}
+	return []string{budget.GlobalSwitch}
 }
 
 // make is the tenant of that name, whether provisioned or not.
@@ -50,15 +69,35 @@ func (l *Ledger) make(name string) *tenant {
 	return l.tenants.make(name)
 }
 
-func (l *Ledger) begin(t *tenant) error {
-	if t.state.Number != 0 {
+// begin makes a tenant that does not exist, and completes one of which a crash
+// left the first event alone.
+func (l *Ledger) begin(t *tenant, born []string) error {
+	if t.state.Number > 1 {
 		return nil
 	}
+	at := t.state.Advance(l.now())
+	if t.state.Number == 0 {
+		if err := l.create(t, at); err != nil {
+			return err
+		}
+	}
+	for _, name := range born {
+		_, e, err := t.state.Throw(name, at)
+		if err != nil {
+			return err
+		}
+		if err := l.commit(t, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) create(t *tenant, at int64) error {
 	var random [epochBytes]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return fmt.Errorf("%w: epoch: %w", budget.ErrUnavailable, err)
 	}
-	at := t.state.Advance(l.now())
 	e, err := t.state.Provision(hex.EncodeToString(random[:]), at)
 	if err != nil {
 		return err

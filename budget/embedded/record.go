@@ -133,6 +133,7 @@ func appendEvent(dst []byte, e *budget.Event) []byte {
 		o.text("Hash", e.Policy.Hash)
 		o.close()
 	}
+	o.text("Switch", e.Switch)
 	o.close()
 	return append(o.dst, '}')
 }

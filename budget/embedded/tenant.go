@@ -108,7 +108,7 @@ type pendingEvent struct {
 func (p *pending) add(e budget.Event) {
 	due := e.At + budget.OverdueAfter.Milliseconds()
 	switch e.Kind {
-	case budget.Expired, budget.Provisioned, budget.PolicySeen: // no caller has it to receipt
+	case budget.Expired, budget.Provisioned, budget.PolicySeen, budget.Thrown, budget.Lifted: // no caller has it to receipt
 		due = e.At
 	}
 	p.events = append(p.events, pendingEvent{event: e, due: due})

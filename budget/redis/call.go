@@ -37,6 +37,7 @@ var refusals = map[string]error{
 	"unknown":  budget.ErrUnknownLease,
 	"ended":    budget.ErrEnded,
 	"exists":   budget.ErrExists,
+	"full":     budget.ErrSwitches,
 }
 
 // answer is the start of a reply that every verb shares, and the rest of it.

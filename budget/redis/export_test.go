@@ -50,7 +50,7 @@ func (l *Ledger) Deadline(ctx context.Context, tenant string) int64 {
 func Scripts() map[string]string {
 	all := make(map[string]string)
 	for _, s := range []*script{provisionScript, reserveScript, extendScript, renewScript, settleScript,
-		releaseScript, sweepScript, balancesScript, restoreScript} {
+		releaseScript, sweepScript, balancesScript, restoreScript, throwScript, liftScript} {
 		all[s.verb] = s.source
 	}
 	return all

@@ -269,8 +269,10 @@ func TestFullMemory(t *testing.T) {
 	mustSettle(t, l, "t", "settled", 4)
 	_, released := l.Release(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "released"})
 	_, renewed := l.Renew(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "open"}, time.Minute)
+	_, thrown := l.Throw(t.Context(), "t", "key:a")
+	_, lifted := l.Lift(t.Context(), "t", "key:a")
 	_, swept := l.Sweep(t.Context(), "t")
-	if err := errors.Join(released, renewed, swept); err != nil {
+	if err := errors.Join(released, renewed, thrown, lifted, swept); err != nil {
 		t.Fatal(err)
 	}
 	wantBalance(t, l, "t", 4, 10)

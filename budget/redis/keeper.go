@@ -24,16 +24,21 @@ const (
 )
 
 // Provision makes the tenants exist. It refuses with budget.ErrLost one that
-// this replica has seen and that is gone.
+// this replica has seen and that is gone. A new one is born with what is thrown
+// at budget.EveryTenant as this begins.
 func (l *Ledger) Provision(ctx context.Context, tenants ...string) error {
 	for _, name := range tenants {
 		if err := budget.ValidName(name); err != nil {
 			return fmt.Errorf("tenant: %w", err)
 		}
 	}
+	born, err := l.thrownForAll(ctx)
+	if err != nil {
+		return err
+	}
 	for len(tenants) > 0 {
 		n := min(provisionBatch, len(tenants))
-		if err := l.provision(ctx, tenants[:n]); err != nil {
+		if err := l.provision(ctx, tenants[:n], born); err != nil {
 			return err
 		}
 		tenants = tenants[n:]
@@ -41,7 +46,7 @@ func (l *Ledger) Provision(ctx context.Context, tenants ...string) error {
 	return nil
 }
 
-func (l *Ledger) provision(ctx context.Context, names []string) error {
+func (l *Ledger) provision(ctx context.Context, names []string, born string) error {
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
 	if err := l.begin(ctx); err != nil {
@@ -54,7 +59,7 @@ func (l *Ledger) provision(ctx context.Context, names []string) error {
 	replies := make([]*redis.Cmd, len(names))
 	for i, name := range names {
 		seen := l.tenant(name).seen(0)
-		replies[i] = pipe.EvalSha(ctx, provisionScript.hash, []string{tenantKey(name)}, seen.epoch, newEpoch())
+		replies[i] = pipe.EvalSha(ctx, provisionScript.hash, []string{tenantKey(name)}, seen.epoch, newEpoch(), born)
 	}
 	sent := time.Now()
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -206,7 +211,7 @@ func (l *Ledger) Balances(ctx context.Context, tenant string, claims []budget.Cl
 	if a.word != "balances" {
 		return budget.Balances{}, misunderstood(c.script.verb, a.word)
 	}
-	b := budget.Balances{Epoch: a.epoch, Number: a.number, At: a.now, Open: a.int()}
+	b := budget.Balances{Epoch: a.epoch, Number: a.number, At: a.now, Open: a.int(), Switches: a.switches()}
 	b.Observed = a.observedAll(len(claims))
 	if err := a.finished(c.script.verb); err != nil {
 		return budget.Balances{}, err

@@ -10,8 +10,9 @@
 //
 // All keys of a tenant share the hash tag {TENANT}, hence a node of a cluster.
 //
-//	aegis:{T}:tenant             hash: epoch, last number and instant, policy
+//	aegis:{T}:tenant             hash: epoch, last number and instant, policy, switches
 //	aegis:{T}:events             hash: number to event, until acknowledged
+//	aegis:{T}:switches           hash: thrown kill switches, name to event
 //	aegis:{T}:open               sorted set: open leases by expiry
 //	aegis:{T}:lease:ID           string: how a lease was granted and ended
 //	aegis:{T}:fixed:S-E:KEY      string: a counter in the window [S, E)
@@ -25,8 +26,8 @@
 //
 // What no open lease needs has a time to live. What an open lease needs has
 // none until the lease ends, which any verb of the tenant does once it is due.
-// The tenant's record, its events without receipt and its forever counters
-// stay.
+// The tenant's record, its thrown switches, its events without receipt and its
+// forever counters stay.
 //
 // # What must be configured, and what may still be lost
 //
@@ -38,7 +39,7 @@
 // with budget.ErrLost until Restore. Config.WaitReplicas narrows the second gap.
 //
 // With memory full, reserve, extend and provision are refused; the verbs that
-// end leases, renew them or hand out events run on.
+// end leases, renew them, hand out events or stop a tenant run on.
 package redis
 
 import (

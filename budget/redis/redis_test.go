@@ -130,6 +130,12 @@ func everyVerb(t *testing.T, l *redis.Ledger, tenant string) {
 	if _, err := l.Release(t.Context(), budget.LeaseRef{Tenant: tenant, Lease: "released"}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := l.Throw(t.Context(), tenant, "key:a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Lift(t.Context(), tenant, "key:a"); err != nil {
+		t.Fatal(err)
+	}
 	l.Acknowledge(tenant, g.Number)
 	if _, err := l.Sweep(t.Context(), tenant); err != nil {
 		t.Fatal(err)

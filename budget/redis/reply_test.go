@@ -20,6 +20,9 @@ func TestUnknownReply(t *testing.T) {
 		start, start + "4", start + "4 1 2 0 0 0", start + "4 1 2 0 0 0 0 9", start + "4 1 2 0 0 0 1e+15",
 		"denied 1700000000000 epoch 5 0 0 0 0 because", "denied 1700000000000 epoch 5",
 		"closed 1700000000000 epoch 5 settle 4", "closed 1700000000000 epoch 5 settle 4 1 1 1",
+		"killed 1700000000000 epoch 5", "killed 1700000000000 epoch 5 tenant 4", "killed 1700000000000 epoch 5 tenant 4 now",
+		"thrown 1700000000000 epoch 5", "thrown 1700000000000 epoch 5 4 1 1", "lifted 1700000000000 epoch 5 4",
+		"balances 1700000000000 epoch 5 1 2 tenant 4 1", "balances 1700000000000 epoch 5 1 1001",
 		"renewed 1700000000000 epoch 5", "swept 1700000000000 epoch 5", "balances 1700000000000 epoch 5 1 2",
 	} {
 		l := openFake(t, func(c *server.Peer) { c.WriteBulk(reply) })
@@ -67,5 +70,9 @@ func wantAllUnavailable(t *testing.T, l *redis.Ledger) {
 	_, err = l.Sweep(t.Context(), "t")
 	wantError(t, err, budget.ErrUnavailable)
 	_, err = l.Balances(t.Context(), "t", []budget.Claim{usd(0, 0)})
+	wantError(t, err, budget.ErrUnavailable)
+	_, err = l.Throw(t.Context(), "t", "tenant")
+	wantError(t, err, budget.ErrUnavailable)
+	_, err = l.Lift(t.Context(), "t", "tenant")
 	wantError(t, err, budget.ErrUnavailable)
 }

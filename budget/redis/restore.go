@@ -98,7 +98,11 @@ func (r *restore) inBatches(ctx context.Context, step string, args []any) error 
 
 func (r *restore) finish(ctx context.Context) error {
 	s := &r.state
-	return r.step(ctx, "finish", []any{s.Epoch, s.Number, s.At, s.Policy.Generation, s.Policy.Hash})
+	args := []any{s.Epoch, s.Number, s.At, s.Policy.Generation, s.Policy.Hash}
+	for _, w := range s.Switches {
+		args = append(args, w.Name, string(appendInts(nil, w.Number, w.At)[1:]))
+	}
+	return r.step(ctx, "finish", args)
 }
 
 // leaseRecord is a lease as restore.lua reads it.

@@ -31,13 +31,15 @@ type script struct {
 // Each verb with the shared files that it uses, each of which uses those before
 // it. See lua/shared/common.lua.
 var (
-	provisionScript = load("provision", "common", "tenant", "event")
+	provisionScript = load("provision", "common", "tenant", "event", "switch")
 	reserveScript   = load("reserve", append(onLeases, "claim", "answer")...)
 	extendScript    = load("extend", append(onLeases, "answer")...)
 	renewScript     = load("renew", onLeases...)
 	settleScript    = load("settle", append(onLeases, "ending")...)
 	releaseScript   = load("release", append(onLeases, "ending")...)
 	sweepScript     = load("sweep", onLeases...)
+	throwScript     = load("throw", append(onLeases, "switch")...)
+	liftScript      = load("lift", append(onLeases, "switch")...)
 	balancesScript  = load("balances", append(onLeases, "claim", "answer")...)
 	restoreScript   = load("restore", "common", "counter", "ring", "store", "lease")
 )

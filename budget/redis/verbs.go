@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -19,8 +20,9 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Reservation) (budget.Gran
 	defer cancel()
 	t := l.tenant(r.Tenant)
 	lease := budget.LeaseRef{Tenant: r.Tenant, Lease: r.Lease}
-	args := make([]any, 0, 5+claimArgs*len(r.Claims))
-	args = append(args, r.Lease, l.deadline(ctx, t), r.TTL.Milliseconds(), r.Policy.Generation, r.Policy.Hash)
+	args := make([]any, 0, 6+claimArgs*len(r.Claims))
+	args = append(args, r.Lease, l.deadline(ctx, t), r.TTL.Milliseconds(), r.Policy.Generation, r.Policy.Hash,
+		strings.Join(r.Switches, " "))
 	c := l.onLease(reserveScript, lease, appendClaims(args, r.Claims)...)
 	a, err := l.do(ctx, c)
 	if errors.Is(err, errReplicas) {
@@ -106,13 +108,15 @@ func (l *Ledger) doOnLease(ctx context.Context, s *script, lease budget.LeaseRef
 // anyCount stands for as many counters as the reply has.
 const anyCount = -1
 
-// granted reads "granted" or "denied" with count counters.
+// granted reads "granted" or "denied" with count counters, or "killed".
 func (a *answer) granted(c *call, count int) (budget.Grant, error) {
 	switch a.word {
 	case "granted":
 		return a.grant(c, count)
 	case "denied":
 		return budget.Grant{}, a.denied(c, count)
+	case "killed":
+		return budget.Grant{}, a.killed(c)
 	}
 	return budget.Grant{}, misunderstood(c.script.verb, a.word)
 }

@@ -142,6 +142,9 @@ func parseEvent(tenant, epoch, text string) (budget.Event, error) {
 	e.Number, e.Kind, e.At, e.Lease = f.int(), budget.EventKind(f.word()), f.int(), orEmpty(f.word())
 	e.Amount, e.Expires = f.int(), f.int()
 	e.Policy = budget.PolicyVersion{Generation: f.int(), Hash: orEmpty(f.word())}
+	if e.Kind == budget.Thrown || e.Kind == budget.Lifted {
+		e.Switch, e.Lease = e.Lease, ""
+	}
 	for c.more() {
 		e.Claims = append(e.Claims, budget.Placed{Claim: c.claim(), Observed: o.observed()})
 	}

@@ -132,7 +132,7 @@ func verifyArtifact(cmd *cobra.Command, c artifactConfig, path string, a *artifa
 		c.At = time.Now().Unix()
 	}
 	result := a.verify(&c, trust)
-	printResult(cmd.OutOrStdout(), path, a.kind, result)
+	printVerdict(cmd.OutOrStdout(), path, a.kind, result)
 	if !result.OK() {
 		return errReported
 	}
@@ -154,7 +154,7 @@ func (c *artifactConfig) trust() (oxdeai.Trust, error) {
 	return oxdeai.Trust{KeySets: sets}, nil
 }
 
-func printResult(w io.Writer, path, kind string, r oxdeai.Result) {
+func printVerdict(w io.Writer, path, kind string, r oxdeai.Result) {
 	fmt.Fprintf(w, "%s: %s: %s\n", path, kind, r.Status)
 	for _, v := range r.Violations {
 		at := ""

@@ -50,20 +50,33 @@ func askBudgets(ctx context.Context, address string, query url.Values) (*admin.B
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("no answer from the proxy; is it running, and is --admin its admin address? %w", err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	status, body, err := askProxy(req)
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the proxy says: %s", strings.TrimSpace(string(body)))
+	if status != http.StatusOK {
+		return nil, refusedBy(body)
 	}
 	var balances admin.Balances
 	return &balances, json.Unmarshal(body, &balances)
+}
+
+// maxAnswer bounds a proxy's answer, in bytes.
+const maxAnswer = 16 << 20
+
+// askProxy sends a request to a running proxy's admin address.
+func askProxy(req *http.Request) (status int, body []byte, err error) {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, fmt.Errorf("no answer from the proxy; is it running, and is --admin its admin address? %w", err)
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return resp.StatusCode, body, err
+}
+
+func refusedBy(body []byte) error {
+	return fmt.Errorf("the proxy says: %s", strings.TrimSpace(string(body)))
 }
 
 func printBudgets(w io.Writer, b *admin.Balances) error {

@@ -36,6 +36,7 @@ type serveConfig struct {
 	stackConfig
 	Listen      string
 	AdminListen string
+	AdminToken  string
 	TLSCert     string
 	TLSKey      string
 	DrainLimit  time.Duration
@@ -62,7 +63,8 @@ func newServe() *cobra.Command {
 	f.StringVar(&c.PolicyPath, "policy", "policy.yaml", "policy file; reloaded when it changes and on SIGHUP")
 	f.StringVar(&c.DataDir, "data", "aegis-data", "directory for ledger, receipts and signing key")
 	f.StringVar(&c.Listen, "listen", ":8080", "address for applications")
-	f.StringVar(&c.AdminListen, "admin-listen", "127.0.0.1:8081", "address for operators: health, metrics, balances")
+	f.StringVar(&c.AdminListen, "admin-listen", "127.0.0.1:8081", "address for operators: health, metrics, balances, kill switches")
+	f.StringVar(&c.AdminToken, "admin-token", "", "what changes on --admin-listen must bear; needed there off loopback. Better set as AEGIS_ADMIN_TOKEN")
 	f.StringVar(&c.LedgerURL, "ledger", "", "redis://, rediss:// or unix:// URL of a shared ledger (default: embedded, in --data)")
 	f.BoolVar(&c.AcceptWeak, "accept-weak-durability", false, "serve although Redis is not, or cannot be seen to be, configured to keep what it acknowledges")
 	f.IntVar(&c.Replicas, "wait-replicas", 0, "Redis replicas that must acknowledge a grant")
@@ -108,7 +110,7 @@ func serve(ctx context.Context, c serveConfig) error {
 		return errors.Join(fmt.Errorf("--admin-listen: %w", err), front.Close(), s.close())
 	}
 	applications := newServer(s.front(), c.Logger)
-	operators := newServer(admin.Handler(s.adminConfig()), c.Logger)
+	operators := newServer(s.operators(c.AdminToken, back.Addr()), c.Logger)
 	failed := make(chan error, 2)
 	go func() { failed <- applications.Serve(front) }()
 	go func() { failed <- operators.Serve(back) }()
@@ -187,7 +189,18 @@ func (s *stack) adminConfig() admin.Config {
 		LogReady: s.log.Ready,
 		Draining: s.draining.Load,
 		Metrics:  s.metrics.Registry,
+		Receipt:  s.upkeep().Sweep,
+		Logger:   s.logger,
 	}
+}
+
+// operators is the operators' handler on a listener of that address.
+func (s *stack) operators(token string, address net.Addr) http.Handler {
+	config := s.adminConfig()
+	config.Token = token
+	tcp, ok := address.(*net.TCPAddr)
+	config.Loopback = ok && tcp.IP.IsLoopback()
+	return admin.Handler(config)
 }
 
 func (s *stack) reloadOnHangup(ctx context.Context) {

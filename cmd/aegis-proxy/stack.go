@@ -213,6 +213,7 @@ func (s *stack) start() {
 	s.stop = cancel
 	s.tasks.Go(func() { s.gate.Drain(ctx) })
 	s.tasks.Go(func() { s.upkeep().Run(ctx) })
+	s.tasks.Go(func() { s.gate.WatchSwitches(ctx, s.ledger) })
 	close(s.started)
 }
 
@@ -286,6 +287,10 @@ func (s *stack) lastSweep() {
 			s.logger.Warn("last sweep", "tenant", tenant, "err", err)
 			return
 		}
+	}
+	// What holds for every tenant has no record before it was first thrown.
+	if err := upkeep.Sweep(ctx, budget.EveryTenant); err != nil && !errors.Is(err, budget.ErrLost) {
+		s.logger.Warn("last sweep", "tenant", budget.EveryTenant, "err", err)
 	}
 }
 

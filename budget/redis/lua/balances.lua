@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- balances reads the counters that claims name.
+-- balances reads the counters that claims name, and the thrown switches.
 --
 -- KEYS  1 tenant
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
@@ -7,15 +7,19 @@
 --            amounts and limits are not used
 -- Reply lost WHY
 --       window NOW EPOCH NUMBER
---       balances NOW EPOCH NUMBER OPEN { START END SPENT HELD }...
+--       balances NOW EPOCH NUMBER OPEN THROWN { SWITCH EVENT AT }... { START END SPENT HELD }...
 
-local t, lost = begin()
+local t, lost = begin('switches')
 if not t then return lost end
 
 local claims = read_claims(4, t.now)
 if not claims then return reply('window', t) end
 load_counters(claims, t.now)
 
-local out = { reply('balances', t), int(call('ZCARD', OPEN)) }
+local out = { reply('balances', t), int(call('ZCARD', OPEN)), int(t.switches) }
+if t.switches > 0 then
+  local thrown = call('HGETALL', PREFIX .. 'switches')
+  for i = 1, #thrown, 2 do out[#out + 1] = thrown[i] .. ' ' .. thrown[i + 1] end
+end
 for _, c in ipairs(claims) do out[#out + 1] = observed(c) end
 return table.concat(out, ' ')

@@ -4,6 +4,7 @@
 --
 -- KEYS  1 tenant
 -- ARGV  1 epoch seen, or empty  2 epoch for a new tenant
+--       3 switches that a new one is born with, joined by spaces
 -- Reply lost WHY
 --       provisioned NOW EPOCH NUMBER
 --       or an error, if the server's Lua does not print large numbers exactly
@@ -16,7 +17,7 @@ end
 local record = call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'restoring')
 local time = call('TIME')
 local t = {
-  epoch = record[1], number = tonumber(record[2] or 0), due = NEVER,
+  epoch = record[1], number = tonumber(record[2] or 0), due = NEVER, switches = 0,
   now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(record[3] or 0)),
 }
 t.now_text = int(t.now)
@@ -26,6 +27,7 @@ if not t.epoch then
   t.epoch = ARGV[2]
   call('HSET', KEYS[1], 'epoch', t.epoch, 'generation', '0', 'hash', '')
   add_event(t, 'provision', NONE, 0, 0, '0 ~')
+  for name in string.gmatch(ARGV[3], '%S+') do throw(t, name) end
   write_tenant(t)
 end
 return reply('provisioned', t)

@@ -8,10 +8,12 @@
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
 --       4 lease id  5 deadline on the ledger's clock, ms
 --       6 time to live, ms  7 policy generation  8 policy hash
---       9... claims, twelve arguments each (see shared/claim.lua)
+--       9 switches that would stop it, joined by spaces
+--       10... claims, twelve arguments each (see shared/claim.lua)
 -- Reply lost WHY
 --       ended|deadline|stale|window NOW EPOCH NUMBER
 --       granted NOW EPOCH NUMBER GRANT AT EXPIRES { START END SPENT HELD }...
+--       killed NOW EPOCH NUMBER SWITCH EVENT AT
 --       denied NOW EPOCH NUMBER { START END SPENT HELD REASON }...
 
 local id, deadline, ttl = ARGV[4], ARGV[5] + 0, ARGV[6] + 0
@@ -70,7 +72,7 @@ local function grant(t, claims)
   local seen, hold = hold_claims(t, claims)
   local expires = t.now + ttl
   add_event(t, 'grant', id, 0, expires,
-    ARGV[7] .. ' ' .. hash .. '\n' .. table.concat(ARGV, ' ', 9) .. '\n' .. seen)
+    ARGV[7] .. ' ' .. hash .. '\n' .. table.concat(ARGV, ' ', 10) .. '\n' .. seen)
   local l = {
     key = KEYS[2], state = 'open', number = t.number, at = t.now, expires = expires, hold = hold,
     end_number = 0, end_at = 0, charge = 0, forget_at = 0, extension = '', seen = seen, claims = pack_claims(claims),
@@ -82,7 +84,7 @@ local function grant(t, claims)
   return l
 end
 
-local t, lost = begin('generation', 'hash')
+local t, lost = begin('switches', 'generation', 'hash')
 if not t then return lost end
 local l = own_lease(t, id)
 if l and l.state ~= 'open' then return reply('ended', t) end
@@ -90,16 +92,23 @@ if l then return granted(t, l, l.number, l.at, l.seen) end
 if t.now >= deadline then return reply('deadline', t) end
 if generation < t.generation or (generation == t.generation and hash ~= t.hash) then return reply('stale', t) end
 
-local claims = read_claims(9, t.now)
+local claims = read_claims(10, t.now)
 if not claims then return reply('window', t) end
 load_counters(claims, t.now)
 local reasons, fits, newcomers = judge_all(t, claims)
 
--- A newer policy binds from here, whether or not the claims fit.
+-- A newer policy binds from here, whether or not the rest lets it pass.
 if generation > t.generation then
   call('HSET', KEYS[1], 'generation', ARGV[7], 'hash', hash)
   add_event(t, 'policy', NONE, 0, 0, ARGV[7] .. ' ' .. hash)
   write_tenant(t)
+end
+
+if t.switches > 0 then
+  for name in string.gmatch(ARGV[9], '%S+') do
+    local event = call('HGET', PREFIX .. 'switches', name)
+    if event then return reply('killed', t) .. ' ' .. name .. ' ' .. event end
+  end
 end
 if not fits then return denied(t, claims, reasons) end
 

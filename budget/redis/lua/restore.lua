@@ -13,6 +13,7 @@
 --       counters  "KIND FIRST LAST LENGTH KEY GROUP BORN USED OPEN HELD SPENT",
 --                 and for rolling ones { BUCKET SPENT }...
 --       finish    3 epoch  4 number  5 at  6 policy generation  7 policy hash
+--                 8... thrown switches, each and then its "EVENT AT"
 -- Reply done
 --       exists  the record has another epoch or a higher number
 --       lost    another restore has begun meanwhile
@@ -118,9 +119,11 @@ local function counters()
 end
 
 local function finish()
+  call('DEL', PREFIX .. 'switches')
+  for i = 8, #ARGV, 2 do call('HSET', PREFIX .. 'switches', ARGV[i], ARGV[i + 1]) end
   local first = call('ZRANGE', OPEN, 0, 0, 'WITHSCORES')
   call('HSET', KEYS[1], 'epoch', ARGV[3], 'number', ARGV[4], 'at', ARGV[5], 'generation', ARGV[6],
-    'hash', ARGV[7], 'due', int(tonumber(first[2] or NEVER)), 'oldest', int(tonumber(ARGV[4]) + 1), 'walk', '1')
+    'hash', ARGV[7], 'switches', int((#ARGV - 7) / 2), 'due', int(tonumber(first[2] or NEVER)), 'oldest', int(tonumber(ARGV[4]) + 1), 'walk', '1')
   call('HDEL', KEYS[1], 'restoring')
   return 'done'
 end

@@ -18,7 +18,7 @@ local MAX_EVENTS = tonumber(ARGV[4])
 local MAX_WALK = 20000
 local CHUNK = 500
 
-local OWNERLESS = { provision = true, policy = true, expire = true }
+local OWNERLESS = { provision = true, policy = true, expire = true, kill = true, lift = true }
 
 local function overdue(handed, kind, at, now)
   if handed > 0 then return now >= handed + OVERDUE_MS end

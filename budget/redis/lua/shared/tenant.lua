@@ -2,8 +2,8 @@
 -- if the record is missing, being restored, of another epoch or behind the
 -- caller. One that is behind is refused to every caller until it is restored:
 -- others may have seen too little of it to find that it is behind, and would
--- grant again what was spent. A verb that needs the policy names its fields,
--- generation and hash.
+-- grant again what was spent. A verb that needs more fields names them, in this
+-- order: switches, how many are thrown; generation and hash, of the policy.
 local function read_tenant(...)
   local r = call('HMGET', KEYS[1], 'epoch', 'number', 'at', 'due', 'restoring', ...)
   local epoch = r[1]
@@ -23,7 +23,7 @@ local function read_tenant(...)
   local due = r[4] + 0
   return {
     epoch = epoch, number = number, now = now, now_text = int(now), due = due, due_before = due,
-    generation = r[6] and r[6] + 0, hash = r[7], more_due = false,
+    switches = r[6] and r[6] + 0 or 0, generation = r[7] and r[7] + 0, hash = r[8], more_due = false,
   }
 end
 

@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- throw throws a kill switch. One that is thrown stays as it is. It runs with
+-- memory full: that is no reason not to stop.
+--
+-- KEYS  1 tenant
+-- ARGV  1 epoch seen  2 number seen  3 acknowledged
+--       4 switch  5 how many may be thrown
+-- Reply lost WHY
+--       full NOW EPOCH NUMBER
+--       thrown NOW EPOCH NUMBER EVENT AT
+
+local t, lost = begin('switches')
+if not t then return lost end
+local event = call('HGET', SWITCHES, ARGV[4])
+if not event then
+  if t.switches >= ARGV[5] + 0 then return reply('full', t) end
+  event = throw(t, ARGV[4])
+  write_tenant(t)
+end
+return reply('thrown', t) .. ' ' .. event

@@ -1,0 +1,153 @@
+package budget
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+const (
+	// MaxSwitchesPerReserve bounds the switches that one reservation names.
+	MaxSwitchesPerReserve = 8
+
+	// MaxSwitches bounds a tenant's thrown switches.
+	MaxSwitches = 1000
+
+	// GlobalSwitch stops every tenant. It is thrown at each of them, and at
+	// EveryTenant: a tenant that is provisioned while EveryTenant has it is born
+	// with it.
+	GlobalSwitch = "global"
+
+	// EveryTenant is the record that says of tenants to come what holds for all.
+	// It is provisioned, numbered and rebuilt as a tenant; no policy can name
+	// one so.
+	EveryTenant = "*"
+)
+
+// Switch is a kill switch with the event that threw it, or has just lifted it.
+type Switch struct {
+	Name   string
+	Number int64 // of the event
+	At     int64
+}
+
+// Killed is the ledger's refusal of a reservation that names a thrown switch,
+// the first of them if there are more. Nothing is held.
+type Killed struct {
+	Switch Switch
+	Epoch  string
+	Number int64 // of the tenant's last event
+	At     int64
+}
+
+func (k *Killed) Error() string {
+	return fmt.Sprintf("kill switch %s was thrown by event %d", k.Switch.Name, k.Switch.Number)
+}
+
+// ValidSwitch refuses, with ErrInvalid, a tenant or switch whose name is
+// malformed. Every ledger calls it before it throws or lifts.
+func ValidSwitch(tenant, name string) error {
+	if err := ValidName(tenant); err != nil {
+		return fmt.Errorf("tenant: %w", err)
+	}
+	if err := ValidName(name); err != nil {
+		return fmt.Errorf("switch: %w", err)
+	}
+	return nil
+}
+
+func validateSwitches(names []string) error {
+	if len(names) > MaxSwitchesPerReserve {
+		return fmt.Errorf("%w: %d switches, at most %d", ErrInvalid, len(names), MaxSwitchesPerReserve)
+	}
+	for _, name := range names {
+		if err := ValidName(name); err != nil {
+			return fmt.Errorf("switch: %w", err)
+		}
+	}
+	return nil
+}
+
+// Throw answers the throwing of a switch, or returns the Thrown event that must
+// be applied before asking again.
+func (s *State) Throw(name string, at int64) (Switch, Event, error) {
+	if thrown, ok := s.switches[name]; ok {
+		return thrown, Event{}, nil
+	}
+	if len(s.switches) >= MaxSwitches {
+		return Switch{}, Event{}, fmt.Errorf("%w: tenant %q has %d", ErrSwitches, s.Tenant, MaxSwitches)
+	}
+	e := s.next(Thrown, "", at)
+	e.Switch = name
+	return Switch{}, e, nil
+}
+
+// Lift returns the Lifted event of a thrown switch, which must be applied. Its
+// Kind is empty where the switch is not thrown.
+func (s *State) Lift(name string, at int64) Event {
+	if _, ok := s.switches[name]; !ok {
+		return Event{}
+	}
+	e := s.next(Lifted, "", at)
+	e.Switch = name
+	return e
+}
+
+// killed is nil, or *Killed if one of the switches is thrown.
+func (s *State) killed(names []string, at int64) error {
+	if len(s.switches) == 0 {
+		return nil
+	}
+	for _, name := range names {
+		if thrown, ok := s.switches[name]; ok {
+			return &Killed{Switch: thrown, Epoch: s.Epoch, Number: s.Number, At: at}
+		}
+	}
+	return nil
+}
+
+func (s *State) applyThrown(e *Event) error {
+	if err := ValidName(e.Switch); err != nil {
+		return fmt.Errorf("switch: %w", err)
+	}
+	if _, ok := s.switches[e.Switch]; ok {
+		return fmt.Errorf("switch %q is thrown already", e.Switch)
+	}
+	if len(s.switches) >= MaxSwitches {
+		return ErrSwitches
+	}
+	s.throw(Switch{e.Switch, e.Number, e.At})
+	return nil
+}
+
+func (s *State) applyLifted(e *Event) error {
+	if _, ok := s.switches[e.Switch]; !ok {
+		return fmt.Errorf("switch %q is not thrown", e.Switch)
+	}
+	delete(s.switches, e.Switch)
+	return nil
+}
+
+// throw makes the map with the first switch: most tenants never have one.
+func (s *State) throw(w Switch) {
+	if s.switches == nil {
+		s.switches = make(map[string]Switch)
+	}
+	s.switches[w.Name] = w
+}
+
+// thrown lists the switches by name, nil if there are none.
+func (s *State) thrown() []Switch {
+	var list []Switch
+	for _, w := range s.switches {
+		list = append(list, w)
+	}
+	slices.SortFunc(list, func(a, b Switch) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// IsThrown reports whether a switch is thrown.
+func (s *State) IsThrown(name string) bool {
+	_, ok := s.switches[name]
+	return ok
+}

@@ -1,0 +1,47 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// OnKill says what becomes of requests in flight when a kill switch is thrown.
+// Requests that come later are denied either way, also under Observe.
+type OnKill string
+
+const (
+	Finish OnKill = "finish" // let them end
+	Cut    OnKill = "cut"    // cut them off
+)
+
+// TenantSwitch stops all of a tenant's requests.
+const TenantSwitch = "tenant"
+
+// KeySwitch names the switch that stops the requests of one key.
+func KeySwitch(id string) string { return "key:" + id }
+
+// RunSwitch names the switch that stops the requests of one run.
+func RunSwitch(run string) string { return "run:" + HashName(run) }
+
+// Switches returns the kill switches that stop a request of the key, the widest
+// first. A request without a run has "".
+func (k *Key) Switches(run string) []string {
+	list := make([]string, 0, 4)
+	list = append(list, budget.GlobalSwitch, TenantSwitch, KeySwitch(k.ID))
+	if run != "" {
+		list = append(list, RunSwitch(run))
+	}
+	return list
+}
+
+// KilledBy is the denial of a request that a thrown switch stops. It names the
+// kind of the switch alone.
+func KilledBy(name string) *Denial {
+	kind, _, _ := strings.Cut(name, ":")
+	return &Denial{
+		Reason:  Killed,
+		Message: fmt.Sprintf("requests are stopped by an operator's kill switch (%s)", kind),
+	}
+}
