@@ -8,6 +8,9 @@ import (
 // allowModel denies a model that a deny pattern matches, or that no allow
 // pattern matches where there are any.
 func allowModel(t *Tenant, f Facts) *Denial {
+	if f.Action != "" {
+		return nil // it has no model
+	}
 	allowed := t.AllowModels == nil || matchAny(t.AllowModels, f.Model)
 	if allowed && !matchAny(t.DenyModels, f.Model) {
 		return nil

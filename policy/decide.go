@@ -15,6 +15,7 @@ type Plan struct {
 var verdicts = [...]func(*Tenant, Facts) *Denial{
 	allowModel,
 	allowCapabilities,
+	allowAction,
 	capRequest,
 }
 
@@ -55,6 +56,9 @@ func plan(k *Key, f Facts) Plan {
 		p.Claims = append(p.Claims, claim)
 		p.rules = append(p.rules, c.budgets)
 	}
+	if f.ActionID != "" {
+		p.useOnce(f)
+	}
 	return p
 }
 
@@ -93,6 +97,9 @@ func (p Plan) Broken(observed []budget.Observed) []budget.Reason {
 // the exhausted budget if there is one, else the one that is held.
 func (p Plan) Explain(d *budget.Denied) *Denial {
 	i := worst(d.Reasons)
+	if p.rules[i][0] == idBudgets[0] {
+		return explainID(d.Reasons[i])
+	}
 	b, seen, claim := p.rules[i][0], d.Observed[i], p.Claims[i]
 	denial := &Denial{
 		Reason:   reasonOf[d.Reasons[i]],

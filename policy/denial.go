@@ -23,6 +23,7 @@ const (
 	LedgerUnavailable    Reason = "ledger_unavailable"
 	ReceiptsUnavailable  Reason = "receipts_unavailable"
 	StalePolicy          Reason = "stale_policy"
+	ActionIDUsed         Reason = "action_id_used"
 )
 
 // Denial is a request that is not forwarded, and what its sender needs to

@@ -54,6 +54,7 @@ type rulesDoc struct {
 	Environment   scalar             `yaml:"environment"`
 	Mode          scalar             `yaml:"mode"`
 	Capabilities  words              `yaml:"capabilities"`
+	ActionKinds   words              `yaml:"action_kinds"`
 	Models        section[accessDoc] `yaml:"models"`
 	Upstreams     words              `yaml:"upstreams"`
 	PerRequest    scalar             `yaml:"per_request_usd"`

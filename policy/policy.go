@@ -97,6 +97,7 @@ type Tenant struct {
 	Mode         Mode
 	Keys         []*Key
 	Capabilities []string      // of Capabilities; nil: all
+	ActionKinds  []string      // beside those of ActionKinds
 	AllowModels  []string      // patterns; nil: all
 	DenyModels   []string      // patterns
 	Providers    []string      // names of upstreams in order of preference; nil: the model's
@@ -153,6 +154,8 @@ type Facts struct {
 	Upstream     string
 	Stream       bool
 	Capabilities []string  // what the request needs, its endpoint among them
+	Action       string    // the kind of an action that is no LLM call; "" for one that is
+	ActionID     string    // the action's id, hashed
 	Cost         int64     // nano-USD, at most
 	Now          time.Time // the ledger's clock
 }

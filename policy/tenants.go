@@ -46,6 +46,7 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.Environment = l.label(&d.Environment, t.Environment)
 	t.Mode = choice(&l.reader, &d.Mode, t.Mode, Enforce, Observe)
 	t.Capabilities = l.capabilities(&d.Capabilities, t.Capabilities)
+	t.ActionKinds = l.actionKinds(&d.ActionKinds, t.ActionKinds)
 	models := d.Models.read(&l.reader)
 	t.AllowModels = l.patterns(&models.Allow, t.AllowModels)
 	t.DenyModels = l.patterns(&models.Deny, t.DenyModels)
@@ -97,6 +98,19 @@ func (l *loader) capabilities(w *words, before []string) []string {
 	for _, s := range l.each(w) {
 		if c := choice(&l.reader, &s, "", Capabilities[:]...); c != "" {
 			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func (l *loader) actionKinds(w *words, before []string) []string {
+	if !w.given() {
+		return before
+	}
+	list := []string{}
+	for _, s := range l.each(w) {
+		if kind := l.name(&s); kind != "" {
+			list = append(list, kind)
 		}
 	}
 	return list

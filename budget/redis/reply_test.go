@@ -20,6 +20,7 @@ func TestUnknownReply(t *testing.T) {
 		start, start + "4", start + "4 1 2 0 0 0", start + "4 1 2 0 0 0 0 9", start + "4 1 2 0 0 0 1e+15",
 		"denied 1700000000000 epoch 5 0 0 0 0 because", "denied 1700000000000 epoch 5",
 		"closed 1700000000000 epoch 5 settle 4", "closed 1700000000000 epoch 5 settle 4 1 1 1",
+		"closed 1700000000000 epoch 5 settle 4 1 1 1 0 7",
 		"renewed 1700000000000 epoch 5", "swept 1700000000000 epoch 5", "balances 1700000000000 epoch 5 1 2",
 	} {
 		l := openFake(t, func(c *server.Peer) { c.WriteBulk(reply) })
