@@ -69,7 +69,7 @@ func (r Receipt) EventID() (EventID, bool) {
 func eventOf(b Body) (id EventID, own bool) {
 	switch b := b.(type) {
 	case Decision:
-		return EventID{b.Facts.Tenant, b.Epoch, b.Event}, b.Verdict == Allow && b.Lease != ""
+		return EventID{b.Facts.Tenant, b.Epoch, b.Event}, b.Verdict == Allow && b.Lease != "" && !b.Existing
 	case *Decision:
 		return eventOf(*b)
 	case Settlement:

@@ -49,6 +49,7 @@ func (d *Decision) visit(f fields) {
 	f.amount("cost", &d.Cost)
 	f.optText("epoch", &d.Epoch)
 	f.optCount("event", &d.Event)
+	f.optFlag("existing", &d.Existing)
 	f.optCount("expires", &d.Expires)
 	f.optObject("facts", &d.Facts)
 	f.optCount("generation", &d.Generation)
@@ -74,7 +75,9 @@ func (a *Facts) visit(f fields) {
 	f.optCount("output_tokens", &a.OutputTokens)
 	f.optText("run", &a.Run)
 	f.optFlag("stream", &a.Stream)
+	f.optText("target", &a.Target)
 	f.optText("tenant", &a.Tenant)
+	f.optText("tool", &a.Tool)
 	f.optText("upstream", &a.Upstream)
 	f.optText("user", &a.User)
 }

@@ -12,10 +12,17 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 )
 
+// fullDecision is one of an action, which has some fields that calls lack.
+func fullDecision() audit.Decision {
+	d := decision(1)
+	d.Existing, d.Facts.Target, d.Facts.Tool = true, "0badcafe", "0ddba11"
+	return d
+}
+
 // fullBodies has one body of every kind with every field set.
 func fullBodies() []audit.Body {
 	return []audit.Body{
-		decision(1), settlement(2), fullEvent(),
+		fullDecision(), settlement(2), fullEvent(),
 		audit.Seal{Alg: audit.AlgHMAC, Kid: "0011223344556677", Sig: "00ff"},
 		audit.Start{
 			Alg: audit.AlgHMAC, At: 1, CutBytes: 2, CutFile: "torn-3.bin", Kid: "0011223344556677",

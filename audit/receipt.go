@@ -21,7 +21,9 @@ type Facts struct {
 	Key          string // the key's id in the policy, never the key
 	Run          string // as hashed into claim keys; "" without a run
 	User         string // as hashed into claim keys; "" without an end user
-	Endpoint     string // "chat.completions", "completions", "embeddings"
+	Target       string // of an action, hashed like a run
+	Tool         string // of an action, hashed like a run
+	Endpoint     string // "chat/completions", "completions", "embeddings", "actions/payment"
 	Upstream     string
 	Model        string // as the client named it
 	Stream       bool
@@ -67,6 +69,7 @@ type Decision struct {
 	Expires    int64  // allowed only, ledger milliseconds
 	Epoch      string
 	Event      int64 // the tenant's event number; of a denial, the last observed
+	Existing   bool  // about a lease that was there: Event and Claims are not its own
 	Policy     string
 	Generation int64
 	Prices     string

@@ -231,7 +231,8 @@ func TestReplicas(t *testing.T) {
 		e.Switch = name
 		return e
 	}
-	grant := decision(1)
+	grant, repeat := decision(1), decision(1)
+	repeat.Existing = true
 	for _, row := range []struct {
 		name     string
 		a, b     []audit.Body
@@ -242,6 +243,7 @@ func TestReplicas(t *testing.T) {
 		{"one log missing", []audit.Body{grant, expiry(3), expiry(9)}, nil, "", "[{acme e1 2 2} {acme e1 4 8}]"},
 		{"denials have no number of their own", []audit.Body{grant, audit.Decision{Verdict: audit.Deny, Event: 1, Epoch: "e1",
 			Facts: audit.Facts{Tenant: "acme"}}}, nil, "", "[]"},
+		{"nor have those about a lease that was there", []audit.Body{grant, repeat}, []audit.Body{repeat}, "", "[]"},
 		{"recovered by another", []audit.Body{grant}, []audit.Body{recovered(1, grant.Lease, "grant")}, "", "[]"},
 		{"recovered first", []audit.Body{recovered(1, grant.Lease, "grant")}, []audit.Body{grant}, "", "[]"},
 		{"recovered twice", []audit.Body{recovered(1, "x", "grant")}, []audit.Body{recovered(1, "x", "grant")}, "", "[]"},

@@ -39,8 +39,9 @@ const (
 	// NoLimit as a claim's limit counts without ever denying.
 	NoLimit = MaxAmount
 
-	// MaxClaims bounds the claims of one reservation.
-	MaxClaims = 32
+	// MaxClaims bounds the claims of one reservation: 32 limits of a tenant,
+	// and one that an action is done once.
+	MaxClaims = 33
 
 	// MaxKeyBytes bounds a claim's key, a group's name, a tenant's name, a
 	// lease's id and a switch's name.
@@ -158,19 +159,25 @@ type Grant struct {
 	Number   int64 // the event's number
 	At       int64
 	Expires  int64
+	Hold     int64 // of every Adjust claim: as first granted, or after Extend the total
+	Repeated bool  // Reserve: the lease was there already
 	Observed []Observed
 }
 
 // LeaseRef names a lease.
 type LeaseRef struct{ Tenant, Lease string }
 
-// Ending is how a lease ended. Every repeat of the verb returns the same.
+// Ending is how a lease ended. Every repeat of the verb returns the same, but
+// for Repeated.
 type Ending struct {
 	Kind   EventKind // Settled, Released or Corrected
 	Epoch  string
 	Number int64
 	At     int64
 	Charge int64 // what every Adjust claim was charged in the end
+	Hold   int64 // what every Adjust claim held
+
+	Repeated bool // it had ended so already
 }
 
 // Balances is a tenant's counters at one instant.

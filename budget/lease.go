@@ -27,7 +27,7 @@ type extension struct {
 }
 
 func (l *lease) grant(epoch string) Grant {
-	g := Grant{Lease: l.id, Epoch: epoch, Number: l.number, At: l.at, Expires: l.expires}
+	g := Grant{Lease: l.id, Epoch: epoch, Number: l.number, At: l.at, Expires: l.expires, Hold: l.hold}
 	if l.extended != nil {
 		g.Number, g.At = l.extended.number, l.extended.at
 		g.Observed = l.extended.observed
@@ -39,7 +39,17 @@ func (l *lease) grant(epoch string) Grant {
 
 // firstGrant is what Reserve answered, whatever was extended since.
 func (l *lease) firstGrant(epoch string) Grant {
-	return Grant{Lease: l.id, Epoch: epoch, Number: l.number, At: l.at, Expires: l.expires, Observed: l.granted()}
+	return Grant{Lease: l.id, Epoch: epoch, Number: l.number, At: l.at, Expires: l.expires, Hold: l.firstHold(), Observed: l.granted()}
+}
+
+// firstHold is what each Adjust claim held before any extension.
+func (l *lease) firstHold() int64 {
+	for i := range l.claims {
+		if l.claims[i].AtEnd == Adjust {
+			return l.claims[i].Amount
+		}
+	}
+	return 0
 }
 
 func (l *lease) granted() []Observed {
@@ -51,7 +61,7 @@ func (l *lease) granted() []Observed {
 }
 
 func (l *lease) ending(epoch string) Ending {
-	return Ending{Kind: l.end, Epoch: epoch, Number: l.endNum, At: l.endAt, Charge: l.charge}
+	return Ending{Kind: l.end, Epoch: epoch, Number: l.endNum, At: l.endAt, Charge: l.charge, Hold: l.hold}
 }
 
 func (l *lease) adjusts() bool {

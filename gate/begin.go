@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -16,9 +15,10 @@ import (
 // quote is one call with the bounds that are being tried for it.
 type quote struct {
 	Call
-	price pricing.Price
-	lease string
-	plan  policy.Plan
+	price  pricing.Price
+	lease  string
+	plan   policy.Plan
+	action *Action // nil for an LLM call
 	// switches are the kill switches that stop it.
 	switches []string
 	// broken are the reasons for which Observe would have denied.
@@ -103,6 +103,8 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 	var refused *budget.Denied
 	var killed *budget.Killed
 	switch {
+	case err == nil && q.repeats(leave):
+		return leave, nil // what it observed need not fit the plan
 	case err == nil:
 		g.rooms.note(q, leave.Observed)
 		q.observe(leave.Observed)
@@ -114,6 +116,8 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 	case errors.As(err, &killed):
 		seen := budget.Grant{Epoch: killed.Epoch, Number: killed.Number, At: killed.At}
 		return seen, &misfit{policy.KilledBy(killed.Switch.Name), -1}
+	case q.action != nil && errors.Is(err, budget.ErrEnded):
+		return budget.Grant{}, &misfit{policy.ActionReplayed("the lease of this id has ended"), -1}
 	default:
 		g.complain("ledger refused to answer, request denied", "tenant", q.Key.Tenant.Name, "err", err)
 		return budget.Grant{}, &misfit{ledgerDenial(err), -1}
@@ -157,19 +161,19 @@ func (g *Gate) reserve(ctx context.Context, q *quote) (budget.Grant, error) {
 }
 
 func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) {
-	q.lease = rand.Text()
+	q.lease = q.newLease()
 	start := time.Now()
 	leave, err := g.ledger.Reserve(ctx, budget.Reservation{
 		Tenant: q.Key.Tenant.Name,
 		Lease:  q.lease,
 		Claims: q.plan.Claims,
 		Policy: q.Rules.Policy.Version,
-		TTL:    LeaseTTL,
+		TTL:    q.ttl(),
 
 		Switches: q.switches,
 	})
 	g.telemetry.Ledger("reserve", time.Since(start))
-	if errors.Is(err, budget.ErrUnavailable) && !errors.Is(err, budget.ErrUnreachable) {
+	if q.action == nil && errors.Is(err, budget.ErrUnavailable) && !errors.Is(err, budget.ErrUnreachable) {
 		g.abandon(q) // it may have been granted: see that it is given back
 	}
 	return leave, err
@@ -202,8 +206,12 @@ func ledgerDenial(err error) *policy.Denial {
 
 // open finds the price that holds now, and what may stop the call.
 func (q *quote) open(now time.Time) *policy.Denial {
-	q.Facts.Now, q.Facts.Upstream = now, q.Upstream.Name
 	q.switches = q.Key.Switches(q.Facts.Run)
+	if q.action != nil {
+		q.Facts.Now = now
+		return nil
+	}
+	q.Facts.Now, q.Facts.Upstream = now, q.Upstream.Name
 	if !q.bounded() {
 		return &policy.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
 	}
@@ -234,7 +242,7 @@ func (q *quote) decide(now time.Time) (*policy.Denial, error) {
 
 // cost prices the bounds at hand.
 func (q *quote) cost(now time.Time) error {
-	cost, err := q.price.Worst(q.bound())
+	cost, err := q.worst()
 	if err != nil {
 		return fmt.Errorf("the request's worst case cannot be priced: %w", err)
 	}

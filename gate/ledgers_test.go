@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
-	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
 	"github.com/aegis-proxy/aegis-proxy/gate"
@@ -121,14 +120,6 @@ func TestLedgersDecideAlike(t *testing.T) {
 	}
 }
 
-// anyLedger is all that a ledger is.
-type anyLedger interface {
-	budget.Ledger
-	budget.Keeper
-}
-
-// play runs a scenario and returns what was decided, with the claims of each
-// receipt.
 func play(t *testing.T, l anyLedger, tenant, rules string, steps []step) []string {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), rules: rulesOf(t, rules)}

@@ -274,13 +274,15 @@ func (g *Gate) keep(p Pending, err error) {
 
 // post has the receipt of a lease that has ended written soon.
 func (g *Gate) post(p Pending) {
-	g.log.Post(p.Settlement, func(_ audit.Ref, err error) {
-		if err != nil {
-			g.keep(p, fmt.Errorf("receipt: %w", err))
-			return
-		}
-		g.ledger.Acknowledge(p.Settlement.Tenant, p.Settlement.Event)
-	})
+	g.log.Post(p.Settlement, func(_ audit.Ref, err error) { g.posted(p, err) })
+}
+
+func (g *Gate) posted(p Pending, err error) {
+	if err != nil {
+		g.keep(p, fmt.Errorf("receipt: %w", err))
+		return
+	}
+	g.ledger.Acknowledge(p.Settlement.Tenant, p.Settlement.Event)
 }
 
 // finish ends a lease in the ledger, which answers a repeat alike, and
@@ -296,10 +298,16 @@ func (g *Gate) finish(ctx context.Context, p *Pending) error {
 	if err != nil {
 		return err
 	}
+	p.complete(ending)
+	return nil
+}
+
+// complete fills in what the ledger says of the end.
+func (p *Pending) complete(ending budget.Ending) {
+	s := &p.Settlement
 	s.At, s.Epoch, s.Event = ending.At, ending.Epoch, ending.Number
 	s.Outcome, s.Charge = string(ending.Kind), ending.Charge
 	s.Overrun = max(0, s.Charge-s.Hold)
-	return nil
 }
 
 func (g *Gate) endLease(ctx context.Context, p *Pending) (budget.Ending, error) {

@@ -103,7 +103,7 @@ func fold(tenant string, byNumber map[int64]budget.Event) (*budget.State, error)
 func EventOf(body audit.Body) (e budget.Event, ok bool) {
 	switch r := body.(type) {
 	case audit.Decision:
-		return grantOf(r), r.Verdict == audit.Allow
+		return grantOf(r), r.Verdict == audit.Allow && !r.Existing
 	case audit.Settlement:
 		return endOf(r), true
 	case audit.Event:

@@ -11,11 +11,7 @@ import (
 
 // record makes the decision to allow durable and returns the grant.
 func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant, error) {
-	decision := q.decision(leave)
-	decision.Verdict = audit.Allow
-	decision.Reasons = q.broken
-	decision.Lease = q.lease
-	decision.Expires = leave.Expires
+	decision := q.allowed(leave)
 	ref, err := g.recordDecision(ctx, decision)
 	if err != nil {
 		return nil, err
@@ -71,6 +67,16 @@ func (g *Gate) append(ctx context.Context, body audit.Body) (audit.Ref, error) {
 	return ref, err
 }
 
+// allowed is the receipt of a quote that was granted.
+func (q *quote) allowed(leave budget.Grant) audit.Decision {
+	decision := q.decision(leave)
+	decision.Verdict = audit.Allow
+	decision.Reasons = q.broken
+	decision.Lease = q.lease
+	decision.Expires = leave.Expires
+	return decision
+}
+
 // decision is the receipt of a quote, without its verdict.
 func (q *quote) decision(seen budget.Grant) audit.Decision {
 	return audit.Decision{
@@ -96,7 +102,7 @@ func atOf(q *quote, seen budget.Grant) int64 {
 }
 
 func (q *quote) facts() audit.Facts {
-	return audit.Facts{
+	facts := audit.Facts{
 		Tenant:       q.Key.Tenant.Name,
 		Key:          q.Key.ID,
 		Run:          policy.HashName(q.Facts.Run),
@@ -115,6 +121,10 @@ func (q *quote) facts() audit.Facts {
 		Attempt:      q.Facts.Attempt,
 		Counted:      q.Facts.Counted,
 	}
+	if q.action != nil {
+		facts.Target, facts.Tool = policy.HashName(q.action.Target), policy.HashName(q.action.Tool)
+	}
+	return facts
 }
 
 // claims pairs the plan with what was observed. Without an observation the

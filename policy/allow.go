@@ -8,6 +8,9 @@ import (
 // allowModel denies a model that a deny pattern matches, or that no allow
 // pattern matches where there are any.
 func allowModel(t *Tenant, f Facts) *Denial {
+	if f.Action != "" {
+		return nil // it has no model
+	}
 	if allows(t.AllowModels, t.DenyModels, f.Model) {
 		return nil
 	}

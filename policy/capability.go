@@ -12,6 +12,7 @@ const (
 	CapLogprobs        = "logprobs"
 	CapPredictedOutput = "predicted_output"
 	CapMultipleChoices = "multiple_choices"
+	CapActions         = "actions" // what is no LLM call
 )
 
 // Capabilities are all that a policy can give to a tenant.
@@ -26,4 +27,5 @@ var Capabilities = [...]string{
 	CapLogprobs,
 	CapPredictedOutput,
 	CapMultipleChoices,
+	CapActions,
 }

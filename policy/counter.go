@@ -158,7 +158,7 @@ func newCaller(k *Key, f Facts) caller {
 // counter concerns it at all.
 func (c *counter) claim(who caller, f Facts) (budget.Claim, bool) {
 	t := who.key.Tenant
-	if c.models != "" && !Match(c.models, f.Model) || c.unit.once && f.Counted {
+	if c.models != "" && (f.Action != "" || !Match(c.models, f.Model)) || c.unit.once && f.Counted {
 		return budget.Claim{}, false
 	}
 	key, applies := c.keyOf(who)

@@ -24,6 +24,7 @@ var verdicts = [...]struct {
 }{
 	{"models", allowModel},
 	{"capabilities", allowCapabilities},
+	{"action_kinds", allowAction},
 	{"endpoints", allowEndpoint},
 	{"tools", allowTools},
 	{"replay", checkNonce},
@@ -71,6 +72,9 @@ func plan(k *Key, f Facts) Plan {
 	for _, c := range t.counters {
 		claim, applies := c.claim(who, f)
 		p.add(c, claim, applies)
+	}
+	if f.ActionID != "" {
+		p.useOnce(f)
 	}
 	return p
 }

@@ -31,6 +31,7 @@ const (
 	ReceiptsUnavailable  Reason = "receipts_unavailable"
 	StalePolicy          Reason = "stale_policy"
 	Killed               Reason = "killed"
+	ActionIDUsed         Reason = "action_id_used"
 )
 
 // Denial is a request that is not forwarded, and what its sender needs to

@@ -55,6 +55,7 @@ type rulesDoc struct {
 	Environment   scalar               `yaml:"environment"`
 	Mode          scalar               `yaml:"mode"`
 	Capabilities  words                `yaml:"capabilities"`
+	ActionKinds   words                `yaml:"action_kinds"`
 	Models        section[accessDoc]   `yaml:"models"`
 	Endpoints     section[accessDoc]   `yaml:"endpoints"`
 	Tools         section[accessDoc]   `yaml:"tools"`

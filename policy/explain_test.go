@@ -32,11 +32,14 @@ func TestOrderOfDecision(t *testing.T) {
 	var reasons []policy.Reason
 	for _, v := range e.Verdicts {
 		modules = append(modules, v.Module)
-		reasons = append(reasons, v.Denial.Reason)
+		if v.Denial != nil {
+			reasons = append(reasons, v.Denial.Reason)
+		}
 	}
-	if want := []string{"models", "capabilities", "endpoints", "tools", "replay", "max_depth", "per_request_usd"}; !slices.Equal(modules, want) {
+	if want := []string{"models", "capabilities", "action_kinds", "endpoints", "tools", "replay", "max_depth", "per_request_usd"}; !slices.Equal(modules, want) {
 		t.Errorf("modules %v", modules)
 	}
+	// Nothing is asked of the kind of an action where there is none.
 	if want := []policy.Reason{
 		policy.ModelNotAllowed, policy.CapabilityNotAllowed, policy.EndpointNotAllowed, policy.ToolNotAllowed,
 		policy.ReplayedRequest, policy.DepthExceeded, policy.RequestCapExceeded,

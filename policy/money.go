@@ -52,12 +52,15 @@ func isDigits(text string) bool {
 }
 
 // USD writes nano-USD as dollars, exactly, with at least two decimals.
-func USD(nano int64) string {
+func USD(nano int64) string { return Decimal(nano) + " USD" }
+
+// Decimal is USD without the unit, as ParseUSD reads it.
+func Decimal(nano int64) string {
 	sign, size := "", uint64(nano)
 	if nano < 0 {
 		sign, size = "-", -size
 	}
 	fraction := fmt.Sprintf("%09d", size%1e9)
 	trimmed := strings.TrimRight(fraction[2:], "0")
-	return fmt.Sprintf("%s%d.%s%s USD", sign, size/1e9, fraction[:2], trimmed)
+	return fmt.Sprintf("%s%d.%s%s", sign, size/1e9, fraction[:2], trimmed)
 }

@@ -98,6 +98,7 @@ type Tenant struct {
 	Mode           Mode
 	Keys           []*Key
 	Capabilities   []string      // of Capabilities; nil: all
+	ActionKinds    []string      // beside those of ActionKinds
 	AllowModels    []string      // patterns; nil: all
 	DenyModels     []string      // patterns
 	AllowEndpoints []string      // patterns; nil: all
@@ -177,6 +178,8 @@ type Facts struct {
 	Nonce        string    // as the caller named it; "" without
 	Attempt      int64     // of the request with that nonce; 0: the first
 	Counted      bool      // an earlier attempt counts in rates, and has spent the nonce
+	Action       string    // the kind of an action that is no LLM call; "" for one that is
+	ActionID     string    // the action's id, hashed
 	Cost         int64     // nano-USD, at most
 	Now          time.Time // the ledger's clock
 }

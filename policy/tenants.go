@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
-
-	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
 // Defaults of a tenant.
@@ -50,6 +48,7 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.Environment = l.label(&d.Environment, t.Environment)
 	t.Mode = choice(&l.reader, &d.Mode, t.Mode, Enforce, Observe)
 	t.Capabilities = l.capabilities(&d.Capabilities, t.Capabilities)
+	t.ActionKinds = l.actionKinds(&d.ActionKinds, t.ActionKinds)
 	models := d.Models.read(&l.reader)
 	t.AllowModels = l.patterns(&models.Allow, t.AllowModels)
 	t.DenyModels = l.patterns(&models.Deny, t.DenyModels)
@@ -109,6 +108,19 @@ func (l *loader) capabilities(w *words, before []string) []string {
 	for _, s := range l.each(w) {
 		if c := choice(&l.reader, &s, "", Capabilities[:]...); c != "" {
 			list = append(list, c)
+		}
+	}
+	return list
+}
+
+func (l *loader) actionKinds(w *words, before []string) []string {
+	if !w.given() {
+		return before
+	}
+	list := []string{}
+	for _, s := range l.each(w) {
+		if kind := l.name(&s); kind != "" {
+			list = append(list, kind)
 		}
 	}
 	return list
@@ -178,9 +190,9 @@ func (l *loader) checkClaims(n *yaml.Node, t *Tenant) {
 	if t.Replay != nil {
 		claims++
 	}
-	if claims > budget.MaxClaims && len(t.Budgets) <= maxBudgets {
+	if claims > maxBudgets && len(t.Budgets) <= maxBudgets {
 		l.reject(n, "tenant %s: %d limits in all; budgets, rates, concurrency and replay together can be %d",
-			quote(t.Name), claims, budget.MaxClaims)
+			quote(t.Name), claims, maxBudgets)
 	}
 }
 

@@ -17,10 +17,10 @@ const (
 	maxNameBytes    = 64
 	maxPatternBytes = 96
 	maxTokens       = 100_000_000
-	maxNames        = 1_000_000 // live runs or end users of a tenant
-	maxBudgets      = budget.MaxClaims
-	maxCount        = 1_000_000_000 // requests or slots of one limit
-	maxPriceUSD     = 1_000_000     // per million tokens
+	maxNames        = 1_000_000            // live runs or end users of a tenant
+	maxBudgets      = budget.MaxClaims - 1 // one is an action's own
+	maxCount        = 1_000_000_000        // requests or slots of one limit
+	maxPriceUSD     = 1_000_000            // per million tokens
 
 	minLength   = time.Minute // of a rolling window, and of a run's life
 	maxLength   = 366 * 24 * time.Hour

@@ -43,17 +43,26 @@ func isStale(err error) bool {
 
 // parse reads the body, whole and bounded, and the facts in it.
 func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target) (*providers.Request, error) {
-	if r.ContentLength > p.bodyLimit {
+	body, err := readWithin(w, r, p.bodyLimit)
+	if err != nil {
+		return nil, err
+	}
+	return providers.Parse(t.endpoint, body)
+}
+
+// readWithin reads a request's body of so many bytes at most.
+func readWithin(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
 		return nil, errLarge
 	}
-	body, err := readBody(http.MaxBytesReader(w, r.Body, p.bodyLimit), r.ContentLength)
+	body, err := readBody(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, errLarge
 	}
 	if err != nil {
 		return nil, errBody
 	}
-	return providers.Parse(t.endpoint, body)
+	return body, nil
 }
 
 // trustedLength is how much memory a Content-Length alone may claim, in bytes.

@@ -109,6 +109,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if route, ok := actionOf(r); ok {
+		return p.act(w, r, rules, route)
+	}
 	target, err := locate(r)
 	if err != nil {
 		return err

@@ -123,6 +123,7 @@ var wires = map[policy.Reason]wire{
 	policy.NoBound:              {403, "invalid_request_error", "no_bound", retryNever},
 	policy.LedgerUnavailable:    {503, "server_error", "ledger_unavailable", retrySoon},
 	policy.ReceiptsUnavailable:  {503, "server_error", "ledger_unavailable", retrySoon},
+	policy.ActionIDUsed:         {409, "invalid_request_error", "replayed_request", retryNever},
 	policy.StalePolicy:          {503, "server_error", "ledger_unavailable", retrySoon},
 	policy.Killed:               {403, "invalid_request_error", "kill_switch", retryNever},
 }

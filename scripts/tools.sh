@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need beyond Go: a Redis server, and the clients of
+# Installs what the tests need beyond Go: a Redis server, curl, and the clients of
 # test/sdk at their pinned versions. Run it as often as you like; what is there
 # already is left alone. Languages and servers come from the system's package
 # manager, everything else goes into .tools/.
@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 main() {
   need go "" go
   need redis-server redis-server redis
+  need curl curl curl
   need python3 "python3 python3-venv" python
   need node "nodejs npm" node
   need npm npm node

@@ -212,7 +212,7 @@ func (c *caller) end(l budget.LeaseRef, verb func() (budget.Ending, error)) {
 		return
 	}
 	c.told.number(c.T, first.Number, "end of "+l.Lease)
-	if again, err := verb(); err != nil || again != first {
+	if again, err := verb(); err != nil || again != repeated(first) {
 		c.Errorf("%s: a repeat got %+v (%v) after %+v", l.Lease, again, err, first)
 	}
 }

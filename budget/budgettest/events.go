@@ -139,8 +139,9 @@ func reopen(w *world) {
 	w.same("balances", after, before)
 	again, err := w.ledger.Reserve(w.Context(), r)
 	w.must(err)
+	grant.Repeated = true
 	w.same("grant", again, grant)
-	w.same("settled", w.settle(settled, 9), ending)
+	w.same("settled", w.settle(settled, 9), repeated(ending))
 	w.same("corrected", w.settle(expired, 1).Kind, budget.Corrected)
 	w.settle(budget.LeaseRef{Tenant: w.tenant, Lease: r.Lease}, 5)
 	w.holds(money("usd", 0, 0), 10, 0)

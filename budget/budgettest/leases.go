@@ -60,8 +60,23 @@ var leasePromises = []promise{
 		w.must(err)
 		again, err := w.ledger.Reserve(w.Context(), r)
 		w.must(err)
+		w.same("hold", first.Hold, int64(60))
+		first.Repeated = true
 		w.same("grant", again, first)
 		w.holds(money("usd", 0, 0), 0, 60)
+	}},
+	{"a repeated reserve of other claims gets the first grant", func(w *world) {
+		r := w.reservation(money("usd", 60, 100))
+		first, err := w.ledger.Reserve(w.Context(), r)
+		w.must(err)
+		_, err = w.ledger.Extend(w.Context(), budget.LeaseRef{Tenant: w.tenant, Lease: r.Lease}, 70)
+		w.must(err)
+		r.Claims = []budget.Claim{money("eur", 5, 100), money("usd", 5, 100)}
+		again, err := w.ledger.Reserve(w.Context(), r)
+		w.must(err)
+		first.Repeated = true
+		w.same("grant", again, first)
+		w.holds(money("eur", 0, 0), 0, 0)
 	}},
 	{"a repeated settle, release or extend gets the first answer", func(w *world) {
 		settled, released := w.granted(money("usd", 10, 100)), w.granted(money("usd", 10, 100))
@@ -70,8 +85,8 @@ var leasePromises = []promise{
 		again, err := w.ledger.Extend(w.Context(), settled, 15)
 		w.must(err)
 		w.same("extend", again, extended)
-		w.same("settle", w.settle(settled, 7), w.settle(settled, 9))
-		w.same("release", w.release(released), w.release(released))
+		w.same("settle", repeated(w.settle(settled, 7)), w.settle(settled, 9))
+		w.same("release", repeated(w.release(released)), w.release(released))
 		w.holds(money("usd", 0, 0), 7, 0)
 	}},
 	{"a lease that ended in one way refuses the other", func(w *world) {
@@ -113,7 +128,7 @@ var leasePromises = []promise{
 		first := w.release(l)
 		w.same("kind", first.Kind, budget.Released)
 		w.same("number", first.Number, before+1)
-		w.same("again", w.release(l), first)
+		w.same("again", w.release(l), repeated(first))
 		_, err := w.ledger.Reserve(w.Context(), r)
 		w.want(err, budget.ErrEnded)
 		_, err = w.ledger.Settle(w.Context(), l, 1)
@@ -134,7 +149,8 @@ var leasePromises = []promise{
 		first := w.settle(l, 20)
 		w.same("kind", first.Kind, budget.Corrected)
 		w.same("charge", first.Charge, int64(20))
-		w.same("again", w.settle(l, 30), first)
+		w.same("hold", first.Hold, int64(50))
+		w.same("again", w.settle(l, 30), repeated(first))
 		w.holds(money("usd", 0, 0), 20, 0)
 		w.holds(keep("rate", 0, 0), 2, 0)
 		w.holds(slot("slots", 0), 0, 0)
@@ -151,7 +167,7 @@ var leasePromises = []promise{
 		first := w.release(l)
 		w.same("kind", first.Kind, budget.Corrected)
 		w.same("charge", first.Charge, int64(0))
-		w.same("again", w.release(l), first)
+		w.same("again", w.release(l), repeated(first))
 		w.holds(money("usd", 0, 0), 0, 0)
 		w.holds(keep("rate", 0, 0), 2, 0)
 	}},

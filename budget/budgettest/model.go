@@ -209,7 +209,7 @@ func (m *model) expire() {
 
 func (m *model) finish(l *modelLease, kind budget.EventKind, charge int64) budget.Ending {
 	l.end, l.chargeAt = kind, m.now
-	l.ending = budget.Ending{Kind: kind, Number: m.next(), At: m.now, Charge: charge}
+	l.ending = budget.Ending{Kind: kind, Number: m.next(), At: m.now, Charge: charge, Hold: l.hold}
 	for _, n := range l.counters {
 		m.uses = append(m.uses, use{counter: n, at: m.now, lease: l, opens: -1})
 	}
@@ -229,14 +229,16 @@ func (m *model) correct(l *modelLease, charge int64) budget.Ending {
 		}
 	}
 	l.end = budget.Corrected
-	l.ending = budget.Ending{Kind: budget.Corrected, Number: m.next(), At: m.now, Charge: charge}
+	l.ending = budget.Ending{Kind: budget.Corrected, Number: m.next(), At: m.now, Charge: charge, Hold: l.hold}
 	return l.ending
 }
 
 func (m *model) reserve(r budget.Reservation) (budget.Grant, error) {
 	m.expire()
 	if l := m.find(r.Lease); l != nil && l.end == "" {
-		return l.grant, nil
+		again := l.grant
+		again.Repeated = true
+		return again, nil
 	} else if l != nil {
 		return budget.Grant{}, budget.ErrEnded
 	}
@@ -311,7 +313,7 @@ func (m *model) admit(l *modelLease) budget.Grant {
 			l.hold = c.Amount
 		}
 	}
-	l.grant.Number = m.next()
+	l.grant.Number, l.grant.Hold = m.next(), l.hold
 	l.extended = l.grant
 	m.leases = append(m.leases, l)
 	for i, c := range l.claims {
@@ -360,7 +362,7 @@ func (m *model) extend(id string, total int64) (budget.Grant, error) {
 		return budget.Grant{}, d
 	}
 	l.hold = total
-	l.extended = budget.Grant{Lease: id, Number: m.next(), At: m.now, Observed: d.Observed}
+	l.extended = budget.Grant{Lease: id, Number: m.next(), At: m.now, Hold: total, Observed: d.Observed}
 	for i, c := range l.claims {
 		if c.AtEnd == budget.Adjust {
 			m.uses = append(m.uses, use{counter: l.counters[i], at: m.now, lease: l})
@@ -392,7 +394,12 @@ func (m *model) settle(id string, actual int64) (budget.Ending, error) {
 	case budget.Released:
 		return budget.Ending{}, budget.ErrEnded
 	}
-	return l.ending, nil
+	return repeated(l.ending), nil
+}
+
+func repeated(e budget.Ending) budget.Ending {
+	e.Repeated = true
+	return e
 }
 
 func (m *model) release(id string) (budget.Ending, error) {
@@ -410,7 +417,7 @@ func (m *model) release(id string) (budget.Ending, error) {
 	case budget.Settled:
 		return budget.Ending{}, budget.ErrEnded
 	}
-	return l.ending, nil
+	return repeated(l.ending), nil
 }
 
 // switchAt is where a switch stands among the thrown ones, below zero if it is

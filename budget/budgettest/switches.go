@@ -91,6 +91,7 @@ var switchPromises = []promise{
 		w.throw("tenant")
 		again, err := w.ledger.Reserve(w.Context(), r)
 		w.must(err)
+		first.Repeated = true
 		w.same("repeat", again, first)
 		l := budget.LeaseRef{Tenant: w.tenant, Lease: r.Lease}
 		_, err = w.ledger.Extend(w.Context(), l, 70)

@@ -161,7 +161,7 @@ func restoreElsewhere(w *world) {
 	w.same("open", after.Open, before.Open)
 
 	at := func(l budget.LeaseRef) budget.LeaseRef { return budget.LeaseRef{Tenant: w.tenant, Lease: l.Lease} }
-	w.same("settled", w.settle(at(settled), 99), ending)
+	w.same("settled", w.settle(at(settled), 99), repeated(ending))
 	w.same("corrected", w.settle(at(expired), 1).Kind, budget.Corrected)
 	w.same("slot", w.denied(slot("slots", 1)), []budget.Reason{budget.Held})
 	w.same("group", w.denied(grouped(over(money("run/b", 1, 9), budget.Idle, time.Hour), "runs", 1)), []budget.Reason{budget.Crowded})

@@ -17,11 +17,14 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Reservation) (budget.Gran
 }
 
 func toReserve(ctx context.Context, r *budget.Reservation) question[budget.Grant] {
+	made := false
 	return func(s *budget.State, at int64) (budget.Grant, budget.Event, error) {
 		g, e, err := s.Reserve(r, at)
 		if e.Kind == "" {
+			g.Repeated = err == nil && !made
 			return g, e, err
 		}
+		made = e.Kind == budget.Granted
 		return g, e, arrivedInTime(ctx)
 	}
 }
@@ -108,8 +111,21 @@ func (l *Ledger) Settle(ctx context.Context, lease budget.LeaseRef, actual int64
 }
 
 func toSettle(lease budget.LeaseRef, actual int64) question[budget.Ending] {
-	return func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
+	return onceEnded(func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
 		return s.Settle(lease.Lease, actual, at)
+	})
+}
+
+// onceEnded marks the answer to a question that ended nothing itself.
+func onceEnded(ask question[budget.Ending]) question[budget.Ending] {
+	made := false
+	return func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
+		ending, e, err := ask(s, at)
+		if e.Kind == "" {
+			ending.Repeated = err == nil && !made
+		}
+		made = e.Kind != ""
+		return ending, e, err
 	}
 }
 
@@ -122,9 +138,9 @@ func (l *Ledger) Release(ctx context.Context, lease budget.LeaseRef) (budget.End
 }
 
 func toRelease(lease budget.LeaseRef) question[budget.Ending] {
-	return func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
+	return onceEnded(func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
 		return s.Release(lease.Lease, at)
-	}
+	})
 }
 
 // Acknowledge says that the receipt of a tenant's event is durable.

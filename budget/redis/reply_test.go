@@ -23,6 +23,7 @@ func TestUnknownReply(t *testing.T) {
 		"killed 1700000000000 epoch 5", "killed 1700000000000 epoch 5 tenant 4", "killed 1700000000000 epoch 5 tenant 4 now",
 		"thrown 1700000000000 epoch 5", "thrown 1700000000000 epoch 5 4 1 1", "lifted 1700000000000 epoch 5 4",
 		"balances 1700000000000 epoch 5 1 2 tenant 4 1", "balances 1700000000000 epoch 5 1 1001",
+		"closed 1700000000000 epoch 5 settle 4 1 1 1 0 7",
 		"renewed 1700000000000 epoch 5", "swept 1700000000000 epoch 5", "balances 1700000000000 epoch 5 1 2",
 	} {
 		l := openFake(t, func(c *server.Peer) { c.WriteBulk(reply) })

@@ -123,11 +123,12 @@ func (a *answer) granted(c *call, count int) (budget.Grant, error) {
 
 func (a *answer) grant(c *call, count int) (budget.Grant, error) {
 	g := budget.Grant{Lease: c.args[0].(string), Epoch: a.epoch}
-	g.Number, g.At, g.Expires = a.int(), a.int(), a.int()
+	g.Number, g.At, g.Expires, g.Hold = a.int(), a.int(), a.int(), a.int()
+	g.Repeated = a.int() == 1
 	for a.more() {
 		g.Observed = append(g.Observed, a.observed())
 	}
-	if count != anyCount && len(g.Observed) != count {
+	if count != anyCount && !g.Repeated && len(g.Observed) != count {
 		a.broken = true
 	}
 	if err := a.finished(c.script.verb); err != nil {
@@ -159,7 +160,8 @@ func (a *answer) ending(c *call) (budget.Ending, error) {
 		return budget.Ending{}, misunderstood(c.script.verb, a.word)
 	}
 	e := budget.Ending{Epoch: a.epoch, Kind: budget.EventKind(a.fields.word())}
-	e.Number, e.At, e.Charge = a.int(), a.int(), a.int()
+	e.Number, e.At, e.Charge, e.Hold = a.int(), a.int(), a.int(), a.int()
+	e.Repeated = a.int() == 1
 	if err := a.finished(c.script.verb); err != nil {
 		return budget.Ending{}, err
 	}

@@ -7,16 +7,16 @@
 --       4 lease id  5 total
 -- Reply lost WHY
 --       unknown|ended NOW EPOCH NUMBER
---       granted NOW EPOCH NUMBER EXTENSION AT EXPIRES { START END SPENT HELD }...
+--       granted NOW EPOCH NUMBER EXTENSION AT EXPIRES HOLD 0 { START END SPENT HELD }...
 --       denied NOW EPOCH NUMBER { START END SPENT HELD REASON }...
 
 local id, total = ARGV[4], tonumber(ARGV[5])
 
 -- answer repeats the last extension, or the grant if there was none.
 local function answer(t, l)
-  if l.extension == '' then return granted(t, l, l.number, l.at, l.seen) end
+  if l.extension == '' then return granted(t, l, l.number, l.at, l.seen, l.hold, 0) end
   local number, at, seen = string.match(l.extension, '^(%d+) (%d+) (.*)$')
-  return granted(t, l, tonumber(number), tonumber(at), seen)
+  return granted(t, l, tonumber(number), tonumber(at), seen, l.hold, 0)
 end
 
 -- place_as_granted gives claims the spans that they were granted in.

@@ -7,7 +7,7 @@
 --       4 lease id
 -- Reply lost WHY
 --       ended NOW EPOCH NUMBER
---       closed NOW EPOCH NUMBER KIND END AT CHARGE
+--       closed NOW EPOCH NUMBER KIND END AT CHARGE HOLD REPEATED
 
 local id = ARGV[4]
 
@@ -20,6 +20,7 @@ end
 local t, lost = begin()
 if not t then return lost end
 local l = own_lease(t, id)
+local before = l and l.state
 if l and l.state == 'settle' then return reply('ended', t) end
 if not l then
   l = tombstone(t)
@@ -31,4 +32,4 @@ elseif l.state == 'expire' then
   correct_lease(t, id, l, 0)
   write_tenant(t)
 end
-return ending(t, l)
+return ending(t, l, before)

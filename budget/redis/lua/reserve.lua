@@ -12,7 +12,7 @@
 --       10... claims, twelve arguments each (see shared/claim.lua)
 -- Reply lost WHY
 --       ended|deadline|stale|window NOW EPOCH NUMBER
---       granted NOW EPOCH NUMBER GRANT AT EXPIRES { START END SPENT HELD }...
+--       granted NOW EPOCH NUMBER GRANT AT EXPIRES HOLD REPEATED { START END SPENT HELD }...
 --       killed NOW EPOCH NUMBER SWITCH EVENT AT
 --       denied NOW EPOCH NUMBER { START END SPENT HELD REASON }...
 
@@ -84,11 +84,20 @@ local function grant(t, claims)
   return l
 end
 
+-- first_hold is what a lease held before any extension.
+local function first_hold(l)
+  if l.extension == '' then return l.hold end
+  for _, c in ipairs(unpack_claims(l)) do
+    if c.at_end == 'adjust' then return c.amount end
+  end
+  return 0
+end
+
 local t, lost = begin('switches', 'generation', 'hash')
 if not t then return lost end
 local l = own_lease(t, id)
 if l and l.state ~= 'open' then return reply('ended', t) end
-if l then return granted(t, l, l.number, l.at, l.seen) end
+if l then return granted(t, l, l.number, l.at, l.seen, first_hold(l), 1) end
 if t.now >= deadline then return reply('deadline', t) end
 if generation < t.generation or (generation == t.generation and hash ~= t.hash) then return reply('stale', t) end
 
@@ -114,4 +123,4 @@ if not fits then return denied(t, claims, reasons) end
 
 for group in pairs(newcomers) do call('ZREMRANGEBYSCORE', group, '-inf', int(t.now)) end
 l = grant(t, claims)
-return granted(t, l, l.number, l.at, l.seen)
+return granted(t, l, l.number, l.at, l.seen, l.hold, 0)

@@ -7,7 +7,7 @@
 --       4 lease id  5 actual cost
 -- Reply lost WHY
 --       unknown|ended NOW EPOCH NUMBER
---       closed NOW EPOCH NUMBER KIND END AT CHARGE
+--       closed NOW EPOCH NUMBER KIND END AT CHARGE HOLD REPEATED
 
 local id, actual = ARGV[4], ARGV[5] + 0
 
@@ -15,6 +15,7 @@ local t, lost = begin()
 if not t then return lost end
 local l = own_lease(t, id)
 if not l then return reply('unknown', t) end
+local before = l.state
 if l.state == 'release' then return reply('ended', t) end
 if l.state == 'open' then
   close_lease(t, id, l, 'settle', actual)
@@ -23,4 +24,4 @@ elseif l.state == 'expire' then
   correct_lease(t, id, l, actual)
   write_tenant(t)
 end
-return ending(t, l)
+return ending(t, l, before)

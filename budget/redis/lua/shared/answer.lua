@@ -5,9 +5,10 @@ local function observed(c)
 end
 
 -- granted is the answer to reserve and extend. seen is what was observed, four
--- words for each claim.
-local function granted(t, l, number, at, seen)
-  return format('granted %s %s %d %d %d %d %s', t.now_text, t.epoch, t.number, number, at, l.expires, seen)
+-- words for each claim. repeated is 1 if a reserve found the lease there.
+local function granted(t, l, number, at, seen, hold, repeated)
+  return format('granted %s %s %d %d %d %d %d %d %s', t.now_text, t.epoch, t.number, number, at, l.expires,
+    hold, repeated, seen)
 end
 
 -- denied is the answer of a verb that did not fit.

@@ -13,7 +13,10 @@ local function correct_lease(t, id, l, cost)
   end_lease(t, id, l, 'correct', cost)
 end
 
--- ending is the answer to settle and release.
-local function ending(t, l)
-  return format('%s %s %d %d %d', reply('closed', t), l.state, l.end_number, l.end_at, l.charge)
+-- ending is the answer to settle and release. before is the lease's state before
+-- the verb, or nil.
+local function ending(t, l, before)
+  local repeated = 0
+  if before == 'settle' or before == 'release' or before == 'correct' then repeated = 1 end
+  return format('%s %s %d %d %d %d %d', reply('closed', t), l.state, l.end_number, l.end_at, l.charge, l.hold, repeated)
 end

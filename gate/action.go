@@ -1,0 +1,271 @@
+package gate
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+// MaxActionTTL bounds the life of an action's lease, which is never renewed.
+const MaxActionTTL = budget.MaxLeaseLife
+
+// leasePrefix begins the id of every lease of an action, and of no other.
+const leasePrefix = "act-"
+
+var (
+	// ErrUnknownLease: the tenant has no such lease, or it ended too long ago.
+	ErrUnknownLease = errors.New("unknown lease")
+	// ErrLeaseEnded: the lease ended in another way, or at another amount.
+	ErrLeaseEnded = errors.New("the lease has ended otherwise")
+)
+
+// Action is something other than an LLM call that leave is asked for.
+type Action struct {
+	Rules  *Rules
+	Key    *policy.Key
+	Run    string // "" without
+	ID     string // as the caller names it; used once
+	Kind   string
+	Amount int64 // nano-USD, 0 to budget.MaxAmount
+	Target string
+	Tool   string
+	TTL    time.Duration // at most MaxActionTTL
+}
+
+// Leave is a granted action: the amount is held until its lease ends.
+type Leave struct {
+	Lease     string
+	Receipt   string
+	Expires   int64 // ledger milliseconds
+	Hold      int64 // nano-USD; 0 where no budget concerns the action
+	Warnings  []string
+	Remaining []policy.Remaining
+}
+
+// LeaseCall is who asks about which lease.
+type LeaseCall struct {
+	Rules *Rules
+	Key   *policy.Key
+	Run   string // names the run's budget in a denial
+	Lease string
+}
+
+// Ended is how an action's lease ended. Amounts are nano-USD.
+type Ended struct {
+	Receipt string // "" in the answer to a repeat
+	Outcome string // "settle", "release" or "correct"
+	Charge  int64
+	Hold    int64
+	Overrun int64 // charge above the hold
+}
+
+// Authorize holds an action's amount in every budget that concerns it. A
+// repeat by the same id gets the same lease. The error, if any, is a *Refusal.
+//
+// A grant whose answer is lost, or whose receipt is not written, is not given
+// back: a repeat may have been told of it. It can be asked for again, released,
+// or left to expire.
+func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
+	q := a.quote()
+	granted, denial := g.admit(ctx, q)
+	if denial == nil && q.differs(granted) {
+		granted.Observed = nil
+		denial = policy.ActionReplayed("this id was used with another amount, or with other budgets")
+	}
+	if denial != nil {
+		return nil, g.refuse(ctx, q, granted, denial)
+	}
+	receipt, err := g.recordLeave(ctx, q, granted)
+	if err != nil {
+		return nil, err
+	}
+	return &Leave{
+		Lease: q.lease, Receipt: receipt, Expires: granted.Expires, Hold: granted.Hold,
+		Warnings:  q.plan.Warnings(granted.Observed),
+		Remaining: q.plan.Remaining(granted.Observed),
+	}, nil
+}
+
+func (a *Action) quote() *quote {
+	return &quote{action: a, Call: Call{Rules: a.Rules, Key: a.Key, Facts: policy.Facts{
+		Run:          a.Run,
+		Endpoint:     "actions/" + a.Kind,
+		Capabilities: []string{policy.CapActions},
+		Action:       a.Kind,
+		ActionID:     a.hash(),
+		Cost:         a.Amount,
+	}}}
+}
+
+// hash makes ids of different tenants different: the outbox names files by
+// their lease.
+func (a *Action) hash() string { return policy.HashName(a.Key.Tenant.Name + "/" + a.ID) }
+
+func (q *quote) newLease() string {
+	if q.action == nil {
+		return rand.Text()
+	}
+	return leasePrefix + q.Facts.ActionID
+}
+
+func (q *quote) ttl() time.Duration {
+	if q.action == nil {
+		return LeaseTTL
+	}
+	return q.action.TTL
+}
+
+// worst is the most that the quote can cost, in nano-USD.
+func (q *quote) worst() (int64, error) {
+	if q.action == nil {
+		return q.price.Worst(q.bound())
+	}
+	return q.action.Amount, nil
+}
+
+// repeats reports whether a grant is one that another request has had. A call's
+// lease is its own: what looks repeated was sent twice on the way.
+func (q *quote) repeats(granted budget.Grant) bool { return q.action != nil && granted.Repeated }
+
+// differs reports whether a repeat asks for something else than was granted.
+func (q *quote) differs(granted budget.Grant) bool {
+	if !granted.Repeated {
+		return false
+	}
+	if len(granted.Observed) != len(q.plan.Claims) {
+		return true
+	}
+	for _, c := range q.plan.Claims {
+		if c.AtEnd == budget.Adjust && c.Amount != granted.Hold {
+			return true
+		}
+	}
+	return false
+}
+
+// recordLeave makes the decision to allow durable and returns its receipt's id.
+// Only the first answer's receipt is that of the ledger's event.
+func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) (string, error) {
+	decision := q.allowed(granted)
+	if granted.Repeated {
+		decision.Existing, decision.Claims = true, nil
+	}
+	ref, err := g.recordDecision(ctx, decision)
+	tenant := q.Key.Tenant.Name
+	if err != nil {
+		g.complain("receipt of an action not written", "tenant", tenant, "lease", q.lease, "err", err)
+		return "", g.refuse(ctx, q, budget.Grant{}, &policy.Denial{
+			Reason:  policy.ReceiptsUnavailable,
+			Message: "the receipt log cannot be written; repeat the request, or the hold is charged when its lease expires",
+		})
+	}
+	if !granted.Repeated {
+		g.ledger.Acknowledge(tenant, granted.Number)
+	}
+	g.telemetry.Decided(tenant, audit.Allow, "")
+	return ref.ID, nil
+}
+
+// Settle ends an action's lease at its real cost in nano-USD, or corrects the
+// charge of one that has expired. A repeat gets the same answer. The error, if
+// any, is a *Refusal, ErrUnknownLease or ErrLeaseEnded.
+func (g *Gate) Settle(ctx context.Context, c LeaseCall, amount int64) (*Ended, error) {
+	return g.endAction(ctx, c, Pending{Verb: verbSettle, Settlement: audit.Settlement{
+		Tenant: c.Key.Tenant.Name, Lease: c.Lease, Basis: audit.BasisReported, Charge: amount,
+	}})
+}
+
+// Release ends the lease of an action that did not happen. Its errors are those
+// of Settle.
+func (g *Gate) Release(ctx context.Context, c LeaseCall) (*Ended, error) {
+	// The ledger would remember an unknown lease as released.
+	_, err := g.extend(ctx, c, 0)
+	if err != nil && !errors.Is(err, budget.ErrEnded) {
+		return nil, leaseError(err)
+	}
+	return g.endAction(ctx, c, Pending{Verb: verbRelease, Settlement: audit.Settlement{
+		Tenant: c.Key.Tenant.Name, Lease: c.Lease, Basis: audit.BasisUnbilled,
+	}})
+}
+
+// endAction ends a lease and waits for the receipt. What fails is not retried
+// here: the caller repeats it, and may say something else then.
+func (g *Gate) endAction(ctx context.Context, c LeaseCall, p Pending) (*Ended, error) {
+	if !c.ofAction() {
+		return nil, ErrUnknownLease
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer cancel()
+	asked := p.Settlement.Charge
+	ending, err := g.endLease(ctx, &p)
+	if err != nil {
+		return nil, leaseError(err)
+	}
+	if ending.Charge != asked {
+		return nil, ErrLeaseEnded
+	}
+	p.Settlement.Hold = ending.Hold
+	p.complete(ending)
+	s := &p.Settlement
+	ended := &Ended{Outcome: s.Outcome, Charge: s.Charge, Hold: s.Hold, Overrun: s.Overrun}
+	if ending.Repeated {
+		return ended, nil // its receipt is written by whoever ended it
+	}
+	g.telemetry.Charged(s.Tenant, "", s.Charge, pricing.Usage{})
+	g.line.poke(s.Tenant)
+	ended.Receipt, err = g.postAndWait(ctx, p)
+	return ended, err
+}
+
+// postAndWait posts a settlement's receipt and returns its id once it is
+// durable. Where that takes too long it is written all the same.
+func (g *Gate) postAndWait(ctx context.Context, p Pending) (string, error) {
+	type told struct {
+		id  string
+		err error
+	}
+	answer := make(chan told, 1)
+	g.log.Post(p.Settlement, func(ref audit.Ref, err error) {
+		g.posted(p, err)
+		answer <- told{ref.ID, err}
+	})
+	select {
+	case t := <-answer:
+		if t.err == nil {
+			return t.id, nil
+		}
+	case <-ctx.Done():
+	}
+	return "", &Refusal{Denial: &policy.Denial{
+		Reason:  policy.ReceiptsUnavailable,
+		Message: "the lease has ended, but the receipt log cannot be written yet; repeat the request",
+	}}
+}
+
+// ofAction reports whether the lease can be one of an action.
+func (c *LeaseCall) ofAction() bool {
+	hash, ok := strings.CutPrefix(c.Lease, leasePrefix)
+	return ok && len(hash) == 32 && strings.Trim(hash, "0123456789abcdef") == ""
+}
+
+func (c *LeaseCall) ref() budget.LeaseRef {
+	return budget.LeaseRef{Tenant: c.Key.Tenant.Name, Lease: c.Lease}
+}
+
+// leaseError is what a ledger's error about a lease means to the caller.
+func leaseError(err error) error {
+	switch {
+	case errors.Is(err, budget.ErrUnknownLease), errors.Is(err, ErrUnknownLease):
+		return ErrUnknownLease
+	case errors.Is(err, budget.ErrEnded):
+		return ErrLeaseEnded
+	}
+	return &Refusal{Denial: ledgerDenial(err)}
+}

@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// ActionIDLife is how long an action's id stays used after the end of its
+// lease, unless that was released.
+const ActionIDLife = 24 * time.Hour
+
+// ActionKinds are the actions that every tenant with the capability may ask
+// leave for. A policy can name more.
+var ActionKinds = [...]string{"payment", "purchase", "provision", "tool"}
+
+// Extension is the kind of an action whose lease is extended: no caller can
+// name it.
+const Extension = "(extend)"
+
+// ActionName reports whether a text can name a kind of action: a name as the
+// policy writes them.
+func ActionName(text string) bool { return isName(text) }
+
+// allowAction denies an action whose kind is neither built in nor named by the
+// tenant's policy.
+func allowAction(t *Tenant, f Facts) *Denial {
+	if f.Action == "" || f.Action == Extension ||
+		slices.Contains(ActionKinds[:], f.Action) || slices.Contains(t.ActionKinds, f.Action) {
+		return nil
+	}
+	return &Denial{
+		Reason:  CapabilityNotAllowed,
+		Message: fmt.Sprintf("action %s is not allowed for this tenant", quote(f.Action)),
+	}
+}
+
+// actionIDs is the unit of the rule that an action's id is used once.
+var actionIDs = &unit{
+	name:     "action",
+	noun:     "rule",
+	atEnd:    budget.Keep,
+	amount:   one,
+	write:    plain,
+	reason:   func(budget.Reason) Reason { return ActionIDUsed },
+	final:    func(budget.Reason) bool { return true },
+	describe: func(*Denial, budget.Window) string { return ActionReplayed(actionDone).Message },
+}
+
+// usedIDs is the rule's counter, of any tenant.
+var usedIDs = &counter{unit: actionIDs, rule: "action_id", limit: 1}
+
+// useOnce claims the action's id.
+func (p *Plan) useOnce(f Facts) {
+	claim := budget.Claim{
+		Key:    actionIDs.name + "/" + f.ActionID,
+		Amount: 1, Limit: 1, AtEnd: actionIDs.atEnd,
+		Window: budget.Window{Kind: budget.Idle, Length: ActionIDLife},
+		Group:  actionIDs.name, GroupMax: maxNames,
+	}
+	if p.tenant.Mode == Observe {
+		claim.Limit = budget.NoLimit
+	}
+	p.add(usedIDs, claim, true)
+}
+
+const actionDone = "an action of this id has been done"
+
+// ActionReplayed is the denial of an action whose id cannot be used.
+func ActionReplayed(why string) *Denial {
+	return &Denial{Reason: ActionIDUsed, Message: why + "; ids are used once"}
+}
+
+// Remaining is what a budget has once a plan is granted, in nano-USD.
+type Remaining struct {
+	Budget                   string
+	Limit, Spent, Held, Left int64
+	ResetsAt                 int64 // ledger milliseconds; 0: never
+}
+
+// Remaining returns what each budget of the plan has after the grant, given
+// what was observed before it.
+func (p Plan) Remaining(observed []budget.Observed) []Remaining {
+	list := []Remaining{}
+	for i, c := range p.Claims {
+		if c.AtEnd != budget.Adjust {
+			continue
+		}
+		seen, held := observed[i], observed[i].Held+c.Amount
+		for _, b := range p.counters[i].budgets {
+			list = append(list, Remaining{
+				Budget: b.Name, Limit: b.Limit, Spent: seen.Spent, Held: held,
+				Left: max(0, b.Limit-seen.Spent-held), ResetsAt: seen.Span.End,
+			})
+		}
+	}
+	return list
+}

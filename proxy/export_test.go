@@ -1,0 +1,49 @@
+package proxy
+
+// Route is what the API for actions knows of one verb.
+type Route struct {
+	Members  []string
+	Required []string
+}
+
+// Routes are the verbs of the API for actions.
+func Routes() map[string]Route {
+	routes := map[string]Route{}
+	for verb, r := range actionRoutes {
+		var route Route
+		for _, m := range r.members {
+			route.Members = append(route.Members, m.name)
+			if m.required {
+				route.Required = append(route.Required, m.name)
+			}
+		}
+		routes[verb] = route
+	}
+	return routes
+}
+
+// Answers are the shapes of answers, by their names in docs/openapi.yaml.
+var Answers = map[string]any{
+	"Leave":     leaveAnswer{},
+	"Remaining": remainingAnswer{},
+	"Extended":  extendAnswer{},
+	"Ended":     endAnswer{},
+}
+
+// ParsedAction is a body as it was read.
+type ParsedAction struct {
+	ID, Action, Target, Tool, Run, Lease string
+	Amount, TTLSeconds                   int64
+}
+
+// ParseAction reads the body of a verb.
+func ParseAction(verb string, text []byte) (ParsedAction, error) {
+	b, err := parseAction(text, actionRoutes[verb].members)
+	return ParsedAction{b.id, b.action, b.target, b.tool, b.run, b.lease, b.amount, b.ttlSeconds}, err
+}
+
+const (
+	ActionBodyLimit    = actionBodyLimit
+	MaxActionIDBytes   = maxActionIDBytes
+	MaxActionTextBytes = maxActionTextBytes
+)
