@@ -15,13 +15,32 @@ import (
 // fullBodies has one body of every kind with every field set.
 func fullBodies() []audit.Body {
 	return []audit.Body{
-		decision(1), settlement(2), expiry(3),
+		recomputable(), settlement(2), expiry(3),
 		audit.Seal{Alg: audit.AlgHMAC, Kid: "0011223344556677", Sig: "00ff"},
 		audit.Start{
 			Alg: audit.AlgHMAC, At: 1, CutBytes: 2, CutFile: "torn-3.bin", Kid: "0011223344556677",
 			Reason: audit.ReasonRepaired, Software: "aegis-proxy 1",
 		},
 		audit.Rotate{Alg: audit.AlgEd25519, At: 1, Kid: "0011223344556677", Public: "00ff"},
+	}
+}
+
+// recomputable is a decision with what was added to the format later: logs
+// without it stay valid, and so do the vectors.
+func recomputable() audit.Decision {
+	d := decision(1)
+	d.PricedAt = 1_700_000_000_100
+	d.Facts.ExtraOutput, d.Facts.Capabilities = 12, []string{"chat", "stream"}
+	d.Facts.CacheWrite, d.Facts.Audio = true, true
+	return d
+}
+
+func TestFullFactsSetEveryField(t *testing.T) {
+	facts := reflect.ValueOf(recomputable().Facts)
+	for i := range facts.NumField() {
+		if facts.Field(i).IsZero() {
+			t.Errorf("%s is zero", facts.Type().Field(i).Name)
+		}
 	}
 }
 

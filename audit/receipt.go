@@ -30,6 +30,10 @@ type Facts struct {
 	OutputTokens int64  // at most, for all choices together
 	OutputCap    int64  // the cap sent upstream, per choice
 	Choices      int64
+	ExtraOutput  int64    // output billed beside the caps, all choices together
+	Capabilities []string // what the request needs, its endpoint among them
+	CacheWrite   bool     // cache writes could be billed, so Cost covers them
+	Audio        bool     // audio rates could apply, so Cost covers them
 }
 
 // Claim is one claim of a decision with what the ledger observed before it.
@@ -66,6 +70,7 @@ type Decision struct {
 	Policy     string
 	Generation int64
 	Prices     string
+	PricedAt   int64 // when the price was looked up, ledger milliseconds; 0: it was not
 }
 
 // Bases of a charge: where its figure comes from.

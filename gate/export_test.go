@@ -2,3 +2,15 @@ package gate
 
 // SetMax changes how many endings an outbox takes.
 func (o *Outbox) SetMax(n int) { o.max = n }
+
+// Kept is how many receipts and leases a replay holds.
+func (r *Replayer) Kept() int {
+	n := r.waiting
+	for _, l := range r.lives {
+		n += len(l.leases) + len(l.copied)
+	}
+	return n
+}
+
+// SetMost changes how many receipts a replay lets wait.
+func (r *Replayer) SetMost(n int) { r.most = n }

@@ -72,7 +72,7 @@ func (g *Gate) append(ctx context.Context, body audit.Body) (audit.Ref, error) {
 
 // decision is the receipt of a quote, without its verdict.
 func (q *quote) decision(seen budget.Grant) audit.Decision {
-	return audit.Decision{
+	d := audit.Decision{
 		At:         atOf(q, seen),
 		Facts:      q.facts(),
 		Cost:       q.Facts.Cost,
@@ -83,6 +83,10 @@ func (q *quote) decision(seen budget.Grant) audit.Decision {
 		Generation: q.Rules.Policy.Version.Generation,
 		Prices:     q.Rules.Prices.Version(),
 	}
+	if !q.pricedAt.IsZero() {
+		d.PricedAt = q.pricedAt.UnixMilli()
+	}
+	return d
 }
 
 // atOf is the ledger's time of a decision; the last known one where the
@@ -109,6 +113,10 @@ func (q *quote) facts() audit.Facts {
 		OutputTokens: q.outputTokens(),
 		OutputCap:    q.OutputCap,
 		Choices:      q.Choices,
+		ExtraOutput:  q.ExtraOutput,
+		Capabilities: q.Facts.Capabilities,
+		CacheWrite:   q.CacheWrite,
+		Audio:        q.Audio,
 	}
 }
 
@@ -122,7 +130,9 @@ func (q *quote) claims(observed []budget.Observed) []audit.Claim {
 	for i, c := range q.plan.Claims {
 		list[i] = auditClaim(budget.Placed{Claim: c, Observed: observed[i]})
 		list[i].Rule = q.plan.Rule(i)
-		list[i].Reason = string(budget.Judge(c.Amount, c.Limit, observed[i]))
+		if q.reasons != nil {
+			list[i].Reason = string(q.reasons[i])
+		}
 	}
 	return list
 }

@@ -148,6 +148,7 @@ type Budget struct {
 type Facts struct {
 	Run          string // as the caller named it; "" without
 	User         string
+	Hashed       bool // Run and User are hashes already: they are read from a receipt
 	Endpoint     string
 	Model        string
 	Upstream     string

@@ -133,12 +133,19 @@ type caller struct {
 func newCaller(k *Key, f Facts) caller {
 	c := caller{key: k}
 	if k.Tenant.namesRuns {
-		c.run = HashName(f.Run)
+		c.run = f.hash(f.Run)
 	}
 	if k.Tenant.namesUsers {
-		c.user = HashName(f.User)
+		c.user = f.hash(f.User)
 	}
 	return c
+}
+
+func (f *Facts) hash(name string) string {
+	if f.Hashed {
+		return name
+	}
+	return HashName(name)
 }
 
 // claim returns what a request must hold of the counter, and whether the
