@@ -55,6 +55,7 @@ func (d *Decision) visit(f fields) {
 	f.optCount("generation", &d.Generation)
 	f.optText("lease", &d.Lease)
 	f.optText("policy", &d.Policy)
+	f.optCount("priced_at", &d.PricedAt)
 	f.optText("prices", &d.Prices)
 	f.optTexts("reasons", &d.Reasons)
 	f.text("verdict", &d.Verdict)
@@ -62,10 +63,14 @@ func (d *Decision) visit(f fields) {
 
 func (a *Facts) visit(f fields) {
 	f.optCount("attempt", &a.Attempt)
+	f.optFlag("audio", &a.Audio)
+	f.optFlag("cache_write", &a.CacheWrite)
+	f.optTexts("capabilities", &a.Capabilities)
 	f.optCount("choices", &a.Choices)
 	f.optFlag("counted", &a.Counted)
 	f.optCount("depth", &a.Depth)
 	f.optText("endpoint", &a.Endpoint)
+	f.optCount("extra_output", &a.ExtraOutput)
 	f.optText("input_bound", &a.InputBound)
 	f.optCount("input_tokens", &a.InputTokens)
 	f.optText("key", &a.Key)

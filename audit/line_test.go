@@ -12,9 +12,13 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 )
 
-// fullDecision is one of an action, which has some fields that calls lack.
+// fullDecision has every field, those of calls and those of actions.
 func fullDecision() audit.Decision {
 	d := decision(1)
+	d.PricedAt = 1_700_000_000_100
+	d.Facts.ExtraOutput, d.Facts.Capabilities = 12, []string{"chat", "stream"}
+	d.Facts.CacheWrite, d.Facts.Audio = true, true
+	d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted = 2, "5ca1ab1e", 1, true
 	d.Existing, d.Facts.Target, d.Facts.Tool = true, "0badcafe", "0ddba11"
 	return d
 }
@@ -36,6 +40,15 @@ func fullEvent() audit.Event {
 	e := expiry(3)
 	e.Switch = "key:acme-1"
 	return e
+}
+
+func TestFullFactsSetEveryField(t *testing.T) {
+	facts := reflect.ValueOf(fullDecision().Facts)
+	for i := range facts.NumField() {
+		if facts.Field(i).IsZero() {
+			t.Errorf("%s is zero", facts.Type().Field(i).Name)
+		}
+	}
 }
 
 func mustLine(t testing.TB, b audit.Body) string {

@@ -32,10 +32,14 @@ type Facts struct {
 	OutputTokens int64  // at most, for all choices together
 	OutputCap    int64  // the cap sent upstream, per choice
 	Choices      int64
-	Depth        int64  // of the recursion that the request comes from
-	Nonce        string // as hashed into claim keys; "" without
-	Attempt      int64  // of the request with that nonce; 0: the first
-	Counted      bool   // an earlier attempt of the request counts in rates and has spent the nonce
+	Depth        int64    // of the recursion that the request comes from
+	Nonce        string   // as hashed into claim keys; "" without
+	Attempt      int64    // of the request with that nonce; 0: the first
+	Counted      bool     // an earlier attempt of the request counts in rates and has spent the nonce
+	ExtraOutput  int64    // output billed beside the caps, all choices together
+	Capabilities []string // what the request needs, its endpoint among them
+	CacheWrite   bool     // cache writes could be billed, so Cost covers them
+	Audio        bool     // audio rates could apply, so Cost covers them
 }
 
 // Claim is one claim of a decision with what the ledger observed before it.
@@ -73,6 +77,7 @@ type Decision struct {
 	Policy     string
 	Generation int64
 	Prices     string
+	PricedAt   int64 // when the price was looked up, ledger milliseconds; 0: it was not
 }
 
 // Bases of a charge: where its figure comes from.

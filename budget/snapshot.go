@@ -41,6 +41,21 @@ type Counter struct {
 // RollingBuckets higher.
 type Bucket struct{ Number, Spent int64 }
 
+// SpentAt is what counts as spent at an instant in milliseconds, not before
+// the snapshot's.
+func (c *Counter) SpentAt(at int64) int64 {
+	if c.Kind != Rolling {
+		return c.Spent
+	}
+	sum := int64(0)
+	for _, b := range c.Buckets {
+		if b.Number >= bucketOf(at, c.Length)-RollingBuckets {
+			sum += b.Spent
+		}
+	}
+	return min(sum, MaxAmount)
+}
+
 // Lease is one lease of a Snapshot. End is empty while it is open.
 type Lease struct {
 	ID       string

@@ -16,6 +16,9 @@ import (
 // MaxActionTTL bounds the life of an action's lease, which is never renewed.
 const MaxActionTTL = budget.MaxLeaseLife
 
+// actionEndpoint begins what receipts call an action's endpoint.
+const actionEndpoint = "actions/"
+
 // leasePrefix begins the id of every lease of an action, and of no other.
 const leasePrefix = "act-"
 
@@ -96,7 +99,7 @@ func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
 func (a *Action) quote() *quote {
 	return &quote{action: a, Call: Call{Rules: a.Rules, Key: a.Key, Facts: policy.Facts{
 		Run:          a.Run,
-		Endpoint:     "actions/" + a.Kind,
+		Endpoint:     actionEndpoint + a.Kind,
 		Capabilities: []string{policy.CapActions},
 		Action:       a.Kind,
 		ActionID:     a.hash(),

@@ -15,12 +15,15 @@ import (
 // quote is one call with the bounds that are being tried for it.
 type quote struct {
 	Call
-	price  pricing.Price
-	lease  string
-	plan   policy.Plan
-	action *Action // nil for an LLM call
+	price    pricing.Price
+	pricedAt time.Time // zero before the price was looked up
+	lease    string
+	plan     policy.Plan
+	action   *Action // nil for an LLM call
 	// switches are the kill switches that stop it.
 	switches []string
+	// reasons are why the ledger refused each claim, if it did.
+	reasons []budget.Reason
 	// broken are the reasons for which Observe would have denied.
 	broken []string
 }
@@ -111,6 +114,7 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 		return leave, nil
 	case errors.As(err, &refused):
 		g.rooms.note(q, refused.Observed)
+		q.reasons = refused.Reasons
 		seen := budget.Grant{Epoch: refused.Epoch, Number: refused.Number, At: refused.At, Observed: refused.Observed}
 		return seen, q.misfit(refused)
 	case errors.As(err, &killed):
@@ -215,6 +219,7 @@ func (q *quote) open(now time.Time) *policy.Denial {
 	if !q.bounded() {
 		return &policy.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
 	}
+	q.pricedAt = now
 	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, q.Facts.Model, now)
 	if err != nil {
 		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
@@ -232,7 +237,7 @@ func (q *quote) decide(now time.Time) (*policy.Denial, error) {
 		return nil, err
 	}
 	plan, denial := policy.Decide(q.Key, q.Facts)
-	q.plan, q.broken = plan, nil
+	q.plan, q.broken, q.reasons = plan, nil, nil
 	if denial != nil && q.Key.Tenant.Mode == policy.Observe {
 		q.broken = []string{string(denial.Reason)}
 		denial = nil

@@ -9,3 +9,15 @@ func (g *Gate) Waiting(tenant string) int {
 	defer g.line.mu.Unlock()
 	return len(g.line.queues[tenant])
 }
+
+// Kept is how many receipts and leases a replay holds.
+func (r *Replayer) Kept() int {
+	n := r.waiting
+	for _, l := range r.lives {
+		n += len(l.leases) + len(l.copied)
+	}
+	return n
+}
+
+// SetMost changes how many receipts a replay lets wait.
+func (r *Replayer) SetMost(n int) { r.most = n }

@@ -50,7 +50,7 @@ func (c *LeaseCall) quote(total int64) *quote {
 	a := &Action{Rules: c.Rules, Key: c.Key, Run: c.Run, Kind: policy.Extension, Amount: total}
 	q := a.quote()
 	q.lease = c.Lease
-	q.Facts.Endpoint = "actions/extend"
+	q.Facts.Endpoint = actionEndpoint + "extend"
 	q.Facts.ActionID = c.Lease[len(leasePrefix):]
 	return q
 }

@@ -8,6 +8,8 @@
 // Between Begin and End the call's worst case is held in every budget that
 // concerns it. A grant whose holder dies expires by itself and is charged its
 // hold.
+//
+// A Replayer makes the same decisions and charges again, from receipts alone.
 package gate
 
 import (
@@ -101,8 +103,11 @@ type Rules struct {
 }
 
 // NewRules combines a policy with the built-in price table.
-func NewRules(p *policy.Policy) (*Rules, error) {
-	prices, err := pricing.Builtin().With(overrides(p))
+func NewRules(p *policy.Policy) (*Rules, error) { return RulesOn(pricing.Builtin(), p) }
+
+// RulesOn combines a policy with another price table.
+func RulesOn(table *pricing.Table, p *policy.Policy) (*Rules, error) {
+	prices, err := table.With(overrides(p))
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func (gr *Grant) priceOf(model string) pricing.Price {
 	if model == "" || model == q.Facts.Model {
 		return q.price
 	}
-	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, model, q.Facts.Now)
+	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, model, q.pricedAt)
 	if err != nil {
 		return q.price
 	}

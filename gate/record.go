@@ -79,7 +79,7 @@ func (q *quote) allowed(leave budget.Grant) audit.Decision {
 
 // decision is the receipt of a quote, without its verdict.
 func (q *quote) decision(seen budget.Grant) audit.Decision {
-	return audit.Decision{
+	d := audit.Decision{
 		At:         atOf(q, seen),
 		Facts:      q.facts(),
 		Cost:       q.Facts.Cost,
@@ -90,6 +90,10 @@ func (q *quote) decision(seen budget.Grant) audit.Decision {
 		Generation: q.Rules.Policy.Version.Generation,
 		Prices:     q.Rules.Prices.Version(),
 	}
+	if !q.pricedAt.IsZero() {
+		d.PricedAt = q.pricedAt.UnixMilli()
+	}
+	return d
 }
 
 // atOf is the ledger's time of a decision; the last known one where the
@@ -120,6 +124,10 @@ func (q *quote) facts() audit.Facts {
 		Nonce:        policy.HashName(q.Facts.Nonce),
 		Attempt:      q.Facts.Attempt,
 		Counted:      q.Facts.Counted,
+		ExtraOutput:  q.ExtraOutput,
+		Capabilities: q.Facts.Capabilities,
+		CacheWrite:   q.CacheWrite,
+		Audio:        q.Audio,
 	}
 	if q.action != nil {
 		facts.Target, facts.Tool = policy.HashName(q.action.Target), policy.HashName(q.action.Tool)
@@ -137,7 +145,9 @@ func (q *quote) claims(observed []budget.Observed) []audit.Claim {
 	for i, c := range q.plan.Claims {
 		list[i] = auditClaim(budget.Placed{Claim: c, Observed: observed[i]})
 		list[i].Rule = q.plan.Rule(i)
-		list[i].Reason = string(budget.Judge(c.Amount, c.Limit, observed[i]))
+		if q.reasons != nil {
+			list[i].Reason = string(q.reasons[i])
+		}
 	}
 	return list
 }

@@ -139,6 +139,7 @@ type fataler interface{ Fatalf(string, ...any) }
 
 func (w *world) compareRebuilt(t fataler) {
 	w.receipts()
+	w.mustReplay(t, w.rules)
 	state, err := w.rebuilt()
 	if err != nil {
 		t.Fatalf("rebuild: %v", err)

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -64,6 +65,11 @@ func (p *Plan) useOnce(f Facts) {
 		claim.Limit = budget.NoLimit
 	}
 	p.add(usedIDs, claim, true)
+}
+
+// ActionIDOf is the hashed id that a claim's key says is used once.
+func ActionIDOf(key string) (id string, ok bool) {
+	return strings.CutPrefix(key, actionIDs.name+"/")
 }
 
 const actionDone = "an action of this id has been done"

@@ -76,11 +76,11 @@ func TestActionsClaim(t *testing.T) {
 		t.Errorf("%+v", left)
 	}
 	used := plan.Explain(&budget.Denied{Observed: observed, Reasons: []budget.Reason{"", "", budget.Exhausted}})
-	if used.Reason != policy.ActionIDUsed || used.Budget != "" {
+	if used.Reason != policy.ActionIDUsed || used.Budget != "action_id" {
 		t.Errorf("%+v", used)
 	}
 	crowded := plan.Explain(&budget.Denied{Observed: observed, Reasons: []budget.Reason{"", "", budget.Crowded}})
-	if crowded.Reason != policy.TooManyNames || crowded.Budget != "" {
+	if crowded.Reason != policy.TooManyNames || crowded.Budget != "action_id" {
 		t.Errorf("%+v", crowded)
 	}
 }

@@ -146,10 +146,10 @@ type caller struct {
 func newCaller(k *Key, f Facts) caller {
 	c := caller{key: k}
 	if k.Tenant.namesRuns {
-		c.run = HashName(f.Run)
+		c.run = f.hash(f.Run)
 	}
 	if k.Tenant.namesUsers {
-		c.user = HashName(f.User)
+		c.user = f.hash(f.User)
 	}
 	return c
 }
@@ -240,6 +240,14 @@ func (c *counter) mostNames(t *Tenant) int64 {
 		most = min(most, t.MaxUsers)
 	}
 	return most
+}
+
+// hash is what a name is called, whether or not it is hashed already.
+func (f *Facts) hash(name string) string {
+	if f.Hashed {
+		return name
+	}
+	return HashName(name)
 }
 
 // HashName is what a run, an end user or a nonce is called in keys and

@@ -168,6 +168,7 @@ func (b *Budget) Amount(n int64) string { return b.unit.write(n) }
 type Facts struct {
 	Run          string // as the caller named it; "" without
 	User         string
+	Hashed       bool // Run and User are hashes already: they are read from a receipt
 	Endpoint     string
 	Model        string
 	Upstream     string

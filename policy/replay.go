@@ -90,7 +90,7 @@ func (r *Replay) claim(t *Tenant, f Facts) (budget.Claim, bool) {
 		return budget.Claim{}, false
 	}
 	claim := budget.Claim{
-		Key:      nonces.name + "/" + HashName(f.Nonce) + "/" + strconv.FormatInt(f.Attempt, 10),
+		Key:      nonces.name + "/" + f.hash(f.Nonce) + "/" + strconv.FormatInt(f.Attempt, 10),
 		Amount:   1,
 		Limit:    1,
 		AtEnd:    nonces.atEnd,

@@ -57,14 +57,30 @@ type entry struct {
 func Builtin() *Table { return builtin() }
 
 var builtin = sync.OnceValue(func() *Table {
-	t, err := load(tableFiles)
+	t, err := load(tableFiles, limitsFile)
 	if err != nil {
 		panic(err)
 	}
 	return t
 })
 
-func load(files fs.FS) (*Table, error) {
+// Read is the table of another version of this package: of its files table/*.json and limits.json.
+func Read(files fs.FS) (*Table, error) {
+	limits, err := fs.ReadFile(files, "limits.json")
+	if err != nil {
+		return nil, fmt.Errorf("price table: %w", err)
+	}
+	t, err := load(files, limits)
+	if err != nil {
+		return nil, fmt.Errorf("price table: %w", err)
+	}
+	if len(t.providers) == 0 {
+		return nil, errors.New("price table: there is no file like table/openai.json")
+	}
+	return t, nil
+}
+
+func load(files fs.FS, limits []byte) (*Table, error) {
 	names, err := fs.Glob(files, "table/*.json")
 	if err != nil {
 		return nil, err
@@ -84,7 +100,7 @@ func load(files fs.FS) (*Table, error) {
 		}
 		content.Providers = append(content.Providers, file)
 	}
-	if content.Limits, err = parseLimits(limitsFile); err != nil {
+	if content.Limits, err = parseLimits(limits); err != nil {
 		return nil, err
 	}
 	t.limits = compileLimits(content.Limits)

@@ -1,0 +1,83 @@
+package audit_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+)
+
+// opened counts the files of a test that are open.
+type opened struct {
+	io.Reader
+	count *int
+}
+
+func (o opened) Close() error { *o.count--; return nil }
+
+func lines(name string, count *int, lines ...string) audit.Source {
+	text := strings.Join(lines, "\n") + "\n"
+	return audit.Source{Name: name, Open: func() (io.ReadCloser, error) {
+		*count++
+		return opened{strings.NewReader(text), count}, nil
+	}}
+}
+
+func timed(at int64) audit.Body { return audit.Decision{At: at, Verdict: audit.Deny} }
+
+// TestMergeGoesByInstant: one log keeps its order, even where its instants go
+// back; among logs the earliest receipt comes first.
+func TestMergeGoesByInstant(t *testing.T) {
+	hmac := signer(t, testHMACKey)
+	one := audit.NewChain(1).Add(startLine(hmac)).Add(timed(10)).Seal(hmac).Add(timed(40)).Add(timed(15)).Seal(hmac).Lines
+	two := audit.NewChain(2).Add(startLine(hmac)).Add(timed(10)).Add(timed(30)).Add(timed(50)).Seal(hmac).Lines
+	open := 0
+	var got []string
+	for r, err := range audit.Merge(lines("1a", &open, one[:3]...), lines("2", &open, two...), lines("1b", &open, one[3:]...)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s:%d at %d", r.File, r.Line, r.Body.(audit.Decision).At))
+	}
+	want := []string{"1a:2 at 10", "2:2 at 10", "2:3 at 30", "1b:1 at 40", "1b:2 at 15", "2:4 at 50"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if open != 0 {
+		t.Errorf("%d files left open", open)
+	}
+}
+
+func TestMergeClosesWhereItIsLeft(t *testing.T) {
+	hmac := signer(t, testHMACKey)
+	open := 0
+	src := lines("log", &open, audit.NewChain(1).Add(startLine(hmac)).Add(timed(10)).Seal(hmac).Lines...)
+	for range audit.Merge(src) {
+		break
+	}
+	if open != 0 {
+		t.Errorf("%d files left open", open)
+	}
+}
+
+func TestMergeNamesALineThatIsNoReceipt(t *testing.T) {
+	hmac := signer(t, testHMACKey)
+	open := 0
+	good := audit.NewChain(1).Add(startLine(hmac)).Add(timed(10)).Lines
+	for name, bad := range map[string][]string{"later": append(slices.Clone(good), "{}"), "first": {"{}"}} {
+		var last error
+		for _, err := range audit.Merge(lines("log", &open, bad...)) {
+			last = err
+		}
+		if wrong, ok := errors.AsType[*audit.LineError](last); !ok || wrong.Line != int64(len(bad)) {
+			t.Errorf("%s: got %v", name, last)
+		}
+	}
+	if open != 0 {
+		t.Errorf("%d files left open", open)
+	}
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"runtime/debug"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+// replayConfig is what the flags of replay say.
+type replayConfig struct {
+	Policies []string
+	Prices   []string
+	Keys     verifyConfig
+	Partial  bool
+	Balances bool
+}
+
+func newReplay() *cobra.Command {
+	var c replayConfig
+	cmd := &cobra.Command{
+		Use:   "replay DIR|FILE ...",
+		Short: "Recompute every verdict, cost, charge and balance from receipts, policies and price tables alone",
+		Long: `Replay verifies receipts and then makes every decision and charge in them again,
+offline and without a clock. Name the receipts of every replica, and every
+policy that was in force. It exits 1 and names the receipts that do not follow,
+the first one first.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return replay(cmd, c, args)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&c.Policies, "policy", nil, "policy file that was in force; repeat it for each version")
+	f.StringArrayVar(&c.Prices, "prices", nil, "directory with the table/ and limits.json of another release's pricing")
+	f.StringVar(&c.Keys.KeysPath, "keys", "", "keys file (default: keys.json in DIR or beside it)")
+	f.StringVar(&c.Keys.SecretPath, "signing-key", "", "key file, to check HMAC seals")
+	f.BoolVar(&c.Partial, "partial", false, "receipts that cannot be checked, for want of a policy, are no failure")
+	f.BoolVar(&c.Balances, "balances", false, "print the balances that the receipts add up to, as JSON, and the rest on standard error")
+	return cmd
+}
+
+// replayGC has the collector run less often: a replay allocates for every
+// receipt and keeps few.
+const replayGC = 400
+
+func replay(cmd *cobra.Command, c replayConfig, paths []string) error {
+	rules, err := c.rules()
+	if err != nil {
+		return err
+	}
+	sources, err := c.verified(cmd, paths)
+	if err != nil {
+		return err
+	}
+	debug.SetGCPercent(replayGC)
+	replayer := gate.NewReplayer(rules...)
+	for receipt, err := range audit.Merge(sources...) {
+		if err != nil {
+			return err
+		}
+		replayer.Add(receipt)
+	}
+	report := replayer.Close()
+	out := cmd.OutOrStdout()
+	if c.Balances {
+		if err := printBalances(out, report); err != nil {
+			return err
+		}
+		out = cmd.ErrOrStderr()
+	}
+	printReplay(out, report)
+	if report.Faults > 0 || (len(report.Unchecked) > 0 && !c.Partial) {
+		fmt.Fprintln(out, "NOT OK")
+		return errReported
+	}
+	fmt.Fprintln(out, "ok: every receipt that could be recomputed follows")
+	return nil
+}
+
+// rules are every policy on every price table.
+func (c replayConfig) rules() ([]*gate.Rules, error) {
+	if len(c.Policies) == 0 {
+		return nil, errors.New("name the policies that were in force with --policy")
+	}
+	tables := []*pricing.Table{pricing.Builtin()}
+	for _, dir := range c.Prices {
+		table, err := pricing.Read(os.DirFS(dir))
+		if err != nil {
+			return nil, fmt.Errorf("--prices %s: %w", dir, err)
+		}
+		tables = append(tables, table)
+	}
+	var list []*gate.Rules
+	for _, path := range c.Policies {
+		p, err := loadPolicy(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, table := range tables {
+			rules, err := gate.RulesOn(table, p)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+			list = append(list, rules)
+		}
+	}
+	return list, nil
+}
+
+// verified returns the receipts once nobody can have changed them.
+func (c replayConfig) verified(cmd *cobra.Command, paths []string) ([]audit.Source, error) {
+	paths = receiptPaths(paths)
+	sources, err := audit.Files(paths...)
+	if err != nil {
+		return nil, fmt.Errorf("%w; name the receipts of every replica", err)
+	}
+	keys, err := c.Keys.keys(paths[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths[1:] { // each replica may have a key of its own
+		more, err := c.Keys.keys(path)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(keys, more)
+	}
+	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
+	report, err := audit.Verify(cmd.Context(), sources, audit.VerifyOptions{Keys: keys, Progress: bar.show})
+	bar.clear()
+	if err != nil {
+		return nil, err
+	}
+	if !report.OK() {
+		printReport(cmd.OutOrStdout(), report)
+		return nil, errReported
+	}
+	return sources, nil
+}
+
+func printReplay(w io.Writer, r gate.ReplayReport) {
+	for _, finding := range r.Findings {
+		fmt.Fprintln(w, finding)
+	}
+	if more := r.Faults - int64(len(r.Findings)); more > 0 {
+		fmt.Fprintf(w, "and %d more\n", more)
+	}
+	for _, why := range slices.Sorted(maps.Keys(r.Unchecked)) {
+		fmt.Fprintf(w, "not checkable: %d receipts: %s\n", r.Unchecked[why], why)
+	}
+	if r.Told > 0 {
+		fmt.Fprintf(w, "note: %d receipts are taken as told: an outage, a bound nobody knows, or a copy of a lost receipt\n", r.Told)
+	}
+	fmt.Fprintf(w, "receipts %d, tenants %d\n", r.Receipts, len(r.Tenants))
+	fmt.Fprintf(w, "allowed %d\n", r.Allowed)
+	for _, reason := range slices.Sorted(maps.Keys(r.Denied)) {
+		fmt.Fprintf(w, "denied %d: %s\n", r.Denied[reason], reason)
+	}
+	for _, t := range r.Tenants {
+		fmt.Fprintf(w, "tenant %s: %d events, spent %s\n", t.Tenant, t.Events, policy.USD(t.Spent))
+	}
+}
+
+// tenantBalances is one tenant of --balances. Money is nano-USD, in decimal
+// text as in receipts; instants are milliseconds.
+type tenantBalances struct {
+	Tenant   string           `json:"tenant"`
+	Epoch    string           `json:"epoch"`
+	Event    int64            `json:"event"`
+	At       int64            `json:"at"`
+	Open     int64            `json:"open_leases"`
+	Counters []counterBalance `json:"counters"`
+}
+
+type counterBalance struct {
+	Key    string `json:"key"`
+	Window string `json:"window"`
+	Start  int64  `json:"start,omitempty"`
+	End    int64  `json:"end,omitempty"`
+	Spent  int64  `json:"spent,string"`
+	Held   int64  `json:"held,string"`
+}
+
+func printBalances(w io.Writer, r gate.ReplayReport) error {
+	list := []tenantBalances{}
+	for _, t := range r.Tenants {
+		list = append(list, balancesOf(t.State))
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(list)
+}
+
+func balancesOf(state *budget.State) tenantBalances {
+	s := state.Snapshot()
+	b := tenantBalances{Tenant: s.Tenant, Epoch: s.Epoch, Event: s.Number, At: s.At, Counters: []counterBalance{}}
+	for _, l := range s.Leases {
+		if l.End == "" {
+			b.Open++
+		}
+	}
+	for _, c := range s.Counters {
+		b.Counters = append(b.Counters, counterBalance{
+			Key: c.Key, Window: string(c.Kind), Start: c.Span.Start, End: c.Span.End,
+			Spent: c.SpentAt(s.At), Held: c.Held,
+		})
+	}
+	return b
+}

@@ -1,0 +1,327 @@
+package gate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// pricedWithin is how far apart the look-up of a price and the decision can
+// be, beside the time that a request stands in line.
+const pricedWithin = time.Minute
+
+// rulesID names the rules by which a receipt says it was decided.
+type rulesID struct {
+	policy budget.PolicyVersion
+	prices string
+}
+
+// rulesBook is rules with their keys at hand.
+type rulesBook struct {
+	*Rules
+	keys map[string]*policy.Key // ids are unique in a policy
+}
+
+func bookOf(rules *Rules) *rulesBook {
+	b := &rulesBook{rules, map[string]*policy.Key{}}
+	for _, t := range rules.Policy.Tenants {
+		for _, k := range t.Keys {
+			b.keys[k.ID] = k
+		}
+	}
+	return b
+}
+
+// outside are the reasons that no facts and no policy give: what failed, what
+// an operator stopped, or what an earlier request did. A receipt is believed
+// about them.
+var outside = []policy.Reason{
+	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.Killed, policy.ActionIDUsed,
+}
+
+// recompute makes the decision again, as far as it does not depend on the
+// ledger, by the functions that made it first. told is true if the receipt
+// had to be believed.
+func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault) {
+	key := b.keys[d.Facts.Key]
+	if key == nil || key.Tenant.Name != d.Facts.Tenant {
+		return nil, false, faultf(wrong(d), "the policy has no key %q of this tenant", d.Facts.Key)
+	}
+	q = b.quote(key, d)
+	if q.unseen(d) {
+		return q, true, nil
+	}
+	if q.action != nil {
+		told, f = q.redecide(d)
+		return q, told, f
+	}
+	if q.bounded() && d.Facts.OutputTokens != q.outputTokens() {
+		return q, false, faultf(WrongSum, "output tokens %d, but cap, choices and extra output give %d",
+			d.Facts.OutputTokens, q.outputTokens())
+	}
+	if d.PricedAt == 0 {
+		told, f = q.neverPriced(d)
+		return q, told, f
+	}
+	if f := q.checkPricedAt(d); f != nil {
+		return q, false, f
+	}
+	if denial := q.open(time.UnixMilli(d.PricedAt)); denial != nil {
+		return q, false, sameDenial(d, denial.Reason)
+	}
+	if d.Verdict == audit.Deny && len(d.Claims) == 0 && denies(d, policy.BudgetHeld) {
+		return q, true, q.queued(d)
+	}
+	told, f = q.redecide(d)
+	return q, told, f
+}
+
+// unseen reports whether the decision rests on what no receipt holds: the
+// names of tools that were offered, or a lease that was there before.
+func (q *quote) unseen(d *audit.Decision) bool {
+	tenant := q.Key.Tenant
+	return d.Existing || d.Facts.Endpoint == actionEndpoint+"extend" ||
+		denies(d, policy.ToolNotAllowed) && (tenant.AllowTools != nil || tenant.DenyTools != nil)
+}
+
+// wrong is the fault of a verdict that the policy does not give.
+func wrong(d *audit.Decision) Fault {
+	if d.Verdict == audit.Allow {
+		return WrongAllow
+	}
+	return WrongDenial
+}
+
+func denies(d *audit.Decision, reason policy.Reason) bool {
+	return d.Verdict == audit.Deny && len(d.Reasons) == 1 && d.Reasons[0] == string(reason)
+}
+
+// quote is the call that a receipt tells of.
+func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
+	return &quote{action: b.action(key, d), Call: Call{
+		Rules:    b.Rules,
+		Key:      key,
+		Upstream: b.Policy.Upstreams[d.Facts.Upstream],
+		Facts: policy.Facts{
+			Run: d.Facts.Run, User: d.Facts.User, Hashed: true,
+			Endpoint:     d.Facts.Endpoint,
+			Model:        d.Facts.Model,
+			Upstream:     d.Facts.Upstream,
+			Stream:       d.Facts.Stream,
+			Capabilities: d.Facts.Capabilities,
+			Depth:        d.Facts.Depth,
+			Nonce:        d.Facts.Nonce,
+			Attempt:      d.Facts.Attempt,
+			Counted:      d.Facts.Counted,
+			Action:       actionKind(d),
+			ActionID:     actionID(d),
+		},
+		Input:       Input{Tokens: d.Facts.InputTokens, How: d.Facts.InputBound},
+		OutputCap:   d.Facts.OutputCap,
+		Choices:     d.Facts.Choices,
+		ExtraOutput: d.Facts.ExtraOutput,
+		CacheWrite:  d.Facts.CacheWrite,
+		Audio:       d.Facts.Audio,
+	}}
+}
+
+// action is the action that a receipt tells of, or nil for an LLM call. How
+// long its lease was to last is not in the receipt of a denial.
+func (b *rulesBook) action(key *policy.Key, d *audit.Decision) *Action {
+	if actionKind(d) == "" {
+		return nil
+	}
+	return &Action{
+		Rules: b.Rules, Key: key, Kind: actionKind(d), Amount: d.Cost,
+		TTL: time.Duration(d.Expires-d.At) * time.Millisecond,
+	}
+}
+
+func actionKind(d *audit.Decision) string {
+	kind, ok := strings.CutPrefix(d.Facts.Endpoint, actionEndpoint)
+	if !ok {
+		return ""
+	}
+	return kind
+}
+
+// actionID is the hashed id of an action, which its lease is named after. A
+// denial has no lease, but the claim that would have used the id.
+func actionID(d *audit.Decision) string {
+	if actionKind(d) == "" {
+		return ""
+	}
+	if id, ok := strings.CutPrefix(d.Lease, leasePrefix); ok {
+		return id
+	}
+	for i := range d.Claims {
+		if id, ok := policy.ActionIDOf(d.Claims[i].Key); ok {
+			return id
+		}
+	}
+	return ""
+}
+
+// neverPriced checks a decision that was made before a price was looked up.
+func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
+	switch {
+	case denies(d, policy.NoRoute):
+		if _, upstreams := q.Rules.Policy.Route(q.Key.Tenant, d.Facts.Model); len(upstreams) > 0 {
+			return false, faultf(WrongDenial, "the policy has an upstream for model %q", d.Facts.Model)
+		}
+		return false, nil
+	case denies(d, policy.NoBound), denies(d, policy.LedgerUnavailable):
+		return true, nil
+	}
+	return false, faultf(WrongDenial, "reasons %q, but no price was looked up", d.Reasons)
+}
+
+func (q *quote) checkPricedAt(d *audit.Decision) *fault {
+	if q.Upstream == nil {
+		return faultf(wrong(d), "the policy has no upstream %q", d.Facts.Upstream)
+	}
+	apart := time.Duration(max(d.At-d.PricedAt, d.PricedAt-d.At)) * time.Millisecond
+	if apart > pricedWithin+q.Key.Tenant.WaitLimit {
+		return faultf(WrongPrice, "the price was looked up %v from the decision", apart)
+	}
+	return nil
+}
+
+// sameDenial compares a receipt with the denial that follows from its facts
+// before they are priced.
+func sameDenial(d *audit.Decision, want policy.Reason) *fault {
+	switch {
+	case d.Verdict == audit.Allow:
+		return faultf(WrongAllow, "the request is to be denied: %s", want)
+	case !denies(d, want):
+		return faultf(WrongDenial, "reasons %q, want %s", d.Reasons, want)
+	case d.Cost != 0 || len(d.Claims) != 0:
+		return faultf(WrongSum, "it has a cost or claims, but could not be priced")
+	}
+	return nil
+}
+
+// queued checks a denial of a request that stood in line and never came to
+// its first decision.
+func (q *quote) queued(d *audit.Decision) *fault {
+	if q.Key.Tenant.WaitLimit == 0 {
+		return faultf(WrongDenial, "%s without a claim, and the tenant has no line to wait in", policy.BudgetHeld)
+	}
+	if d.Cost != 0 {
+		return faultf(WrongSum, "it has a cost of %d, but was not decided", d.Cost)
+	}
+	return nil
+}
+
+// redecide prices the bounds and applies the policy.
+func (q *quote) redecide(d *audit.Decision) (told bool, f *fault) {
+	denial, err := q.decide(time.UnixMilli(d.At))
+	if err != nil {
+		return false, sameDenial(d, policy.NoBound)
+	}
+	if denies(d, policy.NoPrice) || denies(d, policy.NoBound) {
+		return false, faultf(WrongDenial, "reasons %q, but it can be priced: %d", d.Reasons, q.Facts.Cost)
+	}
+	if d.Cost != q.Facts.Cost {
+		return false, faultf(WrongPrice, "cost %d, but the bounds times the price give %d", d.Cost, q.Facts.Cost)
+	}
+	switch {
+	case d.Verdict == audit.Allow:
+		return false, q.checkAllow(d, denial)
+	case d.Verdict != audit.Deny:
+		return false, faultf(WrongSum, "verdict %q", d.Verdict)
+	case denial != nil:
+		return false, q.checkStateless(d, denial)
+	case len(d.Claims) > 0:
+		return denies(d, policy.ReceiptsUnavailable), q.checkClaims(d)
+	case len(d.Reasons) == 1 && slices.Contains(outside, policy.Reason(d.Reasons[0])):
+		return true, nil
+	}
+	return false, faultf(WrongDenial, "reasons %q, but the policy does not deny it and no claim was refused", d.Reasons)
+}
+
+func (q *quote) checkAllow(d *audit.Decision, denial *policy.Denial) *fault {
+	if denial != nil {
+		return faultf(WrongAllow, "the policy denies it: %s", denial.Reason)
+	}
+	if f := q.checkClaims(d); f != nil {
+		return f
+	}
+	q.observe(observedOf(d.Claims))
+	if !slices.Equal(d.Reasons, q.broken) {
+		return faultf(WrongAllow, "reasons %q, want %q", d.Reasons, q.broken)
+	}
+	if want := d.At + q.ttl().Milliseconds(); d.Expires != want || q.ttl() > MaxActionTTL {
+		return faultf(WrongSum, "the lease expires at %d, want %d", d.Expires, want)
+	}
+	return nil
+}
+
+// checkStateless compares a denial with that of the policy's stateless rules.
+func (q *quote) checkStateless(d *audit.Decision, denial *policy.Denial) *fault {
+	if !denies(d, denial.Reason) {
+		return faultf(WrongDenial, "reasons %q, want %s", d.Reasons, denial.Reason)
+	}
+	if len(d.Claims) > 0 {
+		return faultf(WrongClaims, "a request that a stateless rule denies has no claims")
+	}
+	return q.checkUnclamped(&misfit{denial, roomOf(denial)})
+}
+
+// checkUnclamped finds a denial where the policy wants the cap lowered.
+func (q *quote) checkUnclamped(m *misfit) *fault {
+	clamped := *q
+	if clamped.clamp(m) {
+		return faultf(WrongDenial, "the policy clamps, and an output cap of %d would have fitted", clamped.OutputCap)
+	}
+	return nil
+}
+
+// checkClaims compares the claims with those of the policy, all but what was
+// observed of them.
+func (q *quote) checkClaims(d *audit.Decision) *fault {
+	if len(d.Claims) != len(q.plan.Claims) {
+		return faultf(WrongClaims, "%d claims, the policy gives %d", len(d.Claims), len(q.plan.Claims))
+	}
+	for i := range d.Claims {
+		got := &d.Claims[i]
+		want := q.wantedClaim(i, got)
+		if d.Verdict == audit.Deny {
+			want.Reason = got.Reason // by the ledger's answer
+		}
+		if *got != want {
+			return faultf(WrongClaims, "claim %d is %s, the policy gives %s", i, describe(got), describe(&want))
+		}
+	}
+	return nil
+}
+
+// wantedClaim is a claim of the plan with what the receipt observed of it.
+func (q *quote) wantedClaim(i int, told *audit.Claim) audit.Claim {
+	c := &q.plan.Claims[i]
+	placed := budget.Placed{Claim: *c, Observed: budget.Observed{Spent: told.Spent, Held: told.Held}}
+	if c.Window.Kind == budget.Fixed {
+		placed.Span = c.Window.Current
+	}
+	want := auditClaim(placed)
+	want.Rule = q.plan.Rule(i)
+	return want
+}
+
+func describe(c *audit.Claim) string {
+	return fmt.Sprintf("%q of %s: amount %d, limit %d, %s window %d to %d (%d ms), at end %s, group %q of %d, reason %q",
+		c.Key, c.Rule, c.Amount, c.Limit, c.Window, c.Start, c.End, c.LengthMS, c.AtEnd, c.Group, c.GroupMax, c.Reason)
+}
+
+func observedOf(claims []audit.Claim) []budget.Observed {
+	list := make([]budget.Observed, len(claims))
+	for i, c := range claims {
+		list[i] = budget.Observed{Span: budget.Span{Start: c.Start, End: c.End}, Spent: c.Spent, Held: c.Held}
+	}
+	return list
+}

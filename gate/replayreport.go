@@ -1,0 +1,156 @@
+package gate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// Fault is in what way a receipt does not follow.
+type Fault string
+
+const (
+	WrongAllow  Fault = "wrong-allow"  // the policy denies it
+	WrongDenial Fault = "wrong-denial" // it would have been allowed, or denied for another reason
+	WrongPrice  Fault = "wrong-price"  // the bound times the price is not the cost
+	WrongClaims Fault = "wrong-claims" // not the claims that the policy gives
+	WrongSeen   Fault = "wrong-seen"   // the events give other counters than a denial observed
+	WrongCharge Fault = "wrong-charge" // usage times price, or the basis, gives another charge
+	WrongSum    Fault = "wrong-sum"    // figures of one receipt that contradict each other or its decision
+	WrongEvent  Fault = "wrong-event"  // the event could not have happened after those before it
+	EventGap    Fault = "gap"          // a tenant's event number that no receipt has
+	EventDouble Fault = "double"       // a tenant's event number that two receipts have
+)
+
+// maxReplayFindings bounds the findings that a report lists.
+const maxReplayFindings = 100
+
+// ReplayFinding is a receipt that does not follow.
+type ReplayFinding struct {
+	Fault  Fault
+	File   string
+	Line   int64  // from 1
+	ID     string // of the receipt
+	At     int64  // ledger milliseconds
+	Tenant string
+	Reason string
+}
+
+// String is the finding on one line.
+func (f ReplayFinding) String() string {
+	return fmt.Sprintf("%s:%d: %s: %s: tenant %s: %s", f.File, f.Line, f.ID, f.Fault, f.Tenant, f.Reason)
+}
+
+// TenantReplay is what the receipts of one epoch of a tenant add up to.
+type TenantReplay struct {
+	Tenant string
+	Epoch  string
+	Events int64 // folded
+	Spent  int64 // nano-USD charged, corrections included
+	State  *budget.State
+}
+
+// ReplayReport is what a Replayer found.
+type ReplayReport struct {
+	Receipts int64
+	Allowed  int64
+	Denied   map[string]int64 // by reason
+	Tenants  []TenantReplay   // by name, then epoch
+
+	Findings []ReplayFinding // by ledger's time, at most 100
+	Faults   int64
+
+	// Unchecked counts the receipts that could not be recomputed, by what
+	// was missing.
+	Unchecked map[string]int64
+
+	// Told counts what was taken as the receipt tells it, because it depends
+	// on more than facts, policy and counters: an outage, a request whose
+	// bound nobody knows, the charge of a settlement that only another
+	// replica receipted.
+	Told int64
+}
+
+// OK reports whether everything was recomputed and follows.
+func (r *ReplayReport) OK() bool { return r.Faults == 0 && len(r.Unchecked) == 0 }
+
+// fault is what is wrong with one receipt.
+type fault struct {
+	kind   Fault
+	reason string
+}
+
+func faultf(kind Fault, format string, args ...any) *fault {
+	return &fault{kind, fmt.Sprintf(format, args...)}
+}
+
+// entry is a receipt on its way through the replay: a decision, a settlement
+// or an event.
+type entry struct {
+	decision   *audit.Decision
+	settlement *audit.Settlement
+	event      *audit.Event
+
+	file   string
+	line   int64
+	chain  string
+	n      int64 // in its chain
+	life   epoch
+	at     int64        // ledger milliseconds
+	told   budget.Event // what it tells of the ledger, if it does
+	quote  *quote       // of a decision that could be recomputed
+	faulty bool
+}
+
+// entryOf returns nil for a line that only keeps the chain.
+func entryOf(r *audit.Receipt) *entry {
+	e := &entry{file: r.File, line: r.Line, chain: r.Chain, n: r.N}
+	switch b := r.Body.(type) {
+	case audit.Decision:
+		e.decision, e.life, e.at = &b, epoch{b.Facts.Tenant, b.Epoch}, b.At
+	case audit.Settlement:
+		e.settlement, e.life, e.at = &b, epoch{b.Tenant, b.Epoch}, b.At
+		e.told = endOf(b)
+	case audit.Event:
+		e.event, e.life, e.at = &b, epoch{b.Tenant, b.Epoch}, b.At
+		e.told = otherOf(b)
+	default:
+		return nil
+	}
+	if d := e.decision; d != nil && d.Verdict == audit.Allow {
+		e.told = grantOf(*d)
+	}
+	return e
+}
+
+// id is the receipt's.
+func (e *entry) id() string { return audit.Receipt{Chain: e.chain, N: e.n}.Ref().ID }
+
+// isCopy reports whether the receipt may not be the only one of its event.
+func (e *entry) isCopy() bool { return e.event != nil && e.event.Recovered }
+
+// find reports the first fault of a receipt.
+func (r *Replayer) find(e *entry, f *fault) {
+	if f == nil || e.faulty {
+		return
+	}
+	e.faulty = true
+	r.report.Faults++
+	r.report.Findings = append(r.report.Findings, ReplayFinding{
+		Fault: f.kind, File: e.file, Line: e.line, ID: e.id(), At: e.at, Tenant: e.life.tenant, Reason: f.reason,
+	})
+	if len(r.report.Findings) >= 2*maxReplayFindings {
+		r.report.trim()
+	}
+}
+
+// trim keeps the earliest findings.
+func (r *ReplayReport) trim() {
+	slices.SortStableFunc(r.Findings, func(a, b ReplayFinding) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	r.Findings = r.Findings[:min(len(r.Findings), maxReplayFindings)]
+}
