@@ -253,8 +253,10 @@ func (g *Gate) postAndWait(ctx context.Context, p Pending) (string, error) {
 }
 
 // ofAction reports whether the lease can be one of an action.
-func (c *LeaseCall) ofAction() bool {
-	hash, ok := strings.CutPrefix(c.Lease, leasePrefix)
+func (c *LeaseCall) ofAction() bool { return ofAction(c.Lease) }
+
+func ofAction(lease string) bool {
+	hash, ok := strings.CutPrefix(lease, leasePrefix)
 	return ok && len(hash) == 32 && strings.Trim(hash, "0123456789abcdef") == ""
 }
 

@@ -85,6 +85,7 @@ func (r *Replayer) decision(e *entry) {
 	}
 	r.recompute(e, d)
 	switch {
+	case d.Existing: // of a lease whose event has a receipt of its own
 	case d.Verdict == audit.Allow:
 		r.event(e)
 	case d.Event > 0:
@@ -103,7 +104,7 @@ func (r *Replayer) recompute(e *entry, d *audit.Decision) {
 		lacks = lacksPolicy
 	case book == nil:
 		lacks = lacksPrices
-	case d.PricedAt == 0 && (d.Verdict == audit.Allow || d.Cost != 0 || len(d.Claims) != 0):
+	case d.PricedAt == 0 && actionKind(d) == "" && (d.Verdict == audit.Allow || d.Cost != 0 || len(d.Claims) != 0):
 		lacks = lacksPricedAt
 	}
 	if lacks != "" {

@@ -125,6 +125,10 @@ func checkFields(b *audit.Event) *fault {
 		return faultf(WrongSum, "a %s has no amount", b.Name)
 	case !grants && (b.Expires != 0 || len(b.Claims) != 0):
 		return faultf(WrongSum, "a %s has no expiry and no claims", b.Name)
+	case grants && ofAction(b.Lease):
+		if life := b.Expires - b.At; life < 1 || life > MaxActionTTL.Milliseconds() {
+			return faultf(WrongSum, "the lease lasts %d ms, an action's at most %v", life, MaxActionTTL)
+		}
 	case grants && b.Expires != b.At+LeaseTTL.Milliseconds():
 		return faultf(WrongSum, "the lease expires at %d, want %d", b.Expires, b.At+LeaseTTL.Milliseconds())
 	case !grants && kind != budget.PolicySeen && (b.Generation != 0 || b.Policy != ""):
@@ -166,6 +170,10 @@ func (l *life) note(e *entry) {
 	switch event.Kind {
 	case budget.Granted:
 		l.leases[event.Lease] = grantedBy(e)
+	case budget.Extended:
+		if held != nil {
+			held.hold = event.Amount
+		}
 	case budget.Settled, budget.Released:
 		l.spent += event.Amount
 		delete(l.leases, event.Lease)
@@ -229,6 +237,8 @@ func (r *Replayer) settlement(l *life, e *entry) {
 	case s.Overrun != max(0, s.Charge-s.Hold):
 		r.find(e, faultf(WrongSum, "charge %d above hold %d is not an overrun of %d", s.Charge, s.Hold, s.Overrun))
 	case held == nil: // the fold knows whether that can be
+	case ofAction(s.Lease):
+		r.find(e, held.checkAction(s))
 	case s.Hold != held.hold || (held.prices != "" && s.Prices != held.prices):
 		r.find(e, faultf(WrongSum, "hold %d at the prices %s, its decision has %d at %s", s.Hold, s.Prices, held.hold, held.prices))
 	case s.Decision != held.receipt && (s.Decision != "" || s.Charge != 0):
@@ -240,6 +250,22 @@ func (r *Replayer) settlement(l *life, e *entry) {
 	default:
 		r.find(e, held.checkCharge(s))
 	}
+}
+
+// checkAction holds an action's settlement against its lease. What it really
+// cost is the caller's word.
+func (h *heldLease) checkAction(s *audit.Settlement) *fault {
+	switch {
+	case s.Hold != h.hold:
+		return faultf(WrongSum, "hold %d, its lease holds %d", s.Hold, h.hold)
+	case s.Usage != (audit.Usage{}) || s.Prices != "":
+		return faultf(WrongSum, "an action has no usage and no prices")
+	case s.Basis == audit.BasisUnbilled || s.Outcome == string(budget.Released):
+		return checkUnbilled(s)
+	case s.Basis != audit.BasisReported:
+		return faultf(WrongCharge, "basis %q, an action's cost is reported", s.Basis)
+	}
+	return nil
 }
 
 func checkUnbilled(s *audit.Settlement) *fault {

@@ -1,0 +1,83 @@
+package gate_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// everyModule is a tenant that uses every rule there is.
+const everyModule = `max_depth: 3
+replay: {retries: 1}
+concurrency: [{name: parallel, limit: 2}]
+rates: [{name: burst, window: minute, limit: 5}]
+budgets: [{name: daily, window: day, limit_usd: "0.000001"}]`
+
+// TestReplayKnowsEveryModule: what each rule allows and denies, for calls and
+// for actions, follows from the receipts again.
+func TestReplayKnowsEveryModule(t *testing.T) {
+	w := newWorld(t, everyModule)
+	ctx := context.Background()
+	nonced := w.call(10, 5)
+	nonced.Facts.Nonce, nonced.Facts.Depth = "n-1", 3
+	w.begin(nonced).End(used(10, 1))
+	w.refused(nonced, policy.ReplayedRequest)
+	deep := w.call(10, 5)
+	deep.Facts.Depth = 4
+	w.refused(deep, policy.DepthExceeded)
+
+	first, second := w.begin(w.call(10, 5)), w.begin(w.call(10, 5))
+	w.refused(w.call(10, 5), policy.ConcurrencyFull)
+	first.End(used(10, 5))
+	second.End(gate.Outcome{})
+
+	w.throw("acme", policy.KeySwitch("acme-1"))
+	w.refused(w.call(10, 5), policy.Killed)
+	if _, err := w.real.Lift(ctx, "acme", policy.KeySwitch("acme-1")); err != nil {
+		t.Fatal(err)
+	}
+
+	pay := gate.Action{Rules: w.rules, Key: w.key(), ID: "pay-1", Kind: "payment", Amount: 100, Target: "x", TTL: time.Minute}
+	leave, err := w.gate.Authorize(ctx, pay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.gate.Authorize(ctx, pay); err != nil {
+		t.Errorf("a repeat: %v", err)
+	}
+	lease := gate.LeaseCall{Rules: w.rules, Key: w.key(), Lease: leave.Lease}
+	if _, err := w.gate.Extend(ctx, lease, 150); err != nil {
+		t.Errorf("extend: %v", err)
+	}
+	if _, err := w.gate.Settle(ctx, lease, 120); err != nil {
+		t.Errorf("settle: %v", err)
+	}
+	large := pay
+	large.ID, large.Amount = "pay-2", 5000
+	if _, err := w.gate.Authorize(ctx, large); err == nil {
+		t.Error("an action above the budget is allowed")
+	}
+	for range 2 {
+		w.begin(w.call(10, 5)).End(used(1, 1))
+	}
+	w.refused(w.call(10, 5), policy.RequestRate)
+	if err := w.upkeep().Sweep(ctx, "acme"); err != nil {
+		t.Fatal(err)
+	}
+
+	report := replayDirs(t, []*gate.Rules{w.rules}, filepath.Join(w.dir, "receipts"))
+	if !report.OK() || len(report.Unchecked) > 0 {
+		t.Errorf("findings %v, unchecked %v", report.Findings, report.Unchecked)
+	}
+	for _, reason := range []policy.Reason{
+		policy.ReplayedRequest, policy.DepthExceeded, policy.ConcurrencyFull, policy.Killed, policy.BudgetExhausted, policy.RequestRate,
+	} {
+		if report.Denied[string(reason)] != 1 {
+			t.Errorf("%d denied for %s, want 1", report.Denied[string(reason)], reason)
+		}
+	}
+}
