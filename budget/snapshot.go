@@ -63,17 +63,17 @@ type Lease struct {
 	At       int64 // of its grant
 	Expires  int64
 	Hold     int64      // of each Adjust claim, with extensions
-	Claims   []Placed   // open and expired: what was granted
-	Extended int64      // number of the last extension, 0 if none
-	ExtendAt int64      // its instant
-	Extends  []Observed // what it observed
+	Claims   []Placed   `json:",omitempty"` // open and expired: what was granted
+	Extended int64      `json:",omitempty"` // number of the last extension, 0 if none
+	ExtendAt int64      `json:",omitempty"` // its instant
+	Extends  []Observed `json:",omitempty"` // what it observed
 
-	End       EventKind
-	EndNumber int64
-	EndAt     int64
-	Charge    int64
-	ExpiredAt int64 // where its charge was stamped
-	ForgetAt  int64
+	End       EventKind `json:",omitempty"`
+	EndNumber int64     `json:",omitempty"`
+	EndAt     int64     `json:",omitempty"`
+	Charge    int64     `json:",omitempty"`
+	ExpiredAt int64     `json:",omitempty"` // where its charge was stamped
+	ForgetAt  int64     `json:",omitempty"`
 }
 
 // Snapshot writes the state down. Ended leases and counters that nobody can
