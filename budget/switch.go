@@ -13,6 +13,9 @@ const (
 	// MaxSwitches bounds a tenant's thrown switches.
 	MaxSwitches = 1000
 
+	// TenantSwitch stops one tenant.
+	TenantSwitch = "tenant"
+
 	// GlobalSwitch stops every tenant. It is thrown at each of them, and at
 	// EveryTenant: a tenant that is provisioned while EveryTenant has it is born
 	// with it.
@@ -74,12 +77,22 @@ func (s *State) Throw(name string, at int64) (Switch, Event, error) {
 	if thrown, ok := s.switches[name]; ok {
 		return thrown, Event{}, nil
 	}
-	if len(s.switches) >= MaxSwitches {
+	if len(s.switches) >= MostSwitches(name) {
 		return Switch{}, Event{}, fmt.Errorf("%w: tenant %q has %d", ErrSwitches, s.Tenant, MaxSwitches)
 	}
 	e := s.next(Thrown, "", at)
 	e.Switch = name
 	return Switch{}, e, nil
+}
+
+// MostSwitches bounds the thrown switches of a tenant beside which one of this
+// name may be thrown: however many keys and runs are stopped, the whole tenant
+// and everybody can be.
+func MostSwitches(name string) int {
+	if name == GlobalSwitch || name == TenantSwitch {
+		return MaxSwitches + 2
+	}
+	return MaxSwitches
 }
 
 // Lift returns the Lifted event of a thrown switch, which must be applied. Its
@@ -113,7 +126,7 @@ func (s *State) applyThrown(e *Event) error {
 	if _, ok := s.switches[e.Switch]; ok {
 		return fmt.Errorf("switch %q is thrown already", e.Switch)
 	}
-	if len(s.switches) >= MaxSwitches {
+	if len(s.switches) >= MostSwitches(e.Switch) {
 		return ErrSwitches
 	}
 	s.throw(Switch{e.Switch, e.Number, e.At})

@@ -39,6 +39,7 @@ type Action struct {
 	Amount int64 // nano-USD, 0 to budget.MaxAmount
 	Target string
 	Tool   string
+	Depth  int64         // of the recursion that it comes from
 	TTL    time.Duration // at most MaxActionTTL
 }
 
@@ -101,10 +102,20 @@ func (a *Action) quote() *quote {
 		Run:          a.Run,
 		Endpoint:     actionEndpoint + a.Kind,
 		Capabilities: []string{policy.CapActions},
+		Tools:        a.tools(),
+		Depth:        a.Depth,
 		Action:       a.Kind,
 		ActionID:     a.hash(),
 		Cost:         a.Amount,
 	}}}
+}
+
+// tools are the tools that the action uses, for the rule that limits them.
+func (a *Action) tools() []string {
+	if a.Tool == "" {
+		return nil
+	}
+	return []string{a.Tool}
 }
 
 // hash makes ids of different tenants different: the outbox names files by
@@ -115,7 +126,13 @@ func (q *quote) newLease() string {
 	if q.action == nil {
 		return rand.Text()
 	}
-	return leasePrefix + q.Facts.ActionID
+	return leasePrefix + q.action.fingerprint()
+}
+
+// fingerprint differs where the request does: another one under the same id
+// finds that the id is taken, not the first one's lease.
+func (a *Action) fingerprint() string {
+	return policy.HashName(strings.Join([]string{a.Key.Tenant.Name, a.ID, a.Run, a.Kind, a.Target, a.Tool}, "\x00"))
 }
 
 func (q *quote) ttl() time.Duration {
@@ -219,7 +236,7 @@ func (g *Gate) endAction(ctx context.Context, c LeaseCall, p Pending) (*Ended, e
 	s := &p.Settlement
 	ended := &Ended{Outcome: s.Outcome, Charge: s.Charge, Hold: s.Hold, Overrun: s.Overrun}
 	if ending.Repeated {
-		return ended, nil // its receipt is written by whoever ended it
+		return ended, g.recorded(ctx, c.Lease)
 	}
 	g.telemetry.Charged(s.Tenant, "", s.Charge, pricing.Usage{})
 	g.line.poke(s.Tenant)
@@ -246,7 +263,23 @@ func (g *Gate) postAndWait(ctx context.Context, p Pending) (string, error) {
 		}
 	case <-ctx.Done():
 	}
-	return "", &Refusal{Denial: &policy.Denial{
+	return "", notRecorded()
+}
+
+// recorded fails while the ending of a lease, which was asked for before, waits
+// in the outbox for its receipt.
+func (g *Gate) recorded(ctx context.Context, lease string) error {
+	if g.outbox.has(lease) {
+		g.Deliver(ctx)
+	}
+	if g.outbox.has(lease) {
+		return notRecorded()
+	}
+	return nil // its receipt is written by whoever ended it
+}
+
+func notRecorded() *Refusal {
+	return &Refusal{Denial: &policy.Denial{
 		Reason:  policy.ReceiptsUnavailable,
 		Message: "the lease has ended, but the receipt log cannot be written yet; repeat the request",
 	}}

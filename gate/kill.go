@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -114,9 +113,7 @@ func (g *Gate) CutKilled(ctx context.Context, keeper budget.Keeper) {
 		b, err := keeper.Balances(ctx, tenant, nil)
 		if err != nil {
 			g.complain("kill switches not read", "tenant", tenant, "err", err)
-		}
-		if errors.Is(err, budget.ErrUnavailable) {
-			return
+			continue // on another node of a cluster others can be
 		}
 		for _, h := range g.flights.hits(tenant, b.Switches) {
 			g.flights.land(h.grant)

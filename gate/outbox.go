@@ -151,6 +151,14 @@ func (o *Outbox) Len() int {
 	return len(o.items)
 }
 
+// has reports whether the ending of a lease waits.
+func (o *Outbox) has(lease string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, waits := o.items[lease]
+	return waits
+}
+
 // full reports whether no more calls may begin.
 func (o *Outbox) full() bool { return o.Len() >= o.max }
 
@@ -220,7 +228,8 @@ func (g *Gate) Deliver(ctx context.Context) {
 func (g *Gate) finishAll(ctx context.Context) []Pending {
 	var ended []Pending
 	for _, p := range g.outbox.pending() {
-		if p.Settlement.Event != 0 { // in an earlier round; its receipt is what waits
+		// What an earlier process was told need not have become durable.
+		if p.Settlement.Event != 0 && !p.doubtful { // in an earlier round; its receipt is what waits
 			ended = append(ended, p)
 			continue
 		}

@@ -156,9 +156,6 @@ func actionID(d *audit.Decision) string {
 	if actionKind(d) == "" {
 		return ""
 	}
-	if id, ok := strings.CutPrefix(d.Lease, leasePrefix); ok {
-		return id
-	}
 	for i := range d.Claims {
 		if id, ok := policy.ActionIDOf(d.Claims[i].Key); ok {
 			return id

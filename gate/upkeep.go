@@ -173,7 +173,7 @@ func (u *Upkeep) reconcile(ctx context.Context, log Finder, events []budget.Even
 // recoverEvent receipts an event. A grant is released before that: once it has
 // a receipt, nobody knows that it was not sent.
 func (u *Upkeep) recoverEvent(ctx context.Context, e budget.Event) error {
-	if e.Kind != budget.Granted {
+	if e.Kind != budget.Granted || ofAction(e.Lease) {
 		return u.receipt(ctx, e)
 	}
 	ending, err := u.Ledger.Release(ctx, budget.LeaseRef{Tenant: e.Tenant, Lease: e.Lease})

@@ -17,7 +17,7 @@ const (
 )
 
 // TenantSwitch stops all of a tenant's requests.
-const TenantSwitch = "tenant"
+const TenantSwitch = budget.TenantSwitch
 
 // KeySwitch names the switch that stops the requests of one key.
 func KeySwitch(id string) string { return "key:" + id }

@@ -60,7 +60,7 @@ func describeReplay(d *Denial, w budget.Window) string {
 func checkNonce(t *Tenant, f Facts) *Denial {
 	r := t.Replay
 	switch {
-	case r == nil || f.Nonce != "" && f.Attempt <= r.Retries:
+	case r == nil || f.Action != "" || f.Nonce != "" && f.Attempt <= r.Retries:
 		return nil
 	case f.Nonce != "":
 		return &Denial{

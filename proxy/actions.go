@@ -135,10 +135,22 @@ type endAnswer struct {
 	Receipt string `json:"receipt,omitempty"`
 }
 
+// depth is how deep the action's caller says it is, where the tenant limits it.
+func (c *actionCall) depth() (int64, error) {
+	if !c.key.Tenant.LimitsDepth() {
+		return 0, nil
+	}
+	return deepest(c.request.Header, 0)
+}
+
 func (p *Proxy) authorize(c *actionCall) (any, error) {
+	depth, err := c.depth()
+	if err != nil {
+		return nil, err
+	}
 	leave, err := p.gate.Authorize(c.request.Context(), gate.Action{
 		Rules: c.rules, Key: c.key, Run: c.run, ID: c.id, Kind: c.action, Amount: c.amount,
-		Target: c.target, Tool: c.tool, TTL: time.Duration(c.ttlSeconds) * time.Second,
+		Target: c.target, Tool: c.tool, Depth: depth, TTL: time.Duration(c.ttlSeconds) * time.Second,
 	})
 	if err != nil {
 		return nil, err

@@ -136,7 +136,9 @@ var switchPromises = []promise{
 		w.throw("key:7")
 		w.lift("key:7")
 		w.throw("one-more")
-		w.same("switches", len(w.balances().Switches), budget.MaxSwitches)
+		w.throw(budget.TenantSwitch)
+		w.throw(budget.GlobalSwitch)
+		w.same("switches", len(w.balances().Switches), budget.MaxSwitches+2)
 	}},
 	{"a tenant provisioned while all are stopped is born so", bornStopped},
 	{"a malformed switch is refused", refuseSwitches},

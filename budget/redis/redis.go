@@ -81,7 +81,8 @@ type Config struct {
 	AcceptDurability bool
 
 	// WaitReplicas is how many replicas must have a grant before it counts.
-	// If fewer have it in time the lease is released and the reserve fails.
+	// If fewer have it in time the reserve fails, and whoever asked gives the
+	// lease back: a repeat may have been told of it.
 	WaitReplicas int
 }
 

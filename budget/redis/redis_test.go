@@ -218,7 +218,10 @@ func TestWaitForReplicas(t *testing.T) {
 	defer cancel()
 	_, err := l.Reserve(ctx, reservation("t", "alone", usd(10, 10)))
 	wantError(t, err, budget.ErrUnavailable)
-	wantBalance(t, l, "t", 0, 0)
+	wantBalance(t, l, "t", 0, 10)
+	if _, err := l.Release(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "alone"}); err != nil {
+		t.Fatal(err)
+	}
 
 	host, port, err := net.SplitHostPort(master.Addr())
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 // Throw throws a kill switch.
 func (l *Ledger) Throw(ctx context.Context, tenant, name string) (budget.Switch, error) {
-	return l.turn(ctx, throwScript, "thrown", tenant, name, budget.MaxSwitches)
+	return l.turn(ctx, throwScript, "thrown", tenant, name, budget.MostSwitches(name))
 }
 
 // Lift takes a kill switch back.
@@ -75,7 +75,7 @@ func (f *fields) thrown() budget.Switch {
 func (f *fields) switches() []budget.Switch {
 	var list []budget.Switch
 	n := f.int()
-	for range min(n, budget.MaxSwitches) {
+	for range min(n, budget.MaxSwitches+2) {
 		list = append(list, f.thrown())
 	}
 	f.broken = f.broken || n != int64(len(list))

@@ -2,8 +2,7 @@ package redis
 
 import (
 	"context"
-	"errors"
-	"fmt"
+
 	"strings"
 	"time"
 
@@ -25,9 +24,6 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Reservation) (budget.Gran
 		strings.Join(r.Switches, " "))
 	c := l.onLease(reserveScript, lease, appendClaims(args, r.Claims)...)
 	a, err := l.do(ctx, c)
-	if errors.Is(err, errReplicas) {
-		return budget.Grant{}, l.undo(lease, err)
-	}
 	if err != nil {
 		return budget.Grant{}, err
 	}
@@ -166,15 +162,4 @@ func (a *answer) ending(c *call) (budget.Ending, error) {
 		return budget.Ending{}, err
 	}
 	return e, nil
-}
-
-// undo releases a lease that too few replicas have. If that fails too, its
-// expiry ends it.
-func (l *Ledger) undo(lease budget.LeaseRef, cause error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), l.config.Timeout)
-	defer cancel()
-	if _, err := l.Release(ctx, lease); err != nil {
-		return fmt.Errorf("%w; releasing it: %w", cause, err)
-	}
-	return cause
 }

@@ -244,11 +244,15 @@ func TestSDKDenials(t *testing.T) {
 	endsClean(t, r)
 }
 
+// holdLimit bounds a request that is held until all SDKs have been denied.
+const holdLimit = 10 * time.Minute
+
 // hold sends a request with another tenant's key, and tells its answer when it
 // comes.
 func (w *world) hold(r *replica, key string, q request) <-chan response {
 	answer := make(chan response, 1)
 	client := newClient(w.t)
+	client.Timeout = holdLimit
 	q.headers = map[string]string{"Authorization": "Bearer " + key}
 	go func() {
 		resp, err := w.send(context.Background(), client, r, q)
