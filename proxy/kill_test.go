@@ -70,9 +70,12 @@ func TestKillInFlight(t *testing.T) {
 				io.WriteString(w, `data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":25}}`+"\n\ndata: [DONE]\n\n")
 			})
 			w := newWorld(t, setting{upstreams: []http.Handler{up}, tenant: ampleBudget + row.tenant, upstream: row.upstream})
-			answers := make(chan answer, 1)
-			go func() { answers <- w.do(request(context.Background(), w.front.URL+chatPath, stream)) }()
+			answers, begun := make(chan answer, 1), make(chan struct{})
+			go func() { answers <- w.doTelling(request(context.Background(), w.front.URL+chatPath, stream), begun) }()
 			<-arrived
+			if row.begun {
+				<-begun
+			}
 			w.throw(policy.KeySwitch("another"))
 			w.gate.CutKilled(t.Context(), w.ledger)
 			w.throw(policy.KeySwitch("acme-1"))
@@ -89,6 +92,21 @@ func TestKillInFlight(t *testing.T) {
 			}
 		})
 	}
+}
+
+// doTelling sends a request and tells when the first byte of its answer is there.
+func (w *world) doTelling(r *http.Request, begun chan<- struct{}) answer {
+	resp, err := w.client.Do(r)
+	if err != nil {
+		close(begun)
+		return answer{err: err}
+	}
+	defer resp.Body.Close()
+	body := bufio.NewReader(resp.Body)
+	_, _ = body.Peek(1)
+	close(begun)
+	text, err := io.ReadAll(body)
+	return answer{resp.StatusCode, resp.Header, string(text), err}
 }
 
 // checkKilled holds what the client got against what was to become of it.
