@@ -84,9 +84,12 @@ func (s *State) Snapshot() Snapshot {
 	for _, c := range s.counters {
 		out.Counters = append(out.Counters, c.snapshot())
 	}
-	for _, l := range s.leases {
-		if !s.forgotten(l) {
-			out.Leases = append(out.Leases, l.snapshot())
+	out.Leases = make([]Lease, 0, len(s.leases))
+	for _, queue := range [...][]*lease{s.ended, s.expired, s.open} { // mostly in order already
+		for _, l := range queue {
+			if !s.forgotten(l) {
+				out.Leases = append(out.Leases, l.snapshot())
+			}
 		}
 	}
 	slices.SortFunc(out.Counters, func(a, b Counter) int {
@@ -94,7 +97,10 @@ func (s *State) Snapshot() Snapshot {
 			cmp.Compare(a.Span.Start, b.Span.Start), cmp.Compare(a.Span.End, b.Span.End), cmp.Compare(a.Length, b.Length))
 	})
 	slices.SortFunc(out.Leases, func(a, b Lease) int {
-		return cmp.Or(cmp.Compare(max(a.Number, a.EndNumber), max(b.Number, b.EndNumber)), cmp.Compare(a.ID, b.ID))
+		if order := cmp.Compare(max(a.Number, a.EndNumber), max(b.Number, b.EndNumber)); order != 0 {
+			return order
+		}
+		return cmp.Compare(a.ID, b.ID)
 	})
 	return out
 }

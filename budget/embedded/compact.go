@@ -84,28 +84,50 @@ func writeSnapshot(path string, all tenants) (int64, error) {
 }
 
 func writeTenants(f *os.File, all tenants) (size int64, err error) {
-	w := bufio.NewWriterSize(f, readBytes)
-	write := func(payload []byte) error {
-		n, err := w.Write(appendLine(nil, payload))
-		size += int64(n)
-		return err
-	}
+	w := snapshotWriter{file: bufio.NewWriterSize(f, readBytes)}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		whole := all[name].whole()
-		payload, err := encodeState(&whole)
-		if err != nil {
-			return 0, err
-		}
-		if err := write(payload); err != nil {
+		if err := w.tenant(all[name].whole()); err != nil {
 			return 0, err
 		}
 	}
-	end, err := json.Marshal(struct{ End int64 }{int64(len(all))})
+	end, err := json.Marshal(struct{ End int64 }{w.lines})
 	if err != nil {
 		return 0, err
 	}
-	if err := write(end); err != nil {
+	if err := w.record(end); err != nil {
 		return 0, err
 	}
-	return size, w.Flush()
+	return w.size, w.file.Flush()
+}
+
+// snapshotWriter writes the records of a snapshot.
+type snapshotWriter struct {
+	file          *bufio.Writer
+	lines, size   int64 // size in bytes
+	payload, line []byte
+}
+
+// tenant writes a lease a line, so that no line grows with them, and then the
+// State that they belong to.
+func (w *snapshotWriter) tenant(whole wholeTenant) error {
+	for i := range whole.State.Leases {
+		w.payload = appendLease(w.payload[:0], whole.State.Tenant, &whole.State.Leases[i])
+		if err := w.record(w.payload); err != nil {
+			return err
+		}
+	}
+	whole.State.Leases = nil
+	payload, err := encodeState(&whole)
+	if err != nil {
+		return err
+	}
+	return w.record(payload)
+}
+
+func (w *snapshotWriter) record(payload []byte) error {
+	w.line = appendLine(w.line[:0], payload)
+	n, err := w.file.Write(w.line)
+	w.size += int64(n)
+	w.lines++
+	return err
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
-// decoder reads the records of the request path in the one form that record.go
+// decoder reads the records that are many in the one form that record.go
 // writes by hand: members in order, zero ones left out, integers in decimal,
 // names without escapes. It says nothing of what differs from that form, not
 // even whether it is wrong: encoding/json reads it then. So what a decoder
@@ -38,6 +38,9 @@ func (d *decoder) decode(payload []byte) (*record, bool) {
 	case d.has("Renew"):
 		r.Renew = new(renewal)
 		d.renewal(r.Renew)
+	case d.has("Lease"):
+		r.Lease = new(leaseRecord)
+		d.lease(r.Lease)
 	default:
 		return nil, false
 	}
@@ -65,6 +68,27 @@ func (d *decoder) renewal(r *renewal) {
 	d.integer("Expires", &r.Expires)
 	d.expect('}')
 	d.need(r.Tenant != "" && r.Lease != "" && r.Expires != 0)
+}
+
+func (d *decoder) lease(l *leaseRecord) {
+	d.expect('{')
+	d.text("Tenant", &l.Tenant)
+	d.text("ID", &l.ID)
+	d.integer("Number", &l.Number)
+	d.integer("At", &l.At)
+	d.integer("Expires", &l.Expires)
+	d.integer("Hold", &l.Hold)
+	d.claims(&l.Claims)
+	d.integer("Extended", &l.Extended)
+	d.integer("ExtendAt", &l.ExtendAt)
+	d.need(!d.has("Extends")) // rare
+	d.text("End", (*string)(&l.End))
+	d.integer("EndNumber", &l.EndNumber)
+	d.integer("EndAt", &l.EndAt)
+	d.integer("Charge", &l.Charge)
+	d.integer("ExpiredAt", &l.ExpiredAt)
+	d.integer("ForgetAt", &l.ForgetAt)
+	d.expect('}')
 }
 
 func (d *decoder) event(e *budget.Event) {

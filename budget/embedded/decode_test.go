@@ -37,7 +37,7 @@ func agree(t failer, d *embedded.Decoder, payload []byte) bool {
 	return true
 }
 
-// written is a record of the request path as the ledger writes it.
+// written is a record that is written by hand as the ledger writes it.
 func written(r *embedded.Record) []byte {
 	switch {
 	case r == nil:
@@ -48,11 +48,13 @@ func written(r *embedded.Record) []byte {
 		return embedded.AppendAck(nil, r.Ack.Tenant, r.Ack.Number)
 	case r.Renew != nil:
 		return embedded.AppendRenewal(nil, r.Renew.Tenant, r.Renew.Lease, r.Renew.Expires)
+	case r.Lease != nil:
+		return embedded.AppendLease(nil, r.Lease.Tenant, &r.Lease.Lease)
 	}
 	return nil
 }
 
-// TestDecodeWritten takes every record that the request path can write, and
+// TestDecodeWritten takes every record that is written by hand, and
 // what it gives outlives the bytes it was read from and the next record.
 func TestDecodeWritten(t *testing.T) {
 	t.Parallel()
@@ -77,7 +79,10 @@ func TestDecodeWritten(t *testing.T) {
 func drawWritten(t *rapid.T) []byte {
 	name := rapid.StringMatching(`[A-Za-z0-9._:/@=*-]{1,128}`)
 	number := rapid.Int64Range(1, budget.MaxAmount)
-	switch rapid.SampledFrom([]string{"Event", "Ack", "Renew"}).Draw(t, "record") {
+	switch rapid.SampledFrom([]string{"Event", "Ack", "Renew", "Lease"}).Draw(t, "record") {
+	case "Lease":
+		l := drawLease(t)
+		return embedded.AppendLease(nil, name.Draw(t, "tenant"), &l)
 	case "Ack":
 		return embedded.AppendAck(nil, name.Draw(t, "tenant"), number.Draw(t, "number"))
 	case "Renew":
@@ -87,7 +92,7 @@ func drawWritten(t *rapid.T) []byte {
 	return embedded.AppendEvent(nil, &e)
 }
 
-// samples are one payload of each record of the request path.
+// samples are one payload of each record that is written by hand.
 func samples() [][]byte {
 	e := budget.Event{Tenant: "acme", Epoch: "e1", Number: 70, Kind: budget.Granted, At: 1000, Lease: "l1", Amount: -8, Expires: 2000,
 		Policy: budget.PolicyVersion{Generation: 3, Hash: "ab"},
@@ -101,6 +106,8 @@ func samples() [][]byte {
 		embedded.AppendEvent(nil, &budget.Event{}),
 		embedded.AppendAck(nil, "acme", 70),
 		embedded.AppendRenewal(nil, "acme", "l1", 2000),
+		embedded.AppendLease(nil, "acme", &budget.Lease{ID: "l1", Number: 70, At: 1000, Expires: 2000, Hold: 5, Claims: e.Claims[1:],
+			Extended: 71, ExtendAt: 1001, End: budget.Expired, EndNumber: 72, EndAt: 2000, Charge: 5, ExpiredAt: 2000, ForgetAt: 3000}),
 	}
 }
 
@@ -128,7 +135,7 @@ func TestDecodeSpoilt(t *testing.T) {
 	}
 }
 
-// nearMisses are payloads that the request path never writes, and whether
+// nearMisses are payloads that are never written by hand, and whether
 // encoding/json can read them.
 var nearMisses = map[string]struct {
 	payload  string

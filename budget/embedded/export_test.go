@@ -26,6 +26,7 @@ var (
 	AppendEvent   = appendEvent
 	AppendAck     = appendAck
 	AppendRenewal = appendRenewal
+	AppendLease   = appendLease
 	NewDecoder    = newDecoder
 	DecodeLine    = (*decoder).decodeLine
 	DecodeWritten = (*decoder).decode

@@ -28,8 +28,9 @@
 //	{"Event":E}                               E is a budget.Event, zero fields left out
 //	{"Ack":{"Tenant":T,"Number":N}}           the receipt of event N is durable
 //	{"Renew":{"Tenant":T,"Lease":L,"Expires":M}}   the lease expires at M
-//	{"State":{"State":S,"Pending":[E...]}}    a whole tenant: budget.Snapshot and the
-//	                                          events without receipt
+//	{"Lease":{"Tenant":T,...}}                a budget.Lease of T's next State, zero fields left out
+//	{"State":{"State":S,"Pending":[E...]}}    a whole tenant: budget.Snapshot, with the leases
+//	                                          before it, and the events without receipt
 //	{"End":N}                                 a snapshot's last line, after N others
 //
 // A last line of the newest journal that has no LF was being written when the

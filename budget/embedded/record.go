@@ -18,8 +18,15 @@ type record struct {
 	Event *budget.Event
 	Ack   *acknowledgement
 	Renew *renewal
+	Lease *leaseRecord
 	State *wholeTenant
 	End   *int64
+}
+
+// leaseRecord is a lease of a tenant whose State follows it.
+type leaseRecord struct {
+	Tenant string
+	budget.Lease
 }
 
 type acknowledgement struct {
@@ -90,7 +97,7 @@ func unframe(line []byte) ([]byte, bool) {
 	return payload, bytes.Equal(appendSum(head[:0], payload), line[:sumBytes])
 }
 
-// The records of the request path are written by hand: encoding/json would
+// The records of the request path, and leases, are written by hand: encoding/json would
 // cost more than all else that a grant does. Names need no escaping, because
 // budget.ValidName allows no byte that JSON escapes. decoder reads exactly this
 // form, so a member that is added here is added there.
@@ -111,6 +118,30 @@ func appendRenewal(dst []byte, tenant, lease string, expires int64) []byte {
 	dst = append(dst, `","Expires":`...)
 	dst = strconv.AppendInt(dst, expires, 10)
 	return append(dst, `}}`...)
+}
+
+func appendLease(dst []byte, tenant string, l *budget.Lease) []byte {
+	dst = append(dst, `{"Lease":`...)
+	o := object{dst: dst}
+	o.open()
+	o.text("Tenant", tenant)
+	o.text("ID", l.ID)
+	o.integer("Number", l.Number)
+	o.integer("At", l.At)
+	o.integer("Expires", l.Expires)
+	o.integer("Hold", l.Hold)
+	o.claims(l.Claims)
+	o.integer("Extended", l.Extended)
+	o.integer("ExtendAt", l.ExtendAt)
+	o.extends(l.Extends)
+	o.text("End", string(l.End))
+	o.integer("EndNumber", l.EndNumber)
+	o.integer("EndAt", l.EndAt)
+	o.integer("Charge", l.Charge)
+	o.integer("ExpiredAt", l.ExpiredAt)
+	o.integer("ForgetAt", l.ForgetAt)
+	o.close()
+	return append(o.dst, '}')
 }
 
 func appendEvent(dst []byte, e *budget.Event) []byte {
@@ -201,6 +232,29 @@ func (o *object) claims(claims []budget.Placed) {
 	o.dst = append(o.dst, ']')
 }
 
+func (o *object) extends(observed []budget.Observed) {
+	if len(observed) == 0 {
+		return
+	}
+	o.member("Extends")
+	o.dst = append(o.dst, '[')
+	for i, seen := range observed {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.open()
+		o.observed(seen)
+		o.close()
+	}
+	o.dst = append(o.dst, ']')
+}
+
+func (o *object) observed(seen budget.Observed) {
+	o.span("Span", seen.Span)
+	o.integer("Spent", seen.Spent)
+	o.integer("Held", seen.Held)
+}
+
 func (o *object) claim(p *budget.Placed) {
 	o.open()
 	o.text("Key", p.Key)
@@ -216,9 +270,7 @@ func (o *object) claim(p *budget.Placed) {
 	o.close()
 	o.text("Group", p.Group)
 	o.integer("GroupMax", p.GroupMax)
-	o.span("Span", p.Span)
-	o.integer("Spent", p.Spent)
-	o.integer("Held", p.Held)
+	o.observed(p.Observed)
 	o.close()
 }
 

@@ -45,6 +45,35 @@ func TestEventRoundTrip(t *testing.T) {
 
 // drawEvent draws any fields, zero ones too: what may follow what is not the
 // format's concern.
+// TestLeaseReadsBack reads leases as they were written, with extensions too.
+func TestLeaseReadsBack(t *testing.T) {
+	t.Parallel()
+	d := embedded.NewDecoder()
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawLease(t)
+		for range rapid.IntRange(0, 2).Draw(t, "extends") {
+			want.Extends = append(want.Extends, budget.Observed{Span: budget.Span{Start: 1, End: rapid.Int64().Draw(t, "end")},
+				Spent: rapid.Int64().Draw(t, "spent"), Held: rapid.Int64().Draw(t, "held")})
+		}
+		line := embedded.AppendLine(nil, embedded.AppendLease(nil, "acme", &want))
+		got, err := embedded.DecodeLine(d, line[:len(line)-1])
+		if err != nil || !reflect.DeepEqual(got.Lease.Lease, want) || got.Lease.Tenant != "acme" {
+			t.Fatalf("wrote %+v, read %+v (%v)", want, got, err)
+		}
+	})
+}
+
+// drawLease draws a lease without the observations of an extension, which are
+// left to encoding/json.
+func drawLease(t *rapid.T) budget.Lease {
+	e := drawEvent(t)
+	number := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64())
+	return budget.Lease{ID: e.Lease, Number: e.Number, At: e.At, Expires: e.Expires, Hold: e.Amount, Claims: e.Claims,
+		Extended: number.Draw(t, "extended"), ExtendAt: number.Draw(t, "extend at"),
+		End: e.Kind, EndNumber: number.Draw(t, "end number"), EndAt: number.Draw(t, "end at"),
+		Charge: number.Draw(t, "charge"), ExpiredAt: number.Draw(t, "expired at"), ForgetAt: number.Draw(t, "forget at")}
+}
+
 func drawEvent(t *rapid.T) budget.Event {
 	name := rapid.StringMatching(`[A-Za-z0-9._:/@=*-]{0,20}`)
 	number := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64())
@@ -79,7 +108,8 @@ func FuzzOpen(f *testing.F) {
 	provision := line(`{"Event":{"Tenant":"t","Epoch":"e","Number":1,"Kind":"provision","At":1}}`)
 	for _, seed := range []string{"", "\n", provision, provision[:20], provision + provision, provision + line(`{"End":1}`),
 		provision + line(`{"Ack":{"Tenant":"t","Number":1}}`), line(`{"Renew":{"Tenant":"t","Lease":"l","Expires":9}}`),
-		line(`{"State":{"State":{"Tenant":"t","Number":1,"Leases":[{"ID":"l","Claims":[{"Key":"k"}]}]}}}`), line(`{}`), line(`null`)} {
+		line(`{"State":{"State":{"Tenant":"t","Number":1,"Leases":[{"ID":"l","Claims":[{"Key":"k"}]}]}}}`), line(`{}`), line(`null`),
+		line(`{"Lease":{"Tenant":"t","ID":"l","End":"release","ForgetAt":9}}`) + line(`{"State":{"State":{"Tenant":"t","Number":1}}}`)} {
 		f.Add([]byte(seed), false)
 	}
 	f.Add([]byte(`{"Event":{"Tenant":"t","Kind":"grant"}}`), true)

@@ -129,7 +129,7 @@ func (l *loaded) readLines(r *reader) error {
 	for {
 		rec, err := r.next()
 		if err == io.EOF {
-			return nil
+			return l.belonging(r)
 		}
 		if err != nil {
 			return err
@@ -143,6 +143,16 @@ func (l *loaded) readLines(r *reader) error {
 		}
 		l.report.Records++
 	}
+}
+
+// belonging checks that no lease was read whose State did not come.
+func (l *loaded) belonging(r *reader) error {
+	for name, t := range l.tenants {
+		if len(t.leases) > 0 {
+			return r.damage(fmt.Errorf("the state of tenant %q is missing after its leases", name))
+		}
+	}
+	return nil
 }
 
 // reader reads the records of one file.

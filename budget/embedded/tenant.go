@@ -15,8 +15,9 @@ type tenant struct {
 	mu      sync.Mutex
 	state   *budget.State
 	pending pending
-	last    *batch // that holds its latest event
-	scratch []byte // for encoding
+	last    *batch         // that holds its latest event
+	scratch []byte         // for encoding
+	leases  []budget.Lease // read before the State that they belong to
 }
 
 // wholeTenant is a tenant as one record.
@@ -35,6 +36,8 @@ func (t *tenant) apply(e budget.Event) error {
 
 // load replaces the tenant.
 func (t *tenant) load(whole wholeTenant) error {
+	whole.State.Leases = append(t.leases, whole.State.Leases...)
+	t.leases = nil
 	state, err := budget.FromSnapshot(whole.State)
 	if err != nil {
 		return err
@@ -82,6 +85,10 @@ func (ts tenants) replay(r *record) error {
 	switch {
 	case r.Event != nil:
 		return ts.make(r.Event.Tenant).apply(*r.Event)
+	case r.Lease != nil:
+		t := ts.make(r.Lease.Tenant)
+		t.leases = append(t.leases, r.Lease.Lease)
+		return nil
 	case r.State != nil:
 		return ts.make(r.State.State.Tenant).load(*r.State)
 	case r.Ack != nil:
@@ -95,6 +102,7 @@ func (ts tenants) replay(r *record) error {
 
 // pending is a tenant's events without receipt, in order of their numbers.
 type pending struct {
+	whole  []pendingEvent // the memory that events is the end of
 	events []pendingEvent
 	live   int // events without receipt
 }
@@ -111,9 +119,31 @@ func (p *pending) add(e budget.Event) {
 	case budget.Expired, budget.Provisioned, budget.PolicySeen, budget.Thrown, budget.Lifted: // no caller has it to receipt
 		due = e.At
 	}
+	p.makeRoom()
 	p.events = append(p.events, pendingEvent{event: e, due: due})
 	p.live++
 }
+
+// makeRoom moves the events to the front of their memory where that is at least
+// half free: events come and go at the same pace, so the next one rarely needs
+// new memory.
+func (p *pending) makeRoom() {
+	if len(p.events) < cap(p.events) {
+		return
+	}
+	if len(p.events) > cap(p.whole)/2 {
+		grown := make([]pendingEvent, len(p.events), max(minPending, 2*len(p.events)))
+		copy(grown, p.events)
+		p.whole, p.events = grown, grown
+		return
+	}
+	front := p.whole[:len(p.events)]
+	copy(front, p.events)
+	p.events = front
+}
+
+// minPending is how many events have room from the first on.
+const minPending = 16
 
 // remove forgets an event and reports whether it was there.
 func (p *pending) remove(number int64) bool {
@@ -146,7 +176,7 @@ func (p *pending) trim() {
 			kept = append(kept, e)
 		}
 	}
-	p.events = kept
+	p.whole, p.events = kept, kept
 }
 
 func (p *pending) all() (events []budget.Event) {
