@@ -258,29 +258,29 @@ type addition struct {
 
 // readEvent reads the object of one event.
 func (f *findings) readEvent(payload []byte) (added addition) {
-	var usage, choices, key gjson.Result
-	gjson.Parse(view(payload)).ForEach(func(name, value gjson.Result) bool {
-		switch name.Str {
+	var usage, key span
+	empty := false
+	w := walk{text: payload}
+	w.members(func(name span) {
+		switch w.nameOf(name) {
 		case "usage":
-			usage, key = value, name
+			key, usage = name, w.value()
 		case "choices":
-			choices = value
+			empty = f.readChoices(&w)
 		case "model":
-			f.readModel(value)
+			f.readModel(gjson.ParseBytes(w.bytes()))
 		case "error":
-			f.readError(value)
+			f.readError(gjson.ParseBytes(w.bytes()))
 		case "x_groq": // Groq reports a stream's usage here
-			f.readUsage(memberOf(value, "usage").Raw, false)
+			f.readUsage(memberOf(gjson.ParseBytes(w.bytes()), "usage").Raw, false)
 		}
-		return true
 	})
-	empty := choices.IsArray() && f.readChoices(choices) == 0
-	switch {
-	case usage.IsObject():
-		f.readUsage(usage.Raw, empty)
+	switch object := payload[usage.start:usage.end]; {
+	case bytes.HasPrefix(object, []byte("{")):
+		f.readUsage(view(object), empty)
 		added.event = empty
-	case key.Raw != "" && usage.Raw == "null":
-		added.member = memberSpan(payload, key.Index, usage.Index+len("null"))
+	case string(object) == "null":
+		added.member = memberSpan(payload, key.start-1, usage.end)
 	}
 	return added
 }
@@ -299,41 +299,38 @@ func memberSpan(object []byte, start, end int) span {
 	return span{start, end}
 }
 
-// readChoices counts the choices, and the text in their deltas.
-func (f *findings) readChoices(choices gjson.Result) (n int) {
-	choices.ForEach(func(_, choice gjson.Result) bool {
-		n++
-		if text := textBytes(choice, 0); text > 0 {
+// readChoices takes the choices and counts the text in their deltas. It reports
+// whether there is an array of choices, and nothing in it.
+func (f *findings) readChoices(w *walk) (empty bool) {
+	empty = w.next() == '['
+	w.elements(func() {
+		empty = false
+		if text := textBytes(w, 0); text > 0 {
 			f.seen.OutputBytes += text
 			f.seen.OutputDeltas++
 		}
-		return true
 	})
-	return n
+	return empty
 }
 
 // maxDeltaDepth is how deep the text of a choice lies: delta, tool_calls, its
 // element, function.
 const maxDeltaDepth = 4
 
-// textBytes adds up the generated text in a choice.
-func textBytes(v gjson.Result, depth int) (n int64) {
+// textBytes takes a choice, or a part of one, and adds up the generated text in
+// it.
+func textBytes(w *walk, depth int) (n int64) {
 	if depth > maxDeltaDepth {
 		return 0
 	}
-	inArray := v.IsArray()
-	v.ForEach(func(name, value gjson.Result) bool {
-		switch name.Str {
+	w.members(func(name span) {
+		switch w.nameOf(name) {
 		case "content", "refusal", "reasoning", "reasoning_content", "text", "arguments", "input", "name":
-			n += int64(len(value.Str))
+			n += w.stringBytes()
 		case "delta", "tool_calls", "function", "function_call", "custom":
-			n += textBytes(value, depth+1)
-		default:
-			if inArray {
-				n += textBytes(value, depth+1)
-			}
+			n += textBytes(w, depth+1)
 		}
-		return true
 	})
+	w.elements(func() { n += textBytes(w, depth+1) })
 	return n
 }

@@ -1,0 +1,170 @@
+package providers
+
+import (
+	"bytes"
+
+	"github.com/tidwall/gjson"
+)
+
+// walk steps through JSON once, from value to value: stream events are small and
+// many, and this is all that the meter needs of most of them. It takes the JSON
+// to be well formed but for its end, which may be cut off: a value without an end
+// reaches to the end of the text.
+type walk struct {
+	text []byte
+	at   int
+}
+
+// members calls f with each name of the object that comes next, without its
+// quotes. f may take the value; what it leaves is skipped. Of anything else than
+// an object, nothing is taken.
+func (w *walk) members(f func(name span)) {
+	if !w.take('{') {
+		return
+	}
+	for w.next() == '"' {
+		name := w.value()
+		if !w.take(':') {
+			return
+		}
+		start := w.at
+		f(span{name.start + 1, name.end - 1})
+		if w.at == start {
+			w.value()
+		}
+		if !w.take(',') {
+			break
+		}
+	}
+	w.take('}')
+}
+
+// elements calls f before each element of the array that comes next. f may take
+// it; what it leaves is skipped. Of anything else than an array, nothing is taken.
+func (w *walk) elements(f func()) {
+	if !w.take('[') {
+		return
+	}
+	for c := w.next(); c != ']' && c != 0; c = w.next() {
+		start := w.at
+		f()
+		if w.at == start && w.value().end == start {
+			return
+		}
+		if !w.take(',') {
+			break
+		}
+	}
+	w.take(']')
+}
+
+// next is the byte that comes next after blanks; 0 at the end of the text.
+func (w *walk) next() byte {
+	for w.at < len(w.text) && isBlank(w.text[w.at]) {
+		w.at++
+	}
+	if w.at == len(w.text) {
+		return 0
+	}
+	return w.text[w.at]
+}
+
+// take takes the byte c, if it comes next after blanks.
+func (w *walk) take(c byte) bool {
+	if w.next() != c {
+		return false
+	}
+	w.at++
+	return true
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// value takes the value that comes next; an empty span if there is none.
+func (w *walk) value() span {
+	c := w.next()
+	start := w.at
+	switch c {
+	case 0:
+	case '"':
+		w.at = stringEnd(w.text, start)
+	case '{', '[':
+		w.at = nestedEnd(w.text, start)
+	default:
+		w.at = scalarEnd(w.text, start)
+	}
+	return span{start, w.at}
+}
+
+// bytes takes the value that comes next.
+func (w *walk) bytes() []byte {
+	value := w.value()
+	return w.text[value.start:value.end]
+}
+
+// stringEnd is where the string ends that begins at start. Most are so short that
+// a search for the quote would not pay.
+func stringEnd(text []byte, start int) int {
+	for at := start + 1; at < len(text); at++ {
+		switch text[at] {
+		case '"':
+			return at + 1
+		case '\\':
+			at++
+		}
+	}
+	return len(text)
+}
+
+// nestedEnd is where the object or array ends that begins at start.
+func nestedEnd(text []byte, start int) int {
+	depth := 0
+	for at := start; at < len(text); at++ {
+		switch text[at] {
+		case '"':
+			at = stringEnd(text, at) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+			if depth == 0 {
+				return at + 1
+			}
+		}
+	}
+	return len(text)
+}
+
+// scalarEnd is where a number or a literal ends.
+func scalarEnd(text []byte, start int) int {
+	for at := start; at < len(text); at++ {
+		switch text[at] {
+		case ',', '}', ']', ':', ' ', '\t', '\r', '\n':
+			return at
+		}
+	}
+	return len(text)
+}
+
+// nameOf is a member's name, unescaped.
+func (w *walk) nameOf(name span) string {
+	raw := w.text[name.start:name.end]
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return view(raw)
+	}
+	return gjson.ParseBytes(w.text[name.start-1:]).Str
+}
+
+// stringBytes takes the value that comes next, and returns its length in bytes,
+// unescaped, if it is a string, else 0.
+func (w *walk) stringBytes() int64 {
+	value := w.bytes()
+	n := len(value)
+	switch {
+	case n == 0 || value[0] != '"':
+		return 0
+	case n >= 2 && value[n-1] == '"' && bytes.IndexByte(value, '\\') < 0:
+		return int64(n - 2)
+	}
+	return int64(len(gjson.ParseBytes(value).Str))
+}
