@@ -18,6 +18,10 @@ const (
 	maxIdlePerUpstream = 1024
 	// idleConnLimit closes a connection before most servers do.
 	idleConnLimit = 30 * time.Second
+	// writeBufferBytes holds a request of usual size whole, header and body, so
+	// that it leaves in one write: with 4 KiB, a proxy of 40 KB requests took a
+	// tenth more CPU. Each connection to an upstream has one.
+	writeBufferBytes = 64 << 10
 	// maxHeaderBytes bounds a response's header.
 	maxHeaderBytes = 1 << 20
 )
@@ -69,6 +73,7 @@ func newTransport(u *policy.Upstream) *http.Transport {
 		DisableCompression:     true,
 		TLSHandshakeTimeout:    u.ConnectLimit,
 		ResponseHeaderTimeout:  u.HeaderLimit,
+		WriteBufferSize:        writeBufferBytes,
 		MaxIdleConnsPerHost:    maxIdlePerUpstream,
 		IdleConnTimeout:        idleConnLimit,
 		MaxResponseHeaderBytes: maxHeaderBytes,
