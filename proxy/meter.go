@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
@@ -30,8 +29,7 @@ type meteredBody struct {
 	grant   *gate.Grant
 	status  int
 	stream  bool
-	idle    *time.Timer
-	limit   time.Duration // of idleness
+	idle    *idleWatch
 
 	pending []byte // ready for the client, not read yet
 	err     error  // what comes after pending
@@ -53,7 +51,6 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 		grant:  x.grant,
 		status: resp.StatusCode,
 		stream: stream,
-		limit:  x.calls[0].Upstream.IdleLimit,
 	}
 	if !plain {
 		b.decoder = newDecoder(encoding, b.meter)
@@ -62,7 +59,7 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 		resp.ContentLength = -1
 		resp.Header.Del("Content-Length")
 	}
-	b.idle = time.AfterFunc(b.limit, x.cancel)
+	b.idle = watchIdle(x.calls[0].Upstream.IdleLimit, x.cancel)
 	resp.Body = b
 	return b
 }
@@ -100,9 +97,9 @@ func (b *meteredBody) end() error {
 // fill reads once from the upstream, into the reader's own buffer. The upstream
 // is not idle while the client takes its time.
 func (b *meteredBody) fill(p []byte) {
-	b.idle.Reset(b.limit)
+	b.idle.wait()
 	n, err := b.src.Read(p)
-	b.idle.Stop()
+	b.idle.rest()
 	b.pending = b.feed(p[:n])
 	if err == nil {
 		if b.complete() {
@@ -150,7 +147,6 @@ func (b *meteredBody) settle() {
 		return
 	}
 	b.settled = true
-	b.idle.Stop()
 	if b.decoder != nil {
 		b.decoder.close()
 	}
@@ -202,6 +198,7 @@ func (b *meteredBody) Close() error {
 		return nil
 	}
 	b.closed = true
+	defer b.idle.stop()
 	if b.err == nil && !b.complete() {
 		b.x.hangUp() // also where only writing to the client has failed
 		b.drain()
