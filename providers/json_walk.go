@@ -19,9 +19,13 @@ type walk struct {
 // quotes. f may take the value; what it leaves is skipped. Of anything else than
 // an object, nothing is taken.
 func (w *walk) members(f func(name span)) {
-	if !w.take('{') {
-		return
+	if w.take('{') {
+		w.more(f)
 	}
+}
+
+// more goes on with members, from the next name on.
+func (w *walk) more(f func(name span)) {
 	for w.next() == '"' {
 		name := w.value()
 		if !w.take(':') {

@@ -261,7 +261,7 @@ func (f *findings) readEvent(payload []byte) (added addition) {
 	var usage, key span
 	empty := false
 	w := walk{text: payload}
-	w.members(func(name span) {
+	f.begin(&w, func(name span) {
 		switch w.nameOf(name) {
 		case "usage":
 			key, usage = name, w.value()
@@ -298,6 +298,30 @@ func memberSpan(object []byte, start, end int) span {
 	}
 	return span{start, end}
 }
+
+// maxHeadBytes bounds what is remembered of how an event began.
+const maxHeadBytes = 1 << 10
+
+// begin walks the members of an event. Those of one stream begin alike, byte by
+// byte: its id, its model. Up to the choices, or what else may differ, an event
+// that does is not read again.
+func (f *findings) begin(w *walk, member func(name span)) {
+	if len(f.head) > 0 && bytes.HasPrefix(w.text, f.head) {
+		w.at = len(f.head)
+		w.more(member)
+		return
+	}
+	f.head = f.head[:0]
+	w.members(func(name span) {
+		if len(f.head) == 0 && !sameInStream[w.nameOf(name)] && name.start <= maxHeadBytes {
+			f.head = append(f.head, w.text[:name.start-1]...)
+		}
+		member(name)
+	})
+}
+
+// sameInStream are the members that every event of a stream repeats.
+var sameInStream = map[string]bool{"id": true, "object": true, "created": true, "model": true, "service_tier": true, "system_fingerprint": true}
 
 // readChoices takes the choices and counts the text in their deltas. It reports
 // whether there is an array of choices, and nothing in it.

@@ -14,6 +14,7 @@ type findings struct {
 	seen     Report
 	// usage was found; final says that nothing can follow that changes it.
 	usage, final bool
+	head         []byte // how the last event began, to its first member of its own
 }
 
 // report settles which usage counts: one beside no choices is the last word, one
