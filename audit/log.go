@@ -60,12 +60,12 @@ var (
 
 // Config says how to open a log.
 type Config struct {
-	Dir    string  // made if missing; one process at a time
-	Signer *Signer // seals every batch
+	Dir    string // made if missing; one process at a time
+	Signer Signer // seals every batch
 
 	// Retiring is the key that sealed the log until now, if Signer is to
 	// replace it. Open needs it to announce the new key under the old one.
-	Retiring *Signer
+	Retiring Signer
 
 	// Before, if set, is called before each batch is written: what receipts
 	// speak of must be durable before they are. If it fails, so does the batch.
@@ -117,6 +117,7 @@ type Opened struct {
 type Log struct {
 	cfg    Config
 	opened Opened
+	sealer sealer // of cfg.Signer
 	lock   *os.File
 
 	queue   chan *entry
@@ -158,6 +159,7 @@ func Open(cfg Config) (*Log, error) {
 	}
 	l := &Log{
 		cfg:     cfg,
+		sealer:  newSealer(cfg.Signer),
 		lock:    lock,
 		queue:   make(chan *entry, queueReceipts),
 		retry:   make(chan struct{}, 1),
@@ -195,15 +197,15 @@ func (l *Log) resume() error {
 
 // checkKey refuses a key that the chain does not expect.
 func (l *Log) checkKey(kid string) error {
-	signer, retiring := l.cfg.Signer.key.ID, l.cfg.Retiring
+	signer, retiring := l.sealer.key.ID, l.cfg.Retiring
 	switch {
 	case kid == "" || kid == signer:
 		return nil
 	case retiring == nil:
 		return fmt.Errorf("audit: %s is sealed with key %s, not %s: give the old key as retiring, or use another directory",
 			l.cfg.Dir, kid, signer)
-	case retiring.key.ID != kid:
-		return fmt.Errorf("audit: %s is sealed with key %s, but the retiring key is %s", l.cfg.Dir, kid, retiring.key.ID)
+	case retiring.Key().ID != kid:
+		return fmt.Errorf("audit: %s is sealed with key %s, but the retiring key is %s", l.cfg.Dir, kid, retiring.Key().ID)
 	}
 	l.opened.Rotated = true
 	return nil
@@ -250,16 +252,16 @@ func (l *Log) openSegment() error {
 func (l *Log) begin() error {
 	b := newBatch(l.tip.link, nil)
 	now := l.cfg.Now().UnixMilli()
-	key := l.cfg.Signer.key
+	key := l.sealer.key
 	if l.opened.Rotated {
 		b.add(Rotate{Alg: key.Alg, At: now, Kid: key.ID, Public: hex.EncodeToString(key.Public)})
-		b.seal(l.cfg.Retiring)
+		b.seal(newSealer(l.cfg.Retiring))
 	}
 	b.add(Start{
 		Alg: key.Alg, At: now, CutBytes: l.opened.CutBytes, CutFile: l.opened.CutFile,
 		Kid: key.ID, Reason: l.opened.Reason, Software: l.cfg.Software,
 	})
-	b.seal(l.cfg.Signer)
+	b.seal(l.sealer)
 	if b.err != nil {
 		return b.err
 	}

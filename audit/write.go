@@ -82,7 +82,11 @@ func (b *batch) add(body Body) {
 	b.addEncoded(body.kind(), encoded)
 }
 
-func (b *batch) seal(s *Signer) { b.add(s.seal(b.link)) }
+func (b *batch) seal(s sealer) {
+	seal, err := s.seal(b.link)
+	b.err = errors.Join(b.err, err)
+	b.add(seal)
+}
 
 // write is the writer: the only one that touches the segment.
 func (l *Log) write() {
@@ -234,7 +238,7 @@ func (l *Log) writeEntries(entries []*entry) (*batch, error) {
 		b.addEncoded(e.kind, e.body)
 		e.ref = newRef(b.link.chain, b.link.n)
 	}
-	b.seal(l.cfg.Signer)
+	b.seal(l.sealer)
 	l.buf = b.buf
 	if b.err != nil {
 		return nil, b.err

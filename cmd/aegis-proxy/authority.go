@@ -22,8 +22,8 @@ const (
 
 // signingKeys are what receipts and authorizations are signed with.
 type signingKeys struct {
-	current  *audit.Signer
-	retiring *audit.Signer // nil: none
+	current  audit.Signer
+	retiring audit.Signer // nil: none
 }
 
 func loadKeys(c stackConfig) (keys signingKeys, err error) {
