@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -54,13 +55,24 @@ var (
 	// fails until the log is opened again.
 	ErrBroken = errors.New("audit: receipt log broken, restart once the disk is well")
 
+	// ErrWriteOnly is returned by Find of a log that goes to a writer: nobody
+	// here knows what an earlier process wrote.
+	ErrWriteOnly = errors.New("audit: receipts that went to a writer cannot be read back")
+
 	// ErrClosed is returned by Append after Close.
 	ErrClosed = errors.New("audit: receipt log closed")
 )
 
-// Config says how to open a log.
+// Config says how to open a log: in a directory, or onto a writer.
 type Config struct {
-	Dir    string // made if missing; one process at a time
+	Dir string // made if missing; one process at a time
+
+	// Writer, if set, gets the lines in place of Dir, as in os.Stdout: whole
+	// batches with their seal, one Write each. A receipt is then as durable as
+	// the writer makes it before it returns. The log does not close it, begins a
+	// new chain each time it is opened, and cannot be asked what it holds.
+	Writer io.Writer
+
 	Signer Signer // seals every batch
 
 	// Retiring is the key that sealed the log until now, if Signer is to
@@ -117,8 +129,8 @@ type Opened struct {
 type Log struct {
 	cfg    Config
 	opened Opened
-	sealer sealer // of cfg.Signer
-	lock   *os.File
+	sealer sealer   // of cfg.Signer
+	lock   *os.File // nil: of a writer
 
 	queue   chan *entry
 	retry   chan struct{} // asks the writer whether a full disk has room again
@@ -150,27 +162,39 @@ func Open(cfg Config) (*Log, error) {
 	if cfg.Signer == nil {
 		return nil, errors.New("audit: no signing key")
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	lock, err := lockDir(cfg.Dir)
-	if err != nil {
-		return nil, err
+	if (cfg.Dir == "") == (cfg.Writer == nil) {
+		return nil, errors.New("audit: a log goes to a directory or to a writer: give one of them")
 	}
 	l := &Log{
 		cfg:     cfg,
 		sealer:  newSealer(cfg.Signer),
-		lock:    lock,
 		queue:   make(chan *entry, queueReceipts),
 		retry:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		exited:  make(chan struct{}),
 	}
-	if err := l.resume(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+	if err := l.start(); err != nil {
+		return nil, err
 	}
 	go l.write()
 	return l, nil
+}
+
+func (l *Log) start() error {
+	if l.cfg.Writer != nil {
+		return l.beginOn(l.cfg.Writer)
+	}
+	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	var err error
+	if l.lock, err = lockDir(l.cfg.Dir); err != nil {
+		return err
+	}
+	if err := l.resume(); err != nil {
+		return errors.Join(err, l.lock.Close())
+	}
+	return nil
 }
 
 // resume brings the log to the end of its directory and begins there.

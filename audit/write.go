@@ -292,6 +292,9 @@ func (l *Log) rotateSegment() error {
 // cacheHeads writes heads.json. A failure costs the next Open some time and
 // nothing else, so it is not an error.
 func (l *Log) cacheHeads() {
+	if l.cfg.Writer != nil {
+		return
+	}
 	_ = saveHeads(l.cfg.Dir, l.tip, place{l.segment.number, l.segment.size})
 }
 
@@ -302,7 +305,10 @@ func (l *Log) finish() {
 	if err == nil && !errors.Is(l.err, ErrBroken) {
 		l.cacheHeads()
 	}
-	err = errors.Join(err, l.segment.file.Close(), l.lock.Close())
+	err = errors.Join(err, l.segment.file.Close())
+	if l.lock != nil {
+		err = errors.Join(err, l.lock.Close())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil && err != nil {
