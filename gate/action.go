@@ -98,7 +98,7 @@ func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
 }
 
 func (a *Action) quote() *quote {
-	return &quote{action: a, Call: Call{Rules: a.Rules, Key: a.Key, Facts: policy.Facts{
+	return &quote{action: a, Bid: Bid{Rules: a.Rules, Key: a.Key, Facts: policy.Facts{
 		Run:          a.Run,
 		Endpoint:     actionEndpoint + a.Kind,
 		Capabilities: []string{policy.CapActions},

@@ -131,8 +131,8 @@ func overrides(p *policy.Policy) []pricing.Override {
 	return list
 }
 
-// Call is what is asked of the gate.
-type Call struct {
+// Bid is a call with all that bounds its cost, as Begin takes it.
+type Bid struct {
 	Rules    *Rules
 	Key      *policy.Key
 	Upstream *policy.Upstream
@@ -150,10 +150,10 @@ type Call struct {
 	Audio      bool // audio rates may apply
 }
 
-// bounded reports whether the call's numbers are ones that can be priced.
-func (c *Call) bounded() bool {
-	return c.Choices >= 1 && c.Input.Tokens >= 0 && c.ExtraOutput >= 0 &&
-		c.OutputCap >= 0 && c.OutputCap <= pricing.MaxTokens/c.Choices
+// bounded reports whether the bid's numbers are ones that can be priced.
+func (b *Bid) bounded() bool {
+	return b.Choices >= 1 && b.Input.Tokens >= 0 && b.ExtraOutput >= 0 &&
+		b.OutputCap >= 0 && b.OutputCap <= pricing.MaxTokens/b.Choices
 }
 
 // Input bounds a call's input tokens.

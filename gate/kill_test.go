@@ -29,7 +29,7 @@ func (w *world) lift(tenant, name string) {
 }
 
 // inRun is a call of a run.
-func (w *world) inRun(run string) gate.Call {
+func (w *world) inRun(run string) gate.Bid {
 	c := w.call(10, 10)
 	c.Facts.Run = run
 	return c

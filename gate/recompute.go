@@ -103,7 +103,7 @@ func denies(d *audit.Decision, reason policy.Reason) bool {
 
 // quote is the call that a receipt tells of.
 func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
-	return &quote{action: b.action(key, d), Call: Call{
+	return &quote{action: b.action(key, d), Bid: Bid{
 		Rules:    b.Rules,
 		Key:      key,
 		Upstream: b.Policy.Upstreams[d.Facts.Upstream],

@@ -87,8 +87,8 @@ func readBody(r io.Reader, length int64) ([]byte, error) {
 // bound makes one call for each upstream that may serve the request, the
 // primary first. A fallback on which the cost has no bound is left out. Without
 // a bound at all there is a denial, and the call says what is known.
-func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.Request) ([]gate.Call, gate.Call, *policy.Denial) {
-	call := gate.Call{Rules: rules, Key: key, Facts: facts, Choices: max(1, r.Choices)}
+func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.Request) ([]gate.Bid, gate.Bid, *policy.Denial) {
+	call := gate.Bid{Rules: rules, Key: key, Facts: facts, Choices: max(1, r.Choices)}
 	model, upstreams := rules.Policy.Route(key.Tenant, r.Model)
 	if len(upstreams) == 0 {
 		return nil, call, denied(policy.NoRoute, "no upstream of the policy serves this model to this tenant")
@@ -96,7 +96,7 @@ func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.
 	if why := unbounded(r); why != "" {
 		return nil, call, denied(policy.NoBound, "what this request costs has no bound, because of "+why)
 	}
-	var calls []gate.Call
+	var calls []gate.Bid
 	for i, upstream := range upstreams {
 		c := call
 		c.Upstream, c.Facts.Upstream = upstream, upstream.Name
@@ -141,7 +141,7 @@ func factsOf(key *policy.Key, t target, from origin, r *providers.Request) polic
 }
 
 // boundOn bounds the request's tokens on one upstream.
-func boundOn(c *gate.Call, model *policy.Model, r *providers.Request) *policy.Denial {
+func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Denial {
 	limits := limitsOf(c, model)
 	overhead, err := r.Overhead(r.Model, model.MaxImageTokens)
 	if err != nil {
@@ -168,7 +168,7 @@ func boundOn(c *gate.Call, model *policy.Model, r *providers.Request) *policy.De
 var explicitCaches = []string{"anthropic"}
 
 // limitsOf returns the model's limits: the policy's, else the built-in table's.
-func limitsOf(c *gate.Call, model *policy.Model) pricing.Limits {
+func limitsOf(c *gate.Bid, model *policy.Model) pricing.Limits {
 	limits := c.Rules.Prices.Limits(c.Upstream.Provider, c.Facts.Model)
 	if model.ContextTokens > 0 {
 		limits.ContextTokens = model.ContextTokens
