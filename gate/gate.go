@@ -14,7 +14,9 @@ package gate
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -38,42 +40,78 @@ const (
 	endLimit = 3 * time.Second
 )
 
-// Log makes receipts durable. Append returns when the body is; unless its
-// context ended first, an error means that the body is not in the log, or that
-// nothing can be written before the log is opened again. Post does not wait, and
-// calls told once with what Append would have returned.
-type Log interface {
-	Append(ctx context.Context, body audit.Body) (audit.Ref, error)
-	Post(body audit.Body, told func(audit.Ref, error))
-	Finder
+// Policies gives the policy in force. A *policy.Policy gives itself, for ever; a
+// *policy.Source the newest of a file that it watches. One of your own may hold
+// the policy in an atomic pointer: each call asks for it.
+type Policies interface {
+	// Current returns the newest policy, always the same pointer for the same
+	// one. A newer one has a higher generation.
+	Current() *policy.Policy
 }
 
-// Config is what a gate is built from. Ledger, Log and Outbox are required.
+// Ledger keeps the balances. An *embedded.Ledger keeps those of one process in a
+// directory, a *redis.Ledger those of many replicas.
+type Ledger interface {
+	budget.Ledger
+	budget.Keeper
+}
+
+// Log is the sink of receipts. An *audit.Log writes them into a directory, or to
+// an io.Writer such as os.Stdout.
+type Log interface {
+	// Append returns when the body is durable; unless its context ended first,
+	// an error means that the body is not in the log, or that nothing can be
+	// written before the log is opened again.
+	Append(ctx context.Context, body audit.Body) (audit.Ref, error)
+
+	// Post does not wait, and calls told once with what Append would have
+	// returned.
+	Post(body audit.Body, told func(audit.Ref, error))
+
+	// Heads are the newest events of each tenant that the log knows of, from
+	// earlier processes too: a ledger that is behind them has lost state.
+	Heads() map[string]audit.Head
+
+	Finder
+	io.Closer
+}
+
+// Config is what a gate is built from.
 type Config struct {
-	Ledger    budget.Ledger
-	Log       Log
-	Outbox    *Outbox
-	Authority *Authority // nil: there are no authorizations
-	Telemetry Telemetry
-	Logger    *slog.Logger
+	Policy Policies // required
+	Ledger Ledger   // required
+	Log    Log      // required
+
+	Prices    *pricing.Table // that the policy's own override; nil: the built-in ones
+	Outbox    *Outbox        // nil: in memory; endings that wait are lost in a crash, which charges their holds
+	Authority *Authority     // nil: there are no authorizations
+	Telemetry Telemetry      // nil: NoTelemetry
+	Logger    *slog.Logger   // of trouble; nil: none
 }
 
 // Gate admits calls. It is safe for concurrent use.
 type Gate struct {
-	ledger    budget.Ledger
+	ledger    Ledger
 	log       Log
 	outbox    *Outbox
 	authority *Authority
 	telemetry Telemetry
 	logger    *slog.Logger
+	force     force
 	line      *line
 	rooms     rooms
 	flights   flights
+	visits    visits
 
 	complaints complaints
+
+	stop  context.CancelFunc // of tasks
+	tasks sync.WaitGroup
 }
 
-// New returns a gate.
+// New returns a gate that nothing is run beside, for whoever begins calls with
+// rules of his own and does what Open does himself. Only Ledger and Log are
+// required.
 func New(c Config) *Gate {
 	g := &Gate{
 		ledger:    c.Ledger,
@@ -82,7 +120,9 @@ func New(c Config) *Gate {
 		authority: c.Authority,
 		telemetry: c.Telemetry,
 		logger:    c.Logger,
+		force:     force{policies: c.Policy, prices: c.Prices},
 		line:      newLine(),
+		stop:      func() {},
 	}
 	if g.telemetry == nil {
 		g.telemetry = NoTelemetry{}
@@ -90,46 +130,14 @@ func New(c Config) *Gate {
 	if g.logger == nil {
 		g.logger = slog.New(slog.DiscardHandler)
 	}
+	if g.outbox == nil {
+		g.outbox = newOutbox("", g.logger)
+	}
 	return g
 }
 
 // Active returns the tenants with calls since it was last asked.
 func (g *Gate) Active() []string { return g.rooms.touched() }
-
-// Rules are one policy with the price table that its overrides make.
-type Rules struct {
-	Policy *policy.Policy
-	Prices *pricing.Table
-}
-
-// NewRules combines a policy with the built-in price table.
-func NewRules(p *policy.Policy) (*Rules, error) { return RulesOn(pricing.Builtin(), p) }
-
-// RulesOn combines a policy with another price table.
-func RulesOn(table *pricing.Table, p *policy.Policy) (*Rules, error) {
-	prices, err := table.With(overrides(p))
-	if err != nil {
-		return nil, err
-	}
-	return &Rules{Policy: p, Prices: prices}, nil
-}
-
-func overrides(p *policy.Policy) []pricing.Override {
-	var list []pricing.Override
-	for _, m := range p.Models {
-		if m.Price == nil {
-			continue
-		}
-		list = append(list, pricing.Override{
-			Model:      m.Match,
-			Input:      m.Price.Input,
-			Cached:     m.Price.CachedInput,
-			CacheWrite: m.Price.CacheWrite,
-			Output:     m.Price.Output,
-		})
-	}
-	return list
-}
 
 // Bid is a call with all that bounds its cost, as Begin takes it.
 type Bid struct {

@@ -170,7 +170,7 @@ func TestReserveIsTriedAgainWhenTheWindowTurns(t *testing.T) {
 
 // turningLedger refuses the first reserve because its window is over.
 type turningLedger struct {
-	budget.Ledger
+	gate.Ledger
 	reserves int
 }
 

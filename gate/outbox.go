@@ -36,6 +36,7 @@ type Pending struct {
 	// doubtful is an ending of an earlier process, which may have died between
 	// writing the receipt and forgetting the ending.
 	doubtful bool
+	copied   bool // its receipt may be the second one
 }
 
 func (p *Pending) valid() error {
@@ -52,7 +53,7 @@ func (p *Pending) valid() error {
 // receipt is durable, across restarts: one file each in a directory, named
 // after the lease.
 type Outbox struct {
-	dir    string
+	dir    string // "": in memory only
 	logger *slog.Logger
 	max    int
 	mu     sync.Mutex
@@ -65,7 +66,7 @@ func OpenOutbox(dir string, logger *slog.Logger) (*Outbox, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	o := &Outbox{dir: dir, logger: logger, max: outboxMax, items: map[string]Pending{}}
+	o := newOutbox(dir, logger)
 	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
@@ -76,6 +77,10 @@ func OpenOutbox(dir string, logger *slog.Logger) (*Outbox, error) {
 		}
 	}
 	return o, nil
+}
+
+func newOutbox(dir string, logger *slog.Logger) *Outbox {
+	return &Outbox{dir: dir, logger: logger, max: outboxMax, items: map[string]Pending{}}
 }
 
 func (o *Outbox) load(name string) error {
@@ -108,6 +113,9 @@ func (o *Outbox) Put(p Pending) {
 }
 
 func (o *Outbox) save(p Pending) error {
+	if o.dir == "" {
+		return nil
+	}
 	text, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -184,6 +192,9 @@ func (o *Outbox) drop(lease string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.items, lease)
+	if o.dir == "" {
+		return
+	}
 	if err := os.Remove(o.file(lease)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		o.logger.Error("outbox entry not removed, it will be repeated", "lease", lease, "err", err)
 	}
@@ -208,7 +219,9 @@ func (g *Gate) Drain(ctx context.Context) {
 func (g *Gate) Deliver(ctx context.Context) {
 	ended := g.finishAll(ctx)
 	written, err := g.written(ctx, ended)
-	if err != nil {
+	if errors.Is(err, audit.ErrWriteOnly) {
+		markCopies(ended)
+	} else if err != nil {
 		g.logger.Warn("outbox: receipts of the process before not found", "err", err)
 		return
 	}
@@ -253,6 +266,26 @@ func (g *Gate) finishAll(ctx context.Context) []Pending {
 		ended = append(ended, p)
 	}
 	return ended
+}
+
+// markCopies marks the doubtful endings: of their receipts there may be one
+// already, and nobody can look.
+func markCopies(ended []Pending) {
+	for i := range ended {
+		ended[i].copied = ended[i].doubtful
+	}
+}
+
+// body is the ending's receipt.
+func (p *Pending) body() audit.Body {
+	if !p.copied {
+		return p.Settlement
+	}
+	s := p.Settlement
+	return eventReceipt(budget.Event{
+		Tenant: s.Tenant, Epoch: s.Epoch, Number: s.Event, Kind: budget.EventKind(s.Outcome),
+		At: s.At, Lease: s.Lease, Amount: s.Charge,
+	})
 }
 
 // written returns the receipts that doubtful endings have already.
@@ -333,7 +366,7 @@ func (g *Gate) endLease(ctx context.Context, p *Pending) (budget.Ending, error) 
 // however long that takes: a receipt that was given up might still be written,
 // and the next try would be a second one of the same event.
 func (g *Gate) receipt(ctx context.Context, p Pending) error {
-	if _, err := g.append(context.WithoutCancel(ctx), p.Settlement); err != nil {
+	if _, err := g.append(context.WithoutCancel(ctx), p.body()); err != nil {
 		return fmt.Errorf("receipt: %w", err)
 	}
 	g.ledger.Acknowledge(p.Settlement.Tenant, p.Settlement.Event)

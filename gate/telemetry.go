@@ -3,6 +3,7 @@ package gate
 import (
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
@@ -19,6 +20,8 @@ type Telemetry interface {
 	// Ledger and Log are told how long one verb and one durable record took.
 	Ledger(verb string, took time.Duration)
 	Log(took time.Duration)
+	// Tenants is told those of each policy that comes into force.
+	Tenants(list []*policy.Tenant)
 }
 
 // NoTelemetry ignores everything.
@@ -29,3 +32,4 @@ func (NoTelemetry) Held(_ string, _ int64, _ int)                 {}
 func (NoTelemetry) Charged(_, _ string, _ int64, _ pricing.Usage) {}
 func (NoTelemetry) Ledger(_ string, _ time.Duration)              {}
 func (NoTelemetry) Log(_ time.Duration)                           {}
+func (NoTelemetry) Tenants(_ []*policy.Tenant)                    {}

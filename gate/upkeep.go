@@ -77,6 +77,10 @@ func (u *Upkeep) Sweep(ctx context.Context, tenant string) error {
 	if err != nil {
 		return err
 	}
+	return u.receiptAll(ctx, events)
+}
+
+func (u *Upkeep) receiptAll(ctx context.Context, events []budget.Event) error {
 	for _, e := range events {
 		if err := u.receipt(ctx, e); err != nil {
 			return err
@@ -125,14 +129,16 @@ type Journal interface {
 	Unacknowledged(tenant string) ([]budget.Event, error)
 }
 
-// Finder tells which events have receipts in the log.
+// Finder tells which events have receipts in the log. It fails with
+// audit.ErrWriteOnly where that cannot be known.
 type Finder interface {
 	Find(ctx context.Context, events ...audit.EventID) (map[audit.EventID]audit.Ref, error)
 }
 
 // Recover brings a ledger and its log to one state after a crash: what is
 // receipted is acknowledged, and what is not gets its receipt now. A grant
-// without a receipt was never sent, so it is released.
+// without a receipt was never sent, so it is released; where the log cannot say
+// what it holds, its lease expires and is charged its hold.
 func (u *Upkeep) Recover(ctx context.Context, journal Journal, log Finder) error {
 	for _, tenant := range journal.Tenants() {
 		events, err := journal.Unacknowledged(tenant)
@@ -155,6 +161,9 @@ func (u *Upkeep) reconcile(ctx context.Context, log Finder, events []budget.Even
 		ids[i] = eventID(e)
 	}
 	found, err := log.Find(ctx, ids...)
+	if errors.Is(err, audit.ErrWriteOnly) {
+		return u.receiptAll(ctx, events)
+	}
 	if err != nil {
 		return err
 	}

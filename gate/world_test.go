@@ -285,7 +285,7 @@ type fault struct {
 
 // flakyLedger fails the verbs that a test names.
 type flakyLedger struct {
-	budget.Ledger
+	gate.Ledger
 	mu     sync.Mutex
 	faults map[string]fault // by verb
 	calls  map[string]int
