@@ -167,7 +167,7 @@ func (b *Bid) bounded() bool {
 // Input bounds a call's input tokens.
 type Input struct {
 	Tokens int64  // at most
-	How    string // "exact", "bytes" or "context"
+	How    string // "exact", "bytes", "context" or "caller", for the receipt
 
 	// Tighten, if set, finds a tighter bound at some cost. It is asked only
 	// when Tokens may not fit.

@@ -27,6 +27,7 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 		gate:      g,
 		quote:     q,
 		decision:  decision,
+		observed:  leave.Observed,
 	}, nil
 }
 

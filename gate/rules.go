@@ -46,6 +46,19 @@ func overrides(p *policy.Policy) []pricing.Override {
 	return list
 }
 
+// Limits returns what a model can read and write at a provider, in tokens: as
+// the policy says of it, else as the price table does. 0 is not known.
+func (r *Rules) Limits(provider string, m *policy.Model, name string) pricing.Limits {
+	limits := r.Prices.Limits(provider, name)
+	if m.ContextTokens > 0 {
+		limits.ContextTokens = m.ContextTokens
+	}
+	if m.MaxOutputTokens > 0 {
+		limits.MaxOutputTokens = m.MaxOutputTokens
+	}
+	return limits
+}
+
 // tenants names the policy's tenants.
 func (r *Rules) tenants() []string {
 	names := make([]string, len(r.Policy.Tenants))

@@ -142,7 +142,7 @@ func factsOf(key *policy.Key, t target, from origin, r *providers.Request) polic
 
 // boundOn bounds the request's tokens on one upstream.
 func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Denial {
-	limits := limitsOf(c, model)
+	limits := c.Rules.Limits(c.Upstream.Provider, model, c.Facts.Model)
 	overhead, err := r.Overhead(r.Model, model.MaxImageTokens)
 	if err != nil {
 		return denied(policy.NoBound, err.Error())
@@ -167,18 +167,6 @@ func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Den
 // request says so. Others may do it by default.
 var explicitCaches = []string{"anthropic"}
 
-// limitsOf returns the model's limits: the policy's, else the built-in table's.
-func limitsOf(c *gate.Bid, model *policy.Model) pricing.Limits {
-	limits := c.Rules.Prices.Limits(c.Upstream.Provider, c.Facts.Model)
-	if model.ContextTokens > 0 {
-		limits.ContextTokens = model.ContextTokens
-	}
-	if model.MaxOutputTokens > 0 {
-		limits.MaxOutputTokens = model.MaxOutputTokens
-	}
-	return limits
-}
-
 // outputCap is the most that one choice may write: the client's own cap in the
 // field that the upstream obeys, else the policy's default, else what the
 // model can write at most; 0 if nothing is known.
@@ -187,10 +175,7 @@ func outputCap(u *policy.Upstream, model *policy.Model, r *providers.Request, li
 	if !given {
 		cap = model.DefaultOutputCap
 	}
-	if cap == 0 || (limits.MaxOutputTokens > 0 && cap > limits.MaxOutputTokens) {
-		cap = limits.MaxOutputTokens
-	}
-	return cap
+	return limits.OutputCap(cap)
 }
 
 // inputOf bounds the input tokens by bytes, and counts them when asked to,
