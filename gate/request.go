@@ -59,19 +59,24 @@ type Request struct {
 	Audio       bool  // audio rates may apply
 }
 
-// ask asks leave for a request under the rules in force, and again if newer ones
-// came meanwhile.
+// ask asks leave for a request under the rules in force, and again while newer
+// ones come meanwhile.
 func (g *Gate) ask(ctx context.Context, r *Request) (*Grant, error) {
-	rules := g.Rules()
-	grant, err := g.askUnder(ctx, rules, r)
-	refusal, refused := errors.AsType[*Refusal](err)
-	if !refused || refusal.Reason != policy.StalePolicy {
-		return grant, err
+	for rules := g.Rules(); ; {
+		grant, err := g.askUnder(ctx, rules, r)
+		newer := g.Rules()
+		if !isStale(err) || newer == rules {
+			return grant, err
+		}
+		rules = newer
 	}
-	if newer := g.Rules(); newer != rules {
-		return g.askUnder(ctx, newer, r)
-	}
-	return grant, err
+}
+
+// isStale reports whether a request was refused because another one of its
+// tenant came with a newer policy.
+func isStale(err error) bool {
+	refusal, ok := errors.AsType[*Refusal](err)
+	return ok && refusal.Reason == policy.StalePolicy
 }
 
 func (g *Gate) askUnder(ctx context.Context, rules *Rules, r *Request) (*Grant, error) {
