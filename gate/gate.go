@@ -1,15 +1,43 @@
-// Package gate is one governed call: price it, decide, reserve its worst
-// case, record the decision, let it run, settle what it cost, record that. It
-// knows no HTTP.
+// Package gate puts a hard stop on what calls to LLM APIs cost: before a call is
+// made, the most that it can cost is held in every budget of its tenant, and what
+// does not fit is denied. What it really cost is charged afterwards. Each decision
+// and each charge has a signed receipt.
 //
-//	grant, err := g.Begin(ctx, call)   // err is a *Refusal: do not run
-//	defer grant.End(outcome)           // whatever happened, exactly once
+//	g, err := gate.Open(ctx, gate.Config{
+//		Policy: source, // who may spend what: policy.Watch, policy.Parse
+//		Ledger: ledger, // the balances: embedded.Open, redis.Open
+//		Log:    log,    // the receipts: audit.Open
+//	})
+//	...
+//	defer g.Close()
+//	result, err := gate.Call(ctx, g, gate.Request{
+//		Tenant: "acme", Model: "gpt-4o-mini",
+//		Input: gate.Input{Tokens: tokenizer.UpperBound(prompt) + 16}, OutputCap: 500,
+//	}, func(ctx context.Context, grant *gate.Grant) (string, gate.Outcome, error) {
+//		text, usage, err := complete(ctx, prompt, grant.OutputCap)
+//		return text, gate.Used(usage), err
+//	})
 //
-// Between Begin and End the call's worst case is held in every budget that
-// concerns it. A grant whose holder dies expires by itself and is charged its
-// hold.
+// A denied call does not run; its error is a *Refusal. A function that fails, or
+// panics, or does not say what it used is charged what was held, because nobody
+// knows what it cost: never less than the truth. The hold is a bound only if
+// Input is one and the provider obeys the cap that is sent.
 //
-// A Replayer makes the same decisions and charges again, from receipts alone.
+// # One call
+//
+// Call is Begin and End around a function, and the proxy in this module uses
+// these two as they are: price, decide, reserve, record, run, settle, record.
+// The package knows no HTTP. Between Begin and End a lease holds the call's worst
+// case. It is renewed while its holder lives; one whose holder died expires within
+// LeaseTTL and is charged its hold.
+//
+// What is no LLM call, such as a payment, asks leave through Authorize, and says
+// what it cost through Settle. All draw on the same budgets.
+//
+// # Afterwards
+//
+// A Replayer makes the same decisions and charges again, from receipts alone, and
+// Rebuild restores a ledger's balances from them.
 package gate
 
 import (
