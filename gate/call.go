@@ -72,7 +72,9 @@ func under[T any](ctx context.Context, grant *Grant, run func(context.Context, *
 }
 
 // Used is the outcome of a call whose usage the provider has reported. Tokens
-// read from a cache are parts of its Input, as are those written to one.
+// read from a cache are parts of its Input, as are those written to one. Set its
+// Model where the response names another than was asked for: that one's price is
+// charged then, if it has one.
 func Used(u pricing.Usage) Outcome {
 	return Outcome{Sent: true, Basis: audit.BasisReported, Usage: u}
 }

@@ -100,21 +100,31 @@ type Log interface {
 	// earlier processes too: a ledger that is behind them has lost state.
 	Heads() map[string]audit.Head
 
-	Finder
+	// Find tells which events have receipts in the log. It fails with
+	// audit.ErrWriteOnly where that cannot be known.
+	Find(ctx context.Context, events ...audit.EventID) (map[audit.EventID]audit.Ref, error)
+
 	io.Closer
 }
 
-// Config is what a gate is built from.
+// Config is what a gate is built from. Policy, Ledger and Log are required.
 type Config struct {
-	Policy Policies // required
-	Ledger Ledger   // required
-	Log    Log      // required
+	Policy Policies
+	Ledger Ledger
+	Log    Log
 
-	Prices    *pricing.Table // that the policy's own override; nil: the built-in ones
-	Outbox    *Outbox        // nil: in memory; endings that wait are lost in a crash, which charges their holds
-	Authority *Authority     // nil: there are no authorizations
-	Telemetry Telemetry      // nil: NoTelemetry
-	Logger    *slog.Logger   // of trouble; nil: none
+	// Prices are those that the policy's own override; nil: the built-in table.
+	Prices *pricing.Table
+
+	// Outbox keeps endings that the ledger has not taken yet; nil: in memory,
+	// where a crash loses them and charges their holds.
+	Outbox *Outbox
+
+	// Authority makes authorizations, for upstreams that check them; nil: none.
+	Authority *Authority
+
+	Telemetry Telemetry    // nil: NoTelemetry
+	Logger    *slog.Logger // told of trouble; nil: nobody is
 }
 
 // Gate admits calls. It is safe for concurrent use.
@@ -137,9 +147,9 @@ type Gate struct {
 	tasks sync.WaitGroup
 }
 
-// New returns a gate that nothing is run beside, for whoever begins calls with
-// rules of his own and does what Open does himself. Only Ledger and Log are
-// required.
+// New returns a gate that nothing is run beside, for tests: Open is what a program
+// wants. It takes no policy into force, so it is for Begin alone, with the Rules in
+// each Bid.
 func New(c Config) *Gate {
 	g := &Gate{
 		ledger:    c.Ledger,
@@ -164,8 +174,8 @@ func New(c Config) *Gate {
 	return g
 }
 
-// Active returns the tenants with calls since it was last asked.
-func (g *Gate) Active() []string { return g.rooms.touched() }
+// active returns the tenants with calls since it was last asked.
+func (g *Gate) active() []string { return g.rooms.touched() }
 
 // Bid is a call with all that bounds its cost, as Begin takes it.
 type Bid struct {

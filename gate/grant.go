@@ -34,7 +34,7 @@ type Grant struct {
 // Outcome is what became of a call. Where it is returned to Call, the zero value
 // means that nobody knows, and Used, Seen, Unbilled and NotSent make the others.
 type Outcome struct {
-	Status int    // the upstream's HTTP status; 0 without a response
+	Status int    // the upstream's HTTP status; 0: no response, or not told
 	Basis  string // one of audit's bases
 	Sent   bool   // any byte of the request was written upstream
 	Model  string // as the response names it
@@ -71,7 +71,7 @@ func (gr *Grant) Remaining() []policy.Remaining {
 
 // End settles the call. It returns when the ledger has the settlement, or the
 // outbox does, and it does not depend on any context of the request. It waits
-// for the ledger no longer than endLimit. The receipt follows without it: until
+// for the ledger no longer than 3 s. The receipt follows without it: until
 // that is durable the ledger keeps the event.
 func (gr *Grant) End(o Outcome) {
 	gr.once.Do(func() { gr.end(o) })
@@ -105,13 +105,13 @@ func (gr *Grant) tell(s audit.Settlement) {
 }
 
 // pending is the settlement that an outcome calls for.
-func (gr *Grant) pending(o Outcome) Pending {
+func (gr *Grant) pending(o Outcome) pending {
 	q := gr.quote
 	charge, basis := gr.charge(o)
 	if basis == audit.BasisUnknown {
 		o.Usage = pricing.Usage{} // it is not what was charged
 	}
-	p := Pending{Verb: verbSettle, Settlement: audit.Settlement{
+	p := pending{Verb: verbSettle, Settlement: audit.Settlement{
 		Tenant:   q.Key.Tenant.Name,
 		Lease:    q.lease,
 		Decision: gr.Receipt,

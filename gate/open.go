@@ -46,13 +46,13 @@ func (g *Gate) begin(ctx context.Context) error {
 		return err
 	}
 	g.force.judged.Store(first)
-	journal, own := g.ledger.(Journal)
+	journal, own := g.ledger.(journal)
 	if !own {
 		return nil // what another replica receipts cannot be known here
 	}
 	// First what the outbox knows of an ending: the ledger's own record of it
 	// does not say what was used.
-	g.Deliver(ctx)
+	g.deliver(ctx)
 	return g.upkeep().Recover(ctx, journal, g.log)
 }
 
@@ -60,16 +60,16 @@ func (g *Gate) begin(ctx context.Context) error {
 func (g *Gate) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
-	g.tasks.Go(func() { g.Drain(ctx) })
+	g.tasks.Go(func() { g.drain(ctx) })
 	g.tasks.Go(func() { g.upkeep().Run(ctx) })
-	g.tasks.Go(func() { g.WatchSwitches(ctx, g.ledger) })
+	g.tasks.Go(func() { g.watchSwitches(ctx) })
 }
 
-func (g *Gate) upkeep() *Upkeep {
-	return &Upkeep{
+func (g *Gate) upkeep() *upkeep {
+	return &upkeep{
 		Keeper: g.ledger, Ledger: g.ledger, Log: g.log, Logger: g.logger,
 		Tenants: func() []string { return g.Rules().tenants() },
-		Active:  g.Active,
+		Active:  g.active,
 	}
 }
 
@@ -100,7 +100,7 @@ func (g *Gate) lastSweep() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastSweepLimit)
 	defer cancel()
 	upkeep := g.upkeep()
-	for _, tenant := range append(g.Active(), upkeep.Tenants()...) {
+	for _, tenant := range append(g.active(), upkeep.Tenants()...) {
 		if err := upkeep.Sweep(ctx, tenant); err != nil {
 			g.logger.Warn("last sweep", "tenant", tenant, "err", err)
 			return

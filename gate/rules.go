@@ -113,7 +113,7 @@ func (g *Gate) adopt(ctx context.Context, p *policy.Policy) error {
 	if err := g.authorizes(p); err != nil {
 		return err
 	}
-	if _, own := g.ledger.(Journal); own {
+	if _, own := g.ledger.(journal); own {
 		if err := g.ledger.Provision(ctx, rules.tenants()...); err != nil {
 			return fmt.Errorf("tenants not provisioned: %w", err)
 		}
