@@ -71,10 +71,14 @@ func under[T any](ctx context.Context, grant *Grant, run func(context.Context, *
 	return value, err
 }
 
-// Used is the outcome of a call whose usage the provider has reported. Tokens
-// read from a cache are parts of its Input, as are those written to one. Set its
-// Model where the response names another than was asked for: that one's price is
-// charged then, if it has one.
+// Used is the outcome of a call whose usage the provider has reported. Cached and
+// CacheWrite are parts of Input, and Reasoning is one of Output: of OpenAI's usage
+// Input is prompt_tokens and Output completion_tokens; of Anthropic's, which tells
+// cached tokens apart, Input is the sum of input_tokens, cache_read_input_tokens
+// and cache_creation_input_tokens.
+//
+// Set the Outcome's Model too where the response names another than was asked
+// for: that one's price is charged then, if it has one.
 func Used(u pricing.Usage) Outcome {
 	return Outcome{Sent: true, Basis: audit.BasisReported, Usage: u}
 }

@@ -8,9 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
@@ -164,6 +166,30 @@ func TestSeenIsChargedWhereThePolicySaysSo(t *testing.T) {
 		t.Errorf("charged %d on the basis %s", res.Charge, res.Basis)
 	}
 	w.endedOnce(t, 106)
+}
+
+// TestStreamOfTenMinutesIsHeldAllTheTime: its lease is renewed beside the sweeps
+// that would end it.
+func TestStreamOfTenMinutesIsHeldAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newLibrary(t, daily(1000))
+		res, _, err := w.callWith(t.Context(), asking(), func() answer {
+			for range 10 {
+				time.Sleep(time.Minute)
+				w.mustBalance(0, 200)
+			}
+			return answer{outcome: gate.Used(pricing.Usage{Input: 90, Output: 10})}
+		})
+		w.must(err)
+		if res.Charge != 110 {
+			t.Errorf("charged %d", res.Charge)
+		}
+		w.endedOnce(t, 110)
+		if s := w.settlement(); s.Outcome != string(budget.Settled) {
+			t.Errorf("settlement %+v", s)
+		}
+		w.must(w.gate.Close())
+	})
 }
 
 func TestDeniedCallDoesNotRun(t *testing.T) {
