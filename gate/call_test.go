@@ -332,31 +332,28 @@ func TestKillSwitchCutsACall(t *testing.T) {
 // TestCloseWaitsForCalls: those that run are settled and receipted, and no more
 // begin.
 func TestCloseWaitsForCalls(t *testing.T) {
-	w := newLibrary(t, daily(1000))
-	entered, closed := make(chan struct{}), make(chan error)
-	w.callWith(t.Context(), asking(), func() answer {
-		go func() { close(entered); closed <- w.gate.Close() }()
-		<-entered
-		for { // until the close has begun
-			_, err := gate.Call(t.Context(), w.gate, asking(), func(context.Context, *gate.Grant) (int, gate.Outcome, error) {
-				return 0, gate.NotSent(), nil
-			})
-			if errors.Is(err, gate.ErrClosed) {
-				break
+	synctest.Test(t, func(t *testing.T) {
+		w := newLibrary(t, daily(1000))
+		closed := make(chan error, 1)
+		w.callWith(t.Context(), asking(), func() answer {
+			go func() { closed <- w.gate.Close() }()
+			synctest.Wait()
+			select {
+			case <-closed:
+				t.Error("closed while a call ran")
+			default:
 			}
+			_, _, err := w.callWith(t.Context(), asking(), func() answer { t.Error("it ran"); return answer{} })
+			if !errors.Is(err, gate.ErrClosed) {
+				t.Errorf("one more came to %v", err)
+			}
+			return answer{outcome: gate.Used(pricing.Usage{Input: 90, Output: 10})}
+		})
+		w.must(<-closed)
+		if s := w.settlement(); s.Charge != 110 {
+			t.Errorf("settlement %+v", s)
 		}
-		select {
-		case <-closed:
-			t.Error("closed while a call ran")
-		default:
-		}
-		return answer{outcome: gate.Used(pricing.Usage{Input: 90, Output: 10})}
 	})
-	w.must(<-closed)
-	list := bodies[audit.Settlement](w.receipts())
-	if last := list[len(list)-1]; last.Charge != 110 {
-		t.Errorf("the last settlement is %+v", last)
-	}
 }
 
 func factsLine(f audit.Facts) string {
