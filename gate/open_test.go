@@ -243,6 +243,40 @@ func TestNewerPolicyBindsAtTheNextCall(t *testing.T) {
 	}
 }
 
+// fullLedger has no room for new tenants while it is full.
+type fullLedger struct {
+	*embedded.Ledger
+	full atomic.Bool
+}
+
+func (l *fullLedger) Provision(ctx context.Context, tenants ...string) error {
+	if l.full.Load() {
+		return budget.ErrUnavailable
+	}
+	return l.Ledger.Provision(ctx, tenants...)
+}
+
+// TestPolicyWithoutRoomIsTriedAgain: the old one stays in force until the ledger
+// has the new one's tenants.
+func TestPolicyWithoutRoomIsTriedAgain(t *testing.T) {
+	p := newParts(t)
+	shelf := newShelf(p.config.Policy.Current())
+	full := &fullLedger{Ledger: p.config.Ledger.(*embedded.Ledger)}
+	p.config.Policy, p.config.Ledger = shelf, full
+	g, err := gate.Open(t.Context(), p.config)
+	p.must(err)
+	defer g.Close()
+	full.full.Store(true)
+	shelf.Store(rulesAt(t, 2, daily(5000)).Policy)
+	if _, err := askFor(g, 1000); !isDenied(err, policy.BudgetExhausted) {
+		t.Errorf("while it is full: %v", err)
+	}
+	full.full.Store(false)
+	if _, err := askFor(g, 1000); err != nil {
+		t.Errorf("once there is room: %v", err)
+	}
+}
+
 // TestCallsGoOnThroughReloads: whichever rules each begins under, none is denied
 // for a policy that is newer than its own.
 func TestCallsGoOnThroughReloads(t *testing.T) {

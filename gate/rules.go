@@ -90,9 +90,14 @@ func (g *Gate) Rules() *Rules {
 	if newest == f.judged.Load() {
 		return f.rules.Load()
 	}
-	if err := g.adopt(context.Background(), newest); err != nil {
+	err := g.adopt(context.Background(), newest)
+	switch {
+	case errors.Is(err, errNotProvisioned):
+		g.complain("policy not loaded yet, it is tried again", "err", err)
+		return f.rules.Load()
+	case err != nil:
 		g.logger.Error("policy not loaded, the old one stays in force", "err", err)
-	} else {
+	default:
 		g.logger.Info("policy loaded", "generation", newest.Version.Generation, "tenants", len(newest.Tenants))
 	}
 	f.judged.Store(newest)
@@ -115,13 +120,16 @@ func (g *Gate) adopt(ctx context.Context, p *policy.Policy) error {
 	}
 	if _, own := g.ledger.(journal); own {
 		if err := g.ledger.Provision(ctx, rules.tenants()...); err != nil {
-			return fmt.Errorf("tenants not provisioned: %w", err)
+			return fmt.Errorf("%w: %w", errNotProvisioned, err)
 		}
 	}
 	g.force.rules.Store(rules)
 	g.telemetry.Tenants(p.Tenants)
 	return nil
 }
+
+// errNotProvisioned may pass: the disk was full.
+var errNotProvisioned = errors.New("tenants not provisioned")
 
 // authorizes refuses a policy whose upstreams want authorizations where there
 // are none.
