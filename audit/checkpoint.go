@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -48,15 +47,16 @@ var ErrSecretKey = errors.New("audit: the log is sealed with " + AlgHMAC + ", an
 
 // Sign is the checkpoint as a signed note. It fails with ErrSecretKey for an
 // HMAC key.
-func (c Checkpoint) Sign(s *Signer) ([]byte, error) {
-	if s.key.Alg != AlgEd25519 {
+func (c Checkpoint) Sign(s Signer) ([]byte, error) {
+	key := s.Key()
+	if key.Alg != AlgEd25519 {
 		return nil, ErrSecretKey
 	}
-	name, err := s.key.noteKey(c.Chain)
+	name, err := key.noteKey(c.Chain)
 	if err != nil {
 		return nil, err
 	}
-	return note.Sign(&note.Note{Text: c.String()}, noteSigner{name, s.private})
+	return note.Sign(&note.Note{Text: c.String()}, noteSigner{name, s})
 }
 
 // noteKey checks the notes of one chain.
@@ -71,11 +71,11 @@ func (k Key) noteKey(chain string) (note.Verifier, error) {
 // noteSigner signs notes.
 type noteSigner struct {
 	note.Verifier
-	private ed25519.PrivateKey
+	signer Signer
 }
 
 // Sign implements note.Signer.
-func (s noteSigner) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.private, msg), nil }
+func (s noteSigner) Sign(msg []byte) ([]byte, error) { return s.signer.Sign(msg) }
 
 // noteKeys finds the key that signed a note.
 type noteKeys struct {
@@ -219,7 +219,7 @@ func splitCheckpoints(text string) (list []string) {
 // SignCheckpoint signs the tree as it is and keeps the checkpoint in the
 // log's directory. It refuses with ErrForked a tree that does not extend the
 // checkpoint kept there before, because a log must never sign two histories.
-func (t *Tree) SignCheckpoint(s *Signer) ([]byte, error) {
+func (t *Tree) SignCheckpoint(s Signer) ([]byte, error) {
 	c, err := t.Checkpoint()
 	if err != nil {
 		return nil, err
@@ -228,9 +228,9 @@ func (t *Tree) SignCheckpoint(s *Signer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.tip.seal.Kid != s.key.ID || !s.key.verify(t.tip.before, t.tip.seal.Sig) {
+	if key := s.Key(); t.tip.seal.Kid != key.ID || !key.verify(t.tip.before, t.tip.seal.Sig) {
 		return nil, fmt.Errorf("audit: line %d of %s is not a valid seal by key %s: sign with the key that seals the log, and run verify",
-			t.tip.n, t.dir, s.key.ID)
+			t.tip.n, t.dir, s.Key().ID)
 	}
 	if err := t.extendsLast(); err != nil {
 		return nil, err

@@ -78,7 +78,13 @@ func (c *Chain) Add(body Body) *Chain {
 }
 
 // Seal appends a seal.
-func (c *Chain) Seal(s *Signer) *Chain { return c.Add(s.seal(c.link)) }
+func (c *Chain) Seal(s Signer) *Chain {
+	seal, err := newSealer(s).seal(c.link)
+	if err != nil {
+		panic(err)
+	}
+	return c.Add(seal)
+}
 
 // Checkpoint is the chain so far, not signed.
 func (c *Chain) Checkpoint() Checkpoint {

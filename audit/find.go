@@ -15,8 +15,12 @@ const findSegments = 4
 // Find returns which of the ledger's events have receipts in this log. It
 // reads the newest segments, newest first, until all are found, and at most
 // four: an event whose receipt is older than that was acknowledged long ago.
-// It is meant for start-up and takes a part of a second for each segment.
+// It is meant for start-up and takes a part of a second for each segment. It
+// fails with ErrWriteOnly for a log that goes to a writer.
 func (l *Log) Find(ctx context.Context, events ...EventID) (map[EventID]Ref, error) {
+	if l.cfg.Writer != nil {
+		return nil, ErrWriteOnly
+	}
 	l.mu.Lock()
 	end := l.at
 	l.mu.Unlock()

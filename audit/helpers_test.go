@@ -30,7 +30,7 @@ MC4CAQAwBQYDK2VwBCIEICAhIiMkJSYnKCkqKywtLi8wMTIzNDU2Nzg5Ojs8PT4/
 `
 )
 
-func signer(t testing.TB, text string) *audit.Signer {
+func signer(t testing.TB, text string) audit.Signer {
 	t.Helper()
 	s, err := audit.ParseSigner([]byte(text))
 	if err != nil {

@@ -37,7 +37,8 @@ type Key struct {
 	secret []byte            // HMAC only
 }
 
-func newEd25519Key(public ed25519.PublicKey) Key {
+// Ed25519Key checks the signatures of a public key's owner.
+func Ed25519Key(public ed25519.PublicKey) Key {
 	return Key{Alg: AlgEd25519, ID: keyID(public), Public: public}
 }
 
@@ -153,7 +154,7 @@ func (e keyEntry) key() (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	k := newEd25519Key(public)
+	k := Ed25519Key(public)
 	if k.ID != e.Kid {
 		return Key{}, fmt.Errorf("kid %q is not of this public key, which has %s", e.Kid, k.ID)
 	}

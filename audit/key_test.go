@@ -23,7 +23,7 @@ func TestSignerSaveAndLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join(t.TempDir(), "key")
-			if err := made.Save(path); err != nil {
+			if err := audit.SaveSigner(path, made); err != nil {
 				t.Fatal(err)
 			}
 			loaded, err := audit.LoadSigner(path)
@@ -33,7 +33,7 @@ func TestSignerSaveAndLoad(t *testing.T) {
 			if !reflect.DeepEqual(loaded, made) {
 				t.Error("the key came back as another")
 			}
-			if err := made.Save(path); !os.IsExist(unwrapAll(err)) {
+			if err := audit.SaveSigner(path, made); !os.IsExist(unwrapAll(err)) {
 				t.Errorf("got %v: a key file must not be replaced", err)
 			}
 			for _, mode := range []os.FileMode{0o604, 0o602} {

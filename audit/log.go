@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -54,18 +55,29 @@ var (
 	// fails until the log is opened again.
 	ErrBroken = errors.New("audit: receipt log broken, restart once the disk is well")
 
+	// ErrWriteOnly is returned by Find of a log that goes to a writer: nobody
+	// here knows what an earlier process wrote.
+	ErrWriteOnly = errors.New("audit: receipts that went to a writer cannot be read back")
+
 	// ErrClosed is returned by Append after Close.
 	ErrClosed = errors.New("audit: receipt log closed")
 )
 
-// Config says how to open a log.
+// Config says how to open a log: in a directory, or onto a writer.
 type Config struct {
-	Dir    string  // made if missing; one process at a time
-	Signer *Signer // seals every batch
+	Dir string // made if missing; one process at a time
+
+	// Writer, if set, gets the lines in place of Dir, as in os.Stdout: whole
+	// batches with their seal, one Write each. A receipt is then as durable as
+	// the writer makes it before it returns. The log does not close it, begins a
+	// new chain each time it is opened, and cannot be asked what it holds.
+	Writer io.Writer
+
+	Signer Signer // seals every batch
 
 	// Retiring is the key that sealed the log until now, if Signer is to
 	// replace it. Open needs it to announce the new key under the old one.
-	Retiring *Signer
+	Retiring Signer
 
 	// Before, if set, is called before each batch is written: what receipts
 	// speak of must be durable before they are. If it fails, so does the batch.
@@ -117,7 +129,8 @@ type Opened struct {
 type Log struct {
 	cfg    Config
 	opened Opened
-	lock   *os.File
+	sealer sealer   // of cfg.Signer
+	lock   *os.File // nil: of a writer
 
 	queue   chan *entry
 	retry   chan struct{} // asks the writer whether a full disk has room again
@@ -149,26 +162,39 @@ func Open(cfg Config) (*Log, error) {
 	if cfg.Signer == nil {
 		return nil, errors.New("audit: no signing key")
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	lock, err := lockDir(cfg.Dir)
-	if err != nil {
-		return nil, err
+	if (cfg.Dir == "") == (cfg.Writer == nil) {
+		return nil, errors.New("audit: a log goes to a directory or to a writer: give one of them")
 	}
 	l := &Log{
 		cfg:     cfg,
-		lock:    lock,
+		sealer:  newSealer(cfg.Signer),
 		queue:   make(chan *entry, queueReceipts),
 		retry:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		exited:  make(chan struct{}),
 	}
-	if err := l.resume(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+	if err := l.start(); err != nil {
+		return nil, err
 	}
 	go l.write()
 	return l, nil
+}
+
+func (l *Log) start() error {
+	if l.cfg.Writer != nil {
+		return l.beginOn(l.cfg.Writer)
+	}
+	if err := os.MkdirAll(l.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	var err error
+	if l.lock, err = lockDir(l.cfg.Dir); err != nil {
+		return err
+	}
+	if err := l.resume(); err != nil {
+		return errors.Join(err, l.lock.Close())
+	}
+	return nil
 }
 
 // resume brings the log to the end of its directory and begins there.
@@ -195,15 +221,15 @@ func (l *Log) resume() error {
 
 // checkKey refuses a key that the chain does not expect.
 func (l *Log) checkKey(kid string) error {
-	signer, retiring := l.cfg.Signer.key.ID, l.cfg.Retiring
+	signer, retiring := l.sealer.key.ID, l.cfg.Retiring
 	switch {
 	case kid == "" || kid == signer:
 		return nil
 	case retiring == nil:
 		return fmt.Errorf("audit: %s is sealed with key %s, not %s: give the old key as retiring, or use another directory",
 			l.cfg.Dir, kid, signer)
-	case retiring.key.ID != kid:
-		return fmt.Errorf("audit: %s is sealed with key %s, but the retiring key is %s", l.cfg.Dir, kid, retiring.key.ID)
+	case retiring.Key().ID != kid:
+		return fmt.Errorf("audit: %s is sealed with key %s, but the retiring key is %s", l.cfg.Dir, kid, retiring.Key().ID)
 	}
 	l.opened.Rotated = true
 	return nil
@@ -250,16 +276,16 @@ func (l *Log) openSegment() error {
 func (l *Log) begin() error {
 	b := newBatch(l.tip.link, nil)
 	now := l.cfg.Now().UnixMilli()
-	key := l.cfg.Signer.key
+	key := l.sealer.key
 	if l.opened.Rotated {
 		b.add(Rotate{Alg: key.Alg, At: now, Kid: key.ID, Public: hex.EncodeToString(key.Public)})
-		b.seal(l.cfg.Retiring)
+		b.seal(newSealer(l.cfg.Retiring))
 	}
 	b.add(Start{
 		Alg: key.Alg, At: now, CutBytes: l.opened.CutBytes, CutFile: l.opened.CutFile,
 		Kid: key.ID, Reason: l.opened.Reason, Software: l.cfg.Software,
 	})
-	b.seal(l.cfg.Signer)
+	b.seal(l.sealer)
 	if b.err != nil {
 		return b.err
 	}

@@ -18,7 +18,7 @@ const (
 // never among them.
 type Facts struct {
 	Tenant       string
-	Key          string // the key's id in the policy, never the key
+	Key          string // the key's id in the policy, never the key; "" without one
 	Run          string // as hashed into claim keys; "" without a run
 	User         string // as hashed into claim keys; "" without an end user
 	Target       string // of an action, hashed like a run
@@ -28,7 +28,7 @@ type Facts struct {
 	Model        string // as the client named it
 	Stream       bool
 	InputTokens  int64  // at most
-	InputBound   string // how InputTokens was found: "exact", "bytes" or "context"
+	InputBound   string // how InputTokens was found: "exact", "bytes", "context" or "caller"
 	OutputTokens int64  // at most, for all choices together
 	OutputCap    int64  // the cap sent upstream, per choice
 	Choices      int64

@@ -28,7 +28,7 @@ func naiveRoot(lines []string) tlog.Hash {
 
 // longChain has the given number of batches of one receipt and a seal, after
 // a start line and its seal: a seal at every even number.
-func longChain(t testing.TB, key *audit.Signer, batches int) *audit.Chain {
+func longChain(t testing.TB, key audit.Signer, batches int) *audit.Chain {
 	c := audit.NewChain(1).Add(startLine(key)).Seal(key)
 	for i := range batches {
 		c.Add(settlement(int64(i + 1))).Seal(key)

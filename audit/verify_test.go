@@ -16,14 +16,14 @@ import (
 )
 
 // soundChain is start, seal, two receipts, seal, receipt, seal: seven lines.
-func soundChain(t testing.TB, key *audit.Signer) *audit.Chain {
+func soundChain(t testing.TB, key audit.Signer) *audit.Chain {
 	return audit.NewChain(1).
 		Add(startLine(key)).Seal(key).
 		Add(decision(1)).Add(settlement(2)).Seal(key).
 		Add(expiry(3)).Seal(key)
 }
 
-func startLine(key *audit.Signer) audit.Start {
+func startLine(key audit.Signer) audit.Start {
 	return audit.Start{Alg: key.Key().Alg, At: 1, Kid: key.Key().ID, Reason: audit.ReasonCreated}
 }
 
@@ -123,7 +123,7 @@ func manipulations(t testing.TB) []manipulation {
 	}
 }
 
-func rotateTo(key *audit.Signer) audit.Rotate {
+func rotateTo(key audit.Signer) audit.Rotate {
 	return audit.Rotate{
 		Alg: audit.AlgEd25519, At: 1, Kid: key.Key().ID, Public: fmt.Sprintf("%x", []byte(key.Key().Public)),
 	}

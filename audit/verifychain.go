@@ -186,7 +186,7 @@ func (c *chainState) rotate(b Rotate, at where) {
 	if b.Alg == AlgEd25519 {
 		public, err := hex.DecodeString(b.Public)
 		if err == nil && len(public) == ed25519.PublicKeySize {
-			key = newEd25519Key(public)
+			key = Ed25519Key(public)
 		}
 		if key.Public == nil || key.ID != b.Kid {
 			c.find(WrongKey, at, "announces key %s with another key's public half", b.Kid)

@@ -82,7 +82,11 @@ func (b *batch) add(body Body) {
 	b.addEncoded(body.kind(), encoded)
 }
 
-func (b *batch) seal(s *Signer) { b.add(s.seal(b.link)) }
+func (b *batch) seal(s sealer) {
+	seal, err := s.seal(b.link)
+	b.err = errors.Join(b.err, err)
+	b.add(seal)
+}
 
 // write is the writer: the only one that touches the segment.
 func (l *Log) write() {
@@ -234,7 +238,7 @@ func (l *Log) writeEntries(entries []*entry) (*batch, error) {
 		b.addEncoded(e.kind, e.body)
 		e.ref = newRef(b.link.chain, b.link.n)
 	}
-	b.seal(l.cfg.Signer)
+	b.seal(l.sealer)
 	l.buf = b.buf
 	if b.err != nil {
 		return nil, b.err
@@ -288,6 +292,9 @@ func (l *Log) rotateSegment() error {
 // cacheHeads writes heads.json. A failure costs the next Open some time and
 // nothing else, so it is not an error.
 func (l *Log) cacheHeads() {
+	if l.cfg.Writer != nil {
+		return
+	}
 	_ = saveHeads(l.cfg.Dir, l.tip, place{l.segment.number, l.segment.size})
 }
 
@@ -298,7 +305,10 @@ func (l *Log) finish() {
 	if err == nil && !errors.Is(l.err, ErrBroken) {
 		l.cacheHeads()
 	}
-	err = errors.Join(err, l.segment.file.Close(), l.lock.Close())
+	err = errors.Join(err, l.segment.file.Close())
+	if l.lock != nil {
+		err = errors.Join(err, l.lock.Close())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil && err != nil {

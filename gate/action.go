@@ -33,12 +33,12 @@ var (
 type Action struct {
 	Rules  *Rules
 	Key    *policy.Key
-	Run    string // "" without
-	ID     string // as the caller names it; used once
-	Kind   string
-	Amount int64 // nano-USD, 0 to budget.MaxAmount
-	Target string
-	Tool   string
+	Run    string        // "" without
+	ID     string        // as the caller names it; used once
+	Kind   string        // of policy.ActionKinds, or one that the tenant's policy names
+	Amount int64         // nano-USD, 0 to budget.MaxAmount
+	Target string        // what it is done to; "" if that does not matter
+	Tool   string        // "" without
 	Depth  int64         // of the recursion that it comes from
 	TTL    time.Duration // at most MaxActionTTL
 }
@@ -98,7 +98,7 @@ func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
 }
 
 func (a *Action) quote() *quote {
-	return &quote{action: a, Call: Call{Rules: a.Rules, Key: a.Key, Facts: policy.Facts{
+	return &quote{action: a, Bid: Bid{Rules: a.Rules, Key: a.Key, Facts: policy.Facts{
 		Run:          a.Run,
 		Endpoint:     actionEndpoint + a.Kind,
 		Capabilities: []string{policy.CapActions},
@@ -197,7 +197,7 @@ func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) 
 // charge of one that has expired. A repeat gets the same answer. The error, if
 // any, is a *Refusal, ErrUnknownLease or ErrLeaseEnded.
 func (g *Gate) Settle(ctx context.Context, c LeaseCall, amount int64) (*Ended, error) {
-	return g.endAction(ctx, c, Pending{Verb: verbSettle, Settlement: audit.Settlement{
+	return g.endAction(ctx, c, pending{Verb: verbSettle, Settlement: audit.Settlement{
 		Tenant: c.Key.Tenant.Name, Lease: c.Lease, Basis: audit.BasisReported, Charge: amount,
 	}})
 }
@@ -210,14 +210,14 @@ func (g *Gate) Release(ctx context.Context, c LeaseCall) (*Ended, error) {
 	if err != nil && !errors.Is(err, budget.ErrEnded) {
 		return nil, leaseError(err)
 	}
-	return g.endAction(ctx, c, Pending{Verb: verbRelease, Settlement: audit.Settlement{
+	return g.endAction(ctx, c, pending{Verb: verbRelease, Settlement: audit.Settlement{
 		Tenant: c.Key.Tenant.Name, Lease: c.Lease, Basis: audit.BasisUnbilled,
 	}})
 }
 
 // endAction ends a lease and waits for the receipt. What fails is not retried
 // here: the caller repeats it, and may say something else then.
-func (g *Gate) endAction(ctx context.Context, c LeaseCall, p Pending) (*Ended, error) {
+func (g *Gate) endAction(ctx context.Context, c LeaseCall, p pending) (*Ended, error) {
 	if !c.ofAction() {
 		return nil, ErrUnknownLease
 	}
@@ -246,7 +246,7 @@ func (g *Gate) endAction(ctx context.Context, c LeaseCall, p Pending) (*Ended, e
 
 // postAndWait posts a settlement's receipt and returns its id once it is
 // durable. Where that takes too long it is written all the same.
-func (g *Gate) postAndWait(ctx context.Context, p Pending) (string, error) {
+func (g *Gate) postAndWait(ctx context.Context, p pending) (string, error) {
 	type told struct {
 		id  string
 		err error
@@ -270,7 +270,7 @@ func (g *Gate) postAndWait(ctx context.Context, p Pending) (string, error) {
 // in the outbox for its receipt.
 func (g *Gate) recorded(ctx context.Context, lease string) error {
 	if g.outbox.has(lease) {
-		g.Deliver(ctx)
+		g.deliver(ctx)
 	}
 	if g.outbox.has(lease) {
 		return notRecorded()

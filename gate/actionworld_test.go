@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
-	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
 	"github.com/aegis-proxy/aegis-proxy/gate"
@@ -54,24 +53,18 @@ func actionRules(t testing.TB) *gate.Rules {
 	return rules
 }
 
-// anyLedger is both sides of a ledger.
-type anyLedger interface {
-	budget.Ledger
-	budget.Keeper
-}
-
 // actionWorld is a gate for actions on a ledger of either kind.
 type actionWorld struct {
 	*testing.T
 	dir    string
 	rules  *gate.Rules
-	ledger anyLedger
+	ledger gate.Ledger
 	log    *flakyLog
 	flaky  *flakyLedger
 	gate   *gate.Gate
-	open   func() anyLedger // the same ledger, as a process that starts finds it
-	ends   []func() error   // of what is open, in order
-	number int              // of the processes so far
+	open   func() gate.Ledger // the same ledger, as a process that starts finds it
+	ends   []func() error     // of what is open, in order
+	number int                // of the processes so far
 }
 
 // onBothLedgers runs a test with the embedded ledger and with Redis.
@@ -79,7 +72,7 @@ func onBothLedgers(t *testing.T, test func(w *actionWorld)) {
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		w := &actionWorld{T: t, dir: t.TempDir(), rules: actionRules(t)}
-		w.open = func() anyLedger {
+		w.open = func() gate.Ledger {
 			config := embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Log: slog.New(slog.DiscardHandler)}
 			l, err := embedded.Open(config)
 			// A server that another test starts holds a copy of the lock for a moment.
@@ -96,7 +89,7 @@ func onBothLedgers(t *testing.T, test func(w *actionWorld)) {
 		t.Parallel()
 		w := &actionWorld{T: t, dir: t.TempDir(), rules: actionRules(t)}
 		server := redistest.Start(t)
-		w.open = func() anyLedger {
+		w.open = func() gate.Ledger {
 			l, err := redis.Dial(redis.Config{URL: server.URL(), AcceptDurability: true})
 			w.must(err)
 			return l
@@ -123,7 +116,7 @@ func (w *actionWorld) start() {
 }
 
 // newGate is one more replica on the ledger.
-func (w *actionWorld) newGate(l budget.Ledger) *gate.Gate {
+func (w *actionWorld) newGate(l gate.Ledger) *gate.Gate {
 	w.Helper()
 	signer, err := audit.ParseSigner([]byte(signingKey))
 	w.must(err)

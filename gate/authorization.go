@@ -31,14 +31,14 @@ type Authority struct {
 	retired []audit.Key // no longer sign, and are published for what they signed
 }
 
-// NewAuthority signs with the key that seals receipts. It fails with
-// audit.ErrSecretKey for an HMAC key, which strangers could not check.
-func NewAuthority(issuer string, signer *audit.Signer, retired ...audit.Key) (*Authority, error) {
-	private, ok := signer.Ed25519()
+// NewAuthority signs with the key that seals receipts, of an Ed25519Signer. It
+// fails with audit.ErrSecretKey for an HMAC key, which strangers could not check.
+func NewAuthority(issuer string, signer audit.Signer, retired ...audit.Key) (*Authority, error) {
+	own, ok := signer.(*audit.Ed25519Signer)
 	if !ok {
 		return nil, fmt.Errorf("authorizations: %w", audit.ErrSecretKey)
 	}
-	return &Authority{issuer: issuer, kid: signer.Key().ID, private: private, retired: retired}, nil
+	return &Authority{issuer: issuer, kid: signer.Key().ID, private: own.Private(), retired: retired}, nil
 }
 
 // Authorize makes the authorization that follows from an allowing decision,

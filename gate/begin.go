@@ -14,7 +14,7 @@ import (
 
 // quote is one call with the bounds that are being tried for it.
 type quote struct {
-	Call
+	Bid
 	price    pricing.Price
 	pricedAt time.Time // zero before the price was looked up
 	lease    string
@@ -30,8 +30,8 @@ type quote struct {
 
 // Begin asks leave for a call. The error, if any, is a *Refusal: nothing is
 // held, and the call must not run.
-func (g *Gate) Begin(ctx context.Context, c Call) (*Grant, error) {
-	q := &quote{Call: c}
+func (g *Gate) Begin(ctx context.Context, b Bid) (*Grant, error) {
+	q := &quote{Bid: b}
 	leave, denial := g.admit(ctx, q)
 	if denial != nil {
 		return nil, g.refuse(ctx, q, leave, denial)
@@ -39,7 +39,7 @@ func (g *Gate) Begin(ctx context.Context, c Call) (*Grant, error) {
 	grant, err := g.record(ctx, q, leave)
 	if err != nil {
 		g.abandon(q)
-		g.complain("receipt not written, request denied", "tenant", c.Key.Tenant.Name, "err", err)
+		g.complain("receipt not written, request denied", "tenant", b.Key.Tenant.Name, "err", err)
 		return nil, g.refuse(ctx, q, leave, &policy.Denial{
 			Reason:  policy.ReceiptsUnavailable,
 			Message: "the receipt log cannot be written; nothing was sent",
@@ -185,7 +185,7 @@ func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) 
 
 // abandon gives back a lease that is not used, however long it takes.
 func (g *Gate) abandon(q *quote) {
-	g.outbox.Put(Pending{Verb: verbRelease, Settlement: audit.Settlement{
+	g.outbox.put(pending{Verb: verbRelease, Settlement: audit.Settlement{
 		Tenant: q.Key.Tenant.Name,
 		Lease:  q.lease,
 		Basis:  audit.BasisUnbilled,

@@ -17,8 +17,8 @@ type Explanation struct {
 
 // Explain applies every rule to a call as of an instant. It asks no ledger,
 // holds nothing and writes no receipt.
-func Explain(c Call, now time.Time) Explanation {
-	q := &quote{Call: c}
+func Explain(b Bid, now time.Time) Explanation {
+	q := &quote{Bid: b}
 	q.Facts.Now = now
 	unpriced := q.priceAt(now)
 	return Explanation{

@@ -1,5 +1,22 @@
 package gate
 
+import "context"
+
+// Upkeep and Pending are what tests drive by hand.
+type (
+	Upkeep  = upkeep
+	Pending = pending
+)
+
+// Deliver is one round of the outbox.
+func (g *Gate) Deliver(ctx context.Context) { g.deliver(ctx) }
+
+// Drain is all of them.
+func (g *Gate) Drain(ctx context.Context) { g.drain(ctx) }
+
+// Put keeps an ending.
+func (o *Outbox) Put(p Pending) { o.put(p) }
+
 // SetMax changes how many endings an outbox takes.
 func (o *Outbox) SetMax(n int) { o.max = n }
 

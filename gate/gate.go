@@ -1,20 +1,50 @@
-// Package gate is one governed call: price it, decide, reserve its worst
-// case, record the decision, let it run, settle what it cost, record that. It
-// knows no HTTP.
+// Package gate puts a hard stop on what calls to LLM APIs cost: before a call is
+// made, the most that it can cost is held in every budget of its tenant, and what
+// does not fit is denied. What it really cost is charged afterwards. Each decision
+// and each charge has a signed receipt.
 //
-//	grant, err := g.Begin(ctx, call)   // err is a *Refusal: do not run
-//	defer grant.End(outcome)           // whatever happened, exactly once
+//	g, err := gate.Open(ctx, gate.Config{
+//		Policy: source, // who may spend what: policy.Watch, policy.Parse
+//		Ledger: ledger, // the balances: embedded.Open, redis.Open
+//		Log:    log,    // the receipts: audit.Open
+//	})
+//	...
+//	defer g.Close()
+//	result, err := gate.Call(ctx, g, gate.Request{
+//		Tenant: "acme", Model: "gpt-4o-mini",
+//		Input: gate.Input{Tokens: tokenizer.UpperBound(prompt) + 16}, OutputCap: 500,
+//	}, func(ctx context.Context, grant *gate.Grant) (string, gate.Outcome, error) {
+//		text, usage, err := complete(ctx, prompt, grant.OutputCap)
+//		return text, gate.Used(usage), err
+//	})
 //
-// Between Begin and End the call's worst case is held in every budget that
-// concerns it. A grant whose holder dies expires by itself and is charged its
-// hold.
+// A denied call does not run; its error is a *Refusal. A function that fails, or
+// panics, or does not say what it used is charged what was held, because nobody
+// knows what it cost: never less than the truth. The hold is a bound only if
+// Input is one and the provider obeys the cap that is sent.
 //
-// A Replayer makes the same decisions and charges again, from receipts alone.
+// # One call
+//
+// Call is Begin and End around a function, and the proxy in this module uses
+// these two as they are: price, decide, reserve, record, run, settle, record.
+// The package knows no HTTP. Between Begin and End a lease holds the call's worst
+// case. It is renewed while its holder lives; one whose holder died expires within
+// LeaseTTL and is charged its hold.
+//
+// What is no LLM call, such as a payment, asks leave through Authorize, and says
+// what it cost through Settle. All draw on the same budgets.
+//
+// # Afterwards
+//
+// A Replayer makes the same decisions and charges again, from receipts alone, and
+// Rebuild restores a ledger's balances from them.
 package gate
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -38,42 +68,88 @@ const (
 	endLimit = 3 * time.Second
 )
 
-// Log makes receipts durable. Append returns when the body is; unless its
-// context ended first, an error means that the body is not in the log, or that
-// nothing can be written before the log is opened again. Post does not wait, and
-// calls told once with what Append would have returned.
-type Log interface {
-	Append(ctx context.Context, body audit.Body) (audit.Ref, error)
-	Post(body audit.Body, told func(audit.Ref, error))
-	Finder
+// Policies gives the policy in force. A *policy.Policy gives itself, for ever; a
+// *policy.Source the newest of a file that it watches. One of your own may hold
+// the policy in an atomic pointer: each call asks for it.
+type Policies interface {
+	// Current returns the newest policy, always the same pointer for the same
+	// one. A newer one has a higher generation.
+	Current() *policy.Policy
 }
 
-// Config is what a gate is built from. Ledger, Log and Outbox are required.
+// Ledger keeps the balances. An *embedded.Ledger keeps those of one process in a
+// directory, a *redis.Ledger those of many replicas.
+type Ledger interface {
+	budget.Ledger
+	budget.Keeper
+}
+
+// Log is the sink of receipts. An *audit.Log writes them into a directory, or to
+// an io.Writer such as os.Stdout.
+type Log interface {
+	// Append returns when the body is durable; unless its context ended first,
+	// an error means that the body is not in the log, or that nothing can be
+	// written before the log is opened again.
+	Append(ctx context.Context, body audit.Body) (audit.Ref, error)
+
+	// Post does not wait, and calls told once with what Append would have
+	// returned.
+	Post(body audit.Body, told func(audit.Ref, error))
+
+	// Heads are the newest events of each tenant that the log knows of, from
+	// earlier processes too: a ledger that is behind them has lost state.
+	Heads() map[string]audit.Head
+
+	// Find tells which events have receipts in the log. It fails with
+	// audit.ErrWriteOnly where that cannot be known.
+	Find(ctx context.Context, events ...audit.EventID) (map[audit.EventID]audit.Ref, error)
+
+	io.Closer
+}
+
+// Config is what a gate is built from. Policy, Ledger and Log are required.
 type Config struct {
-	Ledger    budget.Ledger
-	Log       Log
-	Outbox    *Outbox
-	Authority *Authority // nil: there are no authorizations
-	Telemetry Telemetry
-	Logger    *slog.Logger
+	Policy Policies
+	Ledger Ledger
+	Log    Log
+
+	// Prices are those that the policy's own override; nil: the built-in table.
+	Prices *pricing.Table
+
+	// Outbox keeps endings that the ledger has not taken yet; nil: in memory,
+	// where a crash loses them and charges their holds.
+	Outbox *Outbox
+
+	// Authority makes authorizations, for upstreams that check them; nil: none.
+	Authority *Authority
+
+	Telemetry Telemetry    // nil: NoTelemetry
+	Logger    *slog.Logger // told of trouble; nil: nobody is
 }
 
 // Gate admits calls. It is safe for concurrent use.
 type Gate struct {
-	ledger    budget.Ledger
+	ledger    Ledger
 	log       Log
 	outbox    *Outbox
 	authority *Authority
 	telemetry Telemetry
 	logger    *slog.Logger
+	force     force
 	line      *line
 	rooms     rooms
 	flights   flights
+	visits    visits
 
 	complaints complaints
+
+	stop  context.CancelFunc // of tasks
+	tasks sync.WaitGroup
 }
 
-// New returns a gate.
+// New returns a gate that nothing is run beside, for tests: Open is what a program
+// wants. It takes no policy into force, so it is for Begin alone, with the Rules in
+// each Bid.
 func New(c Config) *Gate {
 	g := &Gate{
 		ledger:    c.Ledger,
@@ -82,7 +158,9 @@ func New(c Config) *Gate {
 		authority: c.Authority,
 		telemetry: c.Telemetry,
 		logger:    c.Logger,
+		force:     force{policies: c.Policy, prices: c.Prices},
 		line:      newLine(),
+		stop:      func() {},
 	}
 	if g.telemetry == nil {
 		g.telemetry = NoTelemetry{}
@@ -90,49 +168,17 @@ func New(c Config) *Gate {
 	if g.logger == nil {
 		g.logger = slog.New(slog.DiscardHandler)
 	}
+	if g.outbox == nil {
+		g.outbox = newOutbox("", g.logger)
+	}
 	return g
 }
 
-// Active returns the tenants with calls since it was last asked.
-func (g *Gate) Active() []string { return g.rooms.touched() }
+// active returns the tenants with calls since it was last asked.
+func (g *Gate) active() []string { return g.rooms.touched() }
 
-// Rules are one policy with the price table that its overrides make.
-type Rules struct {
-	Policy *policy.Policy
-	Prices *pricing.Table
-}
-
-// NewRules combines a policy with the built-in price table.
-func NewRules(p *policy.Policy) (*Rules, error) { return RulesOn(pricing.Builtin(), p) }
-
-// RulesOn combines a policy with another price table.
-func RulesOn(table *pricing.Table, p *policy.Policy) (*Rules, error) {
-	prices, err := table.With(overrides(p))
-	if err != nil {
-		return nil, err
-	}
-	return &Rules{Policy: p, Prices: prices}, nil
-}
-
-func overrides(p *policy.Policy) []pricing.Override {
-	var list []pricing.Override
-	for _, m := range p.Models {
-		if m.Price == nil {
-			continue
-		}
-		list = append(list, pricing.Override{
-			Model:      m.Match,
-			Input:      m.Price.Input,
-			Cached:     m.Price.CachedInput,
-			CacheWrite: m.Price.CacheWrite,
-			Output:     m.Price.Output,
-		})
-	}
-	return list
-}
-
-// Call is what is asked of the gate.
-type Call struct {
+// Bid is a call with all that bounds its cost, as Begin takes it.
+type Bid struct {
 	Rules    *Rules
 	Key      *policy.Key
 	Upstream *policy.Upstream
@@ -150,16 +196,16 @@ type Call struct {
 	Audio      bool // audio rates may apply
 }
 
-// bounded reports whether the call's numbers are ones that can be priced.
-func (c *Call) bounded() bool {
-	return c.Choices >= 1 && c.Input.Tokens >= 0 && c.ExtraOutput >= 0 &&
-		c.OutputCap >= 0 && c.OutputCap <= pricing.MaxTokens/c.Choices
+// bounded reports whether the bid's numbers are ones that can be priced.
+func (b *Bid) bounded() bool {
+	return b.Choices >= 1 && b.Input.Tokens >= 0 && b.ExtraOutput >= 0 &&
+		b.OutputCap >= 0 && b.OutputCap <= pricing.MaxTokens/b.Choices
 }
 
 // Input bounds a call's input tokens.
 type Input struct {
 	Tokens int64  // at most
-	How    string // "exact", "bytes" or "context"
+	How    string // "exact", "bytes", "context" or "caller", for the receipt
 
 	// Tighten, if set, finds a tighter bound at some cost. It is asked only
 	// when Tokens may not fit.

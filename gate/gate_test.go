@@ -170,7 +170,7 @@ func TestReserveIsTriedAgainWhenTheWindowTurns(t *testing.T) {
 
 // turningLedger refuses the first reserve because its window is over.
 type turningLedger struct {
-	budget.Ledger
+	gate.Ledger
 	reserves int
 }
 
@@ -220,7 +220,7 @@ func TestDenialsHaveReceipts(t *testing.T) {
 	odd.Choices = 0
 	for _, row := range []struct {
 		reason policy.Reason
-		call   gate.Call
+		call   gate.Bid
 		claims int
 	}{
 		{policy.BudgetExhausted, exhausted, 1},
@@ -241,7 +241,7 @@ func TestDenialsHaveReceipts(t *testing.T) {
 
 func TestRefuseWritesAReceipt(t *testing.T) {
 	w := newWorld(t, daily(1000))
-	call := gate.Call{Rules: w.rules, Key: w.key(), Facts: policy.Facts{Model: "toy"}}
+	call := gate.Bid{Rules: w.rules, Key: w.key(), Facts: policy.Facts{Model: "toy"}}
 	refusal := w.gate.Refuse(context.Background(), call, &policy.Denial{Reason: policy.NoRoute, Message: "nowhere"})
 	list := bodies[audit.Decision](w.receipts())
 	if refusal.Receipt == "" || len(list) != 1 || list[0].Reasons[0] != string(policy.NoRoute) || list[0].At == 0 {

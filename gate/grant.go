@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
@@ -20,15 +21,20 @@ type Grant struct {
 	gate     *Gate
 	quote    *quote
 	decision audit.Decision
+	observed []budget.Observed // before the grant
 	once     sync.Once
-	mu       sync.Mutex // guards timer and ended
+	mu       sync.Mutex // guards what follows
 	timer    *time.Timer
 	ended    bool
+
+	charged int64  // nano-USD, once basis is set
+	basis   string // of the charge; "" before the end
 }
 
-// Outcome is what became of a call.
+// Outcome is what became of a call. Where it is returned to Call, the zero value
+// means that nobody knows, and Used, Seen, Unbilled and NotSent make the others.
 type Outcome struct {
-	Status int    // the upstream's HTTP status; 0 without a response
+	Status int    // the upstream's HTTP status; 0: no response, or not told
 	Basis  string // one of audit's bases
 	Sent   bool   // any byte of the request was written upstream
 	Model  string // as the response names it
@@ -41,9 +47,31 @@ func (gr *Grant) Hold() int64 { return gr.quote.Facts.Cost }
 // InputTokens is the bound on the call's input that the hold covers.
 func (gr *Grant) InputTokens() int64 { return gr.quote.Input.Tokens }
 
+// Upstream is where the call goes. Its policy says what that obeys.
+func (gr *Grant) Upstream() *policy.Upstream { return gr.quote.Upstream }
+
+// Remaining is what is left of each budget that concerns the call, as the ledger
+// saw it in the step that granted: with what the call holds, or after End with
+// what it was charged. Calls beside it may have changed that since.
+func (gr *Grant) Remaining() []policy.Remaining {
+	list := gr.quote.plan.Remaining(gr.observed)
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	if gr.basis == "" {
+		return list
+	}
+	for i := range list {
+		r := &list[i]
+		r.Held -= gr.Hold()
+		r.Spent += gr.charged
+		r.Left = max(0, r.Limit-r.Spent-r.Held)
+	}
+	return list
+}
+
 // End settles the call. It returns when the ledger has the settlement, or the
 // outbox does, and it does not depend on any context of the request. It waits
-// for the ledger no longer than endLimit. The receipt follows without it: until
+// for the ledger no longer than 3 s. The receipt follows without it: until
 // that is durable the ledger keeps the event.
 func (gr *Grant) End(o Outcome) {
 	gr.once.Do(func() { gr.end(o) })
@@ -59,6 +87,7 @@ func (gr *Grant) end(o Outcome) {
 	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
 	defer cancel()
 	err := g.finish(ctx, &pending)
+	gr.tell(pending.Settlement)
 	g.telemetry.Charged(tenant, q.Facts.Model, pending.Settlement.Charge, o.Usage)
 	g.line.poke(tenant)
 	if err != nil {
@@ -68,14 +97,21 @@ func (gr *Grant) end(o Outcome) {
 	}
 }
 
+// tell notes what the call was charged.
+func (gr *Grant) tell(s audit.Settlement) {
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	gr.charged, gr.basis = s.Charge, s.Basis
+}
+
 // pending is the settlement that an outcome calls for.
-func (gr *Grant) pending(o Outcome) Pending {
+func (gr *Grant) pending(o Outcome) pending {
 	q := gr.quote
 	charge, basis := gr.charge(o)
 	if basis == audit.BasisUnknown {
 		o.Usage = pricing.Usage{} // it is not what was charged
 	}
-	p := Pending{Verb: verbSettle, Settlement: audit.Settlement{
+	p := pending{Verb: verbSettle, Settlement: audit.Settlement{
 		Tenant:   q.Key.Tenant.Name,
 		Lease:    q.lease,
 		Decision: gr.Receipt,

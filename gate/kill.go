@@ -91,10 +91,10 @@ func has(thrown []budget.Switch, name string) bool {
 	return slices.ContainsFunc(thrown, func(s budget.Switch) bool { return s.Name == name })
 }
 
-// WatchSwitches cuts, until the context ends, the calls in flight whose policy
+// watchSwitches cuts, until the context ends, the calls in flight whose policy
 // says so once a kill switch of theirs is thrown: within about two seconds,
 // whichever replica it was thrown at.
-func (g *Gate) WatchSwitches(ctx context.Context, keeper budget.Keeper) {
+func (g *Gate) watchSwitches(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
@@ -102,15 +102,16 @@ func (g *Gate) WatchSwitches(ctx context.Context, keeper budget.Keeper) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			g.CutKilled(ctx, keeper)
+			g.CutKilled(ctx)
 		}
 	}
 }
 
-// CutKilled looks once, at each tenant with calls to cut.
-func (g *Gate) CutKilled(ctx context.Context, keeper budget.Keeper) {
+// CutKilled cuts the calls in flight that a kill switch stops by now, where their
+// policy says so. It happens by itself every second.
+func (g *Gate) CutKilled(ctx context.Context) {
 	for _, tenant := range g.flights.tenants() {
-		b, err := keeper.Balances(ctx, tenant, nil)
+		b, err := g.ledger.Balances(ctx, tenant, nil)
 		if err != nil {
 			g.complain("kill switches not read", "tenant", tenant, "err", err)
 			continue // on another node of a cluster others can be
@@ -125,7 +126,7 @@ func (g *Gate) CutKilled(ctx context.Context, keeper budget.Keeper) {
 // stopLatecomers throws the global switch, while it is thrown for every tenant,
 // at those that lack it: a tenant can have come to be, on another replica, while
 // the switch was being thrown at those that were known.
-func (u *Upkeep) stopLatecomers(ctx context.Context, tenants []string) {
+func (u *upkeep) stopLatecomers(ctx context.Context, tenants []string) {
 	if !u.stopped(ctx, budget.EveryTenant) {
 		return
 	}
@@ -141,7 +142,7 @@ func (u *Upkeep) stopLatecomers(ctx context.Context, tenants []string) {
 
 // stop throws the global switch. An operator may have lifted it meanwhile, from
 // this tenant too: then it is lifted again.
-func (u *Upkeep) stop(ctx context.Context, tenant string) error {
+func (u *upkeep) stop(ctx context.Context, tenant string) error {
 	if _, err := u.Keeper.Throw(ctx, tenant, budget.GlobalSwitch); err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (u *Upkeep) stop(ctx context.Context, tenant string) error {
 }
 
 // stopped reports whether a tenant is known to have the global switch.
-func (u *Upkeep) stopped(ctx context.Context, tenant string) bool {
+func (u *upkeep) stopped(ctx context.Context, tenant string) bool {
 	b, err := u.Keeper.Balances(ctx, tenant, nil)
 	return err == nil && has(b.Switches, budget.GlobalSwitch)
 }

@@ -29,7 +29,7 @@ func (w *world) lift(tenant, name string) {
 }
 
 // inRun is a call of a run.
-func (w *world) inRun(run string) gate.Call {
+func (w *world) inRun(run string) gate.Bid {
 	c := w.call(10, 10)
 	c.Facts.Run = run
 	return c
@@ -119,15 +119,15 @@ func TestCutKilled(t *testing.T) {
 	ended.OnKill(func(string) { t.Error("a call that has ended was cut") })
 	ended.End(gate.Outcome{})
 
-	w.gate.CutKilled(t.Context(), w.real)
+	w.gate.CutKilled(t.Context())
 	w.throw("acme", policy.KeySwitch("acme-2"))
 	w.throw("acme", policy.RunSwitch("r1"))
 	for range 2 {
-		w.gate.CutKilled(t.Context(), w.real)
+		w.gate.CutKilled(t.Context())
 	}
 	w.throw("acme", policy.TenantSwitch)
 	w.throw("acme", budget.GlobalSwitch)
-	w.gate.CutKilled(t.Context(), w.real)
+	w.gate.CutKilled(t.Context())
 	if want := []string{"first by " + policy.RunSwitch("r1"), "second by global"}; !slices.Equal(cut, want) {
 		t.Errorf("cut %q, want %q", cut, want)
 	}
@@ -141,7 +141,7 @@ func TestFinishKilled(t *testing.T) {
 	grant := w.begin(w.call(10, 10))
 	grant.OnKill(func(string) { t.Error("cut") })
 	w.throw("acme", policy.TenantSwitch)
-	w.gate.CutKilled(t.Context(), w.real)
+	w.gate.CutKilled(t.Context())
 	grant.End(used(10, 5))
 	w.mustBalance(20, 0)
 }

@@ -120,7 +120,7 @@ func TestLedgersDecideAlike(t *testing.T) {
 	}
 }
 
-func play(t *testing.T, l anyLedger, tenant, rules string, steps []step) []string {
+func play(t *testing.T, l gate.Ledger, tenant, rules string, steps []step) []string {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), rules: rulesOf(t, rules)}
 	w.key().Tenant.Name = tenant

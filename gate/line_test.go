@@ -20,7 +20,7 @@ type arrival struct {
 }
 
 // arrive begins a call in the background.
-func (w *world) arrive(ctx context.Context, c gate.Call) <-chan arrival {
+func (w *world) arrive(ctx context.Context, c gate.Bid) <-chan arrival {
 	got := make(chan arrival, 1)
 	go func() {
 		grant, err := w.gate.Begin(ctx, c)

@@ -109,7 +109,7 @@ func TestOwnReceiptAndSweptOneAreNoConflict(t *testing.T) {
 }
 
 // deafLedger does not hear acknowledgements.
-type deafLedger struct{ budget.Ledger }
+type deafLedger struct{ gate.Ledger }
 
 func (deafLedger) Acknowledge(string, int64) {}
 

@@ -27,18 +27,19 @@ const (
 	verbRelease = "release"
 )
 
-// Pending is the end of a lease that the ledger has not acknowledged, with
+// pending is the end of a lease that the ledger has not acknowledged, with
 // the receipt that it will get.
-type Pending struct {
+type pending struct {
 	Verb       string
 	Settlement audit.Settlement
 
 	// doubtful is an ending of an earlier process, which may have died between
 	// writing the receipt and forgetting the ending.
 	doubtful bool
+	copied   bool // its receipt may be the second one
 }
 
-func (p *Pending) valid() error {
+func (p *pending) valid() error {
 	if p.Verb != verbSettle && p.Verb != verbRelease {
 		return fmt.Errorf("unknown verb %q", p.Verb)
 	}
@@ -52,11 +53,11 @@ func (p *Pending) valid() error {
 // receipt is durable, across restarts: one file each in a directory, named
 // after the lease.
 type Outbox struct {
-	dir    string
+	dir    string // "": in memory only
 	logger *slog.Logger
 	max    int
 	mu     sync.Mutex
-	items  map[string]Pending // by lease
+	items  map[string]pending // by lease
 }
 
 // OpenOutbox reads what an earlier process left. A file that cannot be read is
@@ -65,7 +66,7 @@ func OpenOutbox(dir string, logger *slog.Logger) (*Outbox, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	o := &Outbox{dir: dir, logger: logger, max: outboxMax, items: map[string]Pending{}}
+	o := newOutbox(dir, logger)
 	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
@@ -78,12 +79,16 @@ func OpenOutbox(dir string, logger *slog.Logger) (*Outbox, error) {
 	return o, nil
 }
 
+func newOutbox(dir string, logger *slog.Logger) *Outbox {
+	return &Outbox{dir: dir, logger: logger, max: outboxMax, items: map[string]pending{}}
+}
+
 func (o *Outbox) load(name string) error {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	var p Pending
+	var p pending
 	if err := json.Unmarshal(text, &p); err != nil {
 		return err
 	}
@@ -95,10 +100,10 @@ func (o *Outbox) load(name string) error {
 	return nil
 }
 
-// Put keeps an ending. Where the disk refuses it, it is still retried for as
+// put keeps an ending. Where the disk refuses it, it is still retried for as
 // long as the process lives; after that the lease expires and is charged its
 // hold.
-func (o *Outbox) Put(p Pending) {
+func (o *Outbox) put(p pending) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.items[p.Settlement.Lease] = p
@@ -107,7 +112,10 @@ func (o *Outbox) Put(p Pending) {
 	}
 }
 
-func (o *Outbox) save(p Pending) error {
+func (o *Outbox) save(p pending) error {
+	if o.dir == "" {
+		return nil
+	}
 	text, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -162,10 +170,10 @@ func (o *Outbox) has(lease string) bool {
 // full reports whether no more calls may begin.
 func (o *Outbox) full() bool { return o.Len() >= o.max }
 
-func (o *Outbox) pending() []Pending {
+func (o *Outbox) pending() []pending {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	list := make([]Pending, 0, len(o.items))
+	list := make([]pending, 0, len(o.items))
 	for _, p := range o.items {
 		list = append(list, p)
 	}
@@ -174,7 +182,7 @@ func (o *Outbox) pending() []Pending {
 
 // note remembers, while the process lives, that the ledger has acknowledged an
 // ending: by the time the log takes its receipt the ledger may have forgotten.
-func (o *Outbox) note(p Pending) {
+func (o *Outbox) note(p pending) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.items[p.Settlement.Lease] = p
@@ -184,17 +192,20 @@ func (o *Outbox) drop(lease string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.items, lease)
+	if o.dir == "" {
+		return
+	}
 	if err := os.Remove(o.file(lease)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		o.logger.Error("outbox entry not removed, it will be repeated", "lease", lease, "err", err)
 	}
 }
 
-// Drain delivers what waits in the outbox until the context ends.
-func (g *Gate) Drain(ctx context.Context) {
+// drain delivers what waits in the outbox until the context ends.
+func (g *Gate) drain(ctx context.Context) {
 	tick := time.NewTicker(outboxRetry)
 	defer tick.Stop()
 	for {
-		g.Deliver(ctx)
+		g.deliver(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -203,12 +214,14 @@ func (g *Gate) Drain(ctx context.Context) {
 	}
 }
 
-// Deliver tries every waiting ending once, and gives up the round when the
+// deliver tries every waiting ending once, and gives up the round when the
 // ledger or the log does not answer.
-func (g *Gate) Deliver(ctx context.Context) {
+func (g *Gate) deliver(ctx context.Context) {
 	ended := g.finishAll(ctx)
 	written, err := g.written(ctx, ended)
-	if err != nil {
+	if errors.Is(err, audit.ErrWriteOnly) {
+		markCopies(ended)
+	} else if err != nil {
 		g.logger.Warn("outbox: receipts of the process before not found", "err", err)
 		return
 	}
@@ -225,8 +238,8 @@ func (g *Gate) Deliver(ctx context.Context) {
 
 // finishAll ends the waiting leases in the ledger and returns those that want
 // a receipt.
-func (g *Gate) finishAll(ctx context.Context) []Pending {
-	var ended []Pending
+func (g *Gate) finishAll(ctx context.Context) []pending {
+	var ended []pending
 	for _, p := range g.outbox.pending() {
 		// What an earlier process was told need not have become durable.
 		if p.Settlement.Event != 0 && !p.doubtful { // in an earlier round; its receipt is what waits
@@ -255,8 +268,28 @@ func (g *Gate) finishAll(ctx context.Context) []Pending {
 	return ended
 }
 
+// markCopies marks the doubtful endings: of their receipts there may be one
+// already, and nobody can look.
+func markCopies(ended []pending) {
+	for i := range ended {
+		ended[i].copied = ended[i].doubtful
+	}
+}
+
+// body is the ending's receipt.
+func (p *pending) body() audit.Body {
+	if !p.copied {
+		return p.Settlement
+	}
+	s := p.Settlement
+	return eventReceipt(budget.Event{
+		Tenant: s.Tenant, Epoch: s.Epoch, Number: s.Event, Kind: budget.EventKind(s.Outcome),
+		At: s.At, Lease: s.Lease, Amount: s.Charge,
+	})
+}
+
 // written returns the receipts that doubtful endings have already.
-func (g *Gate) written(ctx context.Context, ended []Pending) (map[audit.EventID]audit.Ref, error) {
+func (g *Gate) written(ctx context.Context, ended []pending) (map[audit.EventID]audit.Ref, error) {
 	var ids []audit.EventID
 	for _, p := range ended {
 		if p.doubtful {
@@ -269,24 +302,24 @@ func (g *Gate) written(ctx context.Context, ended []Pending) (map[audit.EventID]
 	return g.log.Find(ctx, ids...)
 }
 
-func eventOf(p Pending) audit.EventID {
+func eventOf(p pending) audit.EventID {
 	s := p.Settlement
 	return audit.EventID{Tenant: s.Tenant, Epoch: s.Epoch, Number: s.Event}
 }
 
 // keep puts an ending into the outbox that ledger or log did not take.
-func (g *Gate) keep(p Pending, err error) {
+func (g *Gate) keep(p pending, err error) {
 	g.logger.Warn("settlement not acknowledged, kept in the outbox",
 		"tenant", p.Settlement.Tenant, "lease", p.Settlement.Lease, "err", err)
-	g.outbox.Put(p)
+	g.outbox.put(p)
 }
 
 // post has the receipt of a lease that has ended written soon.
-func (g *Gate) post(p Pending) {
+func (g *Gate) post(p pending) {
 	g.log.Post(p.Settlement, func(_ audit.Ref, err error) { g.posted(p, err) })
 }
 
-func (g *Gate) posted(p Pending, err error) {
+func (g *Gate) posted(p pending, err error) {
 	if err != nil {
 		g.keep(p, fmt.Errorf("receipt: %w", err))
 		return
@@ -297,7 +330,7 @@ func (g *Gate) posted(p Pending, err error) {
 // finish ends a lease in the ledger, which answers a repeat alike, and
 // completes its settlement. Its event stays 0 where there is nothing to
 // receipt: the ledger has forgotten the lease, or another end came first.
-func (g *Gate) finish(ctx context.Context, p *Pending) error {
+func (g *Gate) finish(ctx context.Context, p *pending) error {
 	s := &p.Settlement
 	ending, err := g.endLease(ctx, p)
 	if errors.Is(err, budget.ErrUnknownLease) || errors.Is(err, budget.ErrEnded) {
@@ -312,14 +345,14 @@ func (g *Gate) finish(ctx context.Context, p *Pending) error {
 }
 
 // complete fills in what the ledger says of the end.
-func (p *Pending) complete(ending budget.Ending) {
+func (p *pending) complete(ending budget.Ending) {
 	s := &p.Settlement
 	s.At, s.Epoch, s.Event = ending.At, ending.Epoch, ending.Number
 	s.Outcome, s.Charge = string(ending.Kind), ending.Charge
 	s.Overrun = max(0, s.Charge-s.Hold)
 }
 
-func (g *Gate) endLease(ctx context.Context, p *Pending) (budget.Ending, error) {
+func (g *Gate) endLease(ctx context.Context, p *pending) (budget.Ending, error) {
 	lease := budget.LeaseRef{Tenant: p.Settlement.Tenant, Lease: p.Settlement.Lease}
 	start := time.Now()
 	defer func() { g.telemetry.Ledger(p.Verb, time.Since(start)) }()
@@ -332,8 +365,8 @@ func (g *Gate) endLease(ctx context.Context, p *Pending) (budget.Ending, error) 
 // receipt writes the receipt of a lease that has ended. It waits for the log
 // however long that takes: a receipt that was given up might still be written,
 // and the next try would be a second one of the same event.
-func (g *Gate) receipt(ctx context.Context, p Pending) error {
-	if _, err := g.append(context.WithoutCancel(ctx), p.Settlement); err != nil {
+func (g *Gate) receipt(ctx context.Context, p pending) error {
+	if _, err := g.append(context.WithoutCancel(ctx), p.body()); err != nil {
 		return fmt.Errorf("receipt: %w", err)
 	}
 	g.ledger.Acknowledge(p.Settlement.Tenant, p.Settlement.Event)

@@ -27,6 +27,21 @@ type rulesBook struct {
 	keys map[string]*policy.Key // ids are unique in a policy
 }
 
+// key is who asked by a decision's facts, or nil.
+func (b *rulesBook) key(f *audit.Facts) *policy.Key {
+	if f.Key == "" {
+		if t := b.Policy.Tenant(f.Tenant); t != nil {
+			return t.KeyOf("")
+		}
+		return nil
+	}
+	key := b.keys[f.Key]
+	if key == nil || key.Tenant.Name != f.Tenant {
+		return nil
+	}
+	return key
+}
+
 func bookOf(rules *Rules) *rulesBook {
 	b := &rulesBook{rules, map[string]*policy.Key{}}
 	for _, t := range rules.Policy.Tenants {
@@ -48,8 +63,8 @@ var outside = []policy.Reason{
 // ledger, by the functions that made it first. told is true if the receipt
 // had to be believed.
 func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault) {
-	key := b.keys[d.Facts.Key]
-	if key == nil || key.Tenant.Name != d.Facts.Tenant {
+	key := b.key(&d.Facts)
+	if key == nil {
 		return nil, false, faultf(wrong(d), "the policy has no key %q of this tenant", d.Facts.Key)
 	}
 	q = b.quote(key, d)
@@ -103,7 +118,7 @@ func denies(d *audit.Decision, reason policy.Reason) bool {
 
 // quote is the call that a receipt tells of.
 func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
-	return &quote{action: b.action(key, d), Call: Call{
+	return &quote{action: b.action(key, d), Bid: Bid{
 		Rules:    b.Rules,
 		Key:      key,
 		Upstream: b.Policy.Upstreams[d.Facts.Upstream],

@@ -27,15 +27,16 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 		gate:      g,
 		quote:     q,
 		decision:  decision,
+		observed:  leave.Observed,
 	}, nil
 }
 
 // Refuse denies a call for a reason that its maker has found, such as a cost
-// without a bound, and writes the receipt. Of the call only Rules, Key and Facts
+// without a bound, and writes the receipt. Of the bid only Rules, Key and Facts
 // need be known.
-func (g *Gate) Refuse(ctx context.Context, c Call, denial *policy.Denial) *Refusal {
-	c.Facts.Now = g.ledger.Now()
-	return g.refuse(ctx, &quote{Call: c}, budget.Grant{}, denial)
+func (g *Gate) Refuse(ctx context.Context, b Bid, denial *policy.Denial) *Refusal {
+	b.Facts.Now = g.ledger.Now()
+	return g.refuse(ctx, &quote{Bid: b}, budget.Grant{}, denial)
 }
 
 // refuse writes the receipt of a denial. That a denial could not be recorded

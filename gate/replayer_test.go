@@ -156,7 +156,7 @@ func (s *story) sweep() {
 }
 
 // ask is a call of the run, which needs nothing but chat.
-func (s *story) ask(run string, input, output int64) gate.Call {
+func (s *story) ask(run string, input, output int64) gate.Bid {
 	c := s.call(input, output)
 	c.Facts.Run, c.Facts.Capabilities = run, []string{policy.CapChat}
 	return c

@@ -103,7 +103,7 @@ func spend(r *replica, rules *gate.Rules, random *rand.Rand) {
 	upstream := rules.Policy.Upstreams["sim"]
 	var open []*gate.Grant
 	for range 60 {
-		call := gate.Call{
+		call := gate.Bid{
 			Rules: rules, Key: rules.Policy.Tenant("acme").Keys[0], Upstream: upstream,
 			Input: gate.Input{Tokens: random.Int64N(900), How: "bytes"}, OutputCap: random.Int64N(300), Choices: 1,
 		}

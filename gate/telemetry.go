@@ -1,13 +1,16 @@
 package gate
 
 import (
+	"log/slog"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // Telemetry is told what a gate does. Its methods must not block. Nothing it
-// does can change a verdict.
+// does can change a verdict. NoTelemetry, SlogTelemetry and the admin package's
+// Prometheus Metrics are some.
 type Telemetry interface {
 	// Decided is told once for each call. The reason of an allowed one is "".
 	Decided(tenant, verdict, reason string)
@@ -19,6 +22,8 @@ type Telemetry interface {
 	// Ledger and Log are told how long one verb and one durable record took.
 	Ledger(verb string, took time.Duration)
 	Log(took time.Duration)
+	// Tenants is told those of each policy that comes into force.
+	Tenants(list []*policy.Tenant)
 }
 
 // NoTelemetry ignores everything.
@@ -29,3 +34,32 @@ func (NoTelemetry) Held(_ string, _ int64, _ int)                 {}
 func (NoTelemetry) Charged(_, _ string, _ int64, _ pricing.Usage) {}
 func (NoTelemetry) Ledger(_ string, _ time.Duration)              {}
 func (NoTelemetry) Log(_ time.Duration)                           {}
+func (NoTelemetry) Tenants(_ []*policy.Tenant)                    {}
+
+// SlogTelemetry writes a line for each decision and charge at level Info, and
+// for the rest at Debug. Amounts are nano-USD.
+func SlogTelemetry(logger *slog.Logger) Telemetry { return slogTelemetry{logger} }
+
+type slogTelemetry struct{ *slog.Logger }
+
+func (t slogTelemetry) Decided(tenant, verdict, reason string) {
+	t.Info("decided", "tenant", tenant, "verdict", verdict, "reason", reason)
+}
+
+func (t slogTelemetry) Held(tenant string, nano int64, leases int) {
+	t.Debug("held", "tenant", tenant, "nano_usd", nano, "leases", leases)
+}
+
+func (t slogTelemetry) Charged(tenant, model string, nano int64, usage pricing.Usage) {
+	t.Info("charged", "tenant", tenant, "model", model, "nano_usd", nano, "input", usage.Input, "output", usage.Output)
+}
+
+func (t slogTelemetry) Ledger(verb string, took time.Duration) {
+	t.Debug("ledger", "verb", verb, "took", took)
+}
+
+func (t slogTelemetry) Log(took time.Duration) { t.Debug("receipt", "took", took) }
+
+func (t slogTelemetry) Tenants(list []*policy.Tenant) {
+	t.Info("policy in force", "tenants", len(list))
+}

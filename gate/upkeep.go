@@ -17,8 +17,8 @@ const (
 	sweepRate  = 100
 )
 
-// Upkeep ends what expired and writes the receipts that nobody else wrote.
-type Upkeep struct {
+// upkeep ends what expired and writes the receipts that nobody else wrote.
+type upkeep struct {
 	Keeper  budget.Keeper
 	Ledger  budget.Ledger
 	Log     Log
@@ -29,7 +29,7 @@ type Upkeep struct {
 
 // Run sweeps until the context ends: tenants active here at every turn, the
 // others round by round.
-func (u *Upkeep) Run(ctx context.Context) {
+func (u *upkeep) Run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for next := 0; ; {
@@ -52,7 +52,7 @@ func (u *Upkeep) Run(ctx context.Context) {
 	}
 }
 
-func (u *Upkeep) sweepAll(ctx context.Context, tenants []string) {
+func (u *upkeep) sweepAll(ctx context.Context, tenants []string) {
 	for _, tenant := range tenants {
 		if err := u.Sweep(ctx, tenant); err != nil {
 			u.Logger.Warn("sweep", "tenant", tenant, "err", err)
@@ -65,18 +65,22 @@ func (u *Upkeep) sweepAll(ctx context.Context, tenants []string) {
 
 // sweepForAll sweeps the record of what holds for every tenant, which is made
 // when a switch is first thrown for all.
-func (u *Upkeep) sweepForAll(ctx context.Context) {
+func (u *upkeep) sweepForAll(ctx context.Context) {
 	if err := u.Sweep(ctx, budget.EveryTenant); err != nil && !errors.Is(err, budget.ErrLost) {
 		u.Logger.Warn("sweep", "tenant", budget.EveryTenant, "err", err)
 	}
 }
 
 // Sweep receipts a tenant's overdue events.
-func (u *Upkeep) Sweep(ctx context.Context, tenant string) error {
+func (u *upkeep) Sweep(ctx context.Context, tenant string) error {
 	events, err := u.Keeper.Sweep(ctx, tenant)
 	if err != nil {
 		return err
 	}
+	return u.receiptAll(ctx, events)
+}
+
+func (u *upkeep) receiptAll(ctx context.Context, events []budget.Event) error {
 	for _, e := range events {
 		if err := u.receipt(ctx, e); err != nil {
 			return err
@@ -85,7 +89,7 @@ func (u *Upkeep) Sweep(ctx context.Context, tenant string) error {
 	return nil
 }
 
-func (u *Upkeep) receipt(ctx context.Context, e budget.Event) error {
+func (u *upkeep) receipt(ctx context.Context, e budget.Event) error {
 	if _, err := u.Log.Append(context.WithoutCancel(ctx), eventReceipt(e)); err != nil {
 		return err
 	}
@@ -118,22 +122,18 @@ func eventReceipt(e budget.Event) audit.Event {
 	return r
 }
 
-// Journal is what a ledger of this process alone remembers of the process
+// journal is what a ledger of this process alone remembers of the process
 // before it.
-type Journal interface {
+type journal interface {
 	Tenants() []string
 	Unacknowledged(tenant string) ([]budget.Event, error)
 }
 
-// Finder tells which events have receipts in the log.
-type Finder interface {
-	Find(ctx context.Context, events ...audit.EventID) (map[audit.EventID]audit.Ref, error)
-}
-
 // Recover brings a ledger and its log to one state after a crash: what is
 // receipted is acknowledged, and what is not gets its receipt now. A grant
-// without a receipt was never sent, so it is released.
-func (u *Upkeep) Recover(ctx context.Context, journal Journal, log Finder) error {
+// without a receipt was never sent, so it is released; where the log cannot say
+// what it holds, its lease expires and is charged its hold.
+func (u *upkeep) Recover(ctx context.Context, journal journal, log Log) error {
 	for _, tenant := range journal.Tenants() {
 		events, err := journal.Unacknowledged(tenant)
 		if err != nil {
@@ -146,7 +146,7 @@ func (u *Upkeep) Recover(ctx context.Context, journal Journal, log Finder) error
 	return nil
 }
 
-func (u *Upkeep) reconcile(ctx context.Context, log Finder, events []budget.Event) error {
+func (u *upkeep) reconcile(ctx context.Context, log Log, events []budget.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
@@ -155,6 +155,9 @@ func (u *Upkeep) reconcile(ctx context.Context, log Finder, events []budget.Even
 		ids[i] = eventID(e)
 	}
 	found, err := log.Find(ctx, ids...)
+	if errors.Is(err, audit.ErrWriteOnly) {
+		return u.receiptAll(ctx, events)
+	}
 	if err != nil {
 		return err
 	}
@@ -172,7 +175,7 @@ func (u *Upkeep) reconcile(ctx context.Context, log Finder, events []budget.Even
 
 // recoverEvent receipts an event. A grant is released before that: once it has
 // a receipt, nobody knows that it was not sent.
-func (u *Upkeep) recoverEvent(ctx context.Context, e budget.Event) error {
+func (u *upkeep) recoverEvent(ctx context.Context, e budget.Event) error {
 	if e.Kind != budget.Granted || ofAction(e.Lease) {
 		return u.receipt(ctx, e)
 	}

@@ -152,9 +152,9 @@ func (w *world) restart() {
 func (w *world) key() *policy.Key { return w.rules.Policy.Tenant("acme").Keys[0] }
 
 // call asks for so many tokens of the toy model.
-func (w *world) call(input, output int64) gate.Call {
+func (w *world) call(input, output int64) gate.Bid {
 	upstream := w.rules.Policy.Upstreams["sim"]
-	return gate.Call{
+	return gate.Bid{
 		Rules: w.rules, Key: w.key(), Upstream: upstream,
 		Facts:     policy.Facts{Model: "toy", Endpoint: "chat/completions", Upstream: upstream.Name},
 		Input:     gate.Input{Tokens: input, How: "bytes"},
@@ -163,7 +163,7 @@ func (w *world) call(input, output int64) gate.Call {
 	}
 }
 
-func (w *world) begin(c gate.Call) *gate.Grant {
+func (w *world) begin(c gate.Bid) *gate.Grant {
 	w.t.Helper()
 	grant, err := w.gate.Begin(context.Background(), c)
 	if err != nil {
@@ -173,7 +173,7 @@ func (w *world) begin(c gate.Call) *gate.Grant {
 }
 
 // refused is begin where the call must be denied for that reason.
-func (w *world) refused(c gate.Call, reason policy.Reason) *gate.Refusal {
+func (w *world) refused(c gate.Bid, reason policy.Reason) *gate.Refusal {
 	w.t.Helper()
 	grant, err := w.gate.Begin(context.Background(), c)
 	if err == nil {
@@ -285,7 +285,7 @@ type fault struct {
 
 // flakyLedger fails the verbs that a test names.
 type flakyLedger struct {
-	budget.Ledger
+	gate.Ledger
 	mu     sync.Mutex
 	faults map[string]fault // by verb
 	calls  map[string]int

@@ -33,6 +33,20 @@ func (p *Policy) Identify(secret string) (*Key, bool) {
 	return k, true
 }
 
+// KeyOf returns the tenant's key of that id, or nil. For "" it is one without an
+// id, that stands for the tenant itself: no limit or switch of a key concerns it.
+func (t *Tenant) KeyOf(id string) *Key {
+	if id == "" {
+		return &Key{Tenant: t}
+	}
+	for _, k := range t.Keys {
+		if k.ID == id {
+			return k
+		}
+	}
+	return nil
+}
+
 // String returns the key's id: its hash stays out of logs.
 func (k Key) String() string { return k.ID }
 

@@ -26,10 +26,14 @@ func KeySwitch(id string) string { return "key:" + id }
 func RunSwitch(run string) string { return "run:" + HashName(run) }
 
 // Switches returns the kill switches that stop a request of the key, the widest
-// first. A request without a run has "".
+// first. A request without a run has "", as has the id of a request without a
+// key.
 func (k *Key) Switches(run string) []string {
 	list := make([]string, 0, 4)
-	list = append(list, budget.GlobalSwitch, TenantSwitch, KeySwitch(k.ID))
+	list = append(list, budget.GlobalSwitch, TenantSwitch)
+	if k.ID != "" {
+		list = append(list, KeySwitch(k.ID))
+	}
 	if run != "" {
 		list = append(list, RunSwitch(run))
 	}

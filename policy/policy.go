@@ -185,5 +185,9 @@ type Facts struct {
 	Now          time.Time // the ledger's clock
 }
 
+// Current returns the policy itself: one that is never reloaded is its own
+// source.
+func (p *Policy) Current() *Policy { return p }
+
 // Tenant returns the tenant of that name, or nil.
 func (p *Policy) Tenant(name string) *Tenant { return p.byName[name] }

@@ -40,7 +40,8 @@ type Source struct {
 // Watch loads the policy at path and watches it until the context ends or the
 // source is closed. It fails if the first load does. Later loads are told to
 // onLoad, and refusals to onError, one at a time; neither is called for the
-// first. Neither may call back into the source's Reload or Close.
+// first. Neither may call back into the source's Reload or Close. onLoad may be
+// nil: Current gives what was loaded.
 func Watch(ctx context.Context, path string, onLoad func(*Policy), onError func(error)) (*Source, error) {
 	s := &Source{path: path, onLoad: onLoad, onError: onError, stopped: make(chan struct{})}
 	watcher, err := fsnotify.NewWatcher()
@@ -148,7 +149,9 @@ func (s *Source) load() {
 	}
 	if changed {
 		s.current.Store(next)
-		s.onLoad(next)
+		if s.onLoad != nil {
+			s.onLoad(next)
+		}
 	}
 }
 

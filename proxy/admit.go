@@ -87,8 +87,8 @@ func readBody(r io.Reader, length int64) ([]byte, error) {
 // bound makes one call for each upstream that may serve the request, the
 // primary first. A fallback on which the cost has no bound is left out. Without
 // a bound at all there is a denial, and the call says what is known.
-func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.Request) ([]gate.Call, gate.Call, *policy.Denial) {
-	call := gate.Call{Rules: rules, Key: key, Facts: facts, Choices: max(1, r.Choices)}
+func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.Request) ([]gate.Bid, gate.Bid, *policy.Denial) {
+	call := gate.Bid{Rules: rules, Key: key, Facts: facts, Choices: max(1, r.Choices)}
 	model, upstreams := rules.Policy.Route(key.Tenant, r.Model)
 	if len(upstreams) == 0 {
 		return nil, call, denied(policy.NoRoute, "no upstream of the policy serves this model to this tenant")
@@ -96,7 +96,7 @@ func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.
 	if why := unbounded(r); why != "" {
 		return nil, call, denied(policy.NoBound, "what this request costs has no bound, because of "+why)
 	}
-	var calls []gate.Call
+	var calls []gate.Bid
 	for i, upstream := range upstreams {
 		c := call
 		c.Upstream, c.Facts.Upstream = upstream, upstream.Name
@@ -141,8 +141,8 @@ func factsOf(key *policy.Key, t target, from origin, r *providers.Request) polic
 }
 
 // boundOn bounds the request's tokens on one upstream.
-func boundOn(c *gate.Call, model *policy.Model, r *providers.Request) *policy.Denial {
-	limits := limitsOf(c, model)
+func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Denial {
+	limits := c.Rules.Limits(c.Upstream.Provider, model, c.Facts.Model)
 	overhead, err := r.Overhead(r.Model, model.MaxImageTokens)
 	if err != nil {
 		return denied(policy.NoBound, err.Error())
@@ -167,18 +167,6 @@ func boundOn(c *gate.Call, model *policy.Model, r *providers.Request) *policy.De
 // request says so. Others may do it by default.
 var explicitCaches = []string{"anthropic"}
 
-// limitsOf returns the model's limits: the policy's, else the built-in table's.
-func limitsOf(c *gate.Call, model *policy.Model) pricing.Limits {
-	limits := c.Rules.Prices.Limits(c.Upstream.Provider, c.Facts.Model)
-	if model.ContextTokens > 0 {
-		limits.ContextTokens = model.ContextTokens
-	}
-	if model.MaxOutputTokens > 0 {
-		limits.MaxOutputTokens = model.MaxOutputTokens
-	}
-	return limits
-}
-
 // outputCap is the most that one choice may write: the client's own cap in the
 // field that the upstream obeys, else the policy's default, else what the
 // model can write at most; 0 if nothing is known.
@@ -187,10 +175,7 @@ func outputCap(u *policy.Upstream, model *policy.Model, r *providers.Request, li
 	if !given {
 		cap = model.DefaultOutputCap
 	}
-	if cap == 0 || (limits.MaxOutputTokens > 0 && cap > limits.MaxOutputTokens) {
-		cap = limits.MaxOutputTokens
-	}
-	return cap
+	return limits.OutputCap(cap)
 }
 
 // inputOf bounds the input tokens by bytes, and counts them when asked to,

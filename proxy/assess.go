@@ -12,18 +12,18 @@ import (
 // it would ask leave for, without asking. The denial, if any, says why the
 // call's cost has no bound; an error is one of the request itself. The
 // request's own credentials are not looked at.
-func Assess(rules *gate.Rules, key *policy.Key, r *http.Request, body []byte) (gate.Call, *policy.Denial, error) {
+func Assess(rules *gate.Rules, key *policy.Key, r *http.Request, body []byte) (gate.Bid, *policy.Denial, error) {
 	t, err := locate(r)
 	if err != nil {
-		return gate.Call{}, nil, err
+		return gate.Bid{}, nil, err
 	}
 	request, err := providers.Parse(t.endpoint, body)
 	if err != nil {
-		return gate.Call{}, nil, err
+		return gate.Bid{}, nil, err
 	}
 	from, err := originOf(key.Tenant, r.Header, t)
 	if err != nil {
-		return gate.Call{}, nil, err
+		return gate.Bid{}, nil, err
 	}
 	calls, known, denial := bound(rules, key, factsOf(key, t, from, request), request)
 	if denial != nil {

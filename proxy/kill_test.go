@@ -77,9 +77,9 @@ func TestKillInFlight(t *testing.T) {
 				<-begun
 			}
 			w.throw(policy.KeySwitch("another"))
-			w.gate.CutKilled(t.Context(), w.ledger)
+			w.gate.CutKilled(t.Context())
 			w.throw(policy.KeySwitch("acme-1"))
-			w.gate.CutKilled(t.Context(), w.ledger)
+			w.gate.CutKilled(t.Context())
 			close(goOn)
 			checkKilled(t, <-answers, finishes, row.begun)
 			s := w.settled(1)[0]

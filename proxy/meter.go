@@ -25,7 +25,7 @@ type meteredBody struct {
 	meter   *providers.Meter
 	decoder *decoder // meters a decoded copy of a compressed response; else nil
 	x       *exchange
-	call    gate.Call
+	call    gate.Bid
 	grant   *gate.Grant
 	status  int
 	stream  bool

@@ -26,7 +26,7 @@ import (
 // each has a call and a grant of its own.
 type exchange struct {
 	request *providers.Request
-	calls   []gate.Call // the current attempt's first
+	calls   []gate.Bid  // the current attempt's first
 	grant   *gate.Grant // the current attempt's
 	// authorization is the current attempt's, if its upstream gets one.
 	authorization []byte

@@ -9,7 +9,6 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
-	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 const (
@@ -22,8 +21,8 @@ const (
 
 // signingKeys are what receipts and authorizations are signed with.
 type signingKeys struct {
-	current  *audit.Signer
-	retiring *audit.Signer // nil: none
+	current  audit.Signer
+	retiring audit.Signer // nil: none
 }
 
 func loadKeys(c stackConfig) (keys signingKeys, err error) {
@@ -54,21 +53,6 @@ func (k signingKeys) authority() *gate.Authority {
 		return nil
 	}
 	return a
-}
-
-// authorizes refuses a policy whose upstreams want authorizations that the
-// signing key cannot give.
-func (s *stack) authorizes(p *policy.Policy) error {
-	if s.authority != nil {
-		return nil
-	}
-	for name, u := range p.Upstreams {
-		if u.Authorized {
-			return fmt.Errorf("upstream %s has attach_authorization, which needs an Ed25519 signing key: "+
-				"make one with aegis-proxy init, and hand over with --retiring-key", name)
-		}
-	}
-	return nil
 }
 
 // keySet answers with the keys of authorizations. There are none where the

@@ -84,7 +84,7 @@ func writeSigner(dataDir, alg string) error {
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
 		return err
 	}
-	if err := signer.Save(filepath.Join(dataDir, signingKeyFile)); err != nil {
+	if err := audit.SaveSigner(filepath.Join(dataDir, signingKeyFile), signer); err != nil {
 		return err
 	}
 	keys := audit.NewKeys(signer.Key())

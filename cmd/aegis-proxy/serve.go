@@ -116,7 +116,7 @@ func serve(ctx context.Context, c serveConfig) error {
 	go func() { failed <- operators.Serve(back) }()
 	go s.reloadOnHangup(ctx)
 	c.Logger.Info("ready", "listen", front.Addr().String(), "admin", back.Addr().String(),
-		"generation", s.rules.Load().Policy.Version.Generation, "receipts", s.log.Opened().Chain)
+		"generation", s.currentPolicy().Version.Generation, "receipts", s.log.Opened().Chain)
 
 	select {
 	case err = <-failed:
@@ -189,7 +189,7 @@ func (s *stack) adminConfig() admin.Config {
 		LogReady: s.log.Ready,
 		Draining: s.draining.Load,
 		Metrics:  s.metrics.Registry,
-		Receipt:  s.upkeep().Sweep,
+		Receipt:  s.gate.Sweep,
 		Logger:   s.logger,
 	}
 }

@@ -1,0 +1,112 @@
+package gate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+// Result is what a governed call came to.
+type Result[T any] struct {
+	Value   T      // what the function returned
+	Receipt string // of the decision; "" if not even that could be written
+	Charge  int64  // nano-USD
+	Basis   string // of the charge: one of package audit's
+
+	Warnings  []string           // soft budgets over their limit
+	Remaining []policy.Remaining // see Grant.Remaining
+}
+
+// Call asks leave for a request and runs a function under it, streaming or not.
+// A denied one does not run: the error is a *Refusal then, which says why, by
+// which budget, when that resets, and what would have fit. Any other error is the
+// function's own, ErrUnknownTenant, ErrUnknownKey or ErrClosed. The Result's
+// Receipt, Charge and Remaining are there beside an error too.
+//
+// The function sends the grant's OutputCap, and returns beside its value what
+// the call used:
+//
+//   - Used, with the usage that the provider reported: that is charged.
+//   - NotSent, if nothing was sent; Unbilled, for an error that is not billed.
+//     Both cost nothing.
+//   - Seen, if the stream was cut: what was seen of it, where the policy
+//     declares that the upstream stops billing then.
+//   - The zero Outcome, if it does not know. That, a panic, and usage without a
+//     single token charge all that was held: the cost is unknown then.
+//
+// The function may take as long as it likes, since its hold is renewed for up to
+// six hours. Its context ends with ctx, or with a kill switch where the policy
+// cuts calls in flight; context.Cause says which. However it ends, the call is
+// settled once, whether or not ctx has ended.
+func Call[T any](ctx context.Context, g *Gate, r Request, run func(context.Context, *Grant) (T, Outcome, error)) (Result[T], error) {
+	if !g.visits.enter() {
+		return Result[T]{}, ErrClosed
+	}
+	defer g.visits.leave()
+	grant, err := g.ask(ctx, &r)
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return Result[T]{Receipt: refusal.Receipt}, err
+	}
+	if err != nil {
+		return Result[T]{}, err
+	}
+	value, err := under(ctx, grant, run)
+	return Result[T]{
+		Value: value, Receipt: grant.Receipt, Charge: grant.charged, Basis: grant.basis,
+		Warnings: grant.Warnings, Remaining: grant.Remaining(),
+	}, err
+}
+
+// under runs a function and ends its grant, also if it panics.
+func under[T any](ctx context.Context, grant *Grant, run func(context.Context, *Grant) (T, Outcome, error)) (value T, err error) {
+	var outcome Outcome
+	defer func() { grant.End(outcome.checked(grant.Upstream())) }()
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	grant.OnKill(func(name string) { cut(policy.KilledBy(name)) })
+	value, outcome, err = run(ctx, grant)
+	return value, err
+}
+
+// Used is the outcome of a call whose usage the provider has reported. Cached and
+// CacheWrite are parts of Input, and Reasoning is one of Output: of OpenAI's usage
+// Input is prompt_tokens and Output completion_tokens; of Anthropic's, which tells
+// cached tokens apart, Input is the sum of input_tokens, cache_read_input_tokens
+// and cache_creation_input_tokens.
+//
+// Set the Outcome's Model too where the response names another than was asked
+// for: that one's price is charged then, if it has one.
+func Used(u pricing.Usage) Outcome {
+	return Outcome{Sent: true, Basis: audit.BasisReported, Usage: u}
+}
+
+// Seen is the outcome of a stream that was cut: its whole input, and what was
+// seen of its output.
+func Seen(u pricing.Usage) Outcome {
+	return Outcome{Sent: true, Basis: audit.BasisFloor, Usage: u}
+}
+
+// Unbilled is the outcome of a call that was answered with an error which the
+// provider does not bill, such as 429.
+func Unbilled(status int) Outcome {
+	return Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: status}
+}
+
+// NotSent is the outcome of a call of which no byte was sent.
+func NotSent() Outcome { return Outcome{Basis: audit.BasisUnbilled} }
+
+// checked is an outcome that charges nothing by oversight.
+func (o Outcome) checked(u *policy.Upstream) Outcome {
+	if !o.Sent && o.Basis == audit.BasisUnbilled {
+		return o
+	}
+	o.Sent = true
+	unsaid := o.Basis == audit.BasisReported && o.Usage == (pricing.Usage{})
+	if unsaid || o.Basis == audit.BasisFloor && !u.CancelStops {
+		o.Basis = audit.BasisUnknown
+	}
+	return o
+}

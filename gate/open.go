@@ -1,0 +1,143 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
+
+// ErrClosed is returned by Call once Close has begun.
+var ErrClosed = errors.New("the gate is closed")
+
+// Open returns a gate that is ready for calls. It brings ledger and log to one
+// state after whatever happened to the process before, and then runs what runs
+// beside the calls until Close: expired leases are ended, receipts that nobody
+// wrote are written, endings that the ledger did not take are repeated, and calls
+// in flight are cut by kill switches.
+//
+// A ledger of this process alone gets every tenant of each policy. One that is
+// shared is provisioned by whoever runs it, with its Provision.
+//
+// The gate takes Ledger and Log over: Close closes them, and Open does if it
+// fails.
+func Open(ctx context.Context, c Config) (*Gate, error) {
+	if c.Policy == nil || c.Ledger == nil || c.Log == nil {
+		return nil, errors.New("gate: Policy, Ledger and Log are required")
+	}
+	g := New(c)
+	if err := g.begin(ctx); err != nil {
+		return nil, errors.Join(err, g.log.Close(), g.ledger.Close())
+	}
+	g.run()
+	return g, nil
+}
+
+// begin puts the first policy in force and takes up what an earlier process
+// left.
+func (g *Gate) begin(ctx context.Context) error {
+	for tenant, head := range g.log.Heads() {
+		g.ledger.Remember(tenant, head.Epoch, head.Event)
+	}
+	first := g.force.policies.Current()
+	if err := g.adopt(ctx, first); err != nil {
+		return err
+	}
+	g.force.judged.Store(first)
+	journal, own := g.ledger.(journal)
+	if !own {
+		return nil // what another replica receipts cannot be known here
+	}
+	// First what the outbox knows of an ending: the ledger's own record of it
+	// does not say what was used.
+	g.deliver(ctx)
+	return g.upkeep().Recover(ctx, journal, g.log)
+}
+
+// run runs what runs beside the calls.
+func (g *Gate) run() {
+	ctx, stop := context.WithCancel(context.Background())
+	g.stop = stop
+	g.tasks.Go(func() { g.drain(ctx) })
+	g.tasks.Go(func() { g.upkeep().Run(ctx) })
+	g.tasks.Go(func() { g.watchSwitches(ctx) })
+}
+
+func (g *Gate) upkeep() *upkeep {
+	return &upkeep{
+		Keeper: g.ledger, Ledger: g.ledger, Log: g.log, Logger: g.logger,
+		Tenants: func() []string { return g.Rules().tenants() },
+		Active:  g.active,
+	}
+}
+
+// Sweep ends a tenant's expired leases and writes the receipts that are overdue,
+// as happens by itself every few seconds.
+func (g *Gate) Sweep(ctx context.Context, tenant string) error { return g.upkeep().Sweep(ctx, tenant) }
+
+// Close refuses further calls, waits until those that run have ended, writes the
+// receipts that are still owed, and closes log and ledger. To cut calls that run,
+// end their contexts first. A second Close does nothing.
+func (g *Gate) Close() error {
+	if !g.visits.close() {
+		return nil
+	}
+	g.stop()
+	g.tasks.Wait()
+	g.lastSweep()
+	return errors.Join(g.log.Close(), g.ledger.Close())
+}
+
+// lastSweepLimit bounds the receipts that are written at the very end.
+const lastSweepLimit = 2 * time.Second
+
+// lastSweep receipts what no call here was to receipt, so that the receipts of a
+// closed gate lack nothing that its ledger knows: tenants with calls first, the
+// others as far as there is time.
+func (g *Gate) lastSweep() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastSweepLimit)
+	defer cancel()
+	upkeep := g.upkeep()
+	for _, tenant := range append(g.active(), upkeep.Tenants()...) {
+		if err := upkeep.Sweep(ctx, tenant); err != nil {
+			g.logger.Warn("last sweep", "tenant", tenant, "err", err)
+			return
+		}
+	}
+	// What holds for every tenant has no record before it was first thrown.
+	if err := upkeep.Sweep(ctx, budget.EveryTenant); err != nil && !errors.Is(err, budget.ErrLost) {
+		g.logger.Warn("last sweep", "tenant", budget.EveryTenant, "err", err)
+	}
+}
+
+// visits counts the calls that run, so that Close can wait for them.
+type visits struct {
+	mu      sync.RWMutex // orders the last call before the close
+	closed  bool
+	running sync.WaitGroup
+}
+
+// enter lets a call in, unless the gate is closed.
+func (v *visits) enter() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.closed {
+		return false
+	}
+	v.running.Add(1)
+	return true
+}
+
+func (v *visits) leave() { v.running.Done() }
+
+// close waits for the calls that run. It is false if somebody has closed before.
+func (v *visits) close() bool {
+	v.mu.Lock()
+	first := !v.closed
+	v.closed = true
+	v.mu.Unlock()
+	v.running.Wait()
+	return first
+}

@@ -1,0 +1,181 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+var (
+	// ErrUnknownTenant: the policy in force has no tenant of that name.
+	ErrUnknownTenant = errors.New("unknown tenant")
+	// ErrUnknownKey: the tenant has no key of that id.
+	ErrUnknownKey = errors.New("unknown key")
+)
+
+// Endpoints of LLM APIs. A Request may name others, for rules to match; they
+// count as chat.
+const (
+	ChatCompletions = "chat/completions"
+	Completions     = "completions"
+	Embeddings      = "embeddings"
+)
+
+// boundByCaller is how an input was bounded where the caller does not say.
+const boundByCaller = "caller"
+
+// Request is an LLM call as the program that makes it knows it. Tenant, Model
+// and Input are required.
+type Request struct {
+	Tenant string // whose budgets, as the policy names it
+	Key    string // the id of one of its keys; "": the tenant itself, whom no limit of a key concerns
+	Run    string // whose budgets concern the call too; "": none
+	User   string // end user, alike; "": none
+
+	Model    string
+	Upstream string   // of the policy's for this model and tenant; "": the first
+	Endpoint string   // "": ChatCompletions
+	Stream   bool     // the answer is streamed
+	Tools    []string // names of the tools offered to the model
+	Needs    []string // of policy.Capabilities, beside endpoint, Stream and Tools
+	Depth    int64    // of the recursion that the call comes from
+	Nonce    string   // spent once, where the policy says so
+	Attempt  int64    // of the call with that nonce; 0: the first
+
+	// Input bounds the tokens of all that is sent and billed as input: messages
+	// with what the API puts around each, tool schemas, images. Package
+	// tokenizer bounds and counts text.
+	Input Input
+
+	// OutputCap is the cap asked for on each choice, in tokens; 0: the policy's
+	// default for the model, else what the model can write. Send the Grant's,
+	// which can be lower, in the field that the upstream obeys.
+	OutputCap   int64
+	Choices     int64 // n or best_of; 0: 1
+	ExtraOutput int64 // tokens billed beside the caps, of all choices together
+	Audio       bool  // audio rates may apply
+}
+
+// ask asks leave for a request under the rules in force, and again while newer
+// ones come meanwhile.
+func (g *Gate) ask(ctx context.Context, r *Request) (*Grant, error) {
+	for rules := g.Rules(); ; {
+		grant, err := g.askUnder(ctx, rules, r)
+		newer := g.Rules()
+		if !isStale(err) || newer == rules {
+			return grant, err
+		}
+		rules = newer
+	}
+}
+
+// isStale reports whether a request was refused because another one of its
+// tenant came with a newer policy.
+func isStale(err error) bool {
+	refusal, ok := errors.AsType[*Refusal](err)
+	return ok && refusal.Reason == policy.StalePolicy
+}
+
+func (g *Gate) askUnder(ctx context.Context, rules *Rules, r *Request) (*Grant, error) {
+	if strings.HasPrefix(r.Endpoint, actionEndpoint) {
+		return nil, fmt.Errorf("gate: endpoint %q is one of actions: see Authorize", r.Endpoint)
+	}
+	key, err := r.key(rules.Policy)
+	if err != nil {
+		return nil, err
+	}
+	bid, denial := r.bid(rules, key)
+	if denial != nil {
+		return nil, g.Refuse(ctx, bid, denial)
+	}
+	return g.Begin(ctx, bid)
+}
+
+func (r *Request) key(p *policy.Policy) (*policy.Key, error) {
+	tenant := p.Tenant(r.Tenant)
+	if tenant == nil {
+		return nil, fmt.Errorf("%w %q", ErrUnknownTenant, r.Tenant)
+	}
+	key := tenant.KeyOf(r.Key)
+	if key == nil {
+		return nil, fmt.Errorf("%w %q of tenant %q", ErrUnknownKey, r.Key, r.Tenant)
+	}
+	return key, nil
+}
+
+// bid finds where the request goes and what bounds it there. A denial says what
+// is missing.
+func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
+	b := Bid{
+		Rules: rules, Key: key, Facts: r.facts(),
+		Input: r.Input, Choices: max(1, r.Choices), ExtraOutput: r.ExtraOutput, Audio: r.Audio,
+		CacheWrite: true, // some provider's default
+	}
+	if b.Input.How == "" {
+		b.Input.How = boundByCaller
+	}
+	model, upstream := r.route(rules.Policy, key.Tenant)
+	if upstream == nil {
+		return b, &policy.Denial{Reason: policy.NoRoute, Message: "no such upstream of the policy serves this model to this tenant"}
+	}
+	b.Upstream, b.Facts.Upstream = upstream, upstream.Name
+	if b.Facts.Endpoint == Embeddings {
+		return b, nil
+	}
+	asked := r.OutputCap
+	if asked == 0 {
+		asked = model.DefaultOutputCap
+	}
+	b.OutputCap = rules.Limits(upstream.Provider, model, r.Model).OutputCap(asked)
+	if b.OutputCap == 0 {
+		return b, &policy.Denial{Reason: policy.NoBound, Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
+	}
+	return b, nil
+}
+
+// route finds the upstream that the request names, or the first.
+func (r *Request) route(p *policy.Policy, t *policy.Tenant) (*policy.Model, *policy.Upstream) {
+	model, upstreams := p.Route(t, r.Model)
+	for _, u := range upstreams {
+		if r.Upstream == "" || r.Upstream == u.Name {
+			return model, u
+		}
+	}
+	return model, nil
+}
+
+func (r *Request) facts() policy.Facts {
+	f := policy.Facts{
+		Run: r.Run, User: r.User, Endpoint: r.Endpoint, Model: r.Model, Stream: r.Stream,
+		Tools: r.Tools, Depth: r.Depth, Nonce: r.Nonce, Attempt: r.Attempt,
+	}
+	if f.Endpoint == "" {
+		f.Endpoint = ChatCompletions
+	}
+	f.Capabilities = append(f.Capabilities, capabilityOf(f.Endpoint))
+	if r.Stream {
+		f.Capabilities = append(f.Capabilities, policy.CapStream)
+	}
+	if len(r.Tools) > 0 {
+		f.Capabilities = append(f.Capabilities, policy.CapTools)
+	}
+	if r.Choices > 1 {
+		f.Capabilities = append(f.Capabilities, policy.CapMultipleChoices)
+	}
+	f.Capabilities = append(f.Capabilities, r.Needs...)
+	return f
+}
+
+// capabilityOf is what using an endpoint needs.
+func capabilityOf(endpoint string) string {
+	switch endpoint {
+	case Completions:
+		return policy.CapCompletions
+	case Embeddings:
+		return policy.CapEmbeddings
+	}
+	return policy.CapChat
+}

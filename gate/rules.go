@@ -1,0 +1,148 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+// Rules are one policy with the price table that its overrides make.
+type Rules struct {
+	Policy *policy.Policy
+	Prices *pricing.Table
+}
+
+// NewRules combines a policy with the built-in price table.
+func NewRules(p *policy.Policy) (*Rules, error) { return RulesOn(pricing.Builtin(), p) }
+
+// RulesOn combines a policy with another price table.
+func RulesOn(table *pricing.Table, p *policy.Policy) (*Rules, error) {
+	prices, err := table.With(overrides(p))
+	if err != nil {
+		return nil, err
+	}
+	return &Rules{Policy: p, Prices: prices}, nil
+}
+
+func overrides(p *policy.Policy) []pricing.Override {
+	var list []pricing.Override
+	for _, m := range p.Models {
+		if m.Price == nil {
+			continue
+		}
+		list = append(list, pricing.Override{
+			Model:      m.Match,
+			Input:      m.Price.Input,
+			Cached:     m.Price.CachedInput,
+			CacheWrite: m.Price.CacheWrite,
+			Output:     m.Price.Output,
+		})
+	}
+	return list
+}
+
+// Limits returns what a model can read and write at a provider, in tokens: as
+// the policy says of it, else as the price table does. 0 is not known.
+func (r *Rules) Limits(provider string, m *policy.Model, name string) pricing.Limits {
+	limits := r.Prices.Limits(provider, name)
+	if m.ContextTokens > 0 {
+		limits.ContextTokens = m.ContextTokens
+	}
+	if m.MaxOutputTokens > 0 {
+		limits.MaxOutputTokens = m.MaxOutputTokens
+	}
+	return limits
+}
+
+// tenants names the policy's tenants.
+func (r *Rules) tenants() []string {
+	names := make([]string, len(r.Policy.Tenants))
+	for i, t := range r.Policy.Tenants {
+		names[i] = t.Name
+	}
+	return names
+}
+
+// force is which rules are in force.
+type force struct {
+	policies Policies
+	prices   *pricing.Table // nil: the built-in one
+
+	rules  atomic.Pointer[Rules]
+	judged atomic.Pointer[policy.Policy] // the newest that was taken in or refused
+	taking sync.Mutex
+}
+
+// Rules returns those in force: of the newest policy that could be taken in. One
+// that cannot leaves the old one in force, and the logger is told why.
+func (g *Gate) Rules() *Rules {
+	f := &g.force
+	if f.policies.Current() == f.judged.Load() || !f.taking.TryLock() {
+		return f.rules.Load()
+	}
+	defer f.taking.Unlock()
+	newest := f.policies.Current()
+	if newest == f.judged.Load() {
+		return f.rules.Load()
+	}
+	err := g.adopt(context.Background(), newest)
+	switch {
+	case errors.Is(err, errNotProvisioned):
+		g.complain("policy not loaded yet, it is tried again", "err", err)
+		return f.rules.Load()
+	case err != nil:
+		g.logger.Error("policy not loaded, the old one stays in force", "err", err)
+	default:
+		g.logger.Info("policy loaded", "generation", newest.Version.Generation, "tenants", len(newest.Tenants))
+	}
+	f.judged.Store(newest)
+	return f.rules.Load()
+}
+
+// adopt puts a policy in force. Of a ledger that is this process's own, its
+// tenants are provisioned first.
+func (g *Gate) adopt(ctx context.Context, p *policy.Policy) error {
+	table := g.force.prices
+	if table == nil {
+		table = pricing.Builtin()
+	}
+	rules, err := RulesOn(table, p)
+	if err != nil {
+		return err
+	}
+	if err := g.authorizes(p); err != nil {
+		return err
+	}
+	if _, own := g.ledger.(journal); own {
+		if err := g.ledger.Provision(ctx, rules.tenants()...); err != nil {
+			return fmt.Errorf("%w: %w", errNotProvisioned, err)
+		}
+	}
+	g.force.rules.Store(rules)
+	g.telemetry.Tenants(p.Tenants)
+	return nil
+}
+
+// errNotProvisioned may pass: the disk was full.
+var errNotProvisioned = errors.New("tenants not provisioned")
+
+// authorizes refuses a policy whose upstreams want authorizations where there
+// are none.
+func (g *Gate) authorizes(p *policy.Policy) error {
+	if g.authority != nil {
+		return nil
+	}
+	for name, u := range p.Upstreams {
+		if u.Authorized {
+			return fmt.Errorf("upstream %s has attach_authorization: %w", name, errNoAuthority)
+		}
+	}
+	return nil
+}
+
+var errNoAuthority = errors.New("that needs an Ed25519 signing key: make one with aegis-proxy init, and hand over with --retiring-key")
