@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -106,99 +104,6 @@ func (l link) appendLine(dst []byte, kind string, body []byte) ([]byte, link) {
 
 // lineOverhead is what appendLine adds to a body, at most.
 const lineOverhead = 256
-
-var errVersion = errors.New("not a line of format version " + version)
-
-// parseLine reads a line without its newline. The receipt shares its memory.
-func parseLine(line string) (Receipt, error) {
-	r, err := parseCanonical(line)
-	if err != nil {
-		return Receipt{}, explain(line, err)
-	}
-	r.Hash = sha256.Sum256([]byte(line))
-	return r, nil
-}
-
-// parseCanonical splits off the fields after the body first. No string can
-// hold the text that it looks for, because it contains bare quotes.
-func parseCanonical(line string) (Receipt, error) {
-	body, ok := strings.CutPrefix(line, `{"body":`)
-	cut := strings.LastIndex(body, `,"chain":"`)
-	if !ok || cut < 0 {
-		return Receipt{}, errors.New("not a receipt: want body, chain, kind, n, prev, v")
-	}
-	r, kind, err := parseTail(body[cut:])
-	if err != nil {
-		return Receipt{}, err
-	}
-	r.Body, err = parseBody(kind, body[:cut])
-	return r, err
-}
-
-// parseTail reads the fields of a line that follow its body.
-func parseTail(tail string) (r Receipt, kind string, err error) {
-	var prev string
-	d := decoder{s: tail[len(`,`):]}
-	d.text("chain", &r.Chain)
-	d.text("kind", &kind)
-	d.count("n", &r.N)
-	d.text("prev", &prev)
-	switch {
-	case d.err != nil:
-		return r, "", d.err
-	case d.s[d.pos:] != `,"v":`+version+`}`:
-		return r, "", errVersion
-	case !isHex(r.Chain, chainBytes):
-		return r, "", fmt.Errorf("chain is not %d bytes in lowercase hex", chainBytes)
-	case !isHex(prev, len(r.Prev)):
-		return r, "", fmt.Errorf("prev is not %d bytes in lowercase hex", len(r.Prev))
-	case r.N < 1:
-		return r, "", errors.New("n is below 1")
-	}
-	_, err = hex.Decode(r.Prev[:], []byte(prev))
-	return r, kind, err
-}
-
-func isHex(s string, size int) bool {
-	if len(s) != 2*size {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; !isDigit(c) && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-func parseBody(kind, s string) (Body, error) {
-	switch kind {
-	case kindDecision:
-		return parseAs[Decision](s)
-	case kindSettlement:
-		return parseAs[Settlement](s)
-	case kindEvent:
-		return parseAs[Event](s)
-	case kindSeal:
-		return parseAs[Seal](s)
-	case kindStart:
-		return parseAs[Start](s)
-	case kindRotate:
-		return parseAs[Rotate](s)
-	}
-	return nil, fmt.Errorf("unknown kind %q", kind)
-}
-
-func parseAs[T Body, P interface {
-	*T
-	record
-}](s string) (Body, error) {
-	var b T
-	if err := decodeRecord(s, P(&b)); err != nil {
-		return nil, fmt.Errorf("body: %w", err)
-	}
-	return b, nil
-}
 
 // explain gives the plainest reason for which a line was refused: err is what
 // the strict decoder said, which only knows that the bytes are not the ones

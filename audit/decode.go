@@ -12,14 +12,16 @@ import (
 // duplicate and unknown names, spaces and needless escapes cannot pass. It
 // keeps the first error and reads nothing after it.
 type decoder struct {
-	s   string
-	pos int
-	err error
+	s     string
+	pos   int
+	err   error
+	texts *recall
 }
 
 // decodeRecord reads one object that must fill all of s.
-func decodeRecord(s string, r record) error {
-	d := decoder{s: s}
+func decodeRecord(s string, r record, texts *recall) error {
+	texts.next = 0
+	d := decoder{s: s, texts: texts}
 	d.object(r)
 	if d.err == nil && d.pos != len(s) {
 		d.fail("something follows the object")
@@ -167,11 +169,12 @@ func (d *decoder) optClaims(name string, v *[]Claim) {
 		return
 	}
 	d.expect('[')
-	*v = make([]Claim, 0, 4)
+	*v = make([]Claim, 0, max(1, d.texts.claims))
 	for more := true; more && d.err == nil; more = d.next(',') {
 		*v = append(*v, Claim{})
 		d.object(&(*v)[len(*v)-1])
 	}
+	d.texts.claims = len(*v)
 	d.expect(']')
 }
 
@@ -211,13 +214,40 @@ func (d *decoder) digits(most int64) int64 {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// quoted reads a string. Without escapes it shares the line's memory.
+// plain are the bytes that stand for themselves in a string: all of ASCII but
+// control characters, quote and backslash.
+var plain = func() (is [256]bool) {
+	for c := ' '; c <= 0x7f; c++ {
+		is[c] = c != '"' && c != '\\'
+	}
+	return is
+}()
+
+// quoted reads a string. Without escapes it shares the line's memory, or that
+// of an earlier line that has the same string in its place.
 func (d *decoder) quoted() string {
 	d.expect('"')
 	if d.err != nil {
 		return ""
 	}
+	before := d.texts.slot()
+	if n := len(*before); n > 0 && len(d.s) > d.pos+n && d.s[d.pos+n] == '"' && d.s[d.pos:d.pos+n] == *before {
+		d.pos += n + 1
+		return *before
+	}
 	start := d.pos
+	for d.pos < len(d.s) && plain[d.s[d.pos]] {
+		d.pos++
+	}
+	if d.next('"') {
+		*before = d.s[start : d.pos-1]
+		return *before
+	}
+	return d.unplain(start)
+}
+
+// unplain reads on where a string that began at start is more than ASCII.
+func (d *decoder) unplain(start int) string {
 	for ; d.pos < len(d.s); d.pos++ {
 		c := d.s[d.pos]
 		if c == '"' {

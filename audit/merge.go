@@ -1,149 +1,132 @@
 package audit
 
 import (
-	"fmt"
-	"io"
+	"context"
 	"iter"
 )
 
 // Merge yields the receipts of several logs together, those of one log in
 // their order, and among logs the one with the earliest instant first. Sources
 // of one chain make one log and must come in order; each is opened twice. Lines
-// that keep the chain (seals, starts, rotations) are left out, and so is the
-// hash of a receipt: Verify checks it. Merge stops after the first error.
+// that keep the chain (seals, starts, rotations) are left out. Merge stops
+// after the first error, and believes what it reads: VerifyEach does not.
 func Merge(sources ...Source) iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
-		logs, err := groupByChain(sources)
-		defer closeAll(logs)
-		for err == nil {
-			var first *logReader
-			if first, err = earliest(logs); err != nil || first == nil {
-				break
+		m := startMerge(context.Background(), groupByChain(sources), nil)
+		defer m.scan.stop()
+		for {
+			line, err := m.next()
+			if err == nil && line == nil {
+				return
 			}
-			r := first.head
-			if first.has, err = false, nil; !yield(r, nil) {
+			if err == nil && line.err != nil {
+				err = &LineError{line.File, line.Line, line.err}
+			}
+			if err != nil {
+				yield(Receipt{}, err)
+				return
+			}
+			if !yield(line.Receipt, nil) {
 				return
 			}
 		}
-		if err != nil {
-			yield(Receipt{}, err)
-		}
 	}
 }
 
-// logReader reads one log, a receipt ahead.
+// merger hands on the lines of several logs.
+type merger struct {
+	scan *scan
+	logs []*logReader
+}
+
+// logReader reads one log, a line ahead.
 type logReader struct {
-	sources []Source
-	file    io.ReadCloser // of the first of sources; nil before it is opened
-	lines   *lineReader
-	head    Receipt
-	at      int64 // ledger milliseconds of head
-	has     bool
+	*logScan
+	block  *block
+	taken  int         // lines of the block
+	head   *parsedLine // that is next: a receipt, or what is no line; nil if not known
+	ended  bool
+	verify logVerifier
 }
 
-func groupByChain(sources []Source) ([]*logReader, error) {
-	byChain := map[string]*logReader{}
-	var logs []*logReader
-	for _, src := range sources {
-		chain, err := chainOf(src)
-		if err != nil {
-			return nil, err
-		}
-		if byChain[chain] == nil {
-			byChain[chain] = &logReader{}
-			logs = append(logs, byChain[chain])
-		}
-		byChain[chain].sources = append(byChain[chain].sources, src)
+func startMerge(ctx context.Context, logs [][]Source, keys Keys) *merger {
+	m := &merger{scan: startScan(ctx, logs, keys)}
+	for _, l := range m.scan.logs {
+		m.logs = append(m.logs, &logReader{logScan: l})
 	}
-	return logs, nil
+	return m
 }
 
-// chainOf reads a source's first line; "" if it has none.
-func chainOf(src Source) (string, error) {
-	for r, err := range Read(src) {
-		return r.Chain, err
-	}
-	return "", nil
-}
-
-// earliest is the log whose next receipt is the first of all, nil at the end.
-func earliest(logs []*logReader) (*logReader, error) {
+// next returns the line that is next of all, valid until the next call; nil at
+// the end.
+func (m *merger) next() (*parsedLine, error) {
 	var first *logReader
-	for _, l := range logs {
-		if !l.has {
-			if err := l.advance(); err != nil {
+	for _, l := range m.logs {
+		if l.head == nil && !l.ended {
+			if err := m.advance(l); err != nil {
 				return nil, err
 			}
 		}
-		if l.has && (first == nil || l.at < first.at) {
+		if l.head != nil && (first == nil || l.head.at < first.head.at) {
 			first = l
 		}
 	}
-	return first, nil
+	if first == nil {
+		return nil, nil
+	}
+	line := first.head
+	first.head = nil
+	return line, nil
 }
 
-// advance reads the next receipt, if there is one.
-func (l *logReader) advance() error {
-	for len(l.sources) > 0 {
-		err := l.line()
-		if err == io.EOF {
-			l.close()
-			l.sources = l.sources[1:]
-			continue
+// advance finds a log's next line.
+func (m *merger) advance(l *logReader) error {
+	for {
+		for l.block != nil && l.taken < len(l.block.parsed) {
+			line := &l.block.parsed[l.taken]
+			l.taken++
+			if line.speaks || line.err != nil {
+				l.head = line
+				return nil
+			}
 		}
-		if err != nil || l.has {
+		if l.block != nil {
+			m.scan.done(l.block)
+		}
+		var err error
+		l.taken = 0
+		if l.block, err = l.logScan.next(); err != nil || l.block == nil {
+			l.ended = true
 			return err
 		}
+		l.verify.block(l.block)
 	}
-	return nil
 }
 
-func (l *logReader) line() error {
-	src := l.sources[0]
-	if l.file == nil {
-		file, err := src.Open()
-		if err != nil {
-			return fmt.Errorf("audit: %w", err)
+// groupByChain makes one log of the sources of each chain. A source without a
+// readable first line goes with the one before it.
+func groupByChain(sources []Source) [][]Source {
+	var logs [][]Source
+	logOf := map[string]int{}
+	current := 0
+	for _, src := range sources {
+		if chain, ok := chainOf(src); ok || len(logs) == 0 {
+			if _, known := logOf[chain]; !known {
+				logOf[chain] = len(logs)
+				logs = append(logs, nil)
+			}
+			current = logOf[chain]
 		}
-		l.file, l.lines = file, newLineReader(file)
+		logs[current] = append(logs[current], src)
 	}
-	line, err := l.lines.next()
-	if err == io.EOF {
-		return err
-	}
-	if err == nil {
-		l.head, err = parseCanonical(string(line))
-	}
-	if err != nil {
-		return &LineError{src.Name, l.lines.line, err}
-	}
-	l.head.File, l.head.Line = src.Name, l.lines.line
-	l.at, l.has = instantOf(l.head.Body)
-	return nil
+	return logs
 }
 
-// instantOf is the ledger's time of a receipt; false for other lines.
-func instantOf(b Body) (int64, bool) {
-	switch b := b.(type) {
-	case Decision:
-		return b.At, true
-	case Settlement:
-		return b.At, true
-	case Event:
-		return b.At, true
+// chainOf reads the chain from a source's first line. What keeps it from that
+// is found again when the source is read.
+func chainOf(src Source) (string, bool) {
+	for r, err := range Read(src) {
+		return r.Chain, err == nil
 	}
-	return 0, false
-}
-
-func (l *logReader) close() {
-	if l.file != nil {
-		l.file.Close()
-		l.file = nil
-	}
-}
-
-func closeAll(logs []*logReader) {
-	for _, l := range logs {
-		l.close()
-	}
+	return "", false
 }

@@ -2,24 +2,20 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"runtime"
-	"strings"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// blockBytes is how much of a source one worker parses at a time.
-const blockBytes = 256 << 10
-
 // parsedLine is a line as a worker hands it on.
 type parsedLine struct {
 	Receipt
+	at          int64     // ledger milliseconds, of a receipt
+	speaks      bool      // it is a receipt, not a line that keeps the chain
 	leaf        tlog.Hash // of the line, for the Merkle tree
-	err         error     // not a receipt
+	err         error     // not a line of the format
 	sealChecked bool      // the worker knew the key
 	sealValid   bool
 }
@@ -27,62 +23,75 @@ type parsedLine struct {
 // before is the link that the line claims to follow.
 func (p *parsedLine) before() link { return link{p.Chain, p.N - 1, p.Prev} }
 
-// block is consecutive lines of one source.
-type block struct {
-	source string
-	first  int64 // line number of the first line
-	text   string
-	ends   []int // of each line in text
-	torn   error // why the line after the last one could not be read
-	parsed []parsedLine
-	ready  chan struct{} // closed once parsed is filled
+// scan parses and hashes the lines of one or more logs on all cores. Hashing
+// needs no order: each line holds the hash that it claims for the one before.
+type scan struct {
+	keys    Keys
+	todo    chan *block
+	spare   sync.Pool // of *block
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	logs    []*logScan
 }
 
-// scan parses and hashes the sources' lines on all cores and hands the blocks
-// to take in order. Hashing needs no order: each line holds the hash that it
-// claims for the one before.
-func scan(ctx context.Context, sources []Source, keys Keys, take func(*block)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+// logScan is one log on its way through a scan, block by block and in order.
+type logScan struct {
+	sources []Source
+	inOrder chan *block
+	err     error // why it ends early, once inOrder is closed
+}
+
+// startScan begins to read the logs. Whoever starts a scan stops it.
+func startScan(ctx context.Context, logs [][]Source, keys Keys) *scan {
 	workers := runtime.GOMAXPROCS(0)
-	todo := make(chan *block, workers)
-	inOrder := make(chan *block, 2*workers)
-	var running sync.WaitGroup
-	for range workers {
-		running.Go(func() {
-			for b := range todo {
-				b.parse(keys)
-				close(b.ready)
-			}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &scan{keys: keys, todo: make(chan *block, workers), cancel: cancel}
+	var producing sync.WaitGroup
+	for _, sources := range logs {
+		l := &logScan{sources: sources, inOrder: make(chan *block, max(1, 2*workers/len(logs)))}
+		s.logs = append(s.logs, l)
+		producing.Go(func() {
+			defer close(l.inOrder)
+			l.err = s.produce(ctx, l)
 		})
 	}
-	running.Go(func() {
-		defer close(inOrder)
-		defer close(todo)
-		if err := produce(ctx, sources, todo, inOrder); err != nil {
-			cancel(err)
-		}
-	})
-	for b := range inOrder {
-		<-b.ready
-		take(b)
+	for range workers {
+		s.running.Go(s.work)
 	}
-	running.Wait()
-	err := context.Cause(ctx)
-	cancel(nil)
-	return err
+	s.running.Go(func() {
+		producing.Wait()
+		close(s.todo)
+	})
+	return s
 }
 
-// produce cuts the sources into blocks. Each goes to a worker first, so that
-// whoever takes it in order never waits for one that nobody parses.
-func produce(ctx context.Context, sources []Source, todo, inOrder chan<- *block) error {
-	for _, src := range sources {
-		err := cutSource(src, func(b *block) error {
-			if err := context.Cause(ctx); err != nil {
-				return err
+// stop ends the scan and waits until nothing of it runs.
+func (s *scan) stop() {
+	s.cancel()
+	s.running.Wait()
+}
+
+func (s *scan) work() {
+	var p parser
+	for b := range s.todo {
+		b.parse(&p, s.keys)
+		b.ready <- struct{}{}
+	}
+}
+
+// produce cuts a log's sources into blocks. Each goes to a worker first, so
+// that whoever takes it in order never waits for one that nobody parses.
+func (s *scan) produce(ctx context.Context, l *logScan) error {
+	for _, src := range l.sources {
+		err := s.cut(src, func(b *block) error {
+			for _, next := range []chan *block{s.todo, l.inOrder} {
+				select {
+				case next <- b:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
 			}
-			todo <- b
-			inOrder <- b
-			return nil
+			return ctx.Err()
 		})
 		if err != nil {
 			return err
@@ -91,76 +100,44 @@ func produce(ctx context.Context, sources []Source, todo, inOrder chan<- *block)
 	return nil
 }
 
-func cutSource(src Source, emit func(*block) error) error {
+func (s *scan) cut(src Source, emit func(*block) error) error {
 	f, err := src.Open()
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
 	defer f.Close()
-	lines := newLineReader(f)
-	for {
-		b, err := cutBlock(src.Name, lines)
-		if err != nil && err != io.EOF {
+	c := cutter{file: f}
+	for !c.ended {
+		b := s.block(src.Name)
+		if err := c.fill(b); err != nil {
 			return fmt.Errorf("audit: read %s: %w", src.Name, err)
 		}
-		if bad := emit(b); bad != nil {
-			return bad
-		}
-		if err == io.EOF {
-			return nil
+		if err := emit(b); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-// cutBlock reads lines until the block is full, a line is bad or the source
-// ends.
-func cutBlock(name string, lines *lineReader) (*block, error) {
-	b := &block{source: name, first: lines.line + 1, ready: make(chan struct{})}
-	var text strings.Builder
-	text.Grow(blockBytes + MaxLineBytes)
-	defer func() { b.text = text.String() }()
-	for text.Len() < blockBytes {
-		line, err := lines.next()
-		if errors.Is(err, errTorn) || errors.Is(err, errTooLong) {
-			b.torn = err
-			return b, nil
-		}
-		if err != nil {
-			return b, err
-		}
-		text.Write(line)
-		b.ends = append(b.ends, text.Len())
-	}
-	return b, nil
-}
-
-func (b *block) parse(keys Keys) {
-	b.parsed = make([]parsedLine, len(b.ends), len(b.ends)+1)
-	start := 0
-	for i, end := range b.ends {
-		b.parsed[i] = parseChecked(b.text[start:end], keys)
-		b.parsed[i].File, b.parsed[i].Line = b.source, b.first+int64(i)
-		start = end
-	}
-	if b.torn != nil {
-		bad := parsedLine{err: b.torn}
-		bad.Line = b.first + int64(len(b.ends))
-		b.parsed = append(b.parsed, bad)
-	}
-}
-
-// parseChecked also checks a seal if its key is known from the start, because
-// a signature costs more than all else in a line.
-func parseChecked(line string, keys Keys) (p parsedLine) {
-	p.Receipt, p.err = parseLine(line)
-	p.leaf = tlog.RecordHash([]byte(line))
-	seal, ok := p.Body.(Seal)
+// block returns an empty block.
+func (s *scan) block(source string) *block {
+	b, ok := s.spare.Get().(*block)
 	if !ok {
-		return p
+		b = &block{ready: make(chan struct{}, 1)}
 	}
-	if key, known := keys[seal.Kid]; known && key.canVerify() {
-		p.sealChecked = true
-		p.sealValid = key.Alg == seal.Alg && key.verify(p.before(), seal.Sig)
+	b.source = source
+	return b
+}
+
+// done takes a block back whose lines nobody needs any more.
+func (s *scan) done(b *block) { s.spare.Put(b) }
+
+// next returns the log's next block, nil at its end.
+func (l *logScan) next() (*block, error) {
+	b, ok := <-l.inOrder
+	if !ok {
+		return nil, l.err
 	}
-	return p
+	<-b.ready
+	return b, nil
 }

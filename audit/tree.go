@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -201,6 +200,7 @@ type segmentHashes struct {
 	tip    sealed // the last seal
 	line   []byte // its line
 	torn   bool   // whether bytes without a newline follow
+	parser parser
 }
 
 // lines reads whole lines to the end. A torn last line is not there yet.
@@ -223,11 +223,12 @@ func (s *segmentHashes) lines(lines *lineReader) error {
 // add takes the next line. It looks at the links alone: what a body says is
 // for Verify to check.
 func (s *segmentHashes) add(line []byte) error {
-	cut := bytes.LastIndex(line, []byte(`,"chain":"`))
+	tail := string(line[max(0, len(line)-lineOverhead):])
+	cut := tailOf(tail)
 	if cut < 0 {
 		return errors.New("not a receipt")
 	}
-	r, kind, err := parseTail(string(line[cut:]))
+	r, kind, err := s.parser.parseTail(tail[cut:])
 	if err != nil {
 		return err
 	}

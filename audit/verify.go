@@ -112,19 +112,43 @@ func (r Report) OK() bool { return len(r.Findings) == 0 }
 // order. The error is about reading or the context, never about what was
 // found.
 func Verify(ctx context.Context, sources []Source, opts VerifyOptions) (Report, error) {
+	return verifyLogs(ctx, [][]Source{sources}, opts, func(Receipt) {})
+}
+
+// VerifyEach is Verify that also hands every receipt on, in the order of Merge
+// and read only once. Whether they are to be believed only the report tells.
+// Each source is opened twice.
+func VerifyEach(ctx context.Context, sources []Source, opts VerifyOptions, take func(Receipt)) (Report, error) {
+	return verifyLogs(ctx, groupByChain(sources), opts, take)
+}
+
+func verifyLogs(ctx context.Context, logs [][]Source, opts VerifyOptions, take func(Receipt)) (Report, error) {
 	for _, c := range opts.Checkpoints {
 		if err := c.Validate(); err != nil {
 			return Report{}, err
 		}
 	}
 	v := &verifier{opts: opts, chains: map[string]*chainState{}, found: map[FindingKind]*Finding{}}
-	if err := scan(ctx, sources, opts.Keys, v.block); err != nil {
-		return Report{}, err
+	m := startMerge(ctx, logs, opts.Keys)
+	defer m.scan.stop()
+	for _, l := range m.logs {
+		l.verify.verifier = v
 	}
-	return v.report(), nil
+	for {
+		line, err := m.next()
+		if err != nil {
+			return Report{}, err
+		}
+		if line == nil {
+			return v.report(), nil
+		}
+		if line.err == nil {
+			take(line.Receipt)
+		}
+	}
 }
 
-// verifier takes lines in order and keeps what was found.
+// verifier keeps what was found in all logs.
 type verifier struct {
 	opts   VerifyOptions
 	chains map[string]*chainState
@@ -133,11 +157,6 @@ type verifier struct {
 	found  map[FindingKind]*Finding
 	done   Progress
 	told   int64 // bytes at the last call of opts.Progress
-
-	// Of the source being read:
-	source  string
-	current *chainState
-	skipped int64 // malformed lines since the last good one
 }
 
 func (v *verifier) find(kind FindingKind, file string, line int64, format string, args ...any) {
@@ -148,22 +167,40 @@ func (v *verifier) find(kind FindingKind, file string, line int64, format string
 	v.found[kind] = &Finding{kind, file, line, fmt.Sprintf(format, args...), 1}
 }
 
-// block takes the parsed lines of one block.
-func (v *verifier) block(b *block) {
-	if b.source != v.source {
-		v.source, v.current, v.skipped = b.source, nil, 0
-	}
-	for i := range b.parsed {
-		v.line(&b.parsed[i])
-	}
-	v.done.Bytes += int64(len(b.text))
+func (v *verifier) progress(b *block) {
+	v.done.Bytes += int64(len(b.raw))
 	if v.opts.Progress != nil && v.done.Bytes-v.told >= 1<<20 {
 		v.told = v.done.Bytes
 		v.opts.Progress(v.done)
 	}
 }
 
-func (v *verifier) line(p *parsedLine) {
+// logVerifier takes the lines of one log in order. Without a verifier it
+// lets everything pass.
+type logVerifier struct {
+	*verifier
+
+	// Of the source being read:
+	source  string
+	current *chainState
+	skipped int64 // malformed lines since the last good one
+}
+
+// block takes the parsed lines of one block.
+func (v *logVerifier) block(b *block) {
+	if v.verifier == nil {
+		return
+	}
+	if b.source != v.source {
+		v.source, v.current, v.skipped = b.source, nil, 0
+	}
+	for i := range b.parsed {
+		v.line(&b.parsed[i])
+	}
+	v.progress(b)
+}
+
+func (v *logVerifier) line(p *parsedLine) {
 	v.done.Lines++
 	if p.err != nil {
 		kind := Malformed
@@ -189,7 +226,7 @@ func (v *verifier) line(p *parsedLine) {
 
 // chainOf is the state of the line's chain. In the middle of a source a new
 // chain can only begin with its first line; nil if it does not.
-func (v *verifier) chainOf(p *parsedLine) *chainState {
+func (v *logVerifier) chainOf(p *parsedLine) *chainState {
 	if v.current != nil && v.current.id == p.Chain {
 		return v.current
 	}
@@ -198,7 +235,7 @@ func (v *verifier) chainOf(p *parsedLine) *chainState {
 	}
 	c := v.chains[p.Chain]
 	if c == nil {
-		c = newChainState(v, p.Chain)
+		c = newChainState(v.verifier, p.Chain)
 		v.chains[p.Chain] = c
 		v.order = append(v.order, c)
 	}

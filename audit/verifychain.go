@@ -55,7 +55,7 @@ func (c *chainState) find(kind FindingKind, at where, format string, args ...any
 // line takes the next line, after skipped lines that could not be read. It is
 // false for a line that was there before.
 func (c *chainState) line(p *parsedLine, skipped int64) bool {
-	at := where{c.v.source, p.Line}
+	at := where{p.File, p.Line}
 	if c.report.First > 0 && p.N <= c.report.Last {
 		return c.stray(p, at)
 	}

@@ -50,8 +50,9 @@ func BenchmarkReplay(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	keys := audit.VerifyOptions{Keys: audit.NewKeys(signer.Key())}
 	verify := func() {
-		report, err := audit.Verify(context.Background(), sources, audit.VerifyOptions{Keys: audit.NewKeys(signer.Key())})
+		report, err := audit.Verify(context.Background(), sources, keys)
 		if err != nil || !report.OK() {
 			b.Fatal(err, report.Findings)
 		}
@@ -62,10 +63,18 @@ func BenchmarkReplay(b *testing.B) {
 			b.Fatal(err, report.Findings, report.Unchecked, report.Allowed)
 		}
 	}
+	both := func() {
+		r := gate.NewReplayer(w.rules)
+		verified, err := audit.VerifyEach(context.Background(), sources, keys, r.Add)
+		report := r.Close()
+		if err != nil || !verified.OK() || !report.OK() || report.Allowed != benchCalls {
+			b.Fatal(err, verified.Findings, report.Findings, report.Unchecked, report.Allowed)
+		}
+	}
 	for _, part := range []struct {
 		name string
 		run  func()
-	}{{"verify", verify}, {"replay", replay}, {"verify+replay", func() { verify(); replay() }}} {
+	}{{"verify", verify}, {"replay", replay}, {"verify+replay", both}} {
 		b.Run(part.name, func(b *testing.B) {
 			b.ReportAllocs()
 			before := cpuTime(b)
