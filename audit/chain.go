@@ -29,7 +29,14 @@ type Ref struct {
 }
 
 func newRef(chain string, n int64) Ref {
-	return Ref{ID: chain + "-" + strconv.FormatInt(n, 10), N: n}
+	return Ref{ID: string(appendID(make([]byte, 0, maxIDBytes), chain, n)), N: n}
+}
+
+// maxIDBytes is the length of the longest id.
+const maxIDBytes = 2*chainBytes + len("-") + 20
+
+func appendID(dst []byte, chain string, n int64) []byte {
+	return strconv.AppendInt(append(append(dst, chain...), '-'), n, 10)
 }
 
 // Receipt is one parsed line.
@@ -46,6 +53,11 @@ type Receipt struct {
 
 // Ref names the receipt.
 func (r Receipt) Ref() Ref { return newRef(r.Chain, r.N) }
+
+// HasID reports whether id is the one in the receipt's Ref.
+func (r Receipt) HasID(id string) bool {
+	return string(appendID(make([]byte, 0, maxIDBytes), r.Chain, r.N)) == id
+}
 
 // EventID names one event of a tenant's ledger.
 type EventID struct {

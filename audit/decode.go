@@ -15,13 +15,15 @@ type decoder struct {
 	s     string
 	pos   int
 	err   error
-	texts *recall
+	texts recall
 }
 
-// decodeRecord reads one object that must fill all of s.
-func decodeRecord(s string, r record, texts *recall) error {
-	texts.next = 0
-	d := decoder{s: s, texts: texts}
+// begin starts on another text.
+func (d *decoder) begin(s string) { d.s, d.pos, d.err, d.texts.next = s, 0, nil, 0 }
+
+// record reads one object that must fill all of s.
+func (d *decoder) record(s string, r record) error {
+	d.begin(s)
 	d.object(r)
 	if d.err == nil && d.pos != len(s) {
 		d.fail("something follows the object")

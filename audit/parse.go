@@ -11,7 +11,7 @@ import (
 // makes it faster.
 type parser struct {
 	chain       string // of the line before, known to be well-formed
-	tail        recall
+	tail        decoder
 	decisions   bodyParser[Decision, *Decision]
 	settlements bodyParser[Settlement, *Settlement]
 	events      bodyParser[Event, *Event]
@@ -25,13 +25,13 @@ type bodyParser[T Body, P interface {
 	*T
 	record
 }] struct {
-	body  T
-	texts recall
+	body T
+	decoder
 }
 
 func (b *bodyParser[T, P]) parse(s string) (Body, error) {
 	b.body = *new(T)
-	if err := decodeRecord(s, P(&b.body), &b.texts); err != nil {
+	if err := b.record(s, P(&b.body)); err != nil {
 		return nil, fmt.Errorf("body: %w", err)
 	}
 	return b.body, nil
@@ -113,8 +113,8 @@ func tailOf(line string) int {
 // parseTail reads the fields of a line that follow its body.
 func (p *parser) parseTail(tail string) (r Receipt, kind string, err error) {
 	var prev string
-	p.tail.next = 0
-	d := decoder{s: tail[len(`,`):], texts: &p.tail}
+	d := &p.tail
+	d.begin(tail[len(`,`):])
 	d.text("chain", &r.Chain)
 	d.text("kind", &kind)
 	d.count("n", &r.N)

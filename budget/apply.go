@@ -104,7 +104,7 @@ func (s *State) applyGranted(e *Event) error {
 		if p.AtEnd == Adjust {
 			l.hold = p.Amount
 		}
-		c := s.counterFor(p, e)
+		c := s.counterFor(p, s.found[i], e)
 		c.held += p.Amount
 		c.open++
 		c.lastUse = e.At
@@ -135,9 +135,11 @@ func (s *State) checkGranted(e *Event) error {
 }
 
 // checkPlaced compares what the ledger says it observed with the fold, and
-// that the claims fitted.
+// that the claims fitted. It leaves each claim's counter in found, nil where
+// there is none yet.
 func (s *State) checkPlaced(e *Event) error {
 	census := census{state: s}
+	s.found = s.found[:0]
 	for i := range e.Claims {
 		p := &e.Claims[i]
 		if p.Window.Kind == Fixed && (!p.Span.Contains(e.At) || (p.Span != p.Window.Current && p.Span != p.Window.Next)) {
@@ -146,7 +148,9 @@ func (s *State) checkPlaced(e *Event) error {
 		if p.Window.Kind != Fixed && p.Span != (Span{}) {
 			return fmt.Errorf("claim %q: a %s window has no span", p.Key, p.Window.Kind)
 		}
-		if want := s.observe(&p.Claim, p.Span, e.At); p.Observed != want {
+		c := s.counters[refOf(&p.Claim, p.Span)]
+		s.found = append(s.found, c)
+		if want := observe(c, p.Span, e.At); p.Observed != want {
 			return fmt.Errorf("claim %q: observed %+v where the events give %+v", p.Key, p.Observed, want)
 		}
 		if reason := census.judge(&p.Claim, p.Observed); reason != Fits {
@@ -156,13 +160,12 @@ func (s *State) checkPlaced(e *Event) error {
 	return nil
 }
 
-func (s *State) counterFor(p *Placed, e *Event) *counter {
-	ref := refOf(&p.Claim, p.Span)
-	c := s.counters[ref]
+// counterFor is the counter of a claim: the one that was found, or a new one.
+func (s *State) counterFor(p *Placed, c *counter, e *Event) *counter {
 	if c == nil {
-		c = s.newCounter(ref, e)
+		c = s.newCounter(refOf(&p.Claim, p.Span), e)
 	}
-	if ref.kind == Idle {
+	if c.ref.kind == Idle {
 		c.length = p.Window.Length.Milliseconds()
 	}
 	s.joinGroup(c, p.Group)

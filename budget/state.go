@@ -24,6 +24,7 @@ type State struct {
 	open     leaseQueue // leases by expiry
 	ended    []*lease   // settled and released, in order of their end
 	expired  []*lease   // expired, then perhaps corrected, in order of their expiry
+	found    []*counter // of the grant that is being applied
 }
 
 // forgetPerCall bounds the ended leases that one call forgets.
@@ -129,9 +130,13 @@ func (s *State) leaveGroup(c *counter) {
 // observe reads the counter of a claim in a span; one that does not exist is
 // zero.
 func (s *State) observe(c *Claim, span Span, at int64) Observed {
-	found := s.counters[refOf(c, span)]
-	if found == nil {
+	return observe(s.counters[refOf(c, span)], span, at)
+}
+
+// observe reads a counter in a span; one that does not exist is zero.
+func observe(c *counter, span Span, at int64) Observed {
+	if c == nil {
 		return Observed{Span: span}
 	}
-	return found.observe(at)
+	return c.observe(at)
 }

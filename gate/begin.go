@@ -58,6 +58,7 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 			Message: "too many calls have ended that the ledger does not know of yet",
 		}
 	}
+	q.switches = q.Key.Switches(q.Facts.Run)
 	if denial := q.open(g.ledger.Now()); denial != nil {
 		return budget.Grant{}, denial
 	}
@@ -208,9 +209,8 @@ func ledgerDenial(err error) *policy.Denial {
 	return &policy.Denial{Reason: policy.LedgerUnavailable, Message: reason}
 }
 
-// open finds the price that holds now, and what may stop the call.
+// open finds the price that holds now.
 func (q *quote) open(now time.Time) *policy.Denial {
-	q.switches = q.Key.Switches(q.Facts.Run)
 	if q.action != nil {
 		q.Facts.Now = now
 		return nil

@@ -264,7 +264,9 @@ func (q *quote) checkAllow(d *audit.Decision, denial *policy.Denial) *fault {
 	if f := q.checkClaims(d); f != nil {
 		return f
 	}
-	q.observe(observedOf(d.Claims))
+	if q.Key.Tenant.Mode == policy.Observe {
+		q.observe(observedOf(d.Claims))
+	}
 	if !slices.Equal(d.Reasons, q.broken) {
 		return faultf(WrongAllow, "reasons %q, want %q", d.Reasons, q.broken)
 	}

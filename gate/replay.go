@@ -69,15 +69,14 @@ func (r *Replayer) Add(receipt audit.Receipt) {
 		return
 	}
 	r.report.Receipts++
-	if e.decision != nil {
-		r.decision(e)
+	if d, ok := e.body.(audit.Decision); ok {
+		r.decision(e, &d)
 	} else {
 		r.event(e)
 	}
 }
 
-func (r *Replayer) decision(e *entry) {
-	d := e.decision
+func (r *Replayer) decision(e *entry, d *audit.Decision) {
 	if d.Verdict == audit.Allow {
 		r.report.Allowed++
 	} else {
@@ -89,7 +88,7 @@ func (r *Replayer) decision(e *entry) {
 	case d.Verdict == audit.Allow:
 		r.event(e)
 	case d.Event > 0:
-		r.denial(e)
+		r.denial(e, d)
 	case len(d.Claims) > 0:
 		r.find(e, faultf(WrongSum, "it has claims, but does not tell which event they were observed after"))
 	}
@@ -205,8 +204,7 @@ func (r *Replayer) wait() {
 func (l *life) waits() int { return len(l.events) + len(l.denials) }
 
 // denial takes a denial that observed the state after an event.
-func (r *Replayer) denial(e *entry) {
-	d := e.decision
+func (r *Replayer) denial(e *entry, d *audit.Decision) {
 	l := r.life(e.life)
 	l.latest = max(l.latest, e.at)
 	if e.quote == nil || e.faulty || l.broken || len(d.Claims) == 0 {
@@ -230,11 +228,11 @@ func (r *Replayer) double(l *life, e *entry) {
 	event, before := &e.told, l.events[e.told.Number]
 	other := &before.told
 	switch {
-	case !before.isCopy() && !e.isCopy():
+	case !before.copy && !e.copy:
 		r.find(e, faultf(EventDouble, "event %d has a receipt already: %s", event.Number, before.id()))
 	case other.Kind != event.Kind || other.Lease != event.Lease || other.Amount != event.Amount || other.At != event.At:
 		r.find(e, faultf(EventDouble, "event %d is told otherwise by %s", event.Number, before.id()))
-	case before.isCopy():
+	case before.copy:
 		l.events[event.Number] = e
 	}
 }
@@ -242,7 +240,7 @@ func (r *Replayer) double(l *life, e *entry) {
 // again takes a receipt of an event that was folded already.
 func (r *Replayer) again(l *life, e *entry) {
 	event := &e.told
-	if e.isCopy() {
+	if e.copy {
 		return // that they agree is audit.Verify's matter
 	}
 	lease, late := l.copied[event.Number]
@@ -251,10 +249,13 @@ func (r *Replayer) again(l *life, e *entry) {
 		return
 	}
 	delete(l.copied, event.Number)
-	if e.settlement != nil {
+	switch b := e.body.(type) {
+	case audit.Settlement:
 		r.report.Unchecked[lacksDecision]++
-	} else if held := l.leases[event.Lease]; held != nil && e.decision != nil {
-		held.told(e)
+	case audit.Decision:
+		if held := l.leases[event.Lease]; held != nil {
+			held.told(e, &b)
+		}
 	}
 }
 
@@ -291,7 +292,8 @@ func (r *Replayer) judgeDenials(l *life, next int64) {
 			r.report.Unchecked[lacksOrder]++
 			continue
 		}
-		r.find(e, l.judge(e.quote, e.decision))
+		d := e.body.(audit.Decision)
+		r.find(e, l.judge(e.quote, &d))
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 
 // heldLease is what is known of a lease that can still be settled.
 type heldLease struct {
-	receipt string // of its decision; "" if only a copy of the grant is there
-	quote   *quote // nil if its decision was not recomputed
-	hold    int64  // nano-USD
+	receipt position // of its decision; nowhere if only a copy of the grant is there
+	quote   *quote   // nil if its decision was not recomputed
+	hold    int64    // nano-USD
 	prices  string
 	expires int64 // of the grant, ledger milliseconds
 	charge  int64 // since its expiry
@@ -23,8 +23,8 @@ type heldLease struct {
 }
 
 // told adds what the decision's receipt says of the lease.
-func (h *heldLease) told(e *entry) {
-	h.receipt, h.hold, h.prices = e.id(), e.decision.Cost, e.decision.Prices
+func (h *heldLease) told(e *entry, d *audit.Decision) {
+	h.receipt, h.hold, h.prices = e.place, d.Cost, d.Prices
 	if e.quote != nil && !e.faulty {
 		h.quote = e.quote
 		h.quote.plan = policy.Plan{} // it is large, and settled
@@ -86,11 +86,11 @@ func (q *quote) checkRefusal(d *audit.Decision, want *budget.Denied) *fault {
 func (r *Replayer) fold(l *life, e *entry) {
 	event := &e.told
 	r.find(e, l.checkBefore(event))
-	if e.event != nil {
-		r.find(e, checkFields(e.event))
-	}
-	if e.settlement != nil {
-		r.settlement(l, e)
+	switch b := e.body.(type) {
+	case audit.Event:
+		r.find(e, checkFields(&b))
+	case audit.Settlement:
+		r.settlement(l, e, &b)
 	}
 	if err := l.state.Apply(*event); err != nil {
 		f, repaired := l.repair(e)
@@ -154,7 +154,7 @@ func (l *life) repair(e *entry) (f *fault, repaired bool) {
 	if err != nil || want.Kind != budget.Granted {
 		return nil, false
 	}
-	if d := e.decision; d != nil && len(d.Claims) == len(want.Claims) {
+	if d, ok := e.body.(audit.Decision); ok && len(d.Claims) == len(want.Claims) {
 		f = checkSeen(d.Claims, want.Claims)
 	}
 	return f, l.state.Apply(want) == nil
@@ -163,7 +163,7 @@ func (l *life) repair(e *entry) (f *fault, repaired bool) {
 // note keeps what later receipts of the lease are held against.
 func (l *life) note(e *entry) {
 	event := &e.told
-	if e.isCopy() && event.Kind != budget.Expired && event.Lease != "" {
+	if e.copy && event.Kind != budget.Expired && event.Lease != "" {
 		l.copied[event.Number] = event.Lease
 	}
 	held := l.leases[event.Lease]
@@ -199,8 +199,8 @@ func grantedBy(e *entry) *heldLease {
 			held.hold = c.Amount
 		}
 	}
-	if e.decision != nil {
-		held.told(e)
+	if d, ok := e.body.(audit.Decision); ok {
+		held.told(e, &d)
 	}
 	return held
 }
@@ -220,7 +220,7 @@ func (l *life) forget() {
 
 // countTold counts the charges that only a copy tells of.
 func (r *Replayer) countTold(e *entry) {
-	if e.event == nil {
+	if _, ok := e.body.(audit.Event); !ok {
 		return
 	}
 	switch e.told.Kind {
@@ -230,8 +230,7 @@ func (r *Replayer) countTold(e *entry) {
 }
 
 // settlement makes a charge again.
-func (r *Replayer) settlement(l *life, e *entry) {
-	s := e.settlement
+func (r *Replayer) settlement(l *life, e *entry, s *audit.Settlement) {
 	held := l.leases[s.Lease]
 	switch {
 	case s.Overrun != max(0, s.Charge-s.Hold):
@@ -241,8 +240,8 @@ func (r *Replayer) settlement(l *life, e *entry) {
 		r.find(e, held.checkAction(s))
 	case s.Hold != held.hold || (held.prices != "" && s.Prices != held.prices):
 		r.find(e, faultf(WrongSum, "hold %d at the prices %s, its decision has %d at %s", s.Hold, s.Prices, held.hold, held.prices))
-	case s.Decision != held.receipt && (s.Decision != "" || s.Charge != 0):
-		r.find(e, faultf(WrongSum, "it names the decision %q, but the lease is that of %q", s.Decision, held.receipt))
+	case !held.receipt.has(s.Decision) && (s.Decision != "" || s.Charge != 0):
+		r.find(e, faultf(WrongSum, "it names the decision %q, but the lease is that of %q", s.Decision, held.receipt.id()))
 	case s.Basis == audit.BasisUnbilled || s.Outcome == string(budget.Released):
 		r.find(e, checkUnbilled(s))
 	case held.quote == nil:

@@ -90,47 +90,65 @@ func faultf(kind Fault, format string, args ...any) *fault {
 // entry is a receipt on its way through the replay: a decision, a settlement
 // or an event.
 type entry struct {
-	decision   *audit.Decision
-	settlement *audit.Settlement
-	event      *audit.Event
-
+	body   audit.Body // as the receipt has it: a copy for each look is cheaper than one to keep
 	file   string
 	line   int64
-	chain  string
-	n      int64 // in its chain
+	place  position
 	life   epoch
 	at     int64        // ledger milliseconds
 	told   budget.Event // what it tells of the ledger, if it does
 	quote  *quote       // of a decision that could be recomputed
 	faulty bool
+	copy   bool // it may not be the only receipt of its event
 }
 
 // entryOf returns nil for a line that only keeps the chain.
 func entryOf(r *audit.Receipt) *entry {
-	e := &entry{file: r.File, line: r.Line, chain: r.Chain, n: r.N}
+	e := &entry{body: r.Body, file: r.File, line: r.Line, place: position{r.Chain, r.N}}
 	switch b := r.Body.(type) {
 	case audit.Decision:
-		e.decision, e.life, e.at = &b, epoch{b.Facts.Tenant, b.Epoch}, b.At
+		e.life, e.at = epoch{b.Facts.Tenant, b.Epoch}, b.At
+		if b.Verdict == audit.Allow {
+			e.told = grantOf(b)
+		}
 	case audit.Settlement:
-		e.settlement, e.life, e.at = &b, epoch{b.Tenant, b.Epoch}, b.At
+		e.life, e.at = epoch{b.Tenant, b.Epoch}, b.At
 		e.told = endOf(b)
 	case audit.Event:
-		e.event, e.life, e.at = &b, epoch{b.Tenant, b.Epoch}, b.At
+		e.life, e.at, e.copy = epoch{b.Tenant, b.Epoch}, b.At, b.Recovered
 		e.told = otherOf(b)
 	default:
 		return nil
 	}
-	if d := e.decision; d != nil && d.Verdict == audit.Allow {
-		e.told = grantOf(*d)
-	}
 	return e
 }
 
-// id is the receipt's.
-func (e *entry) id() string { return audit.Receipt{Chain: e.chain, N: e.n}.Ref().ID }
+// position is where a receipt stands in its chain; the zero position is nowhere.
+type position struct {
+	chain string
+	n     int64
+}
 
-// isCopy reports whether the receipt may not be the only one of its event.
-func (e *entry) isCopy() bool { return e.event != nil && e.event.Recovered }
+func (p position) receipt() audit.Receipt { return audit.Receipt{Chain: p.chain, N: p.n} }
+
+// id is the receipt's, "" of the zero position.
+func (p position) id() string {
+	if p == (position{}) {
+		return ""
+	}
+	return p.receipt().Ref().ID
+}
+
+// has reports whether the receipt's id is this one.
+func (p position) has(id string) bool {
+	if p == (position{}) {
+		return id == ""
+	}
+	return p.receipt().HasID(id)
+}
+
+// id is the receipt's.
+func (e *entry) id() string { return e.place.id() }
 
 // find reports the first fault of a receipt.
 func (r *Replayer) find(e *entry, f *fault) {
