@@ -41,6 +41,7 @@ type Replayer struct {
 	books   map[rulesID]*rulesBook
 	known   map[budget.PolicyVersion]bool
 	lives   map[epoch]*life
+	last    *life // of the receipt before, whose tenant is often the same
 	waiting int
 	most    int // of waiting
 	report  ReplayReport
@@ -99,7 +100,7 @@ func (r *Replayer) recompute(e *entry, d *audit.Decision) {
 	book := r.books[rulesID{version, d.Prices}]
 	lacks := ""
 	switch {
-	case !r.known[version]:
+	case book == nil && !r.known[version]:
 		lacks = lacksPolicy
 	case book == nil:
 		lacks = lacksPrices
@@ -126,6 +127,7 @@ type life struct {
 	latest  int64              // the latest of all receipts
 	lag     int64              // milliseconds
 	events  map[int64]*entry   // not folded yet, by number
+	head    *entry             // of them the next to be folded, once it is known
 	denials map[int64][]*entry // by the number that they observed
 	leases  map[string]*heldLease
 	expired []*heldLease     // in order of their expiry
@@ -135,6 +137,14 @@ type life struct {
 }
 
 func (r *Replayer) life(id epoch) *life {
+	if r.last != nil && r.last.id == id {
+		return r.last
+	}
+	r.last = r.lifeOf(id)
+	return r.last
+}
+
+func (r *Replayer) lifeOf(id epoch) *life {
 	l := r.lives[id]
 	if l == nil {
 		l = &life{
@@ -233,7 +243,7 @@ func (r *Replayer) double(l *life, e *entry) {
 	case other.Kind != event.Kind || other.Lease != event.Lease || other.Amount != event.Amount || other.At != event.At:
 		r.find(e, faultf(EventDouble, "event %d is told otherwise by %s", event.Number, before.id()))
 	case before.copy:
-		l.events[event.Number] = e
+		l.events[event.Number], l.head = e, nil
 	}
 }
 
@@ -263,7 +273,7 @@ func (r *Replayer) again(l *life, e *entry) {
 // no denial that observed the state before them can follow.
 func (r *Replayer) advance(l *life, all bool) {
 	for !l.broken {
-		next := l.events[l.state.Number+1]
+		next := l.next()
 		if next == nil {
 			return
 		}
@@ -272,9 +282,18 @@ func (r *Replayer) advance(l *life, all bool) {
 		}
 		r.judgeDenials(l, next.at)
 		delete(l.events, l.state.Number+1)
+		l.head = nil
 		r.waiting--
 		r.fold(l, next)
 	}
+}
+
+// next is the event whose turn it is, nil if it has not come.
+func (l *life) next() *entry {
+	if l.head == nil {
+		l.head = l.events[l.state.Number+1]
+	}
+	return l.head
 }
 
 // judgeDenials looks at the denials that observed the state as it is now. The
@@ -325,6 +344,7 @@ func (r *Replayer) breakOff(l *life) {
 		r.waiting -= len(list)
 	}
 	clear(l.events)
+	l.head = nil
 	clear(l.denials)
 }
 

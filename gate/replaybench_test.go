@@ -5,6 +5,7 @@ package gate_test
 import (
 	"context"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"testing"
@@ -22,6 +23,7 @@ const benchCalls, benchClients = 19_200, 64
 // budgets: half of the receipts are decisions, half settlements. Run it with
 // -cpu 1 for receipts a second of one core.
 func BenchmarkReplay(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the command does
 	w := newWorldAt(b, `budgets:
   - {name: all, window: forever, limit_usd: "1000"}
   - {name: daily, window: day, limit_usd: "100"}

@@ -85,12 +85,13 @@ func (q *quote) checkRefusal(d *audit.Decision, want *budget.Denied) *fault {
 // does not follow, as the policy gives it.
 func (r *Replayer) fold(l *life, e *entry) {
 	event := &e.told
-	r.find(e, l.checkBefore(event))
+	held := l.leases[event.Lease]
+	r.find(e, held.checkBefore(event))
 	switch b := e.body.(type) {
 	case audit.Event:
 		r.find(e, checkFields(&b))
 	case audit.Settlement:
-		r.settlement(l, e, &b)
+		r.settlement(held, e, &b)
 	}
 	if err := l.state.Apply(*event); err != nil {
 		f, repaired := l.repair(e)
@@ -102,15 +103,14 @@ func (r *Replayer) fold(l *life, e *entry) {
 		}
 	}
 	l.folded = event.At
-	l.note(e)
+	l.note(e, held)
 	r.countTold(e)
 }
 
 // checkBefore checks what the fold does not.
-func (l *life) checkBefore(event *budget.Event) *fault {
-	held := l.leases[event.Lease]
-	if event.Kind == budget.Expired && held != nil && event.At < held.expires {
-		return faultf(WrongEvent, "the lease was granted until %d", held.expires)
+func (h *heldLease) checkBefore(event *budget.Event) *fault {
+	if event.Kind == budget.Expired && h != nil && event.At < h.expires {
+		return faultf(WrongEvent, "the lease was granted until %d", h.expires)
 	}
 	return nil
 }
@@ -161,12 +161,11 @@ func (l *life) repair(e *entry) (f *fault, repaired bool) {
 }
 
 // note keeps what later receipts of the lease are held against.
-func (l *life) note(e *entry) {
+func (l *life) note(e *entry, held *heldLease) {
 	event := &e.told
 	if e.copy && event.Kind != budget.Expired && event.Lease != "" {
 		l.copied[event.Number] = event.Lease
 	}
-	held := l.leases[event.Lease]
 	switch event.Kind {
 	case budget.Granted:
 		l.leases[event.Lease] = grantedBy(e)
@@ -230,8 +229,7 @@ func (r *Replayer) countTold(e *entry) {
 }
 
 // settlement makes a charge again.
-func (r *Replayer) settlement(l *life, e *entry, s *audit.Settlement) {
-	held := l.leases[s.Lease]
+func (r *Replayer) settlement(held *heldLease, e *entry, s *audit.Settlement) {
 	switch {
 	case s.Overrun != max(0, s.Charge-s.Hold):
 		r.find(e, faultf(WrongSum, "charge %d above hold %d is not an overrun of %d", s.Charge, s.Hold, s.Overrun))
