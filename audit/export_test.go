@@ -10,6 +10,9 @@ import (
 // MaxCount is the largest JSON number of a line.
 const MaxCount = maxCount
 
+// BlockBytes is how much of a source is read at a time.
+const BlockBytes = blockBytes
+
 // File is what the log needs of an *os.File.
 type File = interface {
 	io.WriteCloser

@@ -180,6 +180,7 @@ func TestParseLineRefuses(t *testing.T) {
 		{"other version", `"v":1}`, `"v":2}`, "version"},
 		{"number zero", `"n":1`, `"n":0`, "n is below 1"},
 		{"chain too short", `"chain":"00`, `"chain":"`, "chain is not"},
+		{"no chain", `"chain":"00112233445566778899aabbccddeeff"`, `"chain":""`, "chain is not"},
 		{"hash in upper case", `"prev":"0`, `"prev":"A`, "prev is not"},
 		{"more after the line", `"v":1}`, `"v":1}{}`, "not JSON"},
 		{"no body", `{"body":`, `{"baby":`, "not a receipt"},

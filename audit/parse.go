@@ -10,7 +10,7 @@ import (
 // what, depends on that line alone: what a parser keeps of those before only
 // makes it faster.
 type parser struct {
-	chain       string // of the line before, known to be well-formed
+	chain       string // of the line before, known to be well-formed; "" before the first
 	tail        decoder
 	decisions   bodyParser[Decision, *Decision]
 	settlements bodyParser[Settlement, *Settlement]
@@ -124,7 +124,7 @@ func (p *parser) parseTail(tail string) (r Receipt, kind string, err error) {
 		return r, "", d.err
 	case d.s[d.pos:] != `,"v":`+version+`}`:
 		return r, "", errVersion
-	case r.Chain != p.chain && !isHex(r.Chain, chainBytes):
+	case (r.Chain != p.chain || p.chain == "") && !isHex(r.Chain, chainBytes):
 		return r, "", fmt.Errorf("chain is not %d bytes in lowercase hex", chainBytes)
 	case !unhex(r.Prev[:], prev):
 		return r, "", fmt.Errorf("prev is not %d bytes in lowercase hex", len(r.Prev))

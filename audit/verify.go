@@ -168,7 +168,7 @@ func (v *verifier) find(kind FindingKind, file string, line int64, format string
 }
 
 func (v *verifier) progress(b *block) {
-	v.done.Bytes += int64(len(b.raw))
+	v.done.Bytes += int64(len(b.raw) - 1)
 	if v.opts.Progress != nil && v.done.Bytes-v.told >= 1<<20 {
 		v.told = v.done.Bytes
 		v.opts.Progress(v.done)

@@ -372,3 +372,92 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// TestLinesAcrossBlocks: where one block that a worker reads ends and the next
+// begins shows nowhere, whatever the length of lines.
+func TestLinesAcrossBlocks(t *testing.T) {
+	key := signer(t, testHMACKey)
+	chain := audit.NewChain(1).Add(startLine(key)).Seal(key)
+	for i := range 1000 { // about ten blocks
+		chain.Add(decision(int64(i + 1)))
+	}
+	chain.Seal(key)
+	mustBeSound(t, verifyLines(t, chain.Lines, chain.Checkpoint()))
+	for _, size := range []int{audit.MaxLineBytes, audit.MaxLineBytes + 1, audit.BlockBytes - 1, audit.BlockBytes, 3 * audit.BlockBytes} {
+		for _, at := range []int{0, 1, 500, len(chain.Lines)} {
+			lines := slices.Insert(slices.Clone(chain.Lines), at, strings.Repeat("x", size))
+			reason := "not JSON"
+			if size > audit.MaxLineBytes {
+				reason = "the line is longer"
+			}
+			report := verifyLines(t, lines, chain.Checkpoint())
+			mustFindOne(t, report, fmt.Sprintf("malformed %d %s", at+1, reason))
+			if want := int64(len(strings.Join(lines, "\n")) + 1); report.Lines != int64(len(lines)) || report.Bytes > want {
+				t.Errorf("%d lines of %d bytes, want %d of at most %d", report.Lines, report.Bytes, len(lines), want)
+			}
+			torn := verify(t, []audit.Source{audit.Stream("log", strings.NewReader(strings.Join(lines[:at+1], "\n")))})
+			if last := torn.Findings[0]; last.Kind != audit.Truncated || last.Line != int64(at+1) {
+				t.Errorf("%d bytes without an end on line %d: %v", size, at+1, torn.Findings)
+			}
+		}
+	}
+}
+
+func mustFindOne(t testing.TB, report audit.Report, want string) {
+	t.Helper()
+	if len(report.Findings) != 1 {
+		t.Fatalf("found %v, want %s", report.Findings, want)
+	}
+	f := report.Findings[0]
+	if got := fmt.Sprintf("%s %d %s", f.Kind, f.Line, f.Reason); !strings.HasPrefix(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+}
+
+// TestVerifyEach: it reports what Verify does, of logs in any order, and hands
+// on what Merge does.
+func TestVerifyEach(t *testing.T) {
+	key := signer(t, testHMACKey)
+	one := audit.NewChain(1).Add(startLine(key)).Add(timed(10)).Add(timed(40)).Seal(key).Add(timed(15)).Seal(key)
+	two := audit.NewChain(2).Add(startLine(key)).Add(timed(10)).Add(timed(30)).Seal(key).Add(timed(50)).Seal(key)
+	for _, row := range []struct {
+		name  string
+		spoil func(a, b []string) // lines 1 to 6 of each, in two sources
+		want  string
+		hands string
+	}{
+		{"sound", func([]string, []string) {}, "[]", "a:2@10 b:2@10 b:3@30 a:3@40 a2:1@15 b2:1@50"},
+		{"a receipt altered", func(a, b []string) { a[2] = strings.Replace(a[2], "40", "44", 1) },
+			"[a:3: altered: the line's hash is not the one that its successor names]", "a:2@10 b:2@10 b:3@30 a:3@44 a2:1@15 b2:1@50"},
+		{"a line spoilt", func(a, b []string) { b[2] = "x" }, "[b:3: malformed: not JSON", "a:2@10 b:2@10 a:3@40 a2:1@15 b2:1@50"},
+		{"a source's first line spoilt", func(a, b []string) { a[4] = "x" },
+			"[a2:1: malformed: not JSON", "a:2@10 b:2@10 b:3@30 a:3@40 b2:1@50"},
+		{"the second log cut", func(a, b []string) { b[5] = b[3] },
+			"[b2:2: duplicated: number 4 of the chain was there before b2:1: unsealed: no seal covers the lines from here",
+			"a:2@10 b:2@10 b:3@30 a:3@40 a2:1@15 b2:1@50"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			a, b, open := slices.Clone(one.Lines), slices.Clone(two.Lines), 0
+			row.spoil(a, b)
+			sources := []audit.Source{lines("a", &open, a[:4]...), lines("a2", &open, a[4:]...),
+				lines("b", &open, b[:4]...), lines("b2", &open, b[4:]...)}
+			var handed []string
+			opts := audit.VerifyOptions{Keys: testKeys(t)}
+			report, err := audit.VerifyEach(t.Context(), sources, opts, func(r audit.Receipt) {
+				handed = append(handed, fmt.Sprintf("%s:%d@%d", r.File, r.Line, r.Body.(audit.Decision).At))
+			})
+			if err != nil || open != 0 {
+				t.Fatalf("%v, %d sources left open", err, open)
+			}
+			if got := fmt.Sprint(report.Findings); !strings.HasPrefix(got, row.want) {
+				t.Errorf("found %s, want %s", got, row.want)
+			}
+			if got := strings.Join(handed, " "); got != row.hands {
+				t.Errorf("handed on %s, want %s", got, row.hands)
+			}
+			if plain := verify(t, sources); fmt.Sprint(plain) != fmt.Sprint(report) {
+				t.Errorf("Verify reports\n%v, VerifyEach\n%v", plain, report)
+			}
+		})
+	}
+}

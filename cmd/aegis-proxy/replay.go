@@ -61,17 +61,10 @@ func replay(cmd *cobra.Command, c replayConfig, paths []string) error {
 	if err != nil {
 		return err
 	}
-	sources, err := c.verified(cmd, paths)
-	if err != nil {
-		return err
-	}
 	debug.SetGCPercent(replayGC)
 	replayer := gate.NewReplayer(rules...)
-	for receipt, err := range audit.Merge(sources...) {
-		if err != nil {
-			return err
-		}
-		replayer.Add(receipt)
+	if err := c.feed(cmd, paths, replayer.Add); err != nil {
+		return err
 	}
 	report := replayer.Close()
 	out := cmd.OutOrStdout()
@@ -120,35 +113,42 @@ func (c replayConfig) rules() ([]*gate.Rules, error) {
 	return list, nil
 }
 
-// verified returns the receipts once nobody can have changed them.
-func (c replayConfig) verified(cmd *cobra.Command, paths []string) ([]audit.Source, error) {
+// feed hands every receipt to take while it is verified. If it fails, what
+// take has made of them is worth nothing: somebody may have changed them.
+func (c replayConfig) feed(cmd *cobra.Command, paths []string, take func(audit.Receipt)) error {
 	paths = receiptPaths(paths)
 	sources, err := audit.Files(paths...)
 	if err != nil {
-		return nil, fmt.Errorf("%w; name the receipts of every replica", err)
+		return fmt.Errorf("%w; name the receipts of every replica", err)
 	}
-	keys, err := c.Keys.keys(paths[0])
+	keys, err := c.keys(paths)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, path := range paths[1:] { // each replica may have a key of its own
+	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
+	report, err := audit.VerifyEach(cmd.Context(), sources, audit.VerifyOptions{Keys: keys, Progress: bar.show}, take)
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	if !report.OK() {
+		printReport(cmd.OutOrStdout(), report)
+		return errReported
+	}
+	return nil
+}
+
+// keys are those of all paths: each replica may have one of its own.
+func (c replayConfig) keys(paths []string) (audit.Keys, error) {
+	keys := audit.Keys{}
+	for _, path := range paths {
 		more, err := c.Keys.keys(path)
 		if err != nil {
 			return nil, err
 		}
 		maps.Copy(keys, more)
 	}
-	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
-	report, err := audit.Verify(cmd.Context(), sources, audit.VerifyOptions{Keys: keys, Progress: bar.show})
-	bar.clear()
-	if err != nil {
-		return nil, err
-	}
-	if !report.OK() {
-		printReport(cmd.OutOrStdout(), report)
-		return nil, errReported
-	}
-	return sources, nil
+	return keys, nil
 }
 
 func printReplay(w io.Writer, r gate.ReplayReport) {
