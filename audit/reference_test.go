@@ -192,3 +192,19 @@ func FuzzParser(f *testing.F) {
 		mustParseAlike(t, &used, line)
 	})
 }
+
+// TestParserRecallsOnlyPlainText: a string that is spelt in a line as another
+// one read before is spelt in memory is not that one.
+func TestParserRecallsOnlyPlainText(t *testing.T) {
+	for _, text := range []string{`\n`, `\"`, `\\`, `\u0041`, "a\tb", `a"b`, `a\`, "\u00e9", "\x7f", "plain"} {
+		line, err := FirstLine(Decision{Verdict: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := strings.Replace(line, string(appendText(nil, text)), `"`+text+`"`, 1)
+		var used parser
+		for _, spelt := range []string{line, raw, line, raw} {
+			mustParseAlike(t, &used, spelt)
+		}
+	}
+}
