@@ -71,13 +71,17 @@ func (s *State) place(claims []Claim, at int64) ([]Placed, error) {
 // judge is nil if all claims fit, else *Denied.
 func (s *State) judge(placed []Placed, at int64) error {
 	census := census{state: s}
-	reasons := make([]Reason, len(placed))
-	fits := true
+	var reasons []Reason // nil as long as all fit
 	for i := range placed {
-		reasons[i] = census.judge(&placed[i].Claim, placed[i].Observed)
-		fits = fits && reasons[i] == Fits
+		reason := census.judge(&placed[i].Claim, placed[i].Observed)
+		if reason != Fits && reasons == nil {
+			reasons = make([]Reason, len(placed))
+		}
+		if reason != Fits {
+			reasons[i] = reason
+		}
 	}
-	if fits {
+	if reasons == nil {
 		return nil
 	}
 	observed := make([]Observed, len(placed))
@@ -95,20 +99,28 @@ func (s *State) denied(observed []Observed, reasons []Reason, at int64) *Denied 
 // its group counts for the claims after it.
 type census struct {
 	state *State
-	added map[string]int64
+	added [MaxClaims]string // groups, one for each new key
+	count int
 }
 
 func (n *census) judge(c *Claim, o Observed) Reason {
 	if c.Group != "" && n.state.groups[c.Group][c.Key] == 0 {
-		if int64(len(n.state.groups[c.Group]))+n.added[c.Group] >= c.GroupMax {
+		if int64(len(n.state.groups[c.Group]))+n.addedTo(c.Group) >= c.GroupMax {
 			return Crowded
 		}
-		if n.added == nil {
-			n.added = make(map[string]int64)
-		}
-		n.added[c.Group]++
+		n.added[n.count] = c.Group
+		n.count++
 	}
 	return Judge(c.Amount, c.Limit, o)
+}
+
+func (n *census) addedTo(group string) (keys int64) {
+	for _, other := range n.added[:n.count] {
+		if other == group {
+			keys++
+		}
+	}
+	return keys
 }
 
 // Extend answers an extension of an open lease to a total, or returns the

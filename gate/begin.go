@@ -20,6 +20,7 @@ type quote struct {
 	lease    string
 	plan     policy.Plan
 	action   *Action // nil for an LLM call
+	place    place   // in line
 	// switches are the kill switches that stop it.
 	switches []string
 	// reasons are why the ledger refused each claim, if it did.
@@ -58,6 +59,7 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 			Message: "too many calls have ended that the ledger does not know of yet",
 		}
 	}
+	q.Facts.HashNames()
 	q.switches = q.Key.Switches(q.Facts.Run)
 	if denial := q.open(g.ledger.Now()); denial != nil {
 		return budget.Grant{}, denial
@@ -65,9 +67,9 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 	if !g.rooms.ample(q) {
 		q.tighten()
 	}
-	place := g.line.place(q.Key.Tenant)
-	defer place.leave()
-	if err := place.queueIfBusy(ctx); err != nil {
+	q.place = place{line: g.line, tenant: q.Key.Tenant}
+	defer q.place.leave()
+	if err := q.place.queueIfBusy(ctx); err != nil {
 		return budget.Grant{}, lineDenial(err)
 	}
 	for {
@@ -76,7 +78,7 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 		case denial == nil:
 			return leave, nil
 		case denial.mayFit() && (q.tighten() || q.clamp(denial)): // ask again at once
-		case denial.Passes() && place.wait(ctx) == nil:
+		case denial.Passes() && q.place.wait(ctx) == nil:
 		default:
 			denial.LargestCap = q.largestCap(denial.room)
 			return leave, denial.Denial
@@ -104,15 +106,21 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 		return budget.Grant{}, &misfit{denial, roomOf(denial)}
 	}
 	leave, err := g.reserve(ctx, q)
+	if err != nil {
+		return g.refused(q, err)
+	}
+	if !q.repeats(leave) { // else what it observed need not fit the plan
+		g.rooms.note(q, leave.Observed)
+		q.observe(leave.Observed)
+	}
+	return leave, nil
+}
+
+// refused is what the ledger observed where it granted nothing, and why.
+func (g *Gate) refused(q *quote, err error) (budget.Grant, *misfit) {
 	var refused *budget.Denied
 	var killed *budget.Killed
 	switch {
-	case err == nil && q.repeats(leave):
-		return leave, nil // what it observed need not fit the plan
-	case err == nil:
-		g.rooms.note(q, leave.Observed)
-		q.observe(leave.Observed)
-		return leave, nil
 	case errors.As(err, &refused):
 		g.rooms.note(q, refused.Observed)
 		q.reasons = refused.Reasons

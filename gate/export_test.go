@@ -1,6 +1,11 @@
 package gate
 
-import "context"
+import (
+	"context"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
 
 // Upkeep and Pending are what tests drive by hand.
 type (
@@ -38,3 +43,8 @@ func (r *Replayer) Kept() int {
 
 // SetMost changes how many receipts a replay lets wait.
 func (r *Replayer) SetMost(n int) { r.most = n }
+
+// Decide is Begin up to its receipt.
+func (g *Gate) Decide(ctx context.Context, c Request) (budget.Grant, *policy.Denial) {
+	return g.admit(ctx, &quote{Request: c})
+}

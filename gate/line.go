@@ -42,8 +42,6 @@ type place struct {
 
 func newLine() *line { return &line{queues: map[string][]*place{}} }
 
-func (l *line) place(t *policy.Tenant) *place { return &place{line: l, tenant: t} }
-
 // queueIfBusy waits in line if others of the tenant do already, so that the
 // request does not overtake them.
 func (p *place) queueIfBusy(ctx context.Context) error {

@@ -107,11 +107,12 @@ func atOf(q *quote, seen budget.Grant) int64 {
 }
 
 func (q *quote) facts() audit.Facts {
+	q.Facts.HashNames()
 	facts := audit.Facts{
 		Tenant:       q.Key.Tenant.Name,
 		Key:          q.Key.ID,
-		Run:          policy.HashName(q.Facts.Run),
-		User:         policy.HashName(q.Facts.User),
+		Run:          q.Facts.Run,
+		User:         q.Facts.User,
 		Endpoint:     q.Facts.Endpoint,
 		Upstream:     q.Facts.Upstream,
 		Model:        q.Facts.Model,
@@ -122,7 +123,7 @@ func (q *quote) facts() audit.Facts {
 		OutputCap:    q.OutputCap,
 		Choices:      q.Choices,
 		Depth:        q.Facts.Depth,
-		Nonce:        policy.HashName(q.Facts.Nonce),
+		Nonce:        q.Facts.Nonce,
 		Attempt:      q.Facts.Attempt,
 		Counted:      q.Facts.Counted,
 		ExtraOutput:  q.ExtraOutput,

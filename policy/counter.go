@@ -250,6 +250,12 @@ func (f *Facts) hash(name string) string {
 	return HashName(name)
 }
 
+// HashNames replaces what the caller named by its hashes, which is what keys
+// and receipts hold.
+func (f *Facts) HashNames() {
+	f.Run, f.User, f.Nonce, f.Hashed = f.hash(f.Run), f.hash(f.User), f.hash(f.Nonce), true
+}
+
 // HashName is what a run, an end user or a nonce is called in keys and
 // receipts: the first 128 bits of its SHA-256 in hex. "" stays "".
 func HashName(name string) string {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -23,19 +24,29 @@ const TenantSwitch = budget.TenantSwitch
 func KeySwitch(id string) string { return "key:" + id }
 
 // RunSwitch names the switch that stops the requests of one run.
-func RunSwitch(run string) string { return "run:" + HashName(run) }
+func RunSwitch(run string) string { return runSwitch + HashName(run) }
+
+const runSwitch = "run:"
 
 // Switches returns the kill switches that stop a request of the key, the widest
-// first. A request without a run has "", as has the id of a request without a
-// key.
+// first. A request without a run has "", one with a run its hash.
 func (k *Key) Switches(run string) []string {
-	list := make([]string, 0, 4)
-	list = append(list, budget.GlobalSwitch, TenantSwitch)
+	list := k.switches
+	if list == nil {
+		list = k.ownSwitches()
+	}
+	if run == "" {
+		return list
+	}
+	return append(slices.Clip(list), runSwitch+run)
+}
+
+// ownSwitches are those that stop all of the key's requests. A request without
+// a key has one without an id.
+func (k *Key) ownSwitches() []string {
+	list := []string{budget.GlobalSwitch, TenantSwitch}
 	if k.ID != "" {
 		list = append(list, KeySwitch(k.ID))
-	}
-	if run != "" {
-		list = append(list, RunSwitch(run))
 	}
 	return list
 }

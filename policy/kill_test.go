@@ -18,7 +18,7 @@ func TestSwitches(t *testing.T) {
 		t.Errorf("without a run: %q", got)
 	}
 	longest := strings.Repeat("r", 256)
-	inRun := key.Switches(longest)
+	inRun := key.Switches(policy.HashName(longest))
 	if want := append(always, "run:"+policy.HashName(longest)); !slices.Equal(inRun, want) {
 		t.Errorf("in a run: %q, want %q", inRun, want)
 	}

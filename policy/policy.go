@@ -135,6 +135,8 @@ type Key struct {
 	Hash    [32]byte // SHA-256 of the secret
 	Trusted bool     // may name end users
 	Tenant  *Tenant
+
+	switches []string // ownSwitches; nil in a key that no policy was read for
 }
 
 // Limit kinds of a budget.
@@ -168,7 +170,7 @@ func (b *Budget) Amount(n int64) string { return b.unit.write(n) }
 type Facts struct {
 	Run          string // as the caller named it; "" without
 	User         string
-	Hashed       bool // Run and User are hashes already: they are read from a receipt
+	Hashed       bool // Run, User and Nonce are hashes already
 	Endpoint     string
 	Model        string
 	Upstream     string

@@ -214,6 +214,7 @@ func (l *loader) key(n *yaml.Node, d *keyDoc, t *Tenant) {
 	k := &Key{Tenant: t, Trusted: l.flag(&d.Trusted, false)}
 	if l.require(n, &d.ID.entry, "id", "receipts name the key by it") {
 		k.ID = l.name(&d.ID)
+		k.switches = k.ownSwitches()
 	}
 	if k.ID != "" {
 		l.taken("key id", k.ID, &d.ID.entry)
