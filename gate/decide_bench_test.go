@@ -11,25 +11,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/gate"
-	"github.com/aegis-proxy/aegis-proxy/policy"
 )
-
-// decideModules is a tenant that uses every module; kill switches need no
-// field. A request claims from six counters: its nonce, a slot, three budgets
-// and a rate.
-const decideModules = `capabilities: [chat, stream, tools]
-models: {allow: ["gpt-*", "toy"], deny: ["*-audio*"]}
-endpoints: {allow: ["chat/completions", "embeddings"]}
-tools: {allow: ["search*", "calendar_*"], deny: ["*_delete"]}
-max_depth: 3
-replay: {window: 1m, max_nonces: 1000000}
-per_request_usd: "1"
-concurrency: [{name: parallel, limit: 100000}]
-rates: [{name: rate, window: minute, limit: 1000000000}]
-budgets:
-  - {name: daily, window: day, limit_usd: "1000000"}
-  - {name: of-key, scope: [key], window: month, limit_usd: "1000000"}
-  - {name: of-run, scope: [run], window: forever, limit_usd: "1000000"}`
 
 // decideBatch is how many requests are in flight at most.
 const decideBatch = 200
@@ -41,12 +23,10 @@ const decideBatch = 200
 // The journal's writes, syncs and compactions are outside, and so is the
 // settlement. cpu-ns/op is what the decisions themselves took of a core.
 func BenchmarkDecide(b *testing.B) {
-	w := newWorldAt(b, decideModules, &clock{})
+	w := newWorldAt(b, allModules, &clock{})
 	ledger := decideLedger(b)
 	g := gate.New(gate.Config{Ledger: ledger, Log: w.audit, Outbox: w.outbox})
-	call := w.call(1000, 100)
-	call.Facts.Run, call.Facts.Depth = "run-1", 1
-	call.Facts.Capabilities, call.Facts.Tools = []string{policy.CapChat, policy.CapTools}, []string{"search_web", "calendar_read"}
+	call := everyClaim(w)
 	nonces := make([]string, decideBatch)
 	granted := make([]budget.Grant, 0, decideBatch)
 	var used time.Duration

@@ -17,6 +17,32 @@ concurrency: [{name: parallel, limit: 2}]
 rates: [{name: burst, window: minute, limit: 5}]
 budgets: [{name: daily, window: day, limit_usd: "0.000001"}]`
 
+// allModules is a tenant that uses every module; kill switches need no
+// field. A request claims from six counters: its nonce, a slot, three budgets
+// and a rate.
+const allModules = `capabilities: [chat, stream, tools]
+models: {allow: ["gpt-*", "toy"], deny: ["*-audio*"]}
+endpoints: {allow: ["chat/completions", "embeddings"]}
+tools: {allow: ["search*", "calendar_*"], deny: ["*_delete"]}
+max_depth: 3
+replay: {window: 1m, max_nonces: 1000000}
+per_request_usd: "1"
+concurrency: [{name: parallel, limit: 100000}]
+rates: [{name: rate, window: minute, limit: 1000000000}]
+budgets:
+  - {name: daily, window: day, limit_usd: "1000000"}
+  - {name: of-key, scope: [key], window: month, limit_usd: "1000000"}
+  - {name: of-run, scope: [run], window: forever, limit_usd: "1000000"}`
+
+// everyClaim is a call that claims from all of them.
+func everyClaim(w *world) gate.Call {
+	call := w.call(1000, 100)
+	call.Facts.Run, call.Facts.Nonce, call.Facts.Depth = "run-1", "nonce-1", 1
+	call.Facts.Capabilities = []string{policy.CapChat, policy.CapTools}
+	call.Facts.Tools = []string{"search_web", "calendar_read"}
+	return call
+}
+
 // TestReplayKnowsEveryModule: what each rule allows and denies, for calls and
 // for actions, follows from the receipts again.
 func TestReplayKnowsEveryModule(t *testing.T) {
