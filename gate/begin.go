@@ -161,16 +161,16 @@ func (g *Gate) reserve(ctx context.Context, q *quote) (budget.Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return budget.Grant{}, fmt.Errorf("%w: %w", budget.ErrDeadline, err)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reserveLimit)
-	defer cancel()
-	leave, err := g.reserveOnce(ctx, q)
+	within := limit(ctx, reserveLimit)
+	defer within.stop()
+	leave, err := g.reserveOnce(within, q)
 	if !errors.Is(err, budget.ErrWindow) {
 		return leave, err
 	}
 	if _, err := q.decide(g.ledger.Now()); err != nil {
 		return budget.Grant{}, err
 	}
-	return g.reserveOnce(ctx, q)
+	return g.reserveOnce(within, q)
 }
 
 func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) {
