@@ -95,7 +95,7 @@ func (b *block) split() {
 
 // parse reads the lines. What it keeps of them shares the memory of text, not
 // of raw, which serves again.
-func (b *block) parse(p *parser, keys Keys) {
+func (b *block) parse(p *parser, keys Keys, leaf leafHash) {
 	text := string(b.raw)
 	b.parsed = b.parsed[:0]
 	start := 1
@@ -104,7 +104,9 @@ func (b *block) parse(p *parser, keys Keys) {
 		if end-start <= MaxLineBytes && !(b.long && i == 0) {
 			line = parseChecked(p, text[start:end], keys)
 			line.Hash = hashLine(b.raw[start:end])
-			line.leaf = leafOf(b.raw[start-1 : end])
+			if leaf != nil {
+				line.leaf = leaf(b.raw[start-1 : end])
+			}
 		}
 		b.add(line)
 		start = end + 1
@@ -119,7 +121,11 @@ func (b *block) add(line parsedLine) {
 	b.parsed = append(b.parsed, line)
 }
 
-// leafOf is tlog.RecordHash of a line behind one byte that it may change.
+// leafHash is the hash of a line as a leaf of the Merkle tree. The line is
+// behind one byte that the function may change.
+type leafHash func(behind []byte) tlog.Hash
+
+// leafOf is tlog.RecordHash, without its allocations.
 func leafOf(behind []byte) tlog.Hash {
 	behind[0] = 0 // what a leaf begins with, see RFC 6962
 	return tlog.Hash(hashLine(behind))

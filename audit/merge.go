@@ -12,7 +12,7 @@ import (
 // after the first error, and believes what it reads: VerifyEach does not.
 func Merge(sources ...Source) iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
-		m := startMerge(context.Background(), groupByChain(sources), nil)
+		m := startMerge(context.Background(), groupByChain(sources), nil, nil)
 		defer m.scan.stop()
 		for {
 			line, err := m.next()
@@ -49,8 +49,8 @@ type logReader struct {
 	verify logVerifier
 }
 
-func startMerge(ctx context.Context, logs [][]Source, keys Keys) *merger {
-	m := &merger{scan: startScan(ctx, logs, keys)}
+func startMerge(ctx context.Context, logs [][]Source, keys Keys, leaf leafHash) *merger {
+	m := &merger{scan: startScan(ctx, logs, keys, leaf)}
 	for _, l := range m.scan.logs {
 		m.logs = append(m.logs, &logReader{logScan: l})
 	}

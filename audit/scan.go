@@ -27,6 +27,7 @@ func (p *parsedLine) before() link { return link{p.Chain, p.N - 1, p.Prev} }
 // needs no order: each line holds the hash that it claims for the one before.
 type scan struct {
 	keys    Keys
+	leaf    leafHash
 	todo    chan *block
 	spare   sync.Pool // of *block
 	cancel  context.CancelFunc
@@ -42,10 +43,10 @@ type logScan struct {
 }
 
 // startScan begins to read the logs. Whoever starts a scan stops it.
-func startScan(ctx context.Context, logs [][]Source, keys Keys) *scan {
+func startScan(ctx context.Context, logs [][]Source, keys Keys, leaf leafHash) *scan {
 	workers := runtime.GOMAXPROCS(0)
 	ctx, cancel := context.WithCancel(ctx)
-	s := &scan{keys: keys, todo: make(chan *block, workers), cancel: cancel}
+	s := &scan{keys: keys, leaf: leaf, todo: make(chan *block, workers), cancel: cancel}
 	var producing sync.WaitGroup
 	for _, sources := range logs {
 		l := &logScan{sources: sources, inOrder: make(chan *block, max(1, 2*workers/len(logs)))}
@@ -74,7 +75,7 @@ func (s *scan) stop() {
 func (s *scan) work() {
 	var p parser
 	for b := range s.todo {
-		b.parse(&p, s.keys)
+		b.parse(&p, s.keys, s.leaf)
 		b.ready <- struct{}{}
 	}
 }

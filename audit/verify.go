@@ -74,7 +74,7 @@ type ChainReport struct {
 	Sealed      int64 // of them, how many a valid seal covers
 
 	Unseen int64     // lines 1 to Unseen are vouched for by a checkpoint, and were not looked at
-	Root   tlog.Hash // of the Merkle tree over lines 1 to Last, if there is no finding
+	Root   tlog.Hash // of the Merkle tree over lines 1 to Last, if there is one and no finding
 }
 
 // Checkpoint is the chain as it was verified, to be kept elsewhere.
@@ -112,24 +112,30 @@ func (r Report) OK() bool { return len(r.Findings) == 0 }
 // order. The error is about reading or the context, never about what was
 // found.
 func Verify(ctx context.Context, sources []Source, opts VerifyOptions) (Report, error) {
-	return verifyLogs(ctx, [][]Source{sources}, opts, func(Receipt) {})
+	return verifyLogs(ctx, [][]Source{sources}, &verifier{opts: opts, leaf: leafOf}, func(Receipt) {})
 }
 
 // VerifyEach is Verify that also hands every receipt on, in the order of Merge
 // and read only once. Whether they are to be believed only the report tells.
-// Each source is opened twice.
+// Each source is opened twice. Merkle trees are made only if there are
+// checkpoints or prefixes to hold them against: the report's roots are zero
+// without, and every line is hashed once instead of twice.
 func VerifyEach(ctx context.Context, sources []Source, opts VerifyOptions, take func(Receipt)) (Report, error) {
-	return verifyLogs(ctx, groupByChain(sources), opts, take)
+	v := &verifier{opts: opts}
+	if len(opts.Checkpoints)+len(opts.Prefixes) > 0 {
+		v.leaf = leafOf
+	}
+	return verifyLogs(ctx, groupByChain(sources), v, take)
 }
 
-func verifyLogs(ctx context.Context, logs [][]Source, opts VerifyOptions, take func(Receipt)) (Report, error) {
-	for _, c := range opts.Checkpoints {
+func verifyLogs(ctx context.Context, logs [][]Source, v *verifier, take func(Receipt)) (Report, error) {
+	for _, c := range v.opts.Checkpoints {
 		if err := c.Validate(); err != nil {
 			return Report{}, err
 		}
 	}
-	v := &verifier{opts: opts, chains: map[string]*chainState{}, found: map[FindingKind]*Finding{}}
-	m := startMerge(ctx, logs, opts.Keys)
+	v.chains, v.found = map[string]*chainState{}, map[FindingKind]*Finding{}
+	m := startMerge(ctx, logs, v.opts.Keys, v.leaf)
 	defer m.scan.stop()
 	for _, l := range m.logs {
 		l.verify.verifier = v
@@ -151,6 +157,7 @@ func verifyLogs(ctx context.Context, logs [][]Source, opts VerifyOptions, take f
 // verifier keeps what was found in all logs.
 type verifier struct {
 	opts   VerifyOptions
+	leaf   leafHash // nil: no trees
 	chains map[string]*chainState
 	order  []*chainState
 	events eventSet

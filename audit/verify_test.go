@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -455,7 +456,16 @@ func TestVerifyEach(t *testing.T) {
 			if got := strings.Join(handed, " "); got != row.hands {
 				t.Errorf("handed on %s, want %s", got, row.hands)
 			}
-			if plain := verify(t, sources); fmt.Sprint(plain) != fmt.Sprint(report) {
+			plain := verify(t, sources)
+			opts.Checkpoints = []audit.Checkpoint{one.Checkpoint(), two.Checkpoint()}
+			held, err := audit.VerifyEach(t.Context(), sources, opts, func(audit.Receipt) {})
+			if want := verify(t, sources, opts.Checkpoints...); err != nil || fmt.Sprint(held) != fmt.Sprint(want) {
+				t.Errorf("with checkpoints Verify reports\n%v, VerifyEach\n%v", want, held)
+			}
+			for i := range plain.Chains {
+				plain.Chains[i].Root = tlog.Hash{} // nobody asked for it
+			}
+			if fmt.Sprint(plain) != fmt.Sprint(report) {
 				t.Errorf("Verify reports\n%v, VerifyEach\n%v", plain, report)
 			}
 		})

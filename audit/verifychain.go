@@ -42,10 +42,12 @@ type chainState struct {
 }
 
 func newChainState(v *verifier, id string) *chainState {
-	return &chainState{
+	c := &chainState{
 		v: v, id: id, tree: newChainTree(v.opts, id),
 		report: ChainReport{Chain: id}, announced: Keys{},
 	}
+	c.tree.off = v.leaf == nil
+	return c
 }
 
 func (c *chainState) find(kind FindingKind, at where, format string, args ...any) {
@@ -84,7 +86,7 @@ func (c *chainState) place(p *parsedLine, at where, skipped int64) {
 		c.gaps = append(c.gaps, gapSpan{expected, p.N - 1, at})
 	}
 	c.settleMismatch(false)
-	c.cut, c.tree.broken = true, true
+	c.cut, c.tree.off = true, true
 }
 
 // first checks how the chain begins.
@@ -97,7 +99,7 @@ func (c *chainState) first(p *parsedLine, at where, skipped int64) {
 	case p.N == 1 && !starts:
 		c.find(Altered, at, "the first line is not a start line")
 	case p.N > 1 && !c.skipTree(p.N-1, at):
-		c.tree.broken = true
+		c.tree.off = true
 		if p.N > 1+skipped {
 			c.gaps = append(c.gaps, gapSpan{1, p.N - 1, at})
 		}
@@ -132,7 +134,7 @@ func (c *chainState) checkLink(p *parsedLine) {
 		c.settleMismatch(false)
 		return
 	}
-	c.cut, c.tree.broken = true, true
+	c.cut, c.tree.off = true, true
 	if c.mismatch != nil {
 		c.settleMismatch(true)
 		return

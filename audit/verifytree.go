@@ -13,7 +13,7 @@ type chainTree struct {
 	prefix      *Prefix      // nil if there is none of this chain
 	edge        frontier
 	scratch     []tlog.Hash
-	broken      bool  // a line is not in its place: that is a finding already
+	off         bool  // none is wanted, or a line is not in its place, which is a finding already
 	unseen      int64 // the first lines, which the prefix stands for
 	vouched     int64 // of the highest checkpoint that fits
 }
@@ -66,7 +66,7 @@ func (c *chainState) skipTree(n int64, at where) bool {
 
 // addLeaf puts the line that was read last into the tree.
 func (c *chainState) addLeaf(p *parsedLine, at where) {
-	if c.tree.broken {
+	if c.tree.off {
 		return
 	}
 	c.tree.scratch = c.tree.edge.add(p.leaf, c.tree.scratch[:0])
@@ -129,7 +129,7 @@ func (c *chainState) endTree() {
 		c.find(Truncated, c.last, "the chain ends at number %d, the hash files go to %d", c.report.Last, t.prefix.N())
 	}
 	c.report.Unseen = t.unseen
-	if !t.broken && t.edge.n > 0 {
+	if !t.off && t.edge.n > 0 {
 		c.report.Root = t.edge.root()
 	}
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 )
 
-// decideBatch is how many requests are in flight at most.
-const decideBatch = 200
+// decideBatch is how many requests are in flight at most, and decideEvery the
+// time between two: of a tenant with a hundred requests a second.
+const decideBatch, decideEvery = 200, 10 * time.Millisecond
 
 // BenchmarkDecide is one decision of Begin on the embedded ledger as serve
 // uses it: the price and the cost, every module's verdict, the claims, the
@@ -23,8 +24,8 @@ const decideBatch = 200
 // The journal's writes, syncs and compactions are outside, and so is the
 // settlement. cpu-ns/op is what the decisions themselves took of a core.
 func BenchmarkDecide(b *testing.B) {
-	w := newWorldAt(b, allModules, &clock{})
-	ledger := decideLedger(b)
+	w := newWorld(b, allModules)
+	ledger := decideLedger(b, w.clock)
 	g := gate.New(gate.Config{Ledger: ledger, Log: w.audit, Outbox: w.outbox})
 	call := everyClaim(w)
 	nonces := make([]string, decideBatch)
@@ -36,6 +37,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.StopTimer()
 		settleAll(b, ledger, granted)
 		granted = granted[:0]
+		w.clock.advance(decideBatch * decideEvery)
 		for i := range nonces {
 			nonces[i] = strconv.Itoa(n + i)
 		}
@@ -54,8 +56,8 @@ func BenchmarkDecide(b *testing.B) {
 }
 
 // decideLedger is a ledger that does not compact.
-func decideLedger(b *testing.B) embedded.Leading {
-	l, err := embedded.Open(embedded.Config{Dir: b.TempDir(), CompactBytes: 1 << 40})
+func decideLedger(b *testing.B, c *clock) embedded.Leading {
+	l, err := embedded.Open(embedded.Config{Dir: b.TempDir(), CompactBytes: 1 << 40, Now: c.Now})
 	if err != nil {
 		b.Fatal(err)
 	}
