@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -14,15 +15,15 @@ import (
 // opened counts the files of a test that are open.
 type opened struct {
 	io.Reader
-	count *int
+	count *atomic.Int64
 }
 
-func (o opened) Close() error { *o.count--; return nil }
+func (o opened) Close() error { o.count.Add(-1); return nil }
 
-func lines(name string, count *int, lines ...string) audit.Source {
+func lines(name string, count *atomic.Int64, lines ...string) audit.Source {
 	text := strings.Join(lines, "\n") + "\n"
 	return audit.Source{Name: name, Open: func() (io.ReadCloser, error) {
-		*count++
+		count.Add(1)
 		return opened{strings.NewReader(text), count}, nil
 	}}
 }
@@ -35,7 +36,7 @@ func TestMergeGoesByInstant(t *testing.T) {
 	hmac := signer(t, testHMACKey)
 	one := audit.NewChain(1).Add(startLine(hmac)).Add(timed(10)).Seal(hmac).Add(timed(40)).Add(timed(15)).Seal(hmac).Lines
 	two := audit.NewChain(2).Add(startLine(hmac)).Add(timed(10)).Add(timed(30)).Add(timed(50)).Seal(hmac).Lines
-	open := 0
+	var open atomic.Int64
 	var got []string
 	for r, err := range audit.Merge(lines("1a", &open, one[:3]...), lines("2", &open, two...), lines("1b", &open, one[3:]...)) {
 		if err != nil {
@@ -47,26 +48,26 @@ func TestMergeGoesByInstant(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if open != 0 {
-		t.Errorf("%d files left open", open)
+	if open.Load() != 0 {
+		t.Errorf("%d files left open", open.Load())
 	}
 }
 
 func TestMergeClosesWhereItIsLeft(t *testing.T) {
 	hmac := signer(t, testHMACKey)
-	open := 0
+	var open atomic.Int64
 	src := lines("log", &open, audit.NewChain(1).Add(startLine(hmac)).Add(timed(10)).Seal(hmac).Lines...)
 	for range audit.Merge(src) {
 		break
 	}
-	if open != 0 {
-		t.Errorf("%d files left open", open)
+	if open.Load() != 0 {
+		t.Errorf("%d files left open", open.Load())
 	}
 }
 
 func TestMergeNamesALineThatIsNoReceipt(t *testing.T) {
 	hmac := signer(t, testHMACKey)
-	open := 0
+	var open atomic.Int64
 	good := audit.NewChain(1).Add(startLine(hmac)).Add(timed(10)).Lines
 	for name, bad := range map[string][]string{"later": append(slices.Clone(good), "{}"), "first": {"{}"}} {
 		var last error
@@ -77,7 +78,7 @@ func TestMergeNamesALineThatIsNoReceipt(t *testing.T) {
 			t.Errorf("%s: got %v", name, last)
 		}
 	}
-	if open != 0 {
-		t.Errorf("%d files left open", open)
+	if open.Load() != 0 {
+		t.Errorf("%d files left open", open.Load())
 	}
 }

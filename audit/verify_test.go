@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -438,7 +439,8 @@ func TestVerifyEach(t *testing.T) {
 			"a:2@10 b:2@10 b:3@30 a:3@40 a2:1@15 b2:1@50"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			a, b, open := slices.Clone(one.Lines), slices.Clone(two.Lines), 0
+			var open atomic.Int64
+			a, b := slices.Clone(one.Lines), slices.Clone(two.Lines)
 			row.spoil(a, b)
 			sources := []audit.Source{lines("a", &open, a[:4]...), lines("a2", &open, a[4:]...),
 				lines("b", &open, b[:4]...), lines("b2", &open, b[4:]...)}
@@ -447,8 +449,8 @@ func TestVerifyEach(t *testing.T) {
 			report, err := audit.VerifyEach(t.Context(), sources, opts, func(r audit.Receipt) {
 				handed = append(handed, fmt.Sprintf("%s:%d@%d", r.File, r.Line, r.Body.(audit.Decision).At))
 			})
-			if err != nil || open != 0 {
-				t.Fatalf("%v, %d sources left open", err, open)
+			if err != nil || open.Load() != 0 {
+				t.Fatalf("%v, %d sources left open", err, open.Load())
 			}
 			if got := fmt.Sprint(report.Findings); !strings.HasPrefix(got, row.want) {
 				t.Errorf("found %s, want %s", got, row.want)

@@ -32,9 +32,10 @@ const (
 
 // Replayer recomputes decisions, charges and balances from receipts. It is fed
 // the receipts of every replica, about in the order of their instants (as
-// audit.VerifyEach and Merge give them), and reads no clock: the same receipts give the same
-// report. It keeps a state for each tenant, what is known of open leases, and
-// the receipts of the last seconds of ledger time, at most 1,048,576.
+// audit.VerifyEach and audit.Merge give them), and reads no clock: the same
+// receipts give the same report. It keeps a state for each tenant, what is
+// known of open leases, and the receipts of the last seconds of ledger time, at
+// most 1,048,576.
 //
 // Signatures and chains are not its matter: audit.Verify checks them.
 type Replayer struct {
