@@ -93,16 +93,15 @@ func (b *block) split() {
 	}
 }
 
-// parse reads the lines. What it keeps of them shares the memory of text, not
-// of raw, which serves again.
+// parse reads the lines. What it keeps of one shares the memory of a copy of
+// that line alone, so that whoever keeps a name for long does not keep a block.
 func (b *block) parse(p *parser, keys Keys, leaf leafHash) {
-	text := string(b.raw)
 	b.parsed = b.parsed[:0]
 	start := 1
 	for i, end := range b.ends {
 		line := parsedLine{err: errTooLong}
 		if end-start <= MaxLineBytes && !(b.long && i == 0) {
-			line = parseChecked(p, text[start:end], keys)
+			line = parseChecked(p, string(b.raw[start:end]), keys)
 			line.Hash = hashLine(b.raw[start:end])
 			if leaf != nil {
 				line.leaf = leaf(b.raw[start-1 : end])
