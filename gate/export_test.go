@@ -45,6 +45,6 @@ func (r *Replayer) Kept() int {
 func (r *Replayer) SetMost(n int) { r.most = n }
 
 // Decide is Begin up to its receipt.
-func (g *Gate) Decide(ctx context.Context, c Request) (budget.Grant, *policy.Denial) {
-	return g.admit(ctx, &quote{Request: c})
+func (g *Gate) Decide(ctx context.Context, c Bid) (budget.Grant, *policy.Denial) {
+	return g.admit(ctx, &quote{Bid: c})
 }

@@ -35,7 +35,7 @@ budgets:
   - {name: of-run, scope: [run], window: forever, limit_usd: "1000000"}`
 
 // everyClaim is a call that claims from all of them.
-func everyClaim(w *world) gate.Call {
+func everyClaim(w *world) gate.Bid {
 	call := w.call(1000, 100)
 	call.Facts.Run, call.Facts.Nonce, call.Facts.Depth = "run-1", "nonce-1", 1
 	call.Facts.Capabilities = []string{policy.CapChat, policy.CapTools}
