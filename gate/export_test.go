@@ -1,6 +1,13 @@
 package gate
 
-import "context"
+import (
+	"context"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/oxdeai"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
 
 // Upkeep and Pending are what tests drive by hand.
 type (
@@ -38,3 +45,17 @@ func (r *Replayer) Kept() int {
 
 // SetMost changes how many receipts a replay lets wait.
 func (r *Replayer) SetMost(n int) { r.most = n }
+
+// SetMost changes how many receipts an export keeps.
+func (x *Exporter) SetMost(n int) { x.most = n }
+
+// IntentOf is what a decision is about, as the protocol's intent.
+func IntentOf(d audit.Decision) (oxdeai.Intent, error) { return oxdeai.NewIntent(intentOf(d)) }
+
+// ProtocolReason is the protocol's code for a reason.
+func ProtocolReason(r policy.Reason) oxdeai.Reason { return protocolReason(string(r)) }
+
+// ProtocolState is a running ledger as the protocol's state.
+func ProtocolState(p *policy.Policy, t *policy.Tenant, at int64, balances func([]budget.Claim) (budget.Balances, error), nonces []oxdeai.NonceRecord) (*oxdeai.State, error) {
+	return protocolState(p, t, ledgerView{at: at, balances: balances, nonces: nonces})
+}

@@ -61,7 +61,7 @@ func replay(cmd *cobra.Command, c replayConfig, paths []string) error {
 	if err != nil {
 		return err
 	}
-	sources, err := c.verified(cmd, paths)
+	sources, err := c.Keys.verified(cmd, paths)
 	if err != nil {
 		return err
 	}
@@ -121,18 +121,18 @@ func (c replayConfig) rules() ([]*gate.Rules, error) {
 }
 
 // verified returns the receipts once nobody can have changed them.
-func (c replayConfig) verified(cmd *cobra.Command, paths []string) ([]audit.Source, error) {
+func (c verifyConfig) verified(cmd *cobra.Command, paths []string) ([]audit.Source, error) {
 	paths = receiptPaths(paths)
 	sources, err := audit.Files(paths...)
 	if err != nil {
 		return nil, fmt.Errorf("%w; name the receipts of every replica", err)
 	}
-	keys, err := c.Keys.keys(paths[0])
+	keys, err := c.keys(paths[0])
 	if err != nil {
 		return nil, err
 	}
 	for _, path := range paths[1:] { // each replica may have a key of its own
-		more, err := c.Keys.keys(path)
+		more, err := c.keys(path)
 		if err != nil {
 			return nil, err
 		}
