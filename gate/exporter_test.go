@@ -200,7 +200,7 @@ budgets:
 		t.Errorf("authorizations %v, want %s", s.Concurrency.ActiveAuths, open.Receipt)
 	case s.KillSwitch.Global || !s.KillSwitch.Agents[agent]:
 		t.Errorf("switches %+v", s.KillSwitch)
-	case s.Replay.WindowSeconds != 3600 || len(s.Replay.Nonces[agent]) != 1 || s.Replay.Nonces[agent][0].TS != at:
+	case s.Replay.WindowSeconds != 3600 || s.Replay.MaxNoncesPerAgent != 1000 || len(s.Replay.Nonces[agent]) != 1 || s.Replay.Nonces[agent][0].TS != at:
 		t.Errorf("replay %+v", s.Replay)
 	case !slices.Equal(s.Allowlists.Targets, []string{"sim/toy"}) || !slices.Equal(s.Allowlists.Assets, []string{"nano-USD"}):
 		t.Errorf("allowlists %+v", s.Allowlists)
@@ -209,7 +209,18 @@ budgets:
 	if refs := texts(e, oxdeai.ExecutionAttested, "execution_ref"); !slices.Equal(refs, []string{"4/settle/110"}) {
 		t.Errorf("executed %v", refs)
 	}
-	open.End(used(1, 1))
+
+	w.clock.advance(gate.LeaseTTL + time.Second)
+	w.sweepOnce() // its lease expires
+	expired := mustVerifyEnvelope(t, w.export(w.rules, 0), w.rules.Policy.Version.Hash)
+	if _, s := imported(t, expired, w.rules); s.Concurrency.Active[agent] != 0 || len(s.Concurrency.ActiveAuths[agent]) != 0 || s.Budget.Spent[agent].Int64() != 130 {
+		t.Errorf("expired: %+v, spent %v", s.Concurrency, s.Budget.Spent)
+	}
+	open.End(used(1, 1)) // and is corrected
+	corrected := mustVerifyEnvelope(t, w.export(w.rules, 0), w.rules.Policy.Version.Hash)
+	if refs := texts(corrected, oxdeai.ExecutionAttested, "execution_ref"); len(refs) != 2 || !strings.HasSuffix(refs[1], "/correct/3") {
+		t.Errorf("executed %v", refs)
+	}
 	before := mustVerifyEnvelope(t, w.export(w.rules, 2), w.rules.Policy.Version.Hash)
 	if _, s := imported(t, before, w.rules); s.Budget.Spent[agent].Sign() != 0 || len(before.Events) != 1 {
 		t.Errorf("as of event 2: %v, %d events", s.Budget.Spent, len(before.Events))

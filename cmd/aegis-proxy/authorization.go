@@ -21,7 +21,7 @@ with attach_authorization got in X-Aegis-Authorization (there in base64), or an
 agent from /aegis/v1/authorize.`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			sources, err := keys.verified(cmd, args[1:])
+			sources, err := keys.verified(cmd, cmd.ErrOrStderr(), args[1:])
 			if err != nil {
 				return err
 			}

@@ -52,7 +52,7 @@ func export(cmd *cobra.Command, c exportConfig, paths []string) error {
 	if err != nil {
 		return err
 	}
-	sources, err := c.Keys.verified(cmd, paths)
+	sources, err := c.Keys.verified(cmd, cmd.ErrOrStderr(), paths)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func replay(cmd *cobra.Command, c replayConfig, paths []string) error {
 	if err != nil {
 		return err
 	}
-	sources, err := c.Keys.verified(cmd, paths)
+	sources, err := c.Keys.verified(cmd, cmd.OutOrStdout(), paths)
 	if err != nil {
 		return err
 	}
@@ -120,8 +120,9 @@ func (c replayConfig) rules() ([]*gate.Rules, error) {
 	return list, nil
 }
 
-// verified returns the receipts once nobody can have changed them.
-func (c verifyConfig) verified(cmd *cobra.Command, paths []string) ([]audit.Source, error) {
+// verified returns the receipts once nobody can have changed them. What is
+// wrong with them goes to report.
+func (c verifyConfig) verified(cmd *cobra.Command, report io.Writer, paths []string) ([]audit.Source, error) {
 	paths = receiptPaths(paths)
 	sources, err := audit.Files(paths...)
 	if err != nil {
@@ -139,13 +140,13 @@ func (c verifyConfig) verified(cmd *cobra.Command, paths []string) ([]audit.Sour
 		maps.Copy(keys, more)
 	}
 	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
-	report, err := audit.Verify(cmd.Context(), sources, audit.VerifyOptions{Keys: keys, Progress: bar.show})
+	found, err := audit.Verify(cmd.Context(), sources, audit.VerifyOptions{Keys: keys, Progress: bar.show})
 	bar.clear()
 	if err != nil {
 		return nil, err
 	}
-	if !report.OK() {
-		printReport(cmd.OutOrStdout(), report)
+	if !found.OK() {
+		printReport(report, found)
 		return nil, errReported
 	}
 	return sources, nil
