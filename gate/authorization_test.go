@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"testing"
 
@@ -106,7 +107,8 @@ func TestGrantGivesItsAuthorization(t *testing.T) {
 	}
 }
 
-// BenchmarkAuthorize is what an authorization costs where somebody asks for it.
+// BenchmarkAuthorize is what an authorization costs where somebody asks for it,
+// and what of that is its signature.
 func BenchmarkAuthorize(b *testing.B) {
 	authority, _ := newAuthority(b)
 	w := newWorld(b, daily(1000))
@@ -117,14 +119,29 @@ func BenchmarkAuthorize(b *testing.B) {
 			allowed = d
 		}
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		auth, err := authority.Authorize("receipt-1", allowed)
-		if err != nil {
-			b.Fatal(err)
+	made := func() (*oxdeai.Object, error) { return authority.Authorize("receipt-1", allowed) }
+	b.Run("authorization", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			auth, err := made()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := oxdeai.Canonical(auth); err != nil {
+				b.Fatal(err)
+			}
 		}
-		if _, err := oxdeai.Canonical(auth); err != nil {
-			b.Fatal(err)
-		}
+	})
+	auth, err := made()
+	if err != nil {
+		b.Fatal(err)
 	}
+	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	b.Run("signature", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := oxdeai.SignEd25519(private, oxdeai.DomainAuthorization, auth); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -351,6 +352,45 @@ func TestExportLetsTheOldestGo(t *testing.T) {
 	}
 	if _, s := imported(t, e, w.rules); s.Budget.Spent["acme/acme-1"].Int64() != 20*110 {
 		t.Errorf("spent %v", s.Budget.Spent)
+	}
+}
+
+// denialsOf is a log of a tenant that was only denied, since its ledger came
+// under a policy.
+func denialsOf(version budget.PolicyVersion, denials int) iter.Seq2[audit.Receipt, error] {
+	return func(yield func(audit.Receipt, error) bool) {
+		n := int64(0)
+		add := func(body audit.Body) bool {
+			n++
+			return yield(audit.Receipt{Chain: "00", N: n, Body: body}, nil)
+		}
+		ok := add(audit.Event{At: 1, Tenant: "acme", Event: 1, Epoch: "e", Name: "provision"}) &&
+			add(audit.Event{At: 2, Tenant: "acme", Event: 2, Epoch: "e", Name: "policy", Generation: version.Generation, Policy: version.Hash})
+		for range denials {
+			ok = ok && add(audit.Decision{
+				At: 3000 + n, Verdict: audit.Deny, Reasons: []string{"killed"}, Generation: version.Generation, Policy: version.Hash,
+				Facts: audit.Facts{Tenant: "acme", Key: "acme-1"}, Prices: "another table",
+			})
+		}
+	}
+}
+
+// TestExportEndsWhereADocumentDoes: an envelope is as large as a verifier
+// reads, whatever there is to say.
+func TestExportEndsWhereADocumentDoes(t *testing.T) {
+	rules := rulesOf(t, daily(1000))
+	authority, _ := newAuthority(t)
+	const denials = 35_000
+	all, err := exported(t, gate.ExportConfig{Tenant: "acme", Rules: rules, Authority: authority}, denialsOf(rules.Policy.Version, denials))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := len(all.Envelope); size > oxdeai.MaxDocumentBytes || size < oxdeai.MaxDocumentBytes-(8<<10) {
+		t.Errorf("%d bytes, at most %d", size, oxdeai.MaxDocumentBytes)
+	}
+	e := mustVerifyEnvelope(t, all.Envelope, rules.Policy.Version.Hash)
+	if got := len(texts(e, oxdeai.DecisionMade, "decision")); int64(got)+all.Left != denials || all.Left == 0 {
+		t.Errorf("%d decisions, %d left out", got, all.Left)
 	}
 }
 
