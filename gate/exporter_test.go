@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -276,6 +277,77 @@ func TestExportRefusesAGap(t *testing.T) {
 		if !errors.Is(err, gate.ErrNotFollowing) || !strings.Contains(err.Error(), "are in no receipt") {
 			t.Errorf("without event %d: %v", missing, err)
 		}
+	}
+}
+
+// TestStateListsTheNewestNonces: few of them where there are many keys, so that
+// the state stays small enough to be exported.
+func TestStateListsTheNewestNonces(t *testing.T) {
+	var nonces []oxdeai.NonceRecord
+	for i := range 2000 {
+		nonces = append(nonces, oxdeai.NonceRecord{Nonce: strings.Repeat("9", 57) + strconv.Itoa(i+1000), TS: int64(i)})
+	}
+	none := func(claims []budget.Claim) (budget.Balances, error) {
+		return budget.Balances{Observed: make([]budget.Observed, len(claims))}, nil
+	}
+	for _, c := range []struct {
+		keys, most int
+		rule       string
+	}{
+		{1, 1000, "{}"}, {2, 7, "{max_nonces: 7}"}, {65, 1000, "{}"}, {128, 512, "{}"}, {1000, 65, "{}"},
+	} {
+		rules := rulesOf(t, "replay: "+c.rule)
+		tenant := *rules.Policy.Tenant("acme")
+		for i := 1; i < c.keys; i++ {
+			tenant.Keys = append(tenant.Keys, &policy.Key{ID: "k" + strconv.Itoa(i), Tenant: &tenant})
+		}
+		s, err := gate.ProtocolState(rules.Policy, &tenant, 2_000_000, none, nonces)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := s.Replay.Nonces["acme/acme-1"]
+		if len(s.Replay.Nonces) != c.keys || s.Replay.MaxNoncesPerAgent != int64(c.most) || len(list) != c.most || list[len(list)-1] != nonces[1999] {
+			t.Errorf("%d keys: %d agents with %d nonces, at most %d; want %d", c.keys, len(s.Replay.Nonces), len(list), s.Replay.MaxNoncesPerAgent, c.most)
+		}
+		snapshot, err := oxdeai.NewSnapshot(s, "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := snapshot.Encode(); err != nil || len(text) > oxdeai.MaxDocumentBytes/2 {
+			t.Errorf("%d keys: %d bytes, %v", c.keys, len(text), err)
+		}
+	}
+}
+
+// TestExportIsOfTheNewestLife: of a tenant that was provisioned anew, nothing
+// is told of before.
+func TestExportIsOfTheNewestLife(t *testing.T) {
+	rules := rulesOf(t, daily(1000))
+	v := rules.Policy.Version
+	authority, _ := newAuthority(t)
+	life := func(epoch string, at int64) []audit.Body {
+		return []audit.Body{
+			audit.Event{At: at, Tenant: "acme", Event: 1, Epoch: epoch, Name: "provision"},
+			audit.Event{At: at, Tenant: "acme", Event: 2, Epoch: epoch, Name: "policy", Generation: v.Generation, Policy: v.Hash},
+			audit.Decision{
+				At: at + 1, Verdict: audit.Deny, Reasons: []string{"killed"}, Generation: v.Generation, Policy: v.Hash, Prices: "another table",
+				Facts: audit.Facts{Tenant: "acme", Key: "acme-1", Run: epoch},
+			},
+		}
+	}
+	all, err := exported(t, gate.ExportConfig{Tenant: "acme", Rules: rules, Authority: authority}, func(yield func(audit.Receipt, error) bool) {
+		for i, body := range slices.Concat(life("first", 1000), life("second", 9000)) {
+			if !yield(audit.Receipt{Chain: "00", N: int64(i + 1), Body: body}, nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := mustVerifyEnvelope(t, all.Envelope, v.Hash)
+	if got := texts(e, oxdeai.DecisionMade, "decision"); len(got) != 1 || all.Event != 2 {
+		t.Errorf("%d decisions, as of event %d", len(got), all.Event)
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// maxListedNonces bounds the nonces that a state lists of each key: the
-	// newest.
+	// maxListedNonces bounds the nonces that a state lists of each key, the
+	// newest, and maxNonceEntries those of all keys together.
 	maxListedNonces = 1000
+	maxNonceEntries = 1 << 16
 
 	// endlessSeconds is the window of a rate that never resets.
 	endlessSeconds = 1 << 40
@@ -119,7 +120,7 @@ func (b *keyView) agent(s *oxdeai.State, v ledgerView) {
 	s.MaxDepth[id] = maxDepth(t)
 	s.ToolLimits.MaxCalls[id] = budget.NoLimit
 	if s.Replay.MaxNoncesPerAgent > 0 {
-		s.Replay.Nonces[id] = newest(v.nonces)
+		s.Replay.Nonces[id] = newest(v.nonces, int(s.Replay.MaxNoncesPerAgent))
 	}
 	b.velocity(s, id)
 }
@@ -228,13 +229,13 @@ func replayState(t *policy.Tenant) oxdeai.Replay {
 		return r
 	}
 	r.WindowSeconds = max(1, int64(t.Replay.Window/time.Second))
-	r.MaxNoncesPerAgent = min(t.Replay.MaxNonces, maxListedNonces)
+	r.MaxNoncesPerAgent = min(t.Replay.MaxNonces, maxListedNonces, maxNonceEntries/max(1, int64(len(t.Keys))))
 	return r
 }
 
-// newest are the last of a list, as many as a state lists.
-func newest(nonces []oxdeai.NonceRecord) []oxdeai.NonceRecord {
-	return slices.Clone(nonces[max(0, len(nonces)-maxListedNonces):])
+// newest are the last of a list.
+func newest(nonces []oxdeai.NonceRecord, most int) []oxdeai.NonceRecord {
+	return slices.Clone(nonces[max(0, len(nonces)-most):])
 }
 
 func activeAuths(leaves []leave) map[string]map[string]int64 {
