@@ -51,6 +51,9 @@ type Leave struct {
 	Hold      int64 // nano-USD; 0 where no budget concerns the action
 	Warnings  []string
 	Remaining []policy.Remaining
+	// Authorization is what whoever does the action can check, in canonical JSON;
+	// nil where the gate has no Authority, and of an extension.
+	Authorization []byte
 }
 
 // LeaseCall is who asks about which lease.
@@ -86,15 +89,12 @@ func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
 	if denial != nil {
 		return nil, g.refuse(ctx, q, granted, denial)
 	}
-	receipt, err := g.recordLeave(ctx, q, granted)
+	leave, err := g.recordLeave(ctx, q, granted)
 	if err != nil {
 		return nil, err
 	}
-	return &Leave{
-		Lease: q.lease, Receipt: receipt, Expires: granted.Expires, Hold: granted.Hold,
-		Warnings:  q.plan.Warnings(granted.Observed),
-		Remaining: q.plan.Remaining(granted.Observed),
-	}, nil
+	leave.Warnings, leave.Remaining = q.plan.Warnings(granted.Observed), q.plan.Remaining(granted.Observed)
+	return leave, nil
 }
 
 func (a *Action) quote() *quote {
@@ -170,9 +170,9 @@ func (q *quote) differs(granted budget.Grant) bool {
 	return false
 }
 
-// recordLeave makes the decision to allow durable and returns its receipt's id.
-// Only the first answer's receipt is that of the ledger's event.
-func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) (string, error) {
+// recordLeave makes the decision to allow durable. Only the first answer's
+// receipt is that of the ledger's event.
+func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) (*Leave, error) {
 	decision := q.allowed(granted)
 	if granted.Repeated {
 		decision.Existing, decision.Claims = true, nil
@@ -181,7 +181,7 @@ func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) 
 	tenant := q.Key.Tenant.Name
 	if err != nil {
 		g.complain("receipt of an action not written", "tenant", tenant, "lease", q.lease, "err", err)
-		return "", g.refuse(ctx, q, budget.Grant{}, &policy.Denial{
+		return nil, g.refuse(ctx, q, budget.Grant{}, &policy.Denial{
 			Reason:  policy.ReceiptsUnavailable,
 			Message: "the receipt log cannot be written; repeat the request, or the hold is charged when its lease expires",
 		})
@@ -190,7 +190,23 @@ func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) 
 		g.ledger.Acknowledge(tenant, granted.Number)
 	}
 	g.telemetry.Decided(tenant, audit.Allow, "")
-	return ref.ID, nil
+	return &Leave{
+		Lease: q.lease, Receipt: ref.ID, Expires: granted.Expires, Hold: granted.Hold,
+		Authorization: g.leaveAuthorization(ref.ID, decision),
+	}, nil
+}
+
+// leaveAuthorization is the authorization of an action. Leave without one is
+// still leave: it can be made from the receipt.
+func (g *Gate) leaveAuthorization(receipt string, d audit.Decision) []byte {
+	if g.authority == nil || extends(d) {
+		return nil
+	}
+	auth, err := g.authorization(receipt, d)
+	if err != nil {
+		g.complain("authorization of an action not signed", "tenant", d.Facts.Tenant, "lease", d.Lease, "err", err)
+	}
+	return auth
 }
 
 // Settle ends an action's lease at its real cost in nano-USD, or corrects the

@@ -4,16 +4,16 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
-	"math/big"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 )
 
 const (
-	// AuthorizationSeconds is how long an authorization may be used after its
-	// decision: what the protocol gives one by default.
+	// AuthorizationSeconds is how long the authorization of a call may be used
+	// after its decision: what the protocol gives one by default.
 	AuthorizationSeconds = oxdeai.DefaultTTLSeconds
 
 	// keySetVersion is the version of the published key set's format.
@@ -41,29 +41,31 @@ func NewAuthority(issuer string, signer audit.Signer, retired ...audit.Key) (*Au
 	return &Authority{issuer: issuer, kid: signer.Key().ID, private: own.Private(), retired: retired}, nil
 }
 
-// Authorize makes the authorization that follows from an allowing decision,
-// for one audience. Its id is the receipt's.
-func (a *Authority) Authorize(receipt string, d audit.Decision, audience string) (*oxdeai.Object, error) {
-	intent, err := oxdeai.NewIntent(intentOf(d))
+// ErrNoLeave: a decision that allows nothing new has no authorization.
+var ErrNoLeave = errors.New("a denial or an extension has no authorization")
+
+// Authorize makes the authorization that follows from an allowing decision and
+// its receipt's id. The same receipt and key give the same bytes whenever that
+// is, so nothing is signed before somebody asks. It fails with ErrNoLeave.
+func (a *Authority) Authorize(receipt string, d audit.Decision) (*oxdeai.Object, error) {
+	if d.Verdict != audit.Allow || extends(d) {
+		return nil, ErrNoLeave
+	}
+	hash, err := intentHash(d)
 	if err != nil {
 		return nil, err
 	}
-	hash, err := intent.Hash()
-	if err != nil {
-		return nil, err
-	}
-	issued := d.At / 1000
 	auth := oxdeai.NewObject(
 		oxdeai.Member{Name: "version", Value: "AuthorizationV1"},
-		oxdeai.Member{Name: "auth_id", Value: receipt},
+		oxdeai.Member{Name: "auth_id", Value: authID(receipt, d)},
 		oxdeai.Member{Name: "issuer", Value: a.issuer},
-		oxdeai.Member{Name: "audience", Value: audience},
+		oxdeai.Member{Name: "audience", Value: audienceOf(d)},
 		oxdeai.Member{Name: "intent_hash", Value: hash},
 		oxdeai.Member{Name: "state_hash", Value: audit.ObservedHash(d).String()},
 		oxdeai.Member{Name: "policy_id", Value: d.Policy},
 		oxdeai.Member{Name: "decision", Value: "ALLOW"},
-		oxdeai.Member{Name: "issued_at", Value: oxdeai.Int(issued)},
-		oxdeai.Member{Name: "expiry", Value: oxdeai.Int(issued + AuthorizationSeconds)},
+		oxdeai.Member{Name: "issued_at", Value: oxdeai.Int(d.At / 1000)},
+		oxdeai.Member{Name: "expiry", Value: oxdeai.Int(expiryOf(d))},
 		oxdeai.Member{Name: "alg", Value: oxdeai.AlgEd25519},
 		oxdeai.Member{Name: "kid", Value: a.kid},
 	)
@@ -75,23 +77,17 @@ func (a *Authority) Authorize(receipt string, d audit.Decision, audience string)
 	return auth, nil
 }
 
-// intentOf is the action that a decision is about, as the protocol's intent:
-// the purchase, by a key of a tenant, of one model's answer at one upstream, for
-// the hold at most. It is known by its lease.
-func intentOf(d audit.Decision) *oxdeai.Object {
-	return oxdeai.NewObject(
-		oxdeai.Member{Name: "intent_id", Value: d.Lease},
-		oxdeai.Member{Name: "agent_id", Value: d.Facts.Tenant + "/" + d.Facts.Key},
-		oxdeai.Member{Name: "action_type", Value: "PURCHASE"},
-		oxdeai.Member{Name: "type", Value: oxdeai.TypeExecute},
-		oxdeai.Member{Name: "amount", Value: big.NewInt(d.Cost)},
-		oxdeai.Member{Name: "asset", Value: "nano-USD"},
-		oxdeai.Member{Name: "target", Value: d.Facts.Upstream + "/" + d.Facts.Model},
-		oxdeai.Member{Name: "timestamp", Value: oxdeai.Int(d.At / 1000)},
-		oxdeai.Member{Name: "metadata_hash", Value: audit.FactsHash(d).String()},
-		oxdeai.Member{Name: "nonce", Value: big.NewInt(d.Event)},
-	)
+// Envelope signs a verification envelope and returns its canonical JSON.
+func (a *Authority) Envelope(e oxdeai.Envelope) ([]byte, error) {
+	signed, err := oxdeai.SignEnvelope(e, a.private, a.issuer, a.kid)
+	if err != nil {
+		return nil, err
+	}
+	return oxdeai.AppendEnvelope(nil, &signed)
 }
+
+// KeyID is the id of the key that signs.
+func (a *Authority) KeyID() string { return a.kid }
 
 // KeySet is the document by which strangers check authorizations: the
 // protocol's key set, in canonical JSON.
@@ -137,10 +133,14 @@ func keyOf(kid string, public ed25519.PublicKey, status oxdeai.KeyStatus) (*oxde
 // Authorization is the grant's authorization for its upstream, in canonical
 // JSON. It fails where the gate has no Authority.
 func (gr *Grant) Authorization() ([]byte, error) {
-	if gr.gate.authority == nil {
+	return gr.gate.authorization(gr.Receipt, gr.decision)
+}
+
+func (g *Gate) authorization(receipt string, d audit.Decision) ([]byte, error) {
+	if g.authority == nil {
 		return nil, fmt.Errorf("authorizations: %w", audit.ErrSecretKey)
 	}
-	auth, err := gr.gate.authority.Authorize(gr.Receipt, gr.decision, gr.quote.Upstream.Name)
+	auth, err := g.authority.Authorize(receipt, d)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,9 @@ package gate
 import (
 	"context"
 
+	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -47,4 +49,18 @@ func (r *Replayer) SetMost(n int) { r.most = n }
 // Decide is Begin up to its receipt.
 func (g *Gate) Decide(ctx context.Context, c Bid) (budget.Grant, *policy.Denial) {
 	return g.admit(ctx, &quote{Bid: c})
+}
+
+// SetMost changes how many receipts an export keeps.
+func (x *Exporter) SetMost(n int) { x.most = n }
+
+// IntentOf is what a decision is about, as the protocol's intent.
+func IntentOf(d audit.Decision) (oxdeai.Intent, error) { return oxdeai.NewIntent(intentOf(d)) }
+
+// ProtocolReason is the protocol's code for a reason.
+func ProtocolReason(r policy.Reason) oxdeai.Reason { return protocolReason(string(r)) }
+
+// ProtocolState is a running ledger as the protocol's state.
+func ProtocolState(p *policy.Policy, t *policy.Tenant, at int64, balances func([]budget.Claim) (budget.Balances, error), nonces []oxdeai.NonceRecord) (*oxdeai.State, error) {
+	return protocolState(p, t, ledgerView{at: at, balances: balances, nonces: nonces})
 }

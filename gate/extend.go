@@ -37,11 +37,7 @@ func (g *Gate) Extend(ctx context.Context, c LeaseCall, total int64) (*Leave, er
 		g.postExtension(c, granted)
 	}
 	granted.Repeated, granted.Observed = true, nil // the lease was there
-	receipt, err := g.recordLeave(ctx, q, granted)
-	if err != nil {
-		return nil, err
-	}
-	return &Leave{Lease: c.Lease, Receipt: receipt, Expires: granted.Expires, Hold: granted.Hold}, nil
+	return g.recordLeave(ctx, q, granted)
 }
 
 // quote asks leave for an action's new total. Its id's claim makes the plan as

@@ -37,7 +37,8 @@
 // # Afterwards
 //
 // A Replayer makes the same decisions and charges again, from receipts alone, and
-// Rebuild restores a ledger's balances from them.
+// Rebuild restores a ledger's balances from them. An Exporter says them in the
+// terms of the OxDeAI protocol.
 package gate
 
 import (

@@ -46,6 +46,18 @@ type Replayer struct {
 	waiting int
 	most    int // of waiting
 	report  ReplayReport
+	witness witness // nil: nobody
+}
+
+// witness is told of what a replay takes in.
+type witness interface {
+	// before an event of the tenant is folded, in order of the events.
+	before(l *life, e *budget.Event)
+	// granted has the decision's receipt, after the event.
+	granted(l *life, e *entry, d *audit.Decision, held *heldLease)
+	// settled tells what a lease really cost, in time or after its expiry.
+	settled(l *life, e *entry, held *heldLease)
+	denied(e *entry, d *audit.Decision)
 }
 
 // NewReplayer returns a replayer that holds receipts against these rules.
@@ -85,6 +97,9 @@ func (r *Replayer) decision(e *entry, d *audit.Decision) {
 		r.report.Denied[strings.Join(d.Reasons, ",")]++
 	}
 	r.recompute(e, d)
+	if r.witness != nil && d.Verdict == audit.Deny {
+		r.witness.denied(e, d)
+	}
 	switch {
 	case d.Existing: // of a lease whose event has a receipt of its own
 	case d.Verdict == audit.Allow:
@@ -266,6 +281,7 @@ func (r *Replayer) again(l *life, e *entry) {
 	case audit.Decision:
 		if held := l.leases[event.Lease]; held != nil {
 			held.told(e, &b)
+			r.tell(l, e, held)
 		}
 	}
 }

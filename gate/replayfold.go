@@ -20,6 +20,7 @@ type heldLease struct {
 	charge  int64 // since its expiry
 	ended   int64 // when it expired
 	id      string
+	leave   *leave // for a witness; nil without
 }
 
 // told adds what the decision's receipt says of the lease.
@@ -85,6 +86,9 @@ func (q *quote) checkRefusal(d *audit.Decision, want *budget.Denied) *fault {
 // does not follow, as the policy gives it.
 func (r *Replayer) fold(l *life, e *entry) {
 	event := &e.told
+	if r.witness != nil {
+		r.witness.before(l, event)
+	}
 	held := l.leases[event.Lease]
 	r.find(e, held.checkBefore(event))
 	switch b := e.body.(type) {
@@ -104,7 +108,23 @@ func (r *Replayer) fold(l *life, e *entry) {
 	}
 	l.folded = event.At
 	l.note(e, held)
+	if event.Kind == budget.Granted {
+		held = l.leases[event.Lease]
+	}
+	r.tell(l, e, held)
 	r.countTold(e)
+}
+
+// tell has the witness see what became of a lease.
+func (r *Replayer) tell(l *life, e *entry, held *heldLease) {
+	if r.witness == nil || held == nil {
+		return
+	}
+	if d, ok := e.body.(audit.Decision); ok {
+		r.witness.granted(l, e, &d, held)
+	} else if e.told.Kind == budget.Settled || e.told.Kind == budget.Corrected {
+		r.witness.settled(l, e, held)
+	}
 }
 
 // checkBefore checks what the fold does not.

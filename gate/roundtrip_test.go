@@ -58,7 +58,7 @@ func TestDecisionIsOneRoundTrip(t *testing.T) {
 		call.Facts.Nonce, call.OutputCap = strconv.Itoa(nonce), row.output
 		tap.forget()
 		_, denial := g.Decide(ctx, call)
-		if got := reasonOf(denial); got != row.want {
+		if got := denialReason(denial); got != row.want {
 			t.Errorf("%s: denied with %q, want %q", row.name, got, row.want)
 		}
 		if sent := strings.Join(tap.forget(), " "); row.name != "warming up" && sent != row.sends {
@@ -67,7 +67,7 @@ func TestDecisionIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-func reasonOf(d *policy.Denial) policy.Reason {
+func denialReason(d *policy.Denial) policy.Reason {
 	if d == nil {
 		return ""
 	}

@@ -7,11 +7,16 @@ import (
 
 // Export returns the snapshot of a state. It fails if a part of the state is missing or out of range.
 func (e *Engine) Export(s *State) (*Snapshot, error) {
+	return NewSnapshot(s, e.policyID)
+}
+
+// NewSnapshot is Export without an engine, for hosts that decide by other means.
+func NewSnapshot(s *State, policyID string) (*Snapshot, error) {
 	payloads, err := s.modulePayloads()
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{EngineVersion: engineVersion, PolicyID: e.policyID, Modules: payloads}, nil
+	return &Snapshot{EngineVersion: engineVersion, PolicyID: policyID, Modules: payloads}, nil
 }
 
 // Import replaces what the target counts by the content of a snapshot; the policy version, the period and the

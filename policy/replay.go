@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -102,6 +103,15 @@ func (r *Replay) claim(t *Tenant, f Facts) (budget.Claim, bool) {
 		claim.Limit, claim.GroupMax = budget.NoLimit, budget.MaxAmount
 	}
 	return claim, true
+}
+
+// NonceOf is the hashed nonce and the attempt that a claim's key says are spent
+// once.
+func NonceOf(key string) (hash string, attempt int64, ok bool) {
+	rest, ok := strings.CutPrefix(key, nonces.name+"/")
+	hash, number, cut := strings.Cut(rest, "/")
+	attempt, err := strconv.ParseInt(number, 10, 64)
+	return hash, attempt, ok && cut && err == nil
 }
 
 // replay returns the rule, with what stood before where a field is not given.

@@ -103,6 +103,8 @@ type leaveAnswer struct {
 	ExpiresAt string            `json:"expires_at"`
 	Receipt   string            `json:"receipt"`
 	Remaining []remainingAnswer `json:"remaining"`
+	// Authorization is in canonical JSON, without a character that an encoder escapes.
+	Authorization json.RawMessage `json:"authorization,omitempty"`
 }
 
 // remainingAnswer is one budget after the grant. Amounts are left out where the
@@ -161,7 +163,8 @@ func (p *Proxy) authorize(c *actionCall) (any, error) {
 	}
 	return leaveAnswer{
 		Decision: decisionAllow, Lease: leave.Lease, ExpiresAt: instant(leave.Expires), Receipt: leave.Receipt,
-		Remaining: remaining(leave.Remaining, c.key.Tenant.Redact),
+		Remaining:     remaining(leave.Remaining, c.key.Tenant.Redact),
+		Authorization: leave.Authorization,
 	}, nil
 }
 

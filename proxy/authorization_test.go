@@ -94,7 +94,7 @@ func TestUpstreamChecksAuthorization(t *testing.T) {
 			t.Errorf("auth_id %q, want the receipt's %q", id, a.header.Get("X-Aegis-Receipt"))
 		}
 		decision := read[audit.Decision](w)[i]
-		again, err := authority.Authorize(a.header.Get("X-Aegis-Receipt"), decision, "up1")
+		again, err := authority.Authorize(a.header.Get("X-Aegis-Receipt"), decision)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,12 +40,18 @@ type actionsHouse struct {
 
 func openActions(t *testing.T, ledgerURL string) *actionsHouse {
 	t.Helper()
+	return openUnder(t, ledgerURL, actionsPolicy)
+}
+
+// openUnder opens a whole proxy under a policy.
+func openUnder(t *testing.T, ledgerURL, policy string) *actionsHouse {
+	t.Helper()
 	dir := t.TempDir()
 	h := &actionsHouse{t: t, config: stackConfig{
 		PolicyPath: filepath.Join(dir, "policy.yaml"), DataDir: dir, LedgerURL: ledgerURL,
 		AcceptWeak: true, Logger: slog.New(slog.DiscardHandler),
 	}}
-	if err := os.WriteFile(h.config.PolicyPath, []byte(actionsPolicy), 0o600); err != nil {
+	if err := os.WriteFile(h.config.PolicyPath, []byte(policy), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := writeSigner(dir, audit.AlgEd25519); err != nil {
@@ -100,7 +106,7 @@ func TestExamplesOfActions(t *testing.T) {
 			h := openActions(t, url)
 			output, err := h.example("python3", "aegis_actions.py")
 			for _, want := range []string{
-				"total has 0.75 left", `"outcome": "settle", "charged_usd": "0.21"`, `"outcome": "release", "charged_usd": "0.00"`,
+				"authorization act-", "of aegis-proxy for actions/payment", "total has 0.75 left", `"outcome": "settle", "charged_usd": "0.21"`, `"outcome": "release", "charged_usd": "0.00"`,
 				"denied: 402 insufficient_quota: aegis: ",
 			} {
 				if err != nil || !strings.Contains(output, want) {

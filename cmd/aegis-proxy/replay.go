@@ -63,7 +63,7 @@ func replay(cmd *cobra.Command, c replayConfig, paths []string) error {
 	}
 	debug.SetGCPercent(replayGC)
 	replayer := gate.NewReplayer(rules...)
-	if err := c.feed(cmd, paths, replayer.Add); err != nil {
+	if err := c.Keys.feed(cmd, cmd.OutOrStdout(), paths, replayer.Add); err != nil {
 		return err
 	}
 	report := replayer.Close()
@@ -113,36 +113,37 @@ func (c replayConfig) rules() ([]*gate.Rules, error) {
 	return list, nil
 }
 
-// feed hands every receipt to take while it is verified. If it fails, what
-// take has made of them is worth nothing: somebody may have changed them.
-func (c replayConfig) feed(cmd *cobra.Command, paths []string, take func(audit.Receipt)) error {
+// feed hands every receipt to take while it is verified. What is wrong with
+// them goes to report. If it fails, what take has made of them is worth nothing:
+// somebody may have changed them.
+func (c verifyConfig) feed(cmd *cobra.Command, report io.Writer, paths []string, take func(audit.Receipt)) error {
 	paths = receiptPaths(paths)
 	sources, err := audit.Files(paths...)
 	if err != nil {
 		return fmt.Errorf("%w; name the receipts of every replica", err)
 	}
-	keys, err := c.keys(paths)
+	keys, err := c.allKeys(paths)
 	if err != nil {
 		return err
 	}
 	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
-	report, err := audit.VerifyEach(cmd.Context(), sources, audit.VerifyOptions{Keys: keys, Progress: bar.show}, take)
+	found, err := audit.VerifyEach(cmd.Context(), sources, audit.VerifyOptions{Keys: keys, Progress: bar.show}, take)
 	bar.clear()
 	if err != nil {
 		return err
 	}
-	if !report.OK() {
-		printReport(cmd.OutOrStdout(), report)
+	if !found.OK() {
+		printReport(report, found)
 		return errReported
 	}
 	return nil
 }
 
-// keys are those of all paths: each replica may have one of its own.
-func (c replayConfig) keys(paths []string) (audit.Keys, error) {
+// allKeys are those of all paths: each replica may have one of its own.
+func (c verifyConfig) allKeys(paths []string) (audit.Keys, error) {
 	keys := audit.Keys{}
 	for _, path := range paths {
-		more, err := c.Keys.keys(path)
+		more, err := c.keys(path)
 		if err != nil {
 			return nil, err
 		}

@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 			"certificate": certificate,
 			"cutlast":     cutLast,
 			"envsubst":    substitute,
+			"fetch":       fetch,
 			"mode":        mode,
 			"post":        post,
 			"receipts":    writeReceipts,
@@ -139,6 +140,23 @@ func post(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(resp.StatusCode) != args[0] {
 		ts.Fatalf("status %d, want %s", resp.StatusCode, args[0])
 	}
+}
+
+// fetch writes what a URL answers to a file.
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fetch URL FILE")
+	}
+	resp, err := http.Get(args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	var body bytes.Buffer
+	_, err = body.ReadFrom(resp.Body)
+	ts.Check(err)
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("%s: %s", args[0], resp.Status)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), body.Bytes(), 0o644))
 }
 
 // cutLast removes the last lines of a file.

@@ -10,6 +10,11 @@ Use it as
 
 Leaving the block settles at that cost. An error before the cost is known leaves
 the lease to expire, which charges its hold: the money may have been spent.
+
+leave.authorization is signed, for whoever does the action. It is checked with
+the keys at /.well-known/aegis-keys.json: over the bytes OXDEAI_AUTH_V1, a line
+feed, and canonical(authorization without its signature). Whoever checks it takes
+each auth_id once.
 """
 
 import json
@@ -20,6 +25,18 @@ import urllib.request
 
 TRIES = 4  # of one request, where the answer is lost, 429 or 503
 TIMEOUT_SECONDS = 10
+
+
+def canonical(authorization):
+    """The bytes that are signed, of an authorization or a part of one."""
+    return json.dumps(authorization, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def describe(authorization):
+    """Refuses an authorization that is not for now, and says what it is."""
+    if authorization["decision"] != "ALLOW" or time.time() >= authorization["expiry"]:
+        raise ValueError("the authorization allows nothing now")
+    return f"authorization {authorization['auth_id']} of {authorization['issuer']} for {authorization['audience']}"
 
 
 class Denied(Exception):
@@ -73,6 +90,7 @@ class Leave:
         self.actions = actions
         self.answer = answer
         self.lease = answer["lease"]
+        self.authorization = answer.get("authorization")  # none where the proxy signs with HMAC
         self.cost = None
 
     def settle(self, amount_usd):
@@ -98,6 +116,8 @@ def main():
 
     with aegis.authorize(name, "payment", "0.25", target="acme.example", ttl_seconds=60) as leave:
         print("allowed until", leave.answer["expires_at"])
+        if leave.authorization:
+            print(describe(leave.authorization))
         for budget in leave.answer["remaining"]:
             print(" ", budget["budget"], "has", budget.get("left_usd", "(redacted)"), "left")
         leave.extend("0.30")
