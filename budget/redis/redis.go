@@ -19,6 +19,7 @@
 //	aegis:{T}:idle:KEY           string: a counter until unused
 //	aegis:{T}:forever:KEY        string: a counter without end
 //	aegis:{T}:rolling:MS:KEY     hash: a ring of buckets with its sum
+//	aegis:{T}:marks:fixed:...    hash: the marks that a counter knows, to their leases
 //	aegis:{T}:group:NAME         sorted set: live keys by when they are forgotten
 //
 // Counters and leases are packed doubles, which hold every amount exactly;
