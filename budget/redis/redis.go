@@ -28,7 +28,7 @@
 // What no open lease needs has a time to live. What an open lease needs has
 // none until the lease ends, which any verb of the tenant does once it is due.
 // The tenant's record, its thrown switches, its events without receipt and its
-// forever counters stay.
+// forever counters, with their marks, stay.
 //
 // # What must be configured, and what may still be lost
 //
