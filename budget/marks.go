@@ -34,6 +34,39 @@ func (m marks) held() int64 {
 	return n
 }
 
+// with adds the marks of one more open lease.
+func (m marks) with(list []string) marks {
+	if m == nil {
+		m = make(marks)
+	}
+	for _, mark := range list {
+		m[mark]++
+	}
+	return m
+}
+
+// broughtBy reports whether these are the marks that open leases bring, and spent
+// ones.
+func (m marks) broughtBy(open marks) bool {
+	for mark, leases := range m {
+		if leases != spentMark && leases != open[mark] {
+			return false
+		}
+	}
+	return open.unknownTo(m) == 0
+}
+
+// unknownTo counts the marks that others do not have.
+func (m marks) unknownTo(others marks) int {
+	n := 0
+	for mark := range m {
+		if _, known := others[mark]; !known {
+			n++
+		}
+	}
+	return n
+}
+
 // know adds the marks of a new lease. What they hold is not its matter.
 func (c *counter) know(list []string) {
 	if c.marks == nil && len(list) > 0 {

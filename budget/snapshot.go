@@ -204,14 +204,20 @@ func (s *State) reopen(l *lease) error {
 // balanced compares every counter's holds with the open leases.
 func (s *State) balanced() error {
 	held := make(map[*counter]int64)
+	brought := make(map[*counter]marks)
 	for _, l := range s.open {
 		for i, c := range l.counters {
-			if len(l.claims[i].Marks) == 0 {
+			if list := l.claims[i].Marks; len(list) > 0 {
+				brought[c] = brought[c].with(list)
+			} else {
 				held[c] += l.holdOf(i)
 			}
 		}
 	}
 	for _, c := range s.counters {
+		if !c.marks.broughtBy(brought[c]) {
+			return fmt.Errorf("snapshot of tenant %q: %q knows other marks than its leases bring", s.Tenant, c.ref.key)
+		}
 		if held[c] += c.marks.held(); c.held != held[c] {
 			return fmt.Errorf("snapshot of tenant %q: %q holds %d, its leases %d", s.Tenant, c.ref.key, c.held, held[c])
 		}
