@@ -14,7 +14,7 @@ import (
 
 // bringing is a call of run a with the results of these tool calls, each "ID" or
 // "ID TOOL".
-func (w *world) bringing(calls ...string) gate.Call {
+func (w *world) bringing(calls ...string) gate.Bid {
 	c := w.call(10, 5)
 	c.Facts.Run = "a"
 	for _, call := range calls {
