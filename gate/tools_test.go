@@ -191,3 +191,25 @@ func TestTheLargestReceiptFits(t *testing.T) {
 		t.Errorf("%d claims with %d marks", len(d.Claims), marks)
 	}
 }
+
+// TestToolCallsOfTheLibrary: a program says which results a call brings. Those
+// without an id count each time.
+func TestToolCallsOfTheLibrary(t *testing.T) {
+	w := newLibrary(t, "tool_calls: [{name: all, limit: 3}, {name: searches, tool: search, limit: 1}]")
+	ask := func(want string, results ...gate.ToolResult) {
+		t.Helper()
+		r := asking()
+		r.ToolResults = results
+		_, _, err := w.callWith(t.Context(), r, func() answer { return answer{outcome: used(1, 1)} })
+		if got := told(err); got != want {
+			t.Errorf("%v: %q, want %q", results, got, want)
+		}
+	}
+	first, unnamed := gate.ToolResult{CallID: "c1", Tool: "search"}, gate.ToolResult{}
+	ask("", first)
+	ask("", first, unnamed)
+	ask("tool_calls_exceeded searches never", gate.ToolResult{CallID: "c2", Tool: "search"})
+	ask("", unnamed)
+	ask("tool_calls_exceeded all never", unnamed)
+	ask("", first)
+}
