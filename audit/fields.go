@@ -83,6 +83,7 @@ func (a *Facts) visit(f fields) {
 	f.optText("target", &a.Target)
 	f.optText("tenant", &a.Tenant)
 	f.optText("tool", &a.Tool)
+	f.optTexts("tool_results", &a.ToolResults)
 	f.optText("upstream", &a.Upstream)
 	f.optText("user", &a.User)
 }
@@ -97,6 +98,7 @@ func (c *Claim) visit(f fields) {
 	f.text("key", &c.Key)
 	f.optCount("length_ms", &c.LengthMS)
 	f.amount("limit", &c.Limit)
+	f.optText("marks", &c.Marks)
 	f.optText("reason", &c.Reason)
 	f.optText("rule", &c.Rule)
 	f.amount("spent", &c.Spent)

@@ -40,6 +40,7 @@ type Facts struct {
 	Capabilities []string // what the request needs, its endpoint among them
 	CacheWrite   bool     // cache writes could be billed, so Cost covers them
 	Audio        bool     // audio rates could apply, so Cost covers them
+	ToolResults  []string // where they are counted: each as "ID TOOL", hashed id and name, or "ID"
 }
 
 // Claim is one claim of a decision with what the ledger observed before it.
@@ -58,6 +59,7 @@ type Claim struct {
 	GroupMax int64
 	Spent    int64
 	Held     int64
+	Marks    string // of which Amount were new, joined by spaces
 	Reason   string // "", "exhausted", "held" or "crowded"
 }
 

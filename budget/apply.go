@@ -106,6 +106,7 @@ func (s *State) applyGranted(e *Event) error {
 		}
 		c := s.counterFor(p, s.found[i], e)
 		c.held += p.Amount
+		c.know(p.Marks)
 		c.open++
 		c.lastUse = e.At
 		l.counters[i] = c
@@ -150,8 +151,11 @@ func (s *State) checkPlaced(e *Event) error {
 		}
 		c := s.counters[refOf(&p.Claim, p.Span)]
 		s.found = append(s.found, c)
-		if want := observe(c, p.Span, e.At); p.Observed != want {
+		if want := observe(c, p.Marks, p.Span, e.At); p.Observed != want {
 			return fmt.Errorf("claim %q: observed %+v where the events give %+v", p.Key, p.Observed, want)
+		}
+		if len(p.Marks) > 0 && p.Amount != p.New {
+			return fmt.Errorf("claim %q: amount %d where %d of its marks are new", p.Key, p.Amount, p.New)
 		}
 		if reason := census.judge(&p.Claim, p.Observed); reason != Fits {
 			return fmt.Errorf("claim %q: it does not fit: %s", p.Key, reason)
@@ -243,7 +247,9 @@ func (s *State) applyEnd(e *Event) error {
 		case Adjust:
 			c.charge(e.Amount, e.At)
 		case Keep:
-			c.charge(l.claims[i].Amount, e.At)
+			if len(l.claims[i].Marks) == 0 {
+				c.charge(l.claims[i].Amount, e.At)
+			}
 		}
 	}
 	s.end(l, e)
@@ -279,7 +285,7 @@ func (s *State) bury(e *Event) {
 // end returns the holds of an open lease and remembers how it ended.
 func (s *State) end(l *lease, e *Event) {
 	for i, c := range l.counters {
-		c.held -= l.holdOf(i)
+		c.giveBack(l, i, e.Kind)
 		c.open--
 		c.lastUse = e.At
 		if c.open == 0 && c.forgetAt() <= e.At {

@@ -43,8 +43,19 @@ const (
 	// and one that an action is done once.
 	MaxClaims = 33
 
+	// MaxMarks bounds the marks of one claim.
+	MaxMarks = 64
+
+	// MaxMarksPerReserve bounds the marks of all claims of a reservation, so
+	// that its receipt fits in a line.
+	MaxMarksPerReserve = 512
+
+	// MaxMarkedLimit is the largest limit of a claim with marks: a counter
+	// remembers as many marks at most.
+	MaxMarkedLimit = 10_000
+
 	// MaxKeyBytes bounds a claim's key, a group's name, a tenant's name, a
-	// lease's id and a switch's name.
+	// lease's id, a switch's name and a mark.
 	MaxKeyBytes = 128
 
 	// MaxLeaseLife bounds how long renewals keep one lease open.
@@ -108,10 +119,17 @@ type Window struct {
 // Claim is what one rule demands of one counter. The counter is named by Key
 // and the window, never by the limit, so that changing a limit keeps the
 // balance. Two claims of a reservation never share a key.
+//
+// A claim with Marks counts each of them once: its amount is how many of them
+// the counter does not know. A mark is known while an open lease brings it, and
+// once a lease that brought it was settled or has expired, as long as the
+// counter lives. So what several leases bring counts once, and still counts when
+// one of them is released; what only released leases brought was never there.
+// The claims of a key have marks or none has.
 type Claim struct {
 	Key    string // what is limited, as in "usd/tenant/day": [A-Za-z0-9._:/@=*-]+
-	Amount int64  // what to hold, 0 to MaxAmount
-	Limit  int64  // 0 to MaxAmount
+	Amount int64  // what to hold, 0 to MaxAmount; with Marks the ledger finds it
+	Limit  int64  // 0 to MaxAmount; with Marks to MaxMarkedLimit
 	AtEnd  AtEnd
 	Window Window
 
@@ -119,6 +137,10 @@ type Claim struct {
 	// users). At most GroupMax of them are live at once for the tenant.
 	Group    string
 	GroupMax int64
+
+	// Marks are names that are counted once each: 1 to MaxMarks that differ. They
+	// are kept at the end, in a window that does not roll.
+	Marks []string
 }
 
 // PolicyVersion orders policies. A tenant refuses a lower Generation than it
@@ -149,6 +171,7 @@ type Observed struct {
 	Span  Span // the window it was placed in
 	Spent int64
 	Held  int64
+	New   int64 // by Reserve, of a claim with marks: those that the counter did not know
 }
 
 // Grant is the ledger's leave. Observed is in the order of the claims and
@@ -207,7 +230,7 @@ const (
 )
 
 // Placed is a claim with the span that the ledger chose and what it saw there
-// before the grant.
+// before the grant. With marks its Amount is what was New.
 type Placed struct {
 	Claim
 	Observed
@@ -290,7 +313,7 @@ type Keeper interface {
 	Lift(ctx context.Context, tenant, name string) (Switch, error)
 
 	// Balances reads the counters that the claims name, and which switches are
-	// thrown. Amounts and limits are ignored.
+	// thrown. Amounts, limits and marks are ignored.
 	Balances(ctx context.Context, tenant string, claims []Claim) (Balances, error)
 
 	// Restore writes a tenant's state as folded from events. It refuses with

@@ -27,6 +27,7 @@ type counter struct {
 	held    int64
 	spent   int64 // all but Rolling
 	ring    *ring // Rolling
+	marks   marks // nil before the first
 	queued  int64 // when State looks whether to forget it
 	index   int   // in the queue
 }

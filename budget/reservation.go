@@ -115,11 +115,14 @@ func validateClaims(n int, claim func(int) *Claim) error {
 	if n > MaxClaims {
 		return fmt.Errorf("%w: %d claims, at most %d", ErrInvalid, n, MaxClaims)
 	}
-	hold := int64(-1)
+	hold, marks := int64(-1), 0
 	for i := range n {
 		c := claim(i)
 		if err := c.validate(); err != nil {
 			return fmt.Errorf("claim %d %q: %w", i, c.Key, err)
+		}
+		if marks += len(c.Marks); marks > MaxMarksPerReserve {
+			return fmt.Errorf("%w: claims have more than %d marks", ErrInvalid, MaxMarksPerReserve)
 		}
 		if c.AtEnd == Adjust && hold >= 0 && c.Amount != hold {
 			return fmt.Errorf("%w: adjusted claims hold %d and %d, but one cost settles them all", ErrInvalid, hold, c.Amount)
@@ -148,6 +151,9 @@ func (c *Claim) validate() error {
 	}
 	if c.AtEnd != Adjust && c.AtEnd != Keep && c.AtEnd != Return {
 		return fmt.Errorf("%w: at end %q", ErrInvalid, c.AtEnd)
+	}
+	if err := c.validateMarks(); err != nil {
+		return err
 	}
 	return c.validateGroup()
 }

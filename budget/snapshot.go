@@ -33,6 +33,7 @@ type Counter struct {
 	Held    int64    // the sum of their holds
 	Spent   int64    // all but Rolling
 	Buckets []Bucket // Rolling: those that are not zero, oldest first
+	Marks   []Mark   `json:",omitempty"` // that it knows, by name
 }
 
 // Bucket is what a rolling window spent in one 60th of its length. Number is
@@ -40,6 +41,13 @@ type Counter struct {
 // rounded down; it counts as long as the current number is at most
 // RollingBuckets higher.
 type Bucket struct{ Number, Spent int64 }
+
+// Mark is a mark that a counter knows. Leases is how many open leases bring it; 0
+// if it is spent.
+type Mark struct {
+	Name   string
+	Leases int64 `json:",omitempty"`
+}
 
 // SpentAt is what counts as spent at an instant in milliseconds, not before
 // the snapshot's.
@@ -107,7 +115,7 @@ func (s *State) Snapshot() Snapshot {
 
 func (c *counter) snapshot() Counter {
 	out := Counter{Key: c.ref.key, Kind: c.ref.kind, Span: c.ref.span, Length: c.length, Group: c.group,
-		Born: c.born, LastUse: c.lastUse, Open: c.open, Held: c.held, Spent: c.spent}
+		Born: c.born, LastUse: c.lastUse, Open: c.open, Held: c.held, Spent: c.spent, Marks: c.marks.snapshot()}
 	if c.ring == nil {
 		return out
 	}
@@ -150,7 +158,7 @@ func FromSnapshot(in Snapshot) (*State, error) {
 
 func (s *State) loadCounter(in *Counter) {
 	c := &counter{ref: counterRef{key: in.Key, kind: in.Kind, span: in.Span}, length: in.Length,
-		born: in.Born, lastUse: in.LastUse, open: in.Open, held: in.Held, spent: in.Spent}
+		born: in.Born, lastUse: in.LastUse, open: in.Open, held: in.Held, spent: in.Spent, marks: loadMarks(in.Marks)}
 	if in.Kind == Rolling {
 		c.ref.length = in.Length
 		c.ring = &ring{}
@@ -196,13 +204,21 @@ func (s *State) reopen(l *lease) error {
 // balanced compares every counter's holds with the open leases.
 func (s *State) balanced() error {
 	held := make(map[*counter]int64)
+	brought := make(map[*counter]marks)
 	for _, l := range s.open {
 		for i, c := range l.counters {
-			held[c] += l.holdOf(i)
+			if list := l.claims[i].Marks; len(list) > 0 {
+				brought[c] = brought[c].with(list)
+			} else {
+				held[c] += l.holdOf(i)
+			}
 		}
 	}
 	for _, c := range s.counters {
-		if c.held != held[c] {
+		if !c.marks.broughtBy(brought[c]) {
+			return fmt.Errorf("snapshot of tenant %q: %q knows other marks than its leases bring", s.Tenant, c.ref.key)
+		}
+		if held[c] += c.marks.held(); c.held != held[c] {
 			return fmt.Errorf("snapshot of tenant %q: %q holds %d, its leases %d", s.Tenant, c.ref.key, c.held, held[c])
 		}
 	}

@@ -130,13 +130,18 @@ func (s *State) leaveGroup(c *counter) {
 // observe reads the counter of a claim in a span; one that does not exist is
 // zero.
 func (s *State) observe(c *Claim, span Span, at int64) Observed {
-	return observe(s.counters[refOf(c, span)], span, at)
+	return observe(s.counters[refOf(c, span)], c.Marks, span, at)
 }
 
-// observe reads a counter in a span; one that does not exist is zero.
-func observe(c *counter, span Span, at int64) Observed {
+// observe reads a counter in a span, and how many marks it does not know; one
+// that does not exist is zero.
+func observe(c *counter, list []string, span Span, at int64) Observed {
 	if c == nil {
-		return Observed{Span: span}
+		return Observed{Span: span, New: int64(len(list))}
 	}
-	return c.observe(at)
+	o := c.observe(at)
+	if len(list) > 0 {
+		o.New = c.marks.unknown(list)
+	}
+	return o
 }

@@ -64,6 +64,9 @@ func (s *State) place(claims []Claim, at int64) ([]Placed, error) {
 		}
 		placed[i].Claim = claims[i]
 		placed[i].Observed = s.observe(&claims[i], span, at)
+		if len(claims[i].Marks) > 0 {
+			placed[i].Amount = placed[i].New
+		}
 	}
 	return placed, nil
 }
@@ -226,6 +229,7 @@ func (s *State) Balances(claims []Claim, at int64) (Balances, error) {
 		return Balances{}, err
 	}
 	for i := range placed {
+		placed[i].New = 0
 		b.Observed = append(b.Observed, placed[i].Observed)
 	}
 	return b, nil

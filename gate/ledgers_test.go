@@ -25,7 +25,8 @@ type step struct {
 	attempt int64
 	counted bool
 	depth   int64
-	want    string // of begin: "" if granted, else the reason and the rule
+	tools   []string // results that it brings, each "ID" or "ID TOOL"
+	want    string   // of begin: "" if granted, else the reason and the rule
 }
 
 func begin(want string) step            { return step{do: "begin", want: want} }
@@ -34,6 +35,11 @@ func beginOnce(nonce, want string) step { return step{do: "begin", nonce: nonce,
 
 func retried(nonce string, attempt int64, want string) step {
 	return step{do: "begin", nonce: nonce, attempt: attempt, want: want}
+}
+
+// bring begins a call of a run with tool results, separated by commas.
+func bring(run, results, want string) step {
+	return step{do: "begin", run: run, tools: strings.Split(results, ","), want: want}
 }
 
 var (
@@ -90,6 +96,29 @@ var scenarios = []struct {
 		step{do: "begin", depth: 1, nonce: "a"}, step{do: "begin", depth: 2, nonce: "b", want: "depth_exceeded "}, begin("nonce_required "),
 		beginOnce("b", ""),
 	}},
+	{"each tool call counts once", "tool_calls: [{name: calls, limit: 3}]", []step{
+		bring("", "1,2", ""), bring("", "2,1", ""), settle, settle, bring("", "1,2,3", ""), bring("", "3,4", "tool_calls_exceeded calls never"),
+		bring("", "3", ""), settle, bring("", "4", "tool_calls_exceeded calls never"), begin(""),
+	}},
+	{"tool calls of each run", "tool_calls: [{name: runs, scope: run, limit: 1}]", []step{
+		bring("a", "1", ""), settle, bring("a", "2", "tool_calls_exceeded runs never"), bring("b", "1", ""), bring("", "1,2,3", ""), bring("a", "1", ""),
+	}},
+	{"tool calls by name", "tool_calls: [{name: all, limit: 4}, {name: searches, tool: \"search*\", limit: 1}]", []step{
+		bring("", "1 search_web,2 fetch,3", ""), settle, bring("", "4 search", "tool_calls_exceeded searches never"), bring("", "4", ""), settle,
+		bring("", "1 search_web,4 search", "tool_calls_exceeded searches never"), bring("", "5 fetch", "tool_calls_exceeded all never"),
+	}},
+	{"tool calls of what was not sent", "tool_calls: [{name: calls, limit: 2}]", []step{
+		bring("", "1,2", ""), bring("", "2", ""), unsent, bring("", "3", ""), settle, settle, bring("", "1", "tool_calls_exceeded calls never"),
+	}},
+	{"tool calls of an answer that is not billed", "tool_calls: [{name: calls, limit: 1}]", []step{
+		bring("", "1", ""), unbilled, bring("", "2", "tool_calls_exceeded calls never"),
+	}},
+	{"tool calls of a day", "tool_calls: [{name: daily, window: day, limit: 1}]\nconcurrency: [{name: parallel, limit: 1}]", []step{
+		bring("", "1", ""), bring("", "2", "tool_calls_exceeded daily 60s never"), bring("", "1", "concurrency_full parallel"), settle, bring("", "1", ""),
+	}},
+	{"observed tool calls", "mode: observe\ntool_calls: [{name: calls, limit: 1}]", []step{
+		bring("", "1,2", ""), settle, bring("", "1,2", ""),
+	}},
 	{"observe denies nothing", "mode: observe\nreplay: {max_nonces: 1}\nconcurrency: [{name: parallel, limit: 1}]\nrates: [{name: burst, window: forever, limit: 1}]", []step{
 		beginOnce("a", ""), beginOnce("a", ""), beginOnce("b", ""), settle, beginOnce("c", ""),
 	}},
@@ -145,7 +174,7 @@ func play(t *testing.T, l gate.Ledger, tenant, rules string, steps []step) []str
 	for _, d := range bodies[audit.Decision](w.receipts()) {
 		line := fmt.Sprint(d.Verdict, d.Reasons, d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted)
 		for _, c := range d.Claims {
-			line += fmt.Sprint(" ", c.Rule, c.Key, c.Amount, c.Limit, c.AtEnd, c.Window, c.Group, c.GroupMax, c.Spent, c.Held, c.Reason)
+			line += fmt.Sprint(" ", c.Rule, c.Key, c.Amount, c.Limit, c.AtEnd, c.Window, c.Group, c.GroupMax, c.Marks, c.Spent, c.Held, c.Reason)
 		}
 		transcript = append(transcript, line)
 	}
@@ -165,6 +194,10 @@ func (w *world) perform(steps []step) {
 		call := w.call(100, 50)
 		call.Facts.Run, call.Facts.Nonce, call.Facts.Attempt = s.run, s.nonce, s.attempt
 		call.Facts.Counted, call.Facts.Depth = s.counted, s.depth
+		for _, result := range s.tools {
+			id, tool, _ := strings.Cut(result, " ")
+			call.Facts.ToolResults = policy.AddToolResult(call.Facts.ToolResults, id, tool)
+		}
 		grant, err := w.gate.Begin(context.Background(), call)
 		if err == nil {
 			open = append(open, grant)

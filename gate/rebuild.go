@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -157,7 +158,7 @@ func otherOf(r audit.Event) budget.Event {
 func placed(claims []audit.Claim) []budget.Placed {
 	list := make([]budget.Placed, len(claims))
 	for i, c := range claims {
-		span := budget.Span{Start: c.Start, End: c.End}
+		span, marks := budget.Span{Start: c.Start, End: c.End}, strings.Fields(c.Marks)
 		list[i] = budget.Placed{
 			Claim: budget.Claim{
 				Key: c.Key, Amount: c.Amount, Limit: c.Limit, AtEnd: budget.AtEnd(c.AtEnd),
@@ -167,12 +168,20 @@ func placed(claims []audit.Claim) []budget.Placed {
 					Next:    after(span),
 					Length:  time.Duration(c.LengthMS) * time.Millisecond,
 				},
-				Group: c.Group, GroupMax: c.GroupMax,
+				Group: c.Group, GroupMax: c.GroupMax, Marks: marks,
 			},
-			Observed: budget.Observed{Span: span, Spent: c.Spent, Held: c.Held},
+			Observed: budget.Observed{Span: span, Spent: c.Spent, Held: c.Held, New: newOf(&claims[i])},
 		}
 	}
 	return list
+}
+
+// newOf is how many marks of a claim were new: its amount, if it has marks.
+func newOf(c *audit.Claim) int64 {
+	if c.Marks == "" {
+		return 0
+	}
+	return c.Amount
 }
 
 // after is a span in the place of the next one, which receipts do not tell: a

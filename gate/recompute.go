@@ -129,6 +129,7 @@ func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
 			Upstream:     d.Facts.Upstream,
 			Stream:       d.Facts.Stream,
 			Capabilities: d.Facts.Capabilities,
+			ToolResults:  toldResults(d.Facts.ToolResults),
 			Depth:        d.Facts.Depth,
 			Nonce:        d.Facts.Nonce,
 			Attempt:      d.Facts.Attempt,
@@ -143,6 +144,14 @@ func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
 		CacheWrite:  d.Facts.CacheWrite,
 		Audio:       d.Facts.Audio,
 	}}
+}
+
+func toldResults(texts []string) []policy.ToolResult {
+	var list []policy.ToolResult
+	for _, text := range texts {
+		list = append(list, policy.ParseToolResult(text))
+	}
+	return list
 }
 
 // action is the action that a receipt tells of, or nil for an LLM call. How
@@ -319,6 +328,7 @@ func (q *quote) checkClaims(d *audit.Decision) *fault {
 func (q *quote) wantedClaim(i int, told *audit.Claim) audit.Claim {
 	c := &q.plan.Claims[i]
 	placed := budget.Placed{Claim: *c, Observed: budget.Observed{Spent: told.Spent, Held: told.Held}}
+	placed.Amount = q.plan.Needs(i, budget.Observed{New: newOf(told)})
 	if c.Window.Kind == budget.Fixed {
 		placed.Span = c.Window.Current
 	}
@@ -328,14 +338,14 @@ func (q *quote) wantedClaim(i int, told *audit.Claim) audit.Claim {
 }
 
 func describe(c *audit.Claim) string {
-	return fmt.Sprintf("%q of %s: amount %d, limit %d, %s window %d to %d (%d ms), at end %s, group %q of %d, reason %q",
-		c.Key, c.Rule, c.Amount, c.Limit, c.Window, c.Start, c.End, c.LengthMS, c.AtEnd, c.Group, c.GroupMax, c.Reason)
+	return fmt.Sprintf("%q of %s: amount %d, limit %d, %s window %d to %d (%d ms), at end %s, group %q of %d, marks %q, reason %q",
+		c.Key, c.Rule, c.Amount, c.Limit, c.Window, c.Start, c.End, c.LengthMS, c.AtEnd, c.Group, c.GroupMax, c.Marks, c.Reason)
 }
 
 func observedOf(claims []audit.Claim) []budget.Observed {
 	list := make([]budget.Observed, len(claims))
 	for i, c := range claims {
-		list[i] = budget.Observed{Span: budget.Span{Start: c.Start, End: c.End}, Spent: c.Spent, Held: c.Held}
+		list[i] = budget.Observed{Span: budget.Span{Start: c.Start, End: c.End}, Spent: c.Spent, Held: c.Held, New: newOf(&c)}
 	}
 	return list
 }

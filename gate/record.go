@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -128,6 +129,7 @@ func (q *quote) facts() audit.Facts {
 		Counted:      q.Facts.Counted,
 		ExtraOutput:  q.ExtraOutput,
 		Capabilities: q.Facts.Capabilities,
+		ToolResults:  toolResults(q.Facts.ToolResults),
 		CacheWrite:   q.CacheWrite,
 		Audio:        q.Audio,
 	}
@@ -135,6 +137,17 @@ func (q *quote) facts() audit.Facts {
 		facts.Target, facts.Tool = policy.HashName(q.action.Target), policy.HashName(q.action.Tool)
 	}
 	return facts
+}
+
+func toolResults(results []policy.ToolResult) []string {
+	if len(results) == 0 {
+		return nil
+	}
+	list := make([]string, len(results))
+	for i, r := range results {
+		list[i] = r.String()
+	}
+	return list
 }
 
 // claims pairs the plan with what was observed. Without an observation the
@@ -145,6 +158,7 @@ func (q *quote) claims(observed []budget.Observed) []audit.Claim {
 	}
 	list := make([]audit.Claim, len(q.plan.Claims))
 	for i, c := range q.plan.Claims {
+		c.Amount = q.plan.Needs(i, observed[i])
 		list[i] = auditClaim(budget.Placed{Claim: c, Observed: observed[i]})
 		list[i].Rule = q.plan.Rule(i)
 		if q.reasons != nil {
@@ -168,5 +182,6 @@ func auditClaim(p budget.Placed) audit.Claim {
 		GroupMax: p.GroupMax,
 		Spent:    p.Spent,
 		Held:     p.Held,
+		Marks:    strings.Join(p.Marks, " "),
 	}
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -45,6 +46,10 @@ type Request struct {
 	Nonce    string   // spent once, where the policy says so
 	Attempt  int64    // of the call with that nonce; 0: the first
 
+	// ToolResults are the results of tools that the call brings: those after the
+	// last message of the assistant. The policy can limit them.
+	ToolResults []ToolResult
+
 	// Input bounds the tokens of all that is sent and billed as input: messages
 	// with what the API puts around each, tool schemas, images. Package
 	// tokenizer bounds and counts text.
@@ -57,6 +62,12 @@ type Request struct {
 	Choices     int64 // n or best_of; 0: 1
 	ExtraOutput int64 // tokens billed beside the caps, of all choices together
 	Audio       bool  // audio rates may apply
+}
+
+// ToolResult is the result of a tool that a call brings.
+type ToolResult struct {
+	CallID string // as the model gave it, counted once; "": counted each time
+	Tool   string // "" if not known: then limits that name a tool do not count it
 }
 
 // ask asks leave for a request under the rules in force, and again while newer
@@ -114,6 +125,9 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 		Input: r.Input, Choices: max(1, r.Choices), ExtraOutput: r.ExtraOutput, Audio: r.Audio,
 		CacheWrite: true, // some provider's default
 	}
+	if key.Tenant.CountsTools() {
+		b.Facts.ToolResults = r.toolResults()
+	}
 	if b.Input.How == "" {
 		b.Input.How = boundByCaller
 	}
@@ -145,6 +159,17 @@ func (r *Request) route(p *policy.Policy, t *policy.Tenant) (*policy.Model, *pol
 		}
 	}
 	return model, nil
+}
+
+func (r *Request) toolResults() (list []policy.ToolResult) {
+	for _, result := range r.ToolResults {
+		id := result.CallID
+		if id == "" {
+			id = rand.Text()
+		}
+		list = policy.AddToolResult(list, id, result.Tool)
+	}
+	return list
 }
 
 func (r *Request) facts() policy.Facts {

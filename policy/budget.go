@@ -17,15 +17,18 @@ const (
 	scopeModel  = "model"
 )
 
-// applyLimits lays the budgets, rates and concurrency limits of a plan or a
-// tenant over those that stood before.
+// applyLimits lays the limits of a plan or a tenant over those that stood before.
 func (l *loader) applyLimits(t *Tenant, d *rulesDoc) {
-	if !d.Budgets.given() && !d.Rates.given() && !d.Concurrency.given() {
+	if !d.Budgets.given() && !d.Rates.given() && !d.Concurrency.given() && !d.ToolCalls.given() {
 		return // the plan's counters are shared
 	}
 	t.Budgets = merge(l, t.Budgets, &d.Budgets, l.budget)
 	t.Rates = merge(l, t.Rates, &d.Rates, l.rate)
 	t.Concurrency = merge(l, t.Concurrency, &d.Concurrency, l.concurrency)
+	t.ToolCalls = merge(l, t.ToolCalls, &d.ToolCalls, l.toolLimit)
+	if len(t.ToolCalls) > maxToolLimits {
+		l.refuse(&d.ToolCalls.entry, "%d tool_calls with those of the plan; a tenant can have %d", len(t.ToolCalls), maxToolLimits)
+	}
 	t.count()
 }
 

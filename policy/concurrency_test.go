@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func mustClaim(t *testing.T, plan policy.Plan, want *budget.Claim, end budget.At
 		return
 	}
 	want.Amount, want.AtEnd = 1, end
-	if len(plan.Claims) != 1 || plan.Claims[0] != *want {
+	if len(plan.Claims) != 1 || !reflect.DeepEqual(plan.Claims[0], *want) {
 		t.Errorf("got  %+v\nwant %+v", plan.Claims, *want)
 	}
 }

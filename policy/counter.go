@@ -49,6 +49,7 @@ type counter struct {
 	rule    string // the tightest limit's name
 	scope   []string
 	models  string
+	tool    string
 	window  Period
 	limit   int64
 	budgets []*Budget // hard ones first
@@ -65,10 +66,10 @@ func counters(budgets []*Budget) []*counter {
 	var list []*counter
 	for _, b := range budgets {
 		i := slices.IndexFunc(list, func(c *counter) bool {
-			return c.unit == b.unit && slices.Equal(c.scope, b.Scope) && c.models == b.Models && c.window.Equal(b.Window)
+			return c.unit == b.unit && slices.Equal(c.scope, b.Scope) && c.models == b.Models && c.tool == b.Tool && c.window.Equal(b.Window)
 		})
 		if i < 0 {
-			list = append(list, &counter{unit: b.unit, scope: b.Scope, models: b.Models, window: b.Window})
+			list = append(list, &counter{unit: b.unit, scope: b.Scope, models: b.Models, tool: b.Tool, window: b.Window})
 			i = len(list) - 1
 		}
 		list[i].budgets = append(list[i].budgets, b)
@@ -96,15 +97,22 @@ func (t *Tenant) count() {
 // limits are all that the tenant's counters stand for, in the order of
 // decision.
 func (t *Tenant) limits() []*Budget {
-	return slices.Concat(t.Concurrency, t.Budgets, t.Rates)
+	return slices.Concat(t.Concurrency, t.ToolCalls, t.Budgets, t.Rates)
 }
 
-// name builds what keys and groups have in common for every request. The
-// pattern of models goes last, since it may hold what separates the parts. A
+// name builds what keys and groups have in common for every request. A
+// pattern goes last, since it may hold what separates the parts; of two the
+// first is hashed. A
 // ledger takes no "+", which some time zones have, as in Etc/GMT+5.
 func (c *counter) name() {
 	if c.unit != slots {
 		c.tail = "/" + strings.ReplaceAll(c.window.String(), "+", "=")
+	}
+	switch {
+	case c.tool != "" && c.models != "":
+		c.tail += "/tools:" + HashName(c.tool)
+	case c.tool != "":
+		c.tail += "/tool:" + c.tool
 	}
 	if c.models != "" {
 		c.tail += "/model:" + c.models
@@ -181,9 +189,15 @@ func (c *counter) claim(who caller, f Facts) (budget.Claim, bool) {
 	}
 	if t.Mode == Observe {
 		claim.Limit = budget.NoLimit
+		if c.unit == toolCalls { // what is counted otherwise is another counter
+			claim.Key = c.unit.fit(observedHead + key)
+		}
 	}
 	return claim, true
 }
+
+// observedHead begins the keys of counters that count tool calls under Observe.
+const observedHead = "observed/"
 
 // at returns the counter's window that holds now, and the one after it.
 func (c *counter) at(now time.Time) budget.Window {

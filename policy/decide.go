@@ -16,8 +16,8 @@ type Plan struct {
 
 // verdicts are the stateless rules in the order of decision: first what stops
 // a caller altogether. The first denial wins. They ask no ledger, so they go
-// before all claims, which have an order of their own: nonce, slots, money,
-// requests.
+// before all claims, which have an order of their own: nonce, slots, tool
+// calls, money, requests.
 var verdicts = [...]struct {
 	module string
 	rule   func(*Tenant, Facts) *Denial
@@ -29,6 +29,7 @@ var verdicts = [...]struct {
 	{"tools", allowTools},
 	{"replay", checkNonce},
 	{"max_depth", capDepth},
+	{"tool_calls", capToolResults},
 	{"per_request_usd", capRequest},
 }
 
@@ -70,7 +71,13 @@ func plan(k *Key, f Facts) Plan {
 	}
 	who := newCaller(k, f)
 	for _, c := range t.counters {
+		if c.unit == toolCalls && len(f.ToolResults) == 0 {
+			continue
+		}
 		claim, applies := c.claim(who, f)
+		if applies && c.unit == toolCalls {
+			applies = c.countCalls(&claim, t, &f)
+		}
 		p.add(c, claim, applies)
 	}
 	if f.ActionID != "" {
@@ -96,11 +103,20 @@ func (p Plan) Limit(i int) int64 { return p.counters[i].limit }
 // Amount writes an amount of claim i: as USD, or as a plain count.
 func (p Plan) Amount(i int, n int64) string { return p.counters[i].unit.write(n) }
 
+// Needs is the amount of claim i: of one with marks, how many of them the ledger
+// did not know.
+func (p Plan) Needs(i int, seen budget.Observed) int64 {
+	if len(p.Claims[i].Marks) > 0 {
+		return seen.New
+	}
+	return p.Claims[i].Amount
+}
+
 // Warnings names the soft budgets that this grant takes over their limit.
 func (p Plan) Warnings(observed []budget.Observed) []string {
 	var names []string
 	for i, c := range p.counters {
-		total := observed[i].Spent + observed[i].Held + p.Claims[i].Amount
+		total := observed[i].Spent + observed[i].Held + p.Needs(i, observed[i])
 		for _, b := range c.budgets {
 			if b.Kind == Soft && total > b.Limit {
 				names = append(names, b.Name)
@@ -114,8 +130,8 @@ func (p Plan) Warnings(observed []budget.Observed) []string {
 // have been denied with them: the reasons under Observe.
 func (p Plan) Broken(observed []budget.Observed) []Reason {
 	var reasons []Reason
-	for i, c := range p.Claims {
-		if r := budget.Judge(c.Amount, p.Limit(i), observed[i]); r != budget.Fits {
+	for i := range p.Claims {
+		if r := budget.Judge(p.Needs(i, observed[i]), p.Limit(i), observed[i]); r != budget.Fits {
 			reasons = append(reasons, p.counters[i].unit.reason(r))
 		}
 	}
@@ -137,7 +153,7 @@ func (p Plan) deny(i int, why budget.Reason, r refusal) *Denial {
 		Limit:    r.claim.Limit,
 		Spent:    r.seen.Spent,
 		Held:     r.seen.Held,
-		Needed:   r.claim.Amount,
+		Needed:   p.Needs(i, r.seen),
 		ResetsAt: r.seen.Span.End,
 		Redact:   p.tenant.Redact,
 		unit:     u,

@@ -120,7 +120,7 @@ func TestClaims(t *testing.T) {
 			}
 			want := *c.want
 			want.Amount, want.Limit, want.AtEnd = c.facts.Cost, 5_000_000_000, budget.Adjust
-			if len(plan.Claims) != 1 || plan.Claims[0] != want {
+			if len(plan.Claims) != 1 || !reflect.DeepEqual(plan.Claims[0], want) {
 				t.Errorf("got  %+v\nwant %+v", plan.Claims, want)
 			}
 		})

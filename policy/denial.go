@@ -16,6 +16,7 @@ const (
 	BudgetHeld           Reason = "budget_held"
 	ConcurrencyFull      Reason = "concurrency_full"
 	RequestRate          Reason = "request_rate"
+	ToolCallsExceeded    Reason = "tool_calls_exceeded"
 	ReplayedRequest      Reason = "replayed_request"
 	NonceRequired        Reason = "nonce_required"
 	DepthExceeded        Reason = "depth_exceeded"
@@ -36,7 +37,7 @@ const (
 
 // Denial is a request that is not forwarded, and what its sender needs to
 // know. Amounts are nano-USD, or plain counts where the limit is one of
-// requests, slots or nonces; those that do not apply are zero.
+// requests, slots, tool calls or nonces; those that do not apply are zero.
 type Denial struct {
 	Reason     Reason
 	Message    string // without the "aegis: " in front

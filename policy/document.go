@@ -76,6 +76,7 @@ type rulesDoc struct {
 	Replay        section[replayDoc]   `yaml:"replay"`
 	MaxDepth      scalar               `yaml:"max_depth"`
 	Concurrency   list[concurrencyDoc] `yaml:"concurrency"`
+	ToolCalls     list[toolCallsDoc]   `yaml:"tool_calls"`
 	Budgets       list[budgetDoc]      `yaml:"budgets"`
 	Rates         list[rateDoc]        `yaml:"rates"`
 }
@@ -105,7 +106,7 @@ type replayDoc struct {
 	Required  scalar `yaml:"required"`
 }
 
-// limitDoc is what budgets, rates and concurrency limits have in common.
+// limitDoc is what all limits have in common.
 type limitDoc struct {
 	Name   scalar `yaml:"name"`
 	Scope  words  `yaml:"scope"`
@@ -129,6 +130,14 @@ type rateDoc struct {
 	limitDoc
 	windowDoc
 	Limit scalar `yaml:"limit"`
+}
+
+type toolCallsDoc struct {
+	limitDoc
+	Window   scalar `yaml:"window"`
+	Timezone scalar `yaml:"timezone"`
+	Tool     scalar `yaml:"tool"`
+	Limit    scalar `yaml:"limit"`
 }
 
 type concurrencyDoc struct {

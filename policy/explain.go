@@ -28,12 +28,18 @@ func Explain(k *Key, f Facts) Explanation {
 	return e
 }
 
+// AtMost is the most that claim i can need: of one with marks, all of them.
+func (p Plan) AtMost(i int) int64 {
+	return max(p.Claims[i].Amount, int64(len(p.Claims[i].Marks)))
+}
+
 // Preview returns for claim i the denial that these balances, read at an
-// instant in ledger milliseconds, would bring; nil if it fits.
+// instant in ledger milliseconds, would bring; nil if it fits. Balances do not
+// tell which marks are known, so all count as new.
 func (p Plan) Preview(i int, seen budget.Observed, at int64) *Denial {
 	claim := p.Claims[i]
-	claim.Limit = p.Limit(i)
-	why := budget.Judge(claim.Amount, claim.Limit, seen)
+	claim.Limit, seen.New = p.Limit(i), p.AtMost(i)
+	why := budget.Judge(p.Needs(i, seen), claim.Limit, seen)
 	if why == budget.Fits {
 		return nil
 	}

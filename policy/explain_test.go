@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestOrderOfDecision(t *testing.T) {
 			reasons = append(reasons, v.Denial.Reason)
 		}
 	}
-	if want := []string{"models", "capabilities", "action_kinds", "endpoints", "tools", "replay", "max_depth", "per_request_usd"}; !slices.Equal(modules, want) {
+	if want := []string{"models", "capabilities", "action_kinds", "endpoints", "tools", "replay", "max_depth", "tool_calls", "per_request_usd"}; !slices.Equal(modules, want) {
 		t.Errorf("modules %v", modules)
 	}
 	// Nothing is asked of the kind of an action where there is none.
@@ -127,8 +128,10 @@ func TestPlansAreReservations(t *testing.T) {
 			Attempt: rapid.Int64Range(0, policy.BadAttempt).Draw(rt, "attempt"),
 			Depth:   rapid.Int64Range(0, 10).Draw(rt, "depth"),
 			Counted: rapid.Bool().Draw(rt, "counted"),
-			Cost:    rapid.Int64Range(0, 2_000_000_000).Draw(rt, "cost"),
-			Now:     noon,
+
+			ToolResults: drawResults(rt),
+			Cost:        rapid.Int64Range(0, 2_000_000_000).Draw(rt, "cost"),
+			Now:         noon,
 		}
 		for _, owner := range []*policy.Tenant{enforce, observe} {
 			plan, denial := policy.Decide(owner.Keys[0], f)
@@ -137,7 +140,7 @@ func TestPlansAreReservations(t *testing.T) {
 			if (denial != nil) != (first >= 0) || denial != nil && *denial != *e.Verdicts[first].Denial {
 				rt.Fatalf("decided %v, explained %+v", denial, e.Verdicts)
 			}
-			if denial == nil && !slices.Equal(plan.Claims, e.Plan.Claims) {
+			if denial == nil && !reflect.DeepEqual(plan.Claims, e.Plan.Claims) {
 				rt.Fatalf("claims %+v, explained %+v", plan.Claims, e.Plan.Claims)
 			}
 			r := budget.Reservation{Tenant: "acme", Lease: "l", Claims: e.Plan.Claims, TTL: time.Second,

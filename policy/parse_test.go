@@ -108,7 +108,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a huge amount", head + tenantText("per_request_usd: 99999999999999999999"), "is more than 9007199.254740991"},
 		{"a key of another tenant", head + tenantText("mode: enforce") + "  - name: b\n    keys: [{id: b-1, sha256: " + hashOf("secret") + "}]\n",
 			"policy.yaml:15:30: sha256: the key is already that of id \"acme-1\""},
-		{"more limits than claims", head + tenantText(manyBudgets(1), "replay: {}", "rates:"+manyRates(31)), `tenant "acme": 33 limits in all; budgets, rates, concurrency and replay together can be 32`},
+		{"more limits than claims", head + tenantText(manyBudgets(1), "replay: {}", "rates:"+manyRates(31)), `tenant "acme": 33 limits in all; budgets, rates, concurrency, tool_calls and replay together can be 32`},
 		{"too many rates", head + tenantText("rates:"+manyRates(33)), "33 rates with those of the plan; a tenant can have 32"},
 		{"a rate twice", head + tenantText("rates: [{name: a, window: day, limit: 1}, {name: a, window: hour, limit: 1}]"), `request limit "a" is already given`},
 		{"a rate of users without a field", head + tenantText("rates: [{name: a, scope: user, window: day, limit: 1}]"), `request limit "a" limits end users`},

@@ -121,6 +121,7 @@ type Tenant struct {
 	Replay         *Replay   // nil: nonces are not looked at
 	MaxDepth       int64     // -1: no limit
 	Concurrency    []*Budget // of slots
+	ToolCalls      []*Budget // of tool calls
 	Budgets        []*Budget // of nano-USD
 	Rates          []*Budget // of requests
 
@@ -147,20 +148,21 @@ const (
 	Soft LimitKind = "soft" // warns
 )
 
-// Budget limits what is used in one scope over one window: money, requests, or
-// slots of requests in flight.
+// Budget limits what is used in one scope over one window: money, requests, tool
+// calls, or slots of requests in flight.
 type Budget struct {
 	Name   string
 	Scope  []string // of "key", "run", "user", "model"; empty: the whole tenant
 	Models string   // pattern, with scope "model"
+	Tool   string   // pattern of tools, where only their calls count
 	Window Period
 	Kind   LimitKind
-	Limit  int64 // nano-USD; of rates and concurrency limits a plain count
+	Limit  int64 // nano-USD; of any other a plain count
 
 	unit *unit
 }
 
-// Unit is what the limit counts: "usd", "requests" or "slots".
+// Unit is what the limit counts: "usd", "requests", "tool_calls" or "slots".
 func (b *Budget) Unit() string { return b.unit.name }
 
 // Amount writes an amount of the limit: as USD, or as a plain count.
@@ -175,16 +177,17 @@ type Facts struct {
 	Model        string
 	Upstream     string
 	Stream       bool
-	Capabilities []string  // what the request needs, its endpoint among them
-	Tools        []string  // names of the tools offered to the model
-	Depth        int64     // of the recursion that the request comes from
-	Nonce        string    // as the caller named it; "" without
-	Attempt      int64     // of the request with that nonce; 0: the first
-	Counted      bool      // an earlier attempt counts in rates, and has spent the nonce
-	Action       string    // the kind of an action that is no LLM call; "" for one that is
-	ActionID     string    // the action's id, hashed
-	Cost         int64     // nano-USD, at most
-	Now          time.Time // the ledger's clock
+	Capabilities []string     // what the request needs, its endpoint among them
+	Tools        []string     // names of the tools offered to the model
+	ToolResults  []ToolResult // by AddToolResult; none unless the tenant CountsTools
+	Depth        int64        // of the recursion that the request comes from
+	Nonce        string       // as the caller named it; "" without
+	Attempt      int64        // of the request with that nonce; 0: the first
+	Counted      bool         // an earlier attempt counts in rates, and has spent the nonce
+	Action       string       // the kind of an action that is no LLM call; "" for one that is
+	ActionID     string       // the action's id, hashed
+	Cost         int64        // nano-USD, at most
+	Now          time.Time    // the ledger's clock
 }
 
 // Current returns the policy itself: one that is never reloaded is its own

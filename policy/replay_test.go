@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ func TestNonceClaims(t *testing.T) {
 			}
 			want := *c.want
 			want.Amount, want.Limit, want.AtEnd, want.Group = 1, 1, budget.Keep, "nonce"
-			if len(plan.Claims) != 1 || plan.Claims[0] != want || plan.Rule(0) != "replay" {
+			if len(plan.Claims) != 1 || !reflect.DeepEqual(plan.Claims[0], want) || plan.Rule(0) != "replay" {
 				t.Errorf("got  %+v\nwant %+v", plan.Claims, want)
 			}
 		})

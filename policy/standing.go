@@ -21,8 +21,8 @@ func (t *Tenant) Standings(s Scope, now time.Time) []Standing {
 	return t.standings(s, now, func(u *unit) bool { return u == usd })
 }
 
-// Counts returns the counters of a tenant that are not of money: requests and
-// slots.
+// Counts returns the counters of a tenant that are not of money: requests, tool
+// calls and slots.
 func (t *Tenant) Counts(s Scope, now time.Time) []Standing {
 	return t.standings(s, now, func(u *unit) bool { return u != usd })
 }

@@ -191,7 +191,7 @@ func (l *loader) checkClaims(n *yaml.Node, t *Tenant) {
 		claims++
 	}
 	if claims > maxBudgets && len(t.Budgets) <= maxBudgets {
-		l.reject(n, "tenant %s: %d limits in all; budgets, rates, concurrency and replay together can be %d",
+		l.reject(n, "tenant %s: %d limits in all; budgets, rates, concurrency, tool_calls and replay together can be %d",
 			quote(t.Name), claims, maxBudgets)
 	}
 }

@@ -79,13 +79,16 @@ func (r *reader) label(s *scalar, before string) string {
 	return r.name(s)
 }
 
+// patternMarks are what patterns hold beside letters and digits.
+const patternMarks = "._:/@=*-"
+
 // pattern returns the text of a scalar that Match can use as a pattern.
 func (r *reader) pattern(s *scalar) (string, bool) {
 	text, ok := r.text(s)
 	if !ok {
 		return "", false
 	}
-	if text == "" || len(text) > maxPatternBytes || !only(text, "._:/@=*-") {
+	if text == "" || len(text) > maxPatternBytes || !only(text, patternMarks) {
 		r.refuse(&s.entry, "%s is no pattern; use 1 to %d letters, digits, \".\", \"_\", \":\", \"/\", \"@\", \"=\", \"-\", and \"*\" for any text",
 			quote(text), maxPatternBytes)
 		return "", false

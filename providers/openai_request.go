@@ -1,6 +1,8 @@
 package providers
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -181,6 +183,12 @@ func memberOf(object gjson.Result, name string) (found gjson.Result) {
 		return key.Str != name
 	})
 	return found
+}
+
+// Digest names the body by its content: SHA-256 in hex.
+func (r *Request) Digest() string {
+	sum := sha256.Sum256(r.body)
+	return hex.EncodeToString(sum[:])
 }
 
 func (r *Request) member(name string) (member, bool) {

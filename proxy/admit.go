@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -134,10 +136,28 @@ func factsOf(key *policy.Key, t target, from origin, r *providers.Request) polic
 		Nonce:        from.nonce,
 		Attempt:      from.attempt,
 	}
+	if key.Tenant.CountsTools() {
+		facts.ToolResults = toolResults(r)
+	}
 	if field := key.Tenant.UserField; field != "" && key.Trusted {
 		facts.User, _ = r.Field(field)
 	}
 	return facts
+}
+
+// toolResults are the results of tools that a request brings. Those of the older
+// form, function_call, have no id: each has the request's content and its place.
+func toolResults(r *providers.Request) []policy.ToolResult {
+	var list []policy.ToolResult
+	digest := sync.OnceValue(r.Digest)
+	for i, result := range r.ToolResults {
+		id := result.CallID
+		if id == "" {
+			id = fmt.Sprintf("%s/%d", digest(), i)
+		}
+		list = policy.AddToolResult(list, id, result.Name)
+	}
+	return list
 }
 
 // boundOn bounds the request's tokens on one upstream.

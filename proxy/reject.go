@@ -110,6 +110,7 @@ var wires = map[policy.Reason]wire{
 	policy.BudgetHeld:           {429, "requests", "rate_limit_exceeded", retrySoon},
 	policy.ConcurrencyFull:      {429, "requests", "rate_limit_exceeded", retrySoon},
 	policy.RequestRate:          {429, "requests", "rate_limit_exceeded", retryUnsaid},
+	policy.ToolCallsExceeded:    {429, "requests", "rate_limit_exceeded", retryUnsaid},
 	policy.ReplayedRequest:      {409, "invalid_request_error", "replayed_request", retryNever},
 	policy.NonceRequired:        {400, "invalid_request_error", "nonce_required", retryNever},
 	policy.DepthExceeded:        {403, "invalid_request_error", "depth_exceeded", retryNever},

@@ -112,12 +112,19 @@ func refuseMalformed(w *world) {
 		"group max": func(r *budget.Reservation) {
 			r.Claims[0] = grouped(over(r.Claims[0], budget.Idle, time.Hour), "runs", 0)
 		},
-		"group for ever":    func(r *budget.Reservation) { r.Claims[0] = grouped(r.Claims[0], "runs", 5) },
-		"generation":        func(r *budget.Reservation) { r.Policy.Generation = 0 },
-		"hash":              func(r *budget.Reservation) { r.Policy.Hash = "XYZ" },
-		"time to live":      func(r *budget.Reservation) { r.TTL = 0 },
-		"long time to live": func(r *budget.Reservation) { r.TTL = budget.MaxLeaseLife + time.Millisecond },
-		"two costs":         func(r *budget.Reservation) { r.Claims = append(r.Claims, money("other", r.Claims[0].Amount+1, 100)) },
+		"group for ever":        func(r *budget.Reservation) { r.Claims[0] = grouped(r.Claims[0], "runs", 5) },
+		"too many marks":        func(r *budget.Reservation) { r.Claims[0] = calls("tools", 1, manyMarks(0, budget.MaxMarks+1)) },
+		"a mark twice":          func(r *budget.Reservation) { r.Claims[0] = calls("tools", 1, "a b a") },
+		"a malformed mark":      func(r *budget.Reservation) { r.Claims[0] = calls("tools", 1, "a,b") },
+		"marks that return":     func(r *budget.Reservation) { r.Claims[0].Marks = []string{"a"} },
+		"marks that roll":       func(r *budget.Reservation) { r.Claims[0] = over(calls("tools", 1, "a"), budget.Rolling, time.Hour) },
+		"marks without a limit": func(r *budget.Reservation) { r.Claims[0] = calls("tools", budget.MaxMarkedLimit+1, "a") },
+		"too many marks in all": func(r *budget.Reservation) { r.Claims = manyMarkedClaims() },
+		"generation":            func(r *budget.Reservation) { r.Policy.Generation = 0 },
+		"hash":                  func(r *budget.Reservation) { r.Policy.Hash = "XYZ" },
+		"time to live":          func(r *budget.Reservation) { r.TTL = 0 },
+		"long time to live":     func(r *budget.Reservation) { r.TTL = budget.MaxLeaseLife + time.Millisecond },
+		"two costs":             func(r *budget.Reservation) { r.Claims = append(r.Claims, money("other", r.Claims[0].Amount+1, 100)) },
 	} {
 		r := w.reservation(money("usd", 1, 100))
 		spoil(&r)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ type promise struct {
 	check func(w *world)
 }
 
-var promises = concat(claimPromises, leasePromises, windowPromises, groupPromises, tenantPromises, eventPromises, switchPromises)
+var promises = concat(claimPromises, markPromises, leasePromises, windowPromises, groupPromises, tenantPromises, eventPromises, switchPromises)
 
 func concat(tables ...[]promise) (all []promise) {
 	for _, table := range tables {
@@ -243,6 +244,13 @@ func keep(key string, amount, limit int64) budget.Claim {
 func slot(key string, limit int64) budget.Claim {
 	c := money(key, 1, limit)
 	c.AtEnd = budget.Return
+	return c
+}
+
+// calls is a claim that counts marks, named in one word, for ever.
+func calls(key string, limit int64, names string) budget.Claim {
+	c := keep(key, 0, limit)
+	c.Marks = strings.Fields(names)
 	return c
 }
 

@@ -130,16 +130,55 @@ func (m *model) gone(life []use, at int64) bool {
 // observe sums a counter from the leases of its life.
 func (m *model) observe(n counterName) budget.Observed {
 	o := budget.Observed{Span: n.span}
+	spent, held := m.marks(n)
+	o.Spent, o.Held = int64(len(spent)), int64(len(held))
 	for _, u := range m.life(n) {
 		if u.opens <= 0 {
 			continue
 		}
 		for i, c := range u.lease.claims {
-			if u.lease.counters[i] == n {
+			if u.lease.counters[i] == n && c.Marks == nil {
 				spent, held := m.stakes(u.lease, c)
 				o.Spent += spent
 				o.Held += held
 			}
+		}
+	}
+	return o
+}
+
+// marks are those of a counter that count: spent ones, of leases that have ended
+// and were not released, and of the others those of open leases.
+func (m *model) marks(n counterName) (spent, held map[string]bool) {
+	spent, held = make(map[string]bool), make(map[string]bool)
+	for _, u := range m.life(n) {
+		if u.opens <= 0 || u.lease.end == budget.Released {
+			continue
+		}
+		for i, c := range u.lease.claims {
+			for _, mark := range c.Marks {
+				if u.lease.counters[i] == n && u.lease.end == "" {
+					held[mark] = true
+				} else if u.lease.counters[i] == n {
+					spent[mark] = true
+				}
+			}
+		}
+	}
+	for mark := range spent {
+		delete(held, mark)
+	}
+	return spent, held
+}
+
+// sees is what a claim observes of its counter, with how many of its marks are
+// new.
+func (m *model) sees(n counterName, c budget.Claim) budget.Observed {
+	o := m.observe(n)
+	spent, held := m.marks(n)
+	for _, mark := range c.Marks {
+		if !spent[mark] && !held[mark] {
+			o.New++
 		}
 	}
 	return o
@@ -273,7 +312,10 @@ func (m *model) judge(l *modelLease) error {
 	crowd := make(map[string]map[string]bool)
 	fits := true
 	for i, c := range l.claims {
-		o := m.observe(l.counters[i])
+		o := m.sees(l.counters[i], c)
+		if c.Marks != nil {
+			c.Amount = o.New
+		}
 		reason := m.verdict(c.Amount, c.Limit, o)
 		if c.Group != "" && crowd[c.Group] == nil {
 			crowd[c.Group] = m.members(c.Group)
@@ -308,7 +350,7 @@ func (m *model) verdict(amount, limit int64, o budget.Observed) budget.Reason {
 func (m *model) admit(l *modelLease) budget.Grant {
 	l.grant = budget.Grant{Lease: l.id, At: m.now, Expires: l.expires, Observed: []budget.Observed{}}
 	for i, c := range l.claims {
-		l.grant.Observed = append(l.grant.Observed, m.observe(l.counters[i]))
+		l.grant.Observed = append(l.grant.Observed, m.sees(l.counters[i], c))
 		if c.AtEnd == budget.Adjust {
 			l.hold = c.Amount
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +91,8 @@ func (s *simulation) rules() []budget.Claim {
 		grouped(over(money("usd/run/a", 0, 50), budget.Idle, 10*time.Hour), "runs", 2),
 		grouped(over(money("usd/run/b", 0, 50), budget.Idle, 10*time.Hour), "runs", 2),
 		grouped(over(keep("rate/run/c", 0, 50), budget.Idle, 10*time.Hour), "runs", 2),
+		marked(keep("tools/ever", 0, 12)),
+		marked(grouped(over(keep("tools/run/d", 0, 6), budget.Idle, 10*time.Hour), "runs", 2)),
 	}
 	if s.Advance == nil {
 		return rules
@@ -105,13 +108,27 @@ func (s *simulation) rules() []budget.Claim {
 		grouped(over(money("usd/user/a", 0, 30), budget.Rolling, time.Hour), "users", 1),
 		grouped(over(money("usd/user/b", 0, 30), budget.Idle, 2*time.Hour), "users", 1),
 		grouped(within(keep("rate/user/c", 0, 30), begun, time.Hour), "users", 1),
+		marked(within(keep("tools/hour", 0, 8), begun, time.Hour)),
 	)
+}
+
+// marks are those that the simulation draws from: more than any limit.
+var marks = strings.Split("a b c d e f g h i j k l m n o p", " ")
+
+// marked is a claim whose marks are drawn.
+func marked(c budget.Claim) budget.Claim {
+	c.Marks = marks[:1]
+	return c
 }
 
 func (s *simulation) claims(t *rapid.T) []budget.Claim {
 	chosen := rapid.SliceOfNDistinct(rapid.SampledFrom(s.rules()), 0, 5, func(c budget.Claim) string { return c.Key }).Draw(t, "claims")
 	hold := rapid.Int64Range(0, 25).Draw(t, "hold")
 	for i := range chosen {
+		if chosen[i].Marks != nil {
+			chosen[i].Marks = rapid.SliceOfNDistinct(rapid.SampledFrom(marks), 1, 4, rapid.ID).Draw(t, "marks")
+			continue
+		}
 		chosen[i].Amount = hold
 		if chosen[i].AtEnd != budget.Adjust {
 			chosen[i].Amount = rapid.Int64Range(0, 3).Draw(t, "amount")

@@ -146,10 +146,23 @@ func (d *decoder) claim(p *budget.Placed) {
 	d.window(&p.Window)
 	d.text("Group", &p.Group)
 	d.integer("GroupMax", &p.GroupMax)
+	d.marks(&p.Marks)
 	d.span("Span", &p.Span)
 	d.integer("Spent", &p.Spent)
 	d.integer("Held", &p.Held)
+	d.integer("New", &p.New)
 	d.expect('}')
+}
+
+func (d *decoder) marks(v *[]string) {
+	if !d.has("Marks") {
+		return
+	}
+	d.expect('[')
+	for more := true; more && len(*v) < budget.MaxMarks; more = d.next(',') {
+		*v = append(*v, d.quoted())
+	}
+	d.expect(']')
 }
 
 // window is written even if it is zero.

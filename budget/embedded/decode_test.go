@@ -100,6 +100,7 @@ func samples() [][]byte {
 			{Claim: budget.Claim{Key: "usd", Amount: 5, Limit: budget.NoLimit, AtEnd: budget.Adjust, Group: "runs", GroupMax: 4,
 				Window: budget.Window{Kind: budget.Fixed, Current: budget.Span{End: 2}, Next: budget.Span{Start: 2, End: 3}, Length: 6}},
 				Observed: budget.Observed{Span: budget.Span{Start: 1}, Spent: 1, Held: 2}},
+			{Claim: budget.Claim{Key: "tools", Amount: 1, Marks: []string{"a", "b"}}, Observed: budget.Observed{New: 1}},
 			{Claim: budget.Claim{Key: "slots"}}}}
 	return [][]byte{
 		embedded.AppendEvent(nil, &e),

@@ -253,6 +253,24 @@ func (o *object) observed(seen budget.Observed) {
 	o.span("Span", seen.Span)
 	o.integer("Spent", seen.Spent)
 	o.integer("Held", seen.Held)
+	o.integer("New", seen.New)
+}
+
+func (o *object) marks(list []string) {
+	if len(list) == 0 {
+		return
+	}
+	o.member("Marks")
+	o.dst = append(o.dst, '[')
+	for i, mark := range list {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.dst = append(o.dst, '"')
+		o.dst = append(o.dst, mark...)
+		o.dst = append(o.dst, '"')
+	}
+	o.dst = append(o.dst, ']')
 }
 
 func (o *object) claim(p *budget.Placed) {
@@ -270,6 +288,7 @@ func (o *object) claim(p *budget.Placed) {
 	o.close()
 	o.text("Group", p.Group)
 	o.integer("GroupMax", p.GroupMax)
+	o.marks(p.Marks)
 	o.observed(p.Observed)
 	o.close()
 }

@@ -88,8 +88,8 @@ func drawEvent(t *rapid.T) budget.Event {
 					Kind:    rapid.SampledFrom([]budget.WindowKind{"", budget.Fixed, budget.Rolling, budget.Idle, budget.Forever}).Draw(t, "kind"),
 					Current: span.Draw(t, "current"), Next: span.Draw(t, "next"),
 					Length: time.Duration(number.Draw(t, "length"))},
-				Group: name.Draw(t, "group"), GroupMax: number.Draw(t, "group max")},
-			Observed: budget.Observed{Span: span.Draw(t, "span"), Spent: number.Draw(t, "spent"), Held: number.Draw(t, "held")}}
+				Group: name.Draw(t, "group"), GroupMax: number.Draw(t, "group max"), Marks: drawMarks(t)},
+			Observed: budget.Observed{Span: span.Draw(t, "span"), Spent: number.Draw(t, "spent"), Held: number.Draw(t, "held"), New: number.Draw(t, "new")}}
 	})
 	e := budget.Event{Tenant: name.Draw(t, "tenant"), Epoch: name.Draw(t, "epoch"), Number: number.Draw(t, "number"),
 		Kind: rapid.SampledFrom([]budget.EventKind{"", budget.Granted, budget.Settled, budget.PolicySeen, budget.Thrown}).Draw(t, "event"), At: number.Draw(t, "at"), Lease: name.Draw(t, "lease"),
@@ -100,6 +100,15 @@ func drawEvent(t *rapid.T) budget.Event {
 		e.Claims = claims
 	}
 	return e
+}
+
+// drawMarks are marks, nil if there are none.
+func drawMarks(t *rapid.T) []string {
+	marks := rapid.SliceOfN(rapid.StringMatching(`[A-Za-z0-9._:/@=*-]{1,32}`), 0, budget.MaxMarks).Draw(t, "marks")
+	if len(marks) == 0 {
+		return nil
+	}
+	return marks
 }
 
 // FuzzOpen opens any bytes as a journal: as what they say, or as damage. What

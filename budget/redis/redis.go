@@ -19,6 +19,7 @@
 //	aegis:{T}:idle:KEY           string: a counter until unused
 //	aegis:{T}:forever:KEY        string: a counter without end
 //	aegis:{T}:rolling:MS:KEY     hash: a ring of buckets with its sum
+//	aegis:{T}:marks:fixed:...    hash: the marks that a counter knows, to their leases
 //	aegis:{T}:group:NAME         sorted set: live keys by when they are forgotten
 //
 // Counters and leases are packed doubles, which hold every amount exactly;
@@ -27,7 +28,7 @@
 // What no open lease needs has a time to live. What an open lease needs has
 // none until the lease ends, which any verb of the tenant does once it is due.
 // The tenant's record, its thrown switches, its events without receipt and its
-// forever counters stay.
+// forever counters, with their marks, stay.
 //
 // # What must be configured, and what may still be lost
 //

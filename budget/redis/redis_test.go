@@ -116,6 +116,8 @@ func everyVerb(t *testing.T, l *redis.Ledger, tenant string) {
 			Group: "runs", GroupMax: 2},
 		{Key: "user/b", Amount: 1, Limit: 100, AtEnd: budget.Return, Window: budget.Window{Kind: budget.Rolling, Length: time.Hour},
 			Group: "users", GroupMax: 2},
+		toolCalls(),
+		{Key: "tools", Limit: 9, AtEnd: budget.Keep, Window: budget.Window{Kind: budget.Forever}, Marks: []string{"a", "b"}},
 	}
 	lease := budget.LeaseRef{Tenant: tenant, Lease: "settled"}
 	g := mustReserve(t, l, reservation(tenant, "settled", claims...))
@@ -144,11 +146,41 @@ func everyVerb(t *testing.T, l *redis.Ledger, tenant string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []int64{12, 12, 1, 12, 0} {
+	for i, want := range []int64{12, 12, 1, 12, 0, 2, 2} {
 		if o := b.Observed[i]; o.Spent != want || o.Held != 0 {
 			t.Errorf("%s: spent %d and held %d, want %d and 0", claims[i].Key, o.Spent, o.Held, want)
 		}
 	}
+}
+
+// toolCalls is a claim with marks that is forgotten when unused.
+func toolCalls() budget.Claim {
+	return budget.Claim{Key: "run/tools", Limit: 9, AtEnd: budget.Keep, Window: budget.Window{Kind: budget.Idle, Length: time.Hour},
+		Group: "runs", GroupMax: 2, Marks: []string{"a", "b"}}
+}
+
+// TestMarksLiveWithTheirCounter: without a time to live while a lease is open in
+// it, which may last longer than its counter would.
+func TestMarksLiveWithTheirCounter(t *testing.T) {
+	t.Parallel()
+	l := open(t, redistest.Start(t).URL())
+	provision(t, l, "t")
+	life := func(key string) bool { return l.Client().PTTL(t.Context(), "aegis:{t}:"+key).Val() > 0 }
+	mustReserve(t, l, reservation("t", "first", toolCalls()))
+	mustSettle(t, l, "t", "first", 0)
+	check := func(expires bool) {
+		t.Helper()
+		for _, key := range []string{"idle:run/tools", "marks:idle:run/tools"} {
+			if life(key) != expires {
+				t.Errorf("%s has a time to live: %v", key, !expires)
+			}
+		}
+	}
+	check(true)
+	mustReserve(t, l, reservation("t", "second", toolCalls()))
+	check(false)
+	mustSettle(t, l, "t", "second", 0)
+	check(true)
 }
 
 // TestKeys looks at every key that a tenant leaves behind: all carry its hash
@@ -162,7 +194,7 @@ func TestKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stays := []string{"aegis:{t}:tenant", "aegis:{t}:events", "aegis:{t}:forever:usd/tenant"}
+	stays := []string{"aegis:{t}:tenant", "aegis:{t}:events", "aegis:{t}:forever:usd/tenant", "aegis:{t}:forever:tools", "aegis:{t}:marks:forever:tools"}
 	kinds := make(map[string]bool)
 	for _, key := range keys {
 		name, ok := strings.CutPrefix(key, "aegis:{t}:")
@@ -176,7 +208,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("key %q: has a time to live: %v", key, expires)
 		}
 	}
-	for _, kind := range []string{"tenant", "events", "lease", "fixed", "idle", "forever", "rolling", "group"} {
+	for _, kind := range []string{"tenant", "events", "lease", "fixed", "idle", "forever", "rolling", "group", "marks"} {
 		if !kinds[kind] {
 			t.Errorf("no key of kind %q among %q", kind, keys)
 		}

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
 )
@@ -24,7 +25,7 @@ func (l *Ledger) Restore(ctx context.Context, state *budget.State) error {
 		return fmt.Errorf("tenant: %w", err)
 	}
 	r := &restore{ledger: l, state: state.Snapshot(), token: newEpoch()}
-	for _, step := range []func(context.Context) error{r.begin, r.leases, r.counters, r.finish} {
+	for _, step := range []func(context.Context) error{r.begin, r.leases, r.counters, r.marks, r.finish} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -84,6 +85,30 @@ func (r *restore) counters(ctx context.Context) error {
 	return r.inBatches(ctx, "counters", args)
 }
 
+// marksPerText bounds the marks that one argument of the script tells.
+const marksPerText = 200
+
+// marks sends the marks that counters know: each can have budget.MaxMarkedLimit.
+func (r *restore) marks(ctx context.Context) error {
+	var args []any
+	for i := range r.state.Counters {
+		c := &r.state.Counters[i]
+		for some := range slices.Chunk(c.Marks, marksPerText) {
+			args = append(args, marksText(c, some))
+		}
+	}
+	return r.inBatches(ctx, "marks", args)
+}
+
+// marksText is some of a counter's marks as restore.lua reads them.
+func marksText(c *budget.Counter, some []budget.Mark) string {
+	b := append(appendCounterName(nil, c), fmt.Sprintf(" %d %d", c.LastUse, c.Open)...)
+	for _, m := range some {
+		b = appendInts(append(append(b, ' '), m.Name...), m.Leases)
+	}
+	return string(b)
+}
+
 func (r *restore) inBatches(ctx context.Context, step string, args []any) error {
 	const size = 2 * restoreBatch // leases come in pairs
 	for len(args) > 0 {
@@ -138,12 +163,17 @@ func extensionText(l *budget.Lease) []byte {
 
 // counterText is a counter as restore.lua reads it.
 func counterText(c *budget.Counter) string {
-	b := appendInts([]byte(c.Kind), c.Span.Start, c.Span.End, c.Length)
-	b = append(append(b, ' '), c.Key...)
+	b := appendCounterName(nil, c)
 	b = append(append(b, ' '), orNone(c.Group)...)
 	b = appendInts(b, c.Born, c.LastUse, c.Open, c.Held, c.Spent)
 	for _, bucket := range c.Buckets {
 		b = appendInts(b, bucket.Number, bucket.Spent)
 	}
 	return string(b)
+}
+
+// appendCounterName writes what names a counter: "KIND FIRST LAST LENGTH KEY".
+func appendCounterName(b []byte, c *budget.Counter) []byte {
+	b = appendInts(append(b, c.Kind...), c.Span.Start, c.Span.End, c.Length)
+	return append(append(b, ' '), c.Key...)
 }

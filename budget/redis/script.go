@@ -41,11 +41,11 @@ var (
 	throwScript     = load("throw", append(onLeases, "switch")...)
 	liftScript      = load("lift", append(onLeases, "switch")...)
 	balancesScript  = load("balances", append(onLeases, "claim", "answer")...)
-	restoreScript   = load("restore", "common", "counter", "ring", "store", "lease")
+	restoreScript   = load("restore", "common", "counter", "ring", "store", "lease", "marks")
 )
 
 // onLeases is what a verb needs that ends leases which are due.
-var onLeases = []string{"common", "tenant", "event", "counter", "ring", "store", "lease", "verb"}
+var onLeases = []string{"common", "tenant", "event", "counter", "ring", "store", "lease", "marks", "verb"}
 
 // spare is how long a key is kept that nothing needs any more, for clocks that
 // differ.

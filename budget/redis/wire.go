@@ -24,7 +24,7 @@ func appendClaims(args []any, claims []budget.Claim) []any {
 	for i := range claims {
 		c := &claims[i]
 		w := &c.Window
-		args = append(args, c.Key, c.Amount, c.Limit, orNone(string(c.AtEnd)), string(w.Kind),
+		args = append(args, c.Key, c.Amount, c.Limit, atEndWord(c), string(w.Kind),
 			w.Current.Start, w.Current.End, w.Next.Start, w.Next.End, w.Length.Milliseconds(),
 			orNone(c.Group), c.GroupMax)
 	}
@@ -35,7 +35,7 @@ func appendClaims(args []any, claims []budget.Claim) []any {
 func appendClaim(b []byte, c *budget.Claim) []byte {
 	b = append(b, c.Key...)
 	b = appendInts(b, c.Amount, c.Limit)
-	b = append(append(b, ' '), orNone(string(c.AtEnd))...)
+	b = append(append(b, ' '), atEndWord(c)...)
 	b = append(append(b, ' '), c.Window.Kind...)
 	b = appendInts(b, c.Window.Current.Start, c.Window.Current.End, c.Window.Next.Start, c.Window.Next.End,
 		c.Window.Length.Milliseconds())
@@ -43,13 +43,41 @@ func appendClaim(b []byte, c *budget.Claim) []byte {
 	return appendInts(b, c.GroupMax)
 }
 
+// markedKeep begins the AT_END that tells a claim's marks, joined by commas: see
+// lua/shared/marks.lua.
+const markedKeep = "marked:"
+
+func atEndWord(c *budget.Claim) string {
+	if len(c.Marks) > 0 {
+		return markedKeep + strings.Join(c.Marks, ",")
+	}
+	return orNone(string(c.AtEnd))
+}
+
+// readAtEnd reads what atEndWord wrote.
+func readAtEnd(c *budget.Claim, word string) {
+	c.AtEnd = budget.AtEnd(word)
+	if marks, ok := strings.CutPrefix(word, markedKeep); ok {
+		c.AtEnd, c.Marks = budget.Keep, strings.Split(marks, ",")
+	}
+}
+
 func appendPlaced(b []byte, p *budget.Placed) []byte {
 	b = appendClaim(b, &p.Claim)
-	return appendObserved(b, &p.Observed)
+	return appendSeen(b, p)
 }
 
 func appendObserved(b []byte, o *budget.Observed) []byte {
 	return appendInts(b, o.Span.Start, o.Span.End, o.Spent, o.Held)
+}
+
+// appendSeen is appendObserved with what was new of a claim's marks.
+func appendSeen(b []byte, p *budget.Placed) []byte {
+	b = appendObserved(b, &p.Observed)
+	if len(p.Marks) == 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, " +"...), p.New, 10)
 }
 
 func appendInts(b []byte, values ...int64) []byte {
@@ -101,11 +129,15 @@ func (f *fields) int() int64 {
 func (f *fields) more() bool { return !f.broken && f.rest != "" }
 
 func (f *fields) observed() budget.Observed {
-	return budget.Observed{
+	o := budget.Observed{
 		Span:  budget.Span{Start: f.int(), End: f.int()},
 		Spent: f.int(),
 		Held:  f.int(),
 	}
+	if strings.HasPrefix(f.rest, "+") {
+		o.New = f.int()
+	}
+	return o
 }
 
 // observedAll reads exactly count counters.
@@ -122,7 +154,7 @@ func (f *fields) claim() budget.Claim {
 	var c budget.Claim
 	c.Key = f.word()
 	c.Amount, c.Limit = f.int(), f.int()
-	c.AtEnd = budget.AtEnd(f.word())
+	readAtEnd(&c, f.word())
 	c.Window.Kind = budget.WindowKind(f.word())
 	c.Window.Current = budget.Span{Start: f.int(), End: f.int()}
 	c.Window.Next = budget.Span{Start: f.int(), End: f.int()}

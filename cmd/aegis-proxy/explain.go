@@ -222,7 +222,7 @@ func needOf(e gate.Explanation, i int) string {
 	if e.Unpriced != nil && c.AtEnd == budget.Adjust {
 		return "not known"
 	}
-	return e.Plan.Amount(i, c.Amount)
+	return e.Plan.Amount(i, e.Plan.AtMost(i))
 }
 
 // amountOf writes an amount of a claim with a limit.

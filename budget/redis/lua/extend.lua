@@ -21,8 +21,8 @@ end
 
 -- place_as_granted gives claims the spans that they were granted in.
 local function place_as_granted(claims, l)
-  local i = 0
-  for span in string.gmatch(l.seen, '(%d+ %d+) %d+ %d+') do
+  local i, seen = 0, string.gsub(l.seen, ' %+%d+', '')
+  for span in string.gmatch(seen, '(%d+ %d+) %d+ %d+') do
     i = i + 1
     claims[i].span = span
   end

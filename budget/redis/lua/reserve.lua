@@ -12,9 +12,10 @@
 --       10... claims, twelve arguments each (see shared/claim.lua)
 -- Reply lost WHY
 --       ended|deadline|stale|window NOW EPOCH NUMBER
---       granted NOW EPOCH NUMBER GRANT AT EXPIRES HOLD REPEATED { START END SPENT HELD }...
+--       granted NOW EPOCH NUMBER GRANT AT EXPIRES HOLD REPEATED { START END SPENT HELD [+NEW] }...
 --       killed NOW EPOCH NUMBER SWITCH EVENT AT
---       denied NOW EPOCH NUMBER { START END SPENT HELD REASON }...
+--       denied NOW EPOCH NUMBER { START END SPENT HELD [+NEW] REASON }...
+--       where only a claim with marks has +NEW
 
 local id, deadline, ttl = ARGV[4], ARGV[5] + 0, ARGV[6] + 0
 local generation, hash = ARGV[7] + 0, ARGV[8]
@@ -36,6 +37,10 @@ local function judge_all(t, claims)
   local reasons, fits, newcomers = {}, true, {}
   for i = 1, #claims do
     local c = claims[i]
+    if #c.at_end > 6 then -- longer than adjust and return: it has marks
+      marks().count(c)
+      ARGV[9 + 12 * (i - 1) + 2] = int(c.amount) -- the event tells it
+    end
     if c.asked_group ~= NONE and crowded(t, c, newcomers) then
       reasons[i] = 'crowded'
     else
@@ -59,6 +64,7 @@ local function hold_claims(t, claims)
   for i = 1, #claims do
     local c = claims[i]
     seen[i] = observed(c)
+    if c.names then marks().hold(c) end
     if c.at_end == 'adjust' then hold = c.amount end
     if c.born == 0 then c.born = t.number + 1 end
     c.life = c.asked_life

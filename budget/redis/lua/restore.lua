@@ -9,9 +9,11 @@
 --       leases    lease id and lease in turn, as three lines: "STATE NUMBER AT
 --                 EXPIRES HOLD END_NUMBER END_AT CHARGE FORGET_AT"; the answer to
 --                 the last extension; and its placed claims joined by ";", each as
---                 reserve is given it but with spaces, and "START END SPENT HELD"
+--                 reserve is given it but with spaces, and "START END SPENT HELD [+NEW]"
 --       counters  "KIND FIRST LAST LENGTH KEY GROUP BORN USED OPEN HELD SPENT",
 --                 and for rolling ones { BUCKET SPENT }...
+--       marks     "KIND FIRST LAST LENGTH KEY USED OPEN { MARK LEASES }...", of counters
+--                 that are written, as often as it takes
 --       finish    3 epoch  4 number  5 at  6 policy generation  7 policy hash
 --                 8... thrown switches, each and then its "EVENT AT"
 -- Reply done
@@ -20,7 +22,7 @@
 
 local step, token = ARGV[1], ARGV[2]
 local LEASE_TEXT = '^(%l+)' .. string.rep(' (%d+)', 8) .. '\n([^\n]*)\n(.*)$'
-local CLAIM_TEXT = '^(%S+)' .. string.rep(' (%S+)', 11) .. ' (%d+) (%d+) (%d+ %d+)$'
+local CLAIM_TEXT = '^(%S+)' .. string.rep(' (%S+)', 11) .. ' (%d+) (%d+) (%d+ %d+ ?%+?%d*)$'
 local COUNTER_TEXT = '^(%l+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)(.*)$'
 
 -- drop_open deletes what an older state left without a time to live: open
@@ -32,7 +34,7 @@ local function drop_open()
     local claims = l and unpack_claims(l) or {}
     load_counters(claims, 0)
     for _, c in ipairs(claims) do
-      call('DEL', c.name)
+      call('DEL', c.name, marks().key_of(c))
       if c.group ~= NONE then call('DEL', PREFIX .. 'group:' .. c.group) end
     end
     call('DEL', key)
@@ -48,6 +50,11 @@ local function begin_restore()
   drop_open()
   for i = 5, #ARGV do call('DEL', PREFIX .. 'group:' .. ARGV[i]) end
   return 'done'
+end
+
+-- drop_marks deletes the marks that an older counter of a name may have.
+local function drop_marks(c)
+  call('DEL', marks().key_of(c))
 end
 
 -- parse_claim returns a claim of a lease, and what it showed before the grant.
@@ -114,6 +121,22 @@ local function counters()
     }
     if kind == 'rolling' then fill_ring(c, buckets, tonumber(used)) end
     write_counters({ c }, tonumber(used))
+    drop_marks(c)
+  end
+  return 'done'
+end
+
+local function restore_marks()
+  for i = 3, #ARGV do
+    local kind, first, last, life, key, used, open, known =
+      string.match(ARGV[i], '^(%l+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+)(.*)$')
+    if kind == 'fixed' then life = last end
+    local c = { name = counter_name(kind, first, last, life, key), kind = kind, life = tonumber(life), open = tonumber(open) }
+    local name, fields = marks().key_of(c), {}
+    for word in string.gmatch(known, '%S+') do fields[#fields + 1] = word end
+    call('HSET', name, unpack(fields))
+    local ttl = spare_time(c, tonumber(used))
+    if ttl then call('PEXPIRE', name, ttl) end
   end
   return 'done'
 end
@@ -132,4 +155,5 @@ if step == 'begin' then return begin_restore() end
 if call('HGET', KEYS[1], 'restoring') ~= token then return 'lost' end
 if step == 'leases' then return leases() end
 if step == 'counters' then return counters() end
+if step == 'marks' then return restore_marks() end
 return finish()

@@ -1,11 +1,13 @@
 -- observed is what the counter of a claim shows to the caller: "START END SPENT
--- HELD" with the claim's span.
+-- HELD" with the claim's span, and of a new claim with marks "+NEW" behind it, how
+-- many of them the counter does not know.
 local function observed(c)
+  if c.names then return format('%s %d %d +%d', c.span, c.spent, c.held, c.amount) end
   return format('%s %d %d', c.span, c.spent, c.held)
 end
 
--- granted is the answer to reserve and extend. seen is what was observed, four
--- words for each claim. repeated is 1 if a reserve found the lease there.
+-- granted is the answer to reserve and extend. seen is what was observed of
+-- each claim. repeated is 1 if a reserve found the lease there.
 local function granted(t, l, number, at, seen, hold, repeated)
   return format('granted %s %s %d %d %d %d %d %d %s', t.now_text, t.epoch, t.number, number, at, l.expires,
     hold, repeated, seen)

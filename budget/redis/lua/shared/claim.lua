@@ -10,8 +10,9 @@ end
 
 -- read_claims reads claims from ARGV, from the first on. A claim is twelve
 -- arguments: KEY AMOUNT LIMIT AT_END KIND CURRENT_START CURRENT_END NEXT_START
--- NEXT_END LENGTH GROUP GROUP_MAX, with "~" for no group. It returns nil if a
--- window does not hold the ledger's time.
+-- NEXT_END LENGTH GROUP GROUP_MAX, with "~" for no group. AT_END also tells the
+-- claim's marks: see marks.lua. It returns nil if a window does not hold the
+-- ledger's time.
 local function read_claims(first_arg, now)
   local claims = {}
   for i = first_arg, #ARGV, 12 do

@@ -5,7 +5,8 @@
 -- claims. State is open, or the kind of event that ended it.
 --
 -- A claim of a lease is its counter's name, key and kind, what happens to it at
--- the end, its amount and limit, and its life (see counter.lua).
+-- the end and its marks (see marks.lua), its amount and limit, and its life (see
+-- counter.lua).
 
 -- pack_claims returns claims as a lease keeps them.
 local function pack_claims(claims)

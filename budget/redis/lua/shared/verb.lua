@@ -21,8 +21,12 @@ local function close_lease(t, id, l, kind, cost)
     local c = claims[i]
     local hold = c.amount
     if c.at_end == 'adjust' then hold = l.hold end
-    c.held = clamp(c.held - hold)
     if c.open > 0 then c.open = c.open - 1 end
+    if #c.at_end > 6 then -- longer than adjust and return: it has marks
+      marks().close(c, kind == 'release', spare_time(c, t.now))
+    else
+      c.held = clamp(c.held - hold)
+    end
     if c.at_end == 'adjust' and cost > 0 then add(c, cost, t.now) end
     if c.at_end == 'keep' and kind ~= 'release' then add(c, c.amount, t.now) end
   end
