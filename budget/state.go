@@ -24,7 +24,8 @@ type State struct {
 	open     leaseQueue // leases by expiry
 	ended    []*lease   // settled and released, in order of their end
 	expired  []*lease   // expired, then perhaps corrected, in order of their expiry
-	found    []*counter // of the grant that is being applied
+	found    []*counter // of the grant that is being made or applied
+	proposed proposal
 }
 
 // forgetPerCall bounds the ended leases that one call forgets.
@@ -125,12 +126,6 @@ func (s *State) leaveGroup(c *counter) {
 		delete(s.groups, c.group)
 	}
 	c.group = ""
-}
-
-// observe reads the counter of a claim in a span; one that does not exist is
-// zero.
-func (s *State) observe(c *Claim, span Span, at int64) Observed {
-	return observe(s.counters[refOf(c, span)], c.Marks, span, at)
 }
 
 // observe reads a counter in a span, and how many marks it does not know; one

@@ -317,3 +317,68 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// TestProposalsAreNotForgeries: a grant that Reserve has just made is applied as
+// it is, and one that was changed since, or that something else came before, is
+// checked like any other.
+func TestProposalsAreNotForgeries(t *testing.T) {
+	reservation := func(lease string, amount int64) *budget.Reservation {
+		return &budget.Reservation{Tenant: "acme", Lease: lease, Policy: budget.PolicyVersion{Generation: 1, Hash: "ab"}, TTL: time.Minute,
+			Claims: []budget.Claim{{Key: "usd", Amount: amount, Limit: 10, AtEnd: budget.Adjust, Window: budget.Window{Kind: budget.Forever}}}}
+	}
+	begin := func() *budget.State {
+		s := budget.NewState("acme")
+		for _, e := range []budget.Event{
+			{Tenant: "acme", Epoch: "e", Number: 1, Kind: budget.Provisioned, At: 1},
+			{Tenant: "acme", Epoch: "e", Number: 2, Kind: budget.PolicySeen, At: 1, Policy: budget.PolicyVersion{Generation: 1, Hash: "ab"}},
+		} {
+			if err := s.Apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s
+	}
+	propose := func(s *budget.State, lease string, amount int64) budget.Event {
+		_, e, err := s.Reserve(reservation(lease, amount), 1)
+		if err != nil || e.Kind != budget.Granted {
+			t.Fatal(e, err)
+		}
+		return e
+	}
+	t.Run("as proposed", func(t *testing.T) {
+		s := begin()
+		if err := s.Apply(propose(s, "a", 6)); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("another lease", func(t *testing.T) {
+		s := begin()
+		if err := s.Apply(propose(s, "a", 6)); err != nil {
+			t.Fatal(err)
+		}
+		e := propose(s, "b", 4)
+		e.Lease = "a"
+		if err := s.Apply(e); !errors.Is(err, budget.ErrFold) {
+			t.Errorf("a lease that is known: %v", err)
+		}
+	})
+	t.Run("after another grant", func(t *testing.T) {
+		s := begin()
+		first, second := propose(s, "a", 6), propose(s, "b", 6)
+		if err := s.Apply(second); err != nil {
+			t.Fatal(err)
+		}
+		first.Number++
+		if err := s.Apply(first); !errors.Is(err, budget.ErrFold) {
+			t.Errorf("more than the limit: %v", err)
+		}
+	})
+	t.Run("later", func(t *testing.T) {
+		s := begin()
+		e := propose(s, "a", 6)
+		e.At = 70_000
+		if err := s.Apply(e); !errors.Is(err, budget.ErrFold) {
+			t.Errorf("an expiry before the grant: %v", err)
+		}
+	})
+}

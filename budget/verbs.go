@@ -36,6 +36,7 @@ func (s *State) Reserve(r *Reservation, at int64) (Grant, Event, error) {
 	}
 	e := s.next(Granted, r.Lease, at)
 	e.Claims, e.Policy, e.Expires = placed, r.Policy, at+r.TTL.Milliseconds()
+	s.propose(&e)
 	return Grant{}, e, nil
 }
 
@@ -57,13 +58,16 @@ func (s *State) checkPolicy(p PolicyVersion) error {
 // place picks every claim's span and reads its counter there.
 func (s *State) place(claims []Claim, at int64) ([]Placed, error) {
 	placed := make([]Placed, len(claims))
+	s.found, s.proposed = s.found[:0], proposal{}
 	for i := range claims {
 		span, err := claims[i].Window.Pick(at)
 		if err != nil {
 			return nil, fmt.Errorf("claim %q: %w", claims[i].Key, err)
 		}
 		placed[i].Claim = claims[i]
-		placed[i].Observed = s.observe(&claims[i], span, at)
+		c := s.counters[refOf(&claims[i], span)]
+		s.found = append(s.found, c)
+		placed[i].Observed = observe(c, claims[i].Marks, span, at)
 		if len(claims[i].Marks) > 0 {
 			placed[i].Amount = placed[i].New
 		}
