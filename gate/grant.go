@@ -84,8 +84,8 @@ func (gr *Grant) end(o Outcome) {
 	pending := gr.pending(o)
 	tenant := q.Key.Tenant.Name
 	g.telemetry.Held(tenant, -q.Facts.Cost, -1)
-	ctx, cancel := context.WithTimeout(context.Background(), endLimit)
-	defer cancel()
+	ctx := limit(context.Background(), endLimit)
+	defer ctx.stop()
 	err := g.finish(ctx, &pending)
 	gr.tell(pending.Settlement)
 	g.telemetry.Charged(tenant, q.Facts.Model, pending.Settlement.Charge, o.Usage)
