@@ -5,6 +5,7 @@
 //	GET /readyz                      200 if requests would be governed, else 503 and why
 //	GET /metrics                     Prometheus text format
 //	GET /admin/v1/budgets?tenant=T   the tenant's balances, JSON
+//	POST /admin/v1/counters          the balances of counters, by their keys: CounterQuery to Counters
 //	GET /admin/v1/switches?tenant=T  the tenant's thrown kill switches, JSON
 //	POST /admin/v1/switches          throw or lift one: SwitchOrder to SwitchResult
 //	GET /debug/pprof/                Go's profiles
@@ -69,6 +70,7 @@ func Handler(c Config) http.Handler {
 	mux.HandleFunc("GET /healthz", Health)
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.HandleFunc("GET /admin/v1/budgets", s.budgets)
+	mux.HandleFunc("POST /admin/v1/counters", s.counters)
 	mux.HandleFunc("GET /admin/v1/switches", s.listSwitches)
 	mux.HandleFunc("POST /admin/v1/switches", s.guard(s.changeSwitch))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -3,7 +3,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -92,11 +91,15 @@ func (s server) listSwitches(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	v := Switches{Tenant: name, Switches: []Thrown{}}
+	answer(w, http.StatusOK, Switches{Tenant: name, Switches: thrownOf(b)})
+}
+
+func thrownOf(b budget.Balances) []Thrown {
+	list := []Thrown{}
 	for _, t := range b.Switches {
-		v.Switches = append(v.Switches, Thrown{t.Name, t.Number, instant(t.At)})
+		list = append(list, Thrown{t.Name, t.Number, instant(t.At)})
 	}
-	answer(w, http.StatusOK, v)
+	return list
 }
 
 func (s server) changeSwitch(w http.ResponseWriter, r *http.Request) {
@@ -124,14 +127,9 @@ func (s server) changeSwitch(w http.ResponseWriter, r *http.Request) {
 }
 
 func readOrder(w http.ResponseWriter, r *http.Request) (*SwitchOrder, error) {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, switchBytes))
-	d.DisallowUnknownFields()
 	var o SwitchOrder
-	if err := d.Decode(&o); err != nil {
+	if err := readBody(w, r, switchBytes, &o); err != nil {
 		return nil, fmt.Errorf("not an order: %w", err)
-	}
-	if d.More() {
-		return nil, errors.New("not an order: something follows it")
 	}
 	return &o, o.validate()
 }

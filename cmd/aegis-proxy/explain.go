@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aegis-proxy/aegis-proxy/admin"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -29,7 +27,7 @@ type explainConfig struct {
 	Tenant, Key string
 	Run, Path   string
 	Headers     []string
-	Admin       string // "": limits only
+	Admin       string // "": no proxy is asked
 }
 
 func newPolicyExplain() *cobra.Command {
@@ -39,8 +37,9 @@ func newPolicyExplain() *cobra.Command {
 		Short: "Tell every rule's verdict on a request body, and what it would claim",
 		Long: `Explain applies every rule of a tenant to a request body and tells all that they
 say, where a proxy stops at the first denial. It sends nothing and holds
-nothing. With --admin it also tells what a running proxy's ledger has left. It
-exits with 1 if the request would be denied.`,
+nothing. With --admin it asks a running proxy for the very counters of its claims
+and for the thrown kill switches: what is left of each limit, and whether the
+request's nonce is spent. It exits with 1 if the request would be denied.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.explain(cmd.Context(), cmd.OutOrStdout(), args[0])
@@ -70,15 +69,19 @@ func (c explainConfig) explain(ctx context.Context, w io.Writer, path string) er
 	if err != nil {
 		return err
 	}
-	e, err := c.assess(rules, key, path)
+	now, err := c.now(ctx, key.Tenant)
 	if err != nil {
 		return err
 	}
-	seen, err := c.balances(ctx, key, e.Facts)
+	e, err := c.assess(rules, key, path, now)
 	if err != nil {
 		return err
 	}
-	if printExplanation(w, key, e, seen) && key.Tenant.Mode == policy.Enforce {
+	seen, err := c.ask(ctx, key.Tenant, e.Plan.Claims)
+	if err != nil {
+		return err
+	}
+	if printExplanation(w, key, e, seen) {
 		return errReported
 	}
 	return nil
@@ -103,8 +106,8 @@ func (c explainConfig) caller(p *policy.Policy) (*policy.Key, error) {
 	return nil, errors.New("the policy has no such tenant or key")
 }
 
-// assess reads the request as the proxy would.
-func (c explainConfig) assess(rules *gate.Rules, key *policy.Key, path string) (gate.Explanation, error) {
+// assess reads the request as the proxy would at that instant.
+func (c explainConfig) assess(rules *gate.Rules, key *policy.Key, path string, now time.Time) (gate.Explanation, error) {
 	body, err := os.ReadFile(path)
 	if err != nil {
 		return gate.Explanation{}, err
@@ -127,48 +130,16 @@ func (c explainConfig) assess(rules *gate.Rules, key *policy.Key, path string) (
 	if err != nil {
 		return gate.Explanation{}, err
 	}
-	e := gate.Explain(call, time.Now())
+	e := gate.Explain(call, now)
 	if unbounded != nil {
 		e.Unpriced = unbounded
 	}
 	return e, nil
 }
 
-// counterView is what a running proxy says of one counter.
-type counterView struct{ spent, held int64 }
-
-// balances asks a running proxy for the counters of a caller, by their keys;
-// nil without one to ask.
-func (c explainConfig) balances(ctx context.Context, key *policy.Key, f policy.Facts) (map[string]counterView, error) {
-	if c.Admin == "" {
-		return nil, nil
-	}
-	query := url.Values{"tenant": {key.Tenant.Name}, "key": {key.ID}, "run": {f.Run}, "user": {f.User}}
-	b, err := askBudgets(ctx, c.Admin, query)
-	if err != nil {
-		return nil, err
-	}
-	return viewsOf(b)
-}
-
-func viewsOf(b *admin.Balances) (map[string]counterView, error) {
-	seen := map[string]counterView{}
-	for _, v := range b.Counts {
-		seen[v.Scope] = counterView{v.Spent, v.Held}
-	}
-	for _, v := range b.Budgets {
-		spent, err := policy.ParseUSD(strings.TrimSuffix(v.Spent, " USD"))
-		held, err2 := policy.ParseUSD(strings.TrimSuffix(v.Held, " USD"))
-		if err := errors.Join(err, err2); err != nil {
-			return nil, fmt.Errorf("the proxy's answer for budget %s: %w", v.Budget, err)
-		}
-		seen[v.Scope] = counterView{spent, held}
-	}
-	return seen, nil
-}
-
-// printExplanation reports whether the request would be denied.
-func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen map[string]counterView) (denied bool) {
+// printExplanation reports whether the request would be denied. Under observe a
+// kill switch alone denies.
+func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *ledgerView) (denied bool) {
 	fmt.Fprintf(w, "tenant %s, key %s, mode %s\n", key.Tenant.Name, orDash(key.ID), key.Tenant.Mode)
 	if e.Unpriced != nil {
 		fmt.Fprintf(w, "model %s: denied, %s: %s\n", strconv.QuoteToASCII(e.Facts.Model), e.Unpriced.Reason, e.Unpriced.Message)
@@ -176,14 +147,19 @@ func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen map
 		fmt.Fprintf(w, "model %s at %s: at most %d tokens in, %d out, %s\n",
 			strconv.QuoteToASCII(e.Facts.Model), e.Facts.Upstream, e.InputTokens, e.OutputTokens, policy.USD(e.Facts.Cost))
 	}
-	verdicts, claims := printVerdicts(w, e.Verdicts), printClaims(w, e, seen)
-	return e.Unpriced != nil || verdicts || claims
+	stops := seen.stops(key, e.Facts.Run)
+	verdicts, claims := printVerdicts(w, e.Verdicts, killVerdict(seen, stops)), printClaims(w, e, seen)
+	broken := e.Unpriced != nil || verdicts || claims
+	return len(stops) > 0 || broken && key.Tenant.Mode == policy.Enforce
 }
 
-func printVerdicts(w io.Writer, verdicts []policy.Verdict) (denied bool) {
+// printVerdicts begins with what the kill switches say, which go before all
+// rules.
+func printVerdicts(w io.Writer, verdicts []policy.Verdict, kill string) (denied bool) {
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "MODULE\tVERDICT\tWHY")
+	fmt.Fprintf(table, "kill_switch\t%s\n", kill)
 	for _, v := range verdicts {
 		denied = denied || v.Denial != nil
 		fmt.Fprintf(table, "%s\t%s\n", v.Module, verdictOf(v.Denial))
@@ -192,22 +168,29 @@ func printVerdicts(w io.Writer, verdicts []policy.Verdict) (denied bool) {
 	return denied
 }
 
+// What a table says of a rule that allows, and of one of which nobody was asked.
+const (
+	allowed  = "allow\t-"
+	notAsked = "-\t-"
+)
+
 func verdictOf(d *policy.Denial) string {
 	if d == nil {
-		return "allow\t-"
+		return allowed
 	}
 	return fmt.Sprintf("deny\t%s: %s", d.Reason, d.Message)
 }
 
-func printClaims(w io.Writer, e gate.Explanation, seen map[string]counterView) (denied bool) {
+func printClaims(w io.Writer, e gate.Explanation, seen *ledgerView) (denied bool) {
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "CLAIM\tCOUNTER\tAMOUNT\tLIMIT\tLEFT\tVERDICT\tWHY")
 	for i, c := range e.Plan.Claims {
-		left, verdict := "-", "-\t-"
-		if v, ok := seen[c.Key]; ok {
-			left = amountOf(e.Plan, i, max(0, e.Plan.Limit(i)-v.spent-v.held))
-			d := e.Plan.Preview(i, observed(c, v, e.Facts.Now), e.Facts.Now.UnixMilli())
+		left, verdict := "-", notAsked
+		if seen != nil {
+			o := seen.Read[i].Observed()
+			left = amountOf(e.Plan, i, max(0, e.Plan.Limit(i)-o.Spent-o.Held))
+			d := e.Plan.Preview(i, o, seen.At)
 			denied, verdict = denied || d != nil, verdictOf(d)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Plan.Rule(i), c.Key, needOf(e, i), amountOf(e.Plan, i, e.Plan.Limit(i)), left, verdict)
@@ -231,13 +214,4 @@ func amountOf(p policy.Plan, i int, n int64) string {
 		return "-" // soft budgets alone
 	}
 	return p.Amount(i, n)
-}
-
-// observed is a counter's view in its current window.
-func observed(c budget.Claim, v counterView, now time.Time) budget.Observed {
-	span, err := c.Window.Pick(now.UnixMilli())
-	if err != nil {
-		span = budget.Span{}
-	}
-	return budget.Observed{Span: span, Spent: v.spent, Held: v.held}
 }

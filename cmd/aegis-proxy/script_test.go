@@ -120,16 +120,20 @@ func certificate(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// post sends a file with a bearer key, and fails unless the status is the
-// expected one. The answer is logged.
+// post sends a file with a bearer key and other headers, and fails unless the
+// status is the expected one. The answer is logged.
 func post(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 4 {
-		ts.Fatalf("usage: post STATUS URL KEY FILE")
+	if neg || len(args) < 4 {
+		ts.Fatalf("usage: post STATUS URL KEY FILE [NAME:VALUE...]")
 	}
 	req, err := http.NewRequest(http.MethodPost, args[1], strings.NewReader(ts.ReadFile(args[3])))
 	ts.Check(err)
 	req.Header.Set("Authorization", "Bearer "+args[2])
 	req.Header.Set("Content-Type", "application/json")
+	for _, header := range args[4:] {
+		name, value, _ := strings.Cut(header, ":")
+		req.Header.Set(name, value)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()
