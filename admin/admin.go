@@ -53,7 +53,7 @@ type Ledger interface {
 	Balances(ctx context.Context, tenant string, claims []budget.Claim) (budget.Balances, error)
 	Provision(ctx context.Context, tenants ...string) error
 	Throw(ctx context.Context, tenant, name string) (budget.Switch, error)
-	Lift(ctx context.Context, tenant, name string) (budget.Switch, error)
+	Lift(ctx context.Context, tenant, name string, event int64) (budget.Switch, error)
 	Ready(ctx context.Context) error
 	Now() time.Time
 }

@@ -117,8 +117,8 @@ func (l brokenLedger) Throw(ctx context.Context, tenant, name string) (budget.Sw
 	return l.Ledger.Throw(ctx, l.at(tenant), name)
 }
 
-func (l brokenLedger) Lift(ctx context.Context, tenant, name string) (budget.Switch, error) {
-	return l.Ledger.Lift(ctx, l.at(tenant), name)
+func (l brokenLedger) Lift(ctx context.Context, tenant, name string, event int64) (budget.Switch, error) {
+	return l.Ledger.Lift(ctx, l.at(tenant), name, event)
 }
 
 func (s *side) config() admin.Config {

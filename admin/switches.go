@@ -194,7 +194,8 @@ func (s server) carryOut(ctx context.Context, o *SwitchOrder, name string) *Swit
 
 // everywhere throws or lifts a switch at every tenant: first for those to come,
 // so that none is missed. While it is thrown for those it must not be lifted
-// from others, at which it would be thrown again.
+// from others, at which it would be thrown again. A tenant that this replica's
+// policy lacks follows by the upkeep of a replica whose policy has it.
 func (s server) everywhere(ctx context.Context, result *SwitchResult) {
 	toCome := &SwitchResult{Action: result.Action, Switch: result.Switch}
 	if err := s.Ledger.Provision(ctx, budget.EveryTenant); err != nil {
@@ -209,7 +210,7 @@ func (s server) everywhere(ctx context.Context, result *SwitchResult) {
 	var mu sync.Mutex
 	atEach(s.Policy().Tenants, func(tenant string) {
 		one := &SwitchResult{Action: result.Action, Switch: result.Switch}
-		s.turn(ctx, one, tenant)
+		s.turnForAll(ctx, one, tenant)
 		mu.Lock()
 		defer mu.Unlock()
 		result.add(one)
@@ -234,19 +235,43 @@ func atEach(tenants []*policy.Tenant, do func(tenant string)) {
 	workers.Wait()
 }
 
-// turn throws or lifts a switch at one tenant and has that receipted. A receipt
-// that cannot be written now is written later, by the replicas' upkeep.
-func (s server) turn(ctx context.Context, result *SwitchResult, tenant string) {
-	verb := s.Ledger.Throw
-	if result.Action == Lift {
-		verb = s.Ledger.Lift
+// turnForAll is turn for the global switch. Another order may have thrown it for
+// all again since this one lifted it for those to come; then it stays.
+func (s server) turnForAll(ctx context.Context, result *SwitchResult, tenant string) {
+	if result.Action == Throw {
+		s.turn(ctx, result, tenant)
+		return
 	}
-	turned, err := verb(ctx, tenant, result.Switch)
+	own, err := budget.Follow(ctx, s.Ledger, tenant)
+	if err == nil && own.Number > 0 {
+		err = errThrownAgain
+	}
+	s.turned(ctx, result, tenant, err)
+}
+
+var errThrownAgain = errors.New("the global switch was thrown again meanwhile")
+
+// turn throws or lifts a switch at one tenant.
+func (s server) turn(ctx context.Context, result *SwitchResult, tenant string) {
+	var turned budget.Switch
+	var err error
+	if result.Action == Throw {
+		turned, err = s.Ledger.Throw(ctx, tenant, result.Switch)
+	} else {
+		turned, err = s.Ledger.Lift(ctx, tenant, result.Switch, 0)
+	}
+	result.Event = turned.Number
+	s.turned(ctx, result, tenant, err)
+}
+
+// turned notes how it went at one tenant and has that receipted. A receipt that
+// cannot be written now is written later, by the replicas' upkeep.
+func (s server) turned(ctx context.Context, result *SwitchResult, tenant string, err error) {
 	if err != nil {
 		result.fail(tenant, err)
 		return
 	}
-	result.Tenants, result.Event = 1, turned.Number
+	result.Tenants = 1
 	if err := s.Receipt(ctx, tenant); err != nil {
 		s.Logger.Warn("kill switch not receipted yet", "tenant", tenant, "err", err)
 	}

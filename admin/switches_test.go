@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -130,6 +131,39 @@ func TestGlobalSwitchIsNotHalfLifted(t *testing.T) {
 	}
 	if got := s.thrown("acme"); !slices.Equal(got, []string{"global"}) {
 		t.Errorf("acme: %q", got)
+	}
+}
+
+// TestGlobalLiftYieldsToAThrow: what was thrown for all since the lift began is
+// not taken back, and the answer says so.
+func TestGlobalLiftYieldsToAThrow(t *testing.T) {
+	s := newSide(t)
+	s.carriedOut(`{"action":"throw","scope":"global"}`)
+	c := s.config()
+	c.Receipt = func(ctx context.Context, tenant string) error {
+		if tenant == budget.EveryTenant { // is lifted by now; the others come next
+			s.throwEverywhere("acme")
+		}
+		return nil
+	}
+	a := order(c, `{"action":"lift","scope":"global"}`)
+	if a.Code != 503 || !strings.Contains(a.Body.String(), "thrown again meanwhile") {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+	for _, tenant := range []string{"acme", "quiet", "*"} {
+		if got := s.thrown(tenant); !slices.Equal(got, []string{"global"}) {
+			t.Errorf("%s: %q", tenant, got)
+		}
+	}
+}
+
+// throwEverywhere throws the global switch as another replica would, whose
+// policy has these tenants.
+func (s *side) throwEverywhere(tenants ...string) {
+	for _, tenant := range append([]string{budget.EveryTenant}, tenants...) {
+		if _, err := s.ledger.Throw(s.t.Context(), tenant, budget.GlobalSwitch); err != nil {
+			s.t.Error(err)
+		}
 	}
 }
 

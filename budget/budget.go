@@ -304,13 +304,15 @@ type Keeper interface {
 
 	// Throw throws a kill switch, which binds from the tenant's next reserve on
 	// every replica and stays over restarts. Throwing one that is thrown changes
-	// nothing and returns the event that threw it. It fails with ErrSwitches
-	// where MaxSwitches are thrown.
+	// nothing and returns the event that threw it, unless it Renews: then it is
+	// thrown anew, by a new event. It fails with ErrSwitches where MaxSwitches
+	// are thrown.
 	Throw(ctx context.Context, tenant, name string) (Switch, error)
 
-	// Lift takes a kill switch back and returns the event. Lifting one that is
-	// not thrown changes nothing: the Number is 0 then.
-	Lift(ctx context.Context, tenant, name string) (Switch, error)
+	// Lift takes a kill switch back and returns the event. With an event other
+	// than 0 it takes back the throw of that number alone. Where the switch is
+	// not thrown, or by another event, nothing changes: the Number is 0 then.
+	Lift(ctx context.Context, tenant, name string, event int64) (Switch, error)
 
 	// Balances reads the counters that the claims name, and which switches are
 	// thrown. Amounts, limits and marks are ignored.

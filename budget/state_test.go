@@ -278,7 +278,7 @@ func draw(rt *rapid.T, s *budget.State, lease string, at int64) (e budget.Event)
 	case 4:
 		_, e, _ = s.Throw(name, at)
 	case 5:
-		e = s.Lift(name, at)
+		_, e = s.Lift(name, 0, at)
 	}
 	return e
 }

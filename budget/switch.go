@@ -71,19 +71,25 @@ func validateSwitches(names []string) error {
 	return nil
 }
 
-// Throw answers the throwing of a switch, or returns the Thrown event that must
-// be applied before asking again.
+// Throw answers the throwing of a switch, together with the Thrown event that
+// must be applied for it. The event's Kind is empty where nothing changes.
 func (s *State) Throw(name string, at int64) (Switch, Event, error) {
-	if thrown, ok := s.switches[name]; ok {
+	thrown, ok := s.switches[name]
+	if ok && !Renews(name) {
 		return thrown, Event{}, nil
 	}
-	if len(s.switches) >= MostSwitches(name) {
+	if !ok && len(s.switches) >= MostSwitches(name) {
 		return Switch{}, Event{}, fmt.Errorf("%w: tenant %q has %d", ErrSwitches, s.Tenant, MaxSwitches)
 	}
 	e := s.next(Thrown, "", at)
 	e.Switch = name
-	return Switch{}, e, nil
+	return Switch{name, e.Number, e.At}, e, nil
 }
+
+// Renews reports whether throwing a thrown switch of this name throws it anew.
+// The global one does: a lift that was decided before, and names the older
+// event, then misses it. See Follow.
+func Renews(name string) bool { return name == GlobalSwitch }
 
 // MostSwitches bounds the thrown switches of a tenant beside which one of this
 // name may be thrown: however many keys and runs are stopped, the whole tenant
@@ -95,15 +101,17 @@ func MostSwitches(name string) int {
 	return MaxSwitches
 }
 
-// Lift returns the Lifted event of a thrown switch, which must be applied. Its
-// Kind is empty where the switch is not thrown.
-func (s *State) Lift(name string, at int64) Event {
-	if _, ok := s.switches[name]; !ok {
-		return Event{}
+// Lift answers the lifting of a switch that this event threw, of any if it is 0,
+// together with the Lifted event that must be applied for it. The event's Kind
+// is empty where nothing changes.
+func (s *State) Lift(name string, event, at int64) (Switch, Event) {
+	thrown, ok := s.switches[name]
+	if !ok || event != 0 && event != thrown.Number {
+		return Switch{Name: name}, Event{}
 	}
 	e := s.next(Lifted, "", at)
 	e.Switch = name
-	return e
+	return Switch{name, e.Number, e.At}, e
 }
 
 // killed is nil, or *Killed if one of the switches is thrown.
@@ -123,10 +131,11 @@ func (s *State) applyThrown(e *Event) error {
 	if err := ValidName(e.Switch); err != nil {
 		return fmt.Errorf("switch: %w", err)
 	}
-	if _, ok := s.switches[e.Switch]; ok {
+	_, ok := s.switches[e.Switch]
+	if ok && !Renews(e.Switch) {
 		return fmt.Errorf("switch %q is thrown already", e.Switch)
 	}
-	if len(s.switches) >= MostSwitches(e.Switch) {
+	if !ok && len(s.switches) >= MostSwitches(e.Switch) {
 		return ErrSwitches
 	}
 	s.throw(Switch{e.Switch, e.Number, e.At})

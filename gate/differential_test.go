@@ -306,7 +306,7 @@ func (m *mirror) play(moves []move) {
 				m.t.Fatal(err)
 			}
 		case "lift":
-			if _, err := m.ledger.Lift(context.Background(), m.tenant, mirrorSwitches[move.which]); err != nil {
+			if _, err := m.ledger.Lift(context.Background(), m.tenant, mirrorSwitches[move.which], 0); err != nil {
 				m.t.Fatal(err)
 			}
 		}

@@ -64,3 +64,8 @@ func ProtocolReason(r policy.Reason) oxdeai.Reason { return protocolReason(strin
 func ProtocolState(p *policy.Policy, t *policy.Tenant, at int64, balances func([]budget.Claim) (budget.Balances, error), nonces []oxdeai.NonceRecord) (*oxdeai.State, error) {
 	return protocolState(p, t, ledgerView{at: at, balances: balances, nonces: nonces})
 }
+
+// FollowForAll is the part of a round about the global switch.
+func (u *Upkeep) FollowForAll(ctx context.Context, active, turn []string) {
+	u.followForAll(ctx, active, turn)
+}

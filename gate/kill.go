@@ -123,39 +123,36 @@ func (g *Gate) CutKilled(ctx context.Context) {
 	}
 }
 
-// stopLatecomers throws the global switch, while it is thrown for every tenant,
-// at those that lack it: a tenant can have come to be, on another replica, while
-// the switch was being thrown at those that were known.
-func (u *upkeep) stopLatecomers(ctx context.Context, tenants []string) {
-	if !u.stopped(ctx, budget.EveryTenant) {
+// followForAll brings tenants' global switch in line with what holds for every
+// tenant. One can lack it that came to be, on another replica, while the switch
+// was being thrown at those that were known; and one can be left with it that
+// was not in the policy of the replica that lifted it. Those in turn are looked
+// at either way, active ones only to be stopped: who is left stopped has no
+// calls. Nothing is done where a record cannot be read, or before a switch was
+// ever thrown for all.
+func (u *upkeep) followForAll(ctx context.Context, active, turn []string) {
+	all, err := budget.GlobalAt(ctx, u.Keeper, budget.EveryTenant)
+	if err != nil {
 		return
 	}
-	for _, tenant := range tenants {
-		if u.stopped(ctx, tenant) {
+	stopped := all.Number > 0
+	if stopped {
+		turn = append(active, turn...)
+	}
+	for _, tenant := range turn {
+		own, err := budget.GlobalAt(ctx, u.Keeper, tenant)
+		if err != nil || own.Number > 0 == stopped {
 			continue
 		}
-		if err := u.stop(ctx, tenant); err != nil {
-			u.Logger.Warn("global kill switch not thrown", "tenant", tenant, "err", err)
-		}
+		u.follow(ctx, tenant)
 	}
 }
 
-// stop throws the global switch. An operator may have lifted it meanwhile, from
-// this tenant too: then it is lifted again.
-func (u *upkeep) stop(ctx context.Context, tenant string) error {
-	if _, err := u.Keeper.Throw(ctx, tenant, budget.GlobalSwitch); err != nil {
-		return err
+func (u *upkeep) follow(ctx context.Context, tenant string) {
+	own, err := budget.Follow(ctx, u.Keeper, tenant)
+	if err != nil {
+		u.Logger.Warn("global kill switch is not as for every tenant", "tenant", tenant, "err", err)
+		return
 	}
-	every, err := u.Keeper.Balances(ctx, budget.EveryTenant, nil)
-	if err != nil || has(every.Switches, budget.GlobalSwitch) {
-		return err
-	}
-	_, err = u.Keeper.Lift(ctx, tenant, budget.GlobalSwitch)
-	return err
-}
-
-// stopped reports whether a tenant is known to have the global switch.
-func (u *upkeep) stopped(ctx context.Context, tenant string) bool {
-	b, err := u.Keeper.Balances(ctx, tenant, nil)
-	return err == nil && has(b.Switches, budget.GlobalSwitch)
+	u.Logger.Info("global kill switch is now as for every tenant", "tenant", tenant, "thrown", own.Number > 0)
 }

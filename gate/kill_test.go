@@ -5,12 +5,14 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -23,7 +25,7 @@ func (w *world) throw(tenant, name string) {
 
 func (w *world) lift(tenant, name string) {
 	w.t.Helper()
-	if _, err := w.real.Lift(context.Background(), tenant, name); err != nil {
+	if _, err := w.real.Lift(context.Background(), tenant, name, 0); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -154,6 +156,7 @@ func TestSwitchesAreInTheReceipts(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.throw(budget.EveryTenant, budget.GlobalSwitch)
+	w.throw(budget.EveryTenant, budget.GlobalSwitch) // anew
 	w.throw("acme", policy.TenantSwitch)
 	w.throw("acme", policy.KeySwitch("acme-1"))
 	w.lift("acme", policy.TenantSwitch)
@@ -170,7 +173,7 @@ func TestSwitchesAreInTheReceipts(t *testing.T) {
 			names = append(names, e.Tenant+" "+e.Name+" "+e.Switch)
 		}
 	}
-	if want := []string{"acme kill tenant", "acme kill key:acme-1", "acme lift tenant", "* kill global"}; !slices.Equal(names, want) {
+	if want := []string{"acme kill tenant", "acme kill key:acme-1", "acme lift tenant", "* kill global", "* kill global"}; !slices.Equal(names, want) {
 		t.Errorf("receipts of %q, want %q", names, want)
 	}
 	w.sameSwitches()
@@ -221,6 +224,91 @@ func TestGlobalSwitchFindsLatecomers(t *testing.T) {
 	w.refused(w.call(10, 10), policy.Killed)
 	stop()
 	<-done
+}
+
+// TestGlobalSwitchLeavesNobodyStopped: a tenant that kept the global switch,
+// because the replica that lifted it did not know the tenant, goes on with the
+// upkeep; what else stops it stays. Without a record of what holds for all it
+// keeps the switch.
+func TestGlobalSwitchLeavesNobodyStopped(t *testing.T) {
+	w := newWorld(t, daily(1000))
+	u, turn := w.upkeep(), []string{"not-provisioned", "acme"}
+	w.throw("acme", budget.GlobalSwitch)
+	u.FollowForAll(t.Context(), nil, turn)
+	w.refused(w.call(10, 10), policy.Killed)
+
+	if err := w.real.Provision(t.Context(), budget.EveryTenant); err != nil {
+		t.Fatal(err)
+	}
+	w.throw(budget.EveryTenant, budget.GlobalSwitch)
+	u.FollowForAll(t.Context(), nil, turn)
+	w.refused(w.call(10, 10), policy.Killed)
+
+	w.lift(budget.EveryTenant, budget.GlobalSwitch)
+	w.throw("acme", policy.RunSwitch("r1"))
+	u.FollowForAll(t.Context(), nil, turn)
+	w.begin(w.call(10, 10)).End(gate.Outcome{})
+	w.refused(w.inRun("r1"), policy.Killed)
+
+	before := w.events()
+	u.FollowForAll(t.Context(), turn, turn)
+	if after := w.events(); after != before {
+		t.Errorf("a tenant in line took %d events", after-before)
+	}
+}
+
+func (w *world) events() int64 {
+	w.t.Helper()
+	b, err := w.real.Balances(context.Background(), "acme", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return b.Number
+}
+
+// TestReplicasFollow: one replica throws and lifts for all without knowing the
+// tenant; those that know it, however many, stop it and let it go on.
+func TestReplicasFollow(t *testing.T) {
+	url := redistest.Start(t).URL()
+	operator, knowing := newReplica(t, url), []*replica{newReplica(t, url), newReplica(t, url)}
+	if err := operator.ledger.Provision(t.Context(), budget.EveryTenant, "acme"); err != nil {
+		t.Fatal(err)
+	}
+	follow := func() {
+		var all sync.WaitGroup
+		for _, r := range knowing {
+			all.Go(func() { r.upkeep().FollowForAll(t.Context(), []string{"acme"}, nil) })
+			all.Go(func() { r.upkeep().FollowForAll(t.Context(), nil, []string{"acme"}) })
+		}
+		all.Wait()
+	}
+	for range 10 {
+		if _, err := operator.ledger.Throw(t.Context(), budget.EveryTenant, budget.GlobalSwitch); err != nil {
+			t.Fatal(err)
+		}
+		follow()
+		operator.wantSwitches(t, 1)
+		if _, err := operator.ledger.Lift(t.Context(), budget.EveryTenant, budget.GlobalSwitch, 0); err != nil {
+			t.Fatal(err)
+		}
+		follow()
+		operator.wantSwitches(t, 0)
+	}
+	for _, r := range append(knowing, operator) {
+		r.close(t)
+		if err := r.ledger.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wantSwitches fails the test unless as many are thrown at the tenant acme.
+func (r *replica) wantSwitches(t *testing.T, want int) {
+	t.Helper()
+	b, err := r.ledger.Balances(t.Context(), "acme", nil)
+	if err != nil || len(b.Switches) != want {
+		t.Fatalf("thrown: %+v (%v), want %d", b.Switches, err, want)
+	}
 }
 
 func (w *world) stopped(tenant string) bool {

@@ -63,7 +63,7 @@ func TestReplayKnowsEveryModule(t *testing.T) {
 
 	w.throw("acme", policy.KeySwitch("acme-1"))
 	w.refused(w.call(10, 5), policy.Killed)
-	if _, err := w.real.Lift(ctx, "acme", policy.KeySwitch("acme-1")); err != nil {
+	if _, err := w.real.Lift(ctx, "acme", policy.KeySwitch("acme-1"), 0); err != nil {
 		t.Fatal(err)
 	}
 

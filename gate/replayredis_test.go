@@ -47,10 +47,13 @@ func newReplica(t *testing.T, url string) *replica {
 // sweep receipts what no request does.
 func (r *replica) sweep(t *testing.T) {
 	t.Helper()
-	upkeep := &gate.Upkeep{Keeper: r.ledger, Ledger: r.ledger, Log: r.log, Logger: slog.New(slog.DiscardHandler)}
-	if err := upkeep.Sweep(context.Background(), "acme"); err != nil {
+	if err := r.upkeep().Sweep(context.Background(), "acme"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (r *replica) upkeep() *gate.Upkeep {
+	return &gate.Upkeep{Keeper: r.ledger, Ledger: r.ledger, Log: r.log, Logger: slog.New(slog.DiscardHandler)}
 }
 
 // close has what was posted written. The ledger stays open.

@@ -47,7 +47,7 @@ func (u *upkeep) Run(ctx context.Context) {
 		end := min(next+sweepRate, len(all))
 		u.sweepAll(ctx, all[next:end])
 		u.sweepForAll(ctx)
-		u.stopLatecomers(ctx, append(active, all[next:end]...))
+		u.followForAll(ctx, active, all[next:end])
 		next = end
 	}
 }

@@ -52,7 +52,8 @@ type promise struct {
 	check func(w *world)
 }
 
-var promises = concat(claimPromises, markPromises, leasePromises, windowPromises, groupPromises, tenantPromises, eventPromises, switchPromises)
+var promises = concat(claimPromises, markPromises, leasePromises, windowPromises, groupPromises, tenantPromises, eventPromises,
+	switchPromises, followPromises)
 
 func concat(tables ...[]promise) (all []promise) {
 	for _, table := range tables {

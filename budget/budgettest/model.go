@@ -470,19 +470,23 @@ func (m *model) switchAt(name string) int {
 
 func (m *model) throw(name string) budget.Switch {
 	m.expire()
-	if i := m.switchAt(name); i >= 0 {
+	i := m.switchAt(name)
+	if i >= 0 && name != "global" {
 		return m.thrown[i]
 	}
 	s := budget.Switch{Name: name, Number: m.next(), At: m.now}
+	if i >= 0 {
+		m.thrown = slices.Delete(slices.Clone(m.thrown), i, i+1)
+	}
 	m.thrown = append(slices.Clone(m.thrown), s)
 	sort.Slice(m.thrown, func(i, j int) bool { return m.thrown[i].Name < m.thrown[j].Name })
 	return s
 }
 
-func (m *model) lift(name string) budget.Switch {
+func (m *model) lift(name string, event int64) budget.Switch {
 	m.expire()
 	i := m.switchAt(name)
-	if i < 0 {
+	if i < 0 || event != 0 && m.thrown[i].Number != event {
 		return budget.Switch{Name: name}
 	}
 	m.thrown = slices.Delete(slices.Clone(m.thrown), i, i+1)

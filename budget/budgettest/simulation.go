@@ -262,7 +262,7 @@ func (s *simulation) pass(d time.Duration) {
 
 // throwable are the switches of the simulation. Those that many reservations
 // name are the rarer.
-var throwable = []string{"key:a", "key:b", "key:c", "key:d", "tenant"}
+var throwable = []string{"key:a", "key:b", "key:c", "key:d", "tenant", "global"}
 
 func (s *simulation) throw(t *rapid.T) {
 	one, name := s.tenant(t), rapid.SampledFrom(throwable).Draw(t, "switch")
@@ -281,9 +281,13 @@ func (s *simulation) lift(t *rapid.T) {
 			names = append(names, w.Name)
 		}
 	}
-	name := rapid.SampledFrom(names).Draw(t, "switch")
-	got, err := s.Ledger.Lift(s.ctx, one.name, name)
-	one.agree(t, "lift", got, err, one.model.lift(name), nil)
+	name, events := rapid.SampledFrom(names).Draw(t, "switch"), []int64{0}
+	for _, w := range one.thrown {
+		events = append(events, w.Number) // of another switch too
+	}
+	event := rapid.SampledFrom(events).Draw(t, "event")
+	got, err := s.Ledger.Lift(s.ctx, one.name, name, event)
+	one.agree(t, "lift", got, err, one.model.lift(name, event), nil)
 }
 
 // raise makes the next reservations come under a newer policy.

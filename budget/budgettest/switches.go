@@ -153,7 +153,7 @@ func (w *world) throw(name string) budget.Switch {
 
 func (w *world) lift(name string) budget.Switch {
 	w.Helper()
-	lifted, err := w.ledger.Lift(w.Context(), w.tenant, name)
+	lifted, err := w.ledger.Lift(w.Context(), w.tenant, name, 0)
 	w.must(err)
 	return lifted
 }
@@ -247,7 +247,7 @@ func bornStopped(w *world) {
 	w.must(w.reserveUnless())
 	w.must(w.ledger.Provision(w.Context(), budget.EveryTenant))
 	w.tenant = budget.EveryTenant
-	defer w.ledger.Lift(w.Context(), budget.EveryTenant, budget.GlobalSwitch)
+	defer w.ledger.Lift(w.Context(), budget.EveryTenant, budget.GlobalSwitch, 0)
 	w.throw(budget.GlobalSwitch)
 	w.throw("tenant") // of no concern to others
 	w.tenant = newTenant()
@@ -271,7 +271,7 @@ func refuseSwitches(w *world) {
 	for _, name := range []string{"", "no spaces", "{tag}", strings.Repeat("x", budget.MaxKeyBytes+1)} {
 		_, err := w.ledger.Throw(w.Context(), w.tenant, name)
 		w.want(err, budget.ErrInvalid)
-		_, err = w.ledger.Lift(w.Context(), w.tenant, name)
+		_, err = w.ledger.Lift(w.Context(), w.tenant, name, 0)
 		w.want(err, budget.ErrInvalid)
 		w.want(w.reserveUnless(name), budget.ErrInvalid)
 	}

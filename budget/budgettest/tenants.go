@@ -130,7 +130,7 @@ func (w *world) lost(tenant string) {
 	w.want(err, budget.ErrLost)
 	_, err = w.ledger.Throw(w.Context(), tenant, "tenant")
 	w.want(err, budget.ErrLost)
-	_, err = w.ledger.Lift(w.Context(), tenant, "tenant")
+	_, err = w.ledger.Lift(w.Context(), tenant, "tenant", 0)
 	w.want(err, budget.ErrLost)
 }
 

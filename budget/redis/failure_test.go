@@ -270,7 +270,7 @@ func TestFullMemory(t *testing.T) {
 	_, released := l.Release(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "released"})
 	_, renewed := l.Renew(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "open"}, time.Minute)
 	_, thrown := l.Throw(t.Context(), "t", "key:a")
-	_, lifted := l.Lift(t.Context(), "t", "key:a")
+	_, lifted := l.Lift(t.Context(), "t", "key:a", 0)
 	_, swept := l.Sweep(t.Context(), "t")
 	if err := errors.Join(released, renewed, thrown, lifted, swept); err != nil {
 		t.Fatal(err)

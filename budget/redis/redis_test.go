@@ -135,7 +135,7 @@ func everyVerb(t *testing.T, l *redis.Ledger, tenant string) {
 	if _, err := l.Throw(t.Context(), tenant, "key:a"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Lift(t.Context(), tenant, "key:a"); err != nil {
+	if _, err := l.Lift(t.Context(), tenant, "key:a", 0); err != nil {
 		t.Fatal(err)
 	}
 	l.Acknowledge(tenant, g.Number)

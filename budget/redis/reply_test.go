@@ -74,6 +74,6 @@ func wantAllUnavailable(t *testing.T, l *redis.Ledger) {
 	wantError(t, err, budget.ErrUnavailable)
 	_, err = l.Throw(t.Context(), "t", "tenant")
 	wantError(t, err, budget.ErrUnavailable)
-	_, err = l.Lift(t.Context(), "t", "tenant")
+	_, err = l.Lift(t.Context(), "t", "tenant", 0)
 	wantError(t, err, budget.ErrUnavailable)
 }

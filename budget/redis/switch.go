@@ -11,12 +11,12 @@ import (
 
 // Throw throws a kill switch.
 func (l *Ledger) Throw(ctx context.Context, tenant, name string) (budget.Switch, error) {
-	return l.turn(ctx, throwScript, "thrown", tenant, name, budget.MostSwitches(name))
+	return l.turn(ctx, throwScript, "thrown", tenant, name, budget.MostSwitches(name), budget.Renews(name))
 }
 
 // Lift takes a kill switch back.
-func (l *Ledger) Lift(ctx context.Context, tenant, name string) (budget.Switch, error) {
-	return l.turn(ctx, liftScript, "lifted", tenant, name)
+func (l *Ledger) Lift(ctx context.Context, tenant, name string, event int64) (budget.Switch, error) {
+	return l.turn(ctx, liftScript, "lifted", tenant, name, event)
 }
 
 // turn runs a verb about a switch, which answers with the word and an event.

@@ -34,7 +34,7 @@ func TestSwitchBindsOnEveryReplica(t *testing.T) {
 	server.Restart()
 	wantKilled(t, open(t, server.URL()), stoppable("killed", "tenant", "key:a"), thrown)
 
-	if _, err := open(t, server.URL()).Lift(t.Context(), "t", "key:a"); err != nil {
+	if _, err := open(t, server.URL()).Lift(t.Context(), "t", "key:a", 0); err != nil {
 		t.Fatal(err)
 	}
 	mustReserve(t, open(t, server.URL()), stoppable("after", "tenant", "key:a"))
@@ -59,7 +59,7 @@ func TestReserveLooksForThrownSwitchesOnly(t *testing.T) {
 	if _, err := l.Throw(t.Context(), "t", "key:b"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Lift(t.Context(), "t", "key:b"); err != nil {
+	if _, err := l.Lift(t.Context(), "t", "key:b", 0); err != nil {
 		t.Fatal(err)
 	}
 	looked := lookups(t, l)

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- throw throws a kill switch. One that is thrown stays as it is. It runs with
--- memory full: that is no reason not to stop.
+-- throw throws a kill switch. One that is thrown stays as it is, unless it is to
+-- be thrown anew. It runs with memory full: that is no reason not to stop.
 --
 -- KEYS  1 tenant
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4 switch  5 how many may be thrown
+--       4 switch  5 how many may be thrown  6 whether anew: 1 or 0
 -- Reply lost WHY
 --       full NOW EPOCH NUMBER
 --       thrown NOW EPOCH NUMBER EVENT AT
@@ -12,8 +12,8 @@
 local t, lost = begin('switches')
 if not t then return lost end
 local event = call('HGET', SWITCHES, ARGV[4])
-if not event then
-  if t.switches >= ARGV[5] + 0 then return reply('full', t) end
+if not event and t.switches >= ARGV[5] + 0 then return reply('full', t) end
+if not event or ARGV[6] == '1' then
   event = throw(t, ARGV[4])
   write_tenant(t)
 end

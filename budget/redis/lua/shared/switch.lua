@@ -2,12 +2,13 @@
 -- tenant's record, so that a reserve looks for them only where there are some.
 local SWITCHES = PREFIX .. 'switches'
 
--- throw adds a switch that is not thrown. It returns its "EVENT AT".
+-- throw throws a switch, anew if it is thrown. It returns its "EVENT AT".
 local function throw(t, name)
   add_event(t, 'kill', name, 0, 0, '0 ~')
   local event = int(t.number) .. ' ' .. t.now_text
-  call('HSET', SWITCHES, name, event)
-  t.switches = t.switches + 1
-  call('HSET', KEYS[1], 'switches', int(t.switches))
+  if call('HSET', SWITCHES, name, event) == 1 then
+    t.switches = t.switches + 1
+    call('HSET', KEYS[1], 'switches', int(t.switches))
+  end
   return event
 end
