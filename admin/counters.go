@@ -10,8 +10,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
-// counterBytes bounds the body of a CounterQuery, in bytes.
-const counterBytes = 64 << 10
+// counterBytes bounds the body of a CounterQuery, in bytes: all claims of a
+// reservation, with all of their marks, fit in half of it.
+const counterBytes = 256 << 10
 
 // CounterQuery is the body of POST /admin/v1/counters: counters of a tenant,
 // named as claims name them, at most budget.MaxClaims. It changes nothing, so it
@@ -28,6 +29,7 @@ type Counter struct {
 	Current Span              `json:"current,omitzero"`    // of a fixed window
 	Next    Span              `json:"next,omitzero"`       // the one after it
 	Length  int64             `json:"length_ms,omitempty"` // of a rolling or idle window
+	Marks   []string          `json:"marks,omitempty"`     // of which it is asked how many are new
 }
 
 // Span is a budget.Span: ledger milliseconds, the end is not in it.
@@ -50,6 +52,7 @@ type Read struct {
 	Span  Span  `json:"span,omitzero"` // of a fixed window
 	Spent int64 `json:"spent"`
 	Held  int64 `json:"held"`
+	New   int64 `json:"new,omitempty"` // of the marks
 }
 
 // CounterOf names the counter that a claim is about.
@@ -60,16 +63,17 @@ func CounterOf(c budget.Claim) Counter {
 		Current: Span(c.Window.Current),
 		Next:    Span(c.Window.Next),
 		Length:  c.Window.Length.Milliseconds(),
+		Marks:   c.Marks,
 	}
 }
 
 // Observed is the counter as a ledger tells it.
 func (r Read) Observed() budget.Observed {
-	return budget.Observed{Span: budget.Span(r.Span), Spent: r.Spent, Held: r.Held}
+	return budget.Observed{Span: budget.Span(r.Span), Spent: r.Spent, Held: r.Held, New: r.New}
 }
 
 func (c Counter) claim() budget.Claim {
-	return budget.Claim{Key: c.Key, Window: budget.Window{
+	return budget.Claim{Key: c.Key, Marks: c.Marks, Window: budget.Window{
 		Kind:    c.Kind,
 		Current: budget.Span(c.Current),
 		Next:    budget.Span(c.Next),
@@ -96,7 +100,7 @@ func (s server) counters(w http.ResponseWriter, r *http.Request) {
 	}
 	v := Counters{Tenant: tenant, At: b.At, Switches: thrownOf(b), Read: []Read{}}
 	for _, o := range b.Observed {
-		v.Read = append(v.Read, Read{Span(o.Span), o.Spent, o.Held})
+		v.Read = append(v.Read, Read{Span(o.Span), o.Spent, o.Held, o.New})
 	}
 	answer(w, http.StatusOK, v)
 }

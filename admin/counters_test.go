@@ -36,6 +36,7 @@ func TestCounters(t *testing.T) {
 		{Key: "slots", Amount: 1, Limit: 2, AtEnd: budget.Return, Window: budget.Window{Kind: budget.Forever}},
 		{Key: "usd/day", Amount: 70, Limit: 130, AtEnd: budget.Adjust, Window: daily},
 		{Key: "requests/hour", Amount: 1, Limit: 9, AtEnd: budget.Keep, Window: budget.Window{Kind: budget.Rolling, Length: time.Hour}},
+		{Key: "tool_calls", Limit: 9, AtEnd: budget.Keep, Window: budget.Window{Kind: budget.Forever}, Marks: []string{"a", "b"}},
 	}
 	s.settled("settled", 60, claims...)
 	s.reserve("open", claims[1:]...)
@@ -43,6 +44,7 @@ func TestCounters(t *testing.T) {
 
 	q := admin.CounterQuery{Tenant: "acme"}
 	unused := budget.Claim{Key: "nonce/m/0", Window: claims[0].Window}
+	claims[4].Marks = []string{"b", "c", "d"}
 	for _, c := range append(claims, unused) {
 		q.Counters = append(q.Counters, admin.CounterOf(c))
 	}
@@ -55,7 +57,7 @@ func TestCounters(t *testing.T) {
 	if err := json.Unmarshal(a.Body.Bytes(), &got); err != nil || a.Code != 200 {
 		t.Fatalf("%d %s", a.Code, a.Body)
 	}
-	want := []admin.Read{{Spent: 1}, {Held: 1}, {Span: admin.Span(daily.Current), Spent: 60, Held: 70}, {Spent: 1, Held: 1}, {}}
+	want := []admin.Read{{Spent: 1}, {Held: 1}, {Span: admin.Span(daily.Current), Spent: 60, Held: 70}, {Spent: 1, Held: 1}, {Spent: 2, New: 2}, {}}
 	if !reflect.DeepEqual(got.Read, want) || got.At != at || got.Tenant != "acme" {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -98,7 +100,7 @@ func TestBadCounterQueries(t *testing.T) {
 		`{"tenant":"acme","counters":[{"key":"a","window":"for a while"}]}`: 400,
 		`{"tenant":"acme","counters":[{"key":"a","window":"idle"}]}`:        400,
 		longAgo("acme"): 400,
-		`{"tenant":"acme","counters":[{"key":"` + strings.Repeat("x", 65<<10) + `"}]}`: 400,
+		`{"tenant":"acme","counters":[{"key":"` + strings.Repeat("x", 257<<10) + `"}]}`: 400,
 		`{"tenant":"nobody"}`: 404,
 		`{"tenant":"*"}`:      404,
 		`{}`:                  404,

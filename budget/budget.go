@@ -171,7 +171,7 @@ type Observed struct {
 	Span  Span // the window it was placed in
 	Spent int64
 	Held  int64
-	New   int64 // by Reserve, of a claim with marks: those that the counter did not know
+	New   int64 // of a claim with marks, not by Extend: those that the counter did not know
 }
 
 // Grant is the ledger's leave. Observed is in the order of the claims and
@@ -315,7 +315,7 @@ type Keeper interface {
 	Lift(ctx context.Context, tenant, name string, event int64) (Switch, error)
 
 	// Balances reads the counters that the claims name, and which switches are
-	// thrown. Amounts, limits and marks are ignored.
+	// thrown. Amounts and limits are ignored.
 	Balances(ctx context.Context, tenant string, claims []Claim) (Balances, error)
 
 	// Restore writes a tenant's state as folded from events. It refuses with

@@ -131,11 +131,19 @@ func (c *Claim) validateMarks() error {
 	if len(c.Marks) == 0 {
 		return nil
 	}
-	if len(c.Marks) > MaxMarks || c.Limit > MaxMarkedLimit {
-		return fmt.Errorf("%w: %d marks and a limit of %d, at most %d and %d", ErrInvalid, len(c.Marks), c.Limit, MaxMarks, MaxMarkedLimit)
+	if c.Limit > MaxMarkedLimit {
+		return fmt.Errorf("%w: a limit of %d with marks, at most %d", ErrInvalid, c.Limit, MaxMarkedLimit)
 	}
 	if c.AtEnd != Keep || c.Window.Kind == Rolling {
 		return fmt.Errorf("%w: marks are kept, and in no rolling window", ErrInvalid)
+	}
+	return nil
+}
+
+// validateMarkNames is what a counter is asked for with, too.
+func (c *Claim) validateMarkNames() error {
+	if len(c.Marks) > MaxMarks {
+		return fmt.Errorf("%w: %d marks, at most %d", ErrInvalid, len(c.Marks), MaxMarks)
 	}
 	for i, mark := range c.Marks {
 		if err := ValidName(mark); err != nil {

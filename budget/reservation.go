@@ -91,6 +91,9 @@ func (c *Claim) validateCounter() error {
 	if err := ValidName(c.Key); err != nil {
 		return err
 	}
+	if err := c.validateMarkNames(); err != nil {
+		return err
+	}
 	return c.Window.validate()
 }
 

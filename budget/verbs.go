@@ -233,7 +233,6 @@ func (s *State) Balances(claims []Claim, at int64) (Balances, error) {
 		return Balances{}, err
 	}
 	for i := range placed {
-		placed[i].New = 0
 		b.Observed = append(b.Observed, placed[i].Observed)
 	}
 	return b, nil

@@ -12,6 +12,7 @@ type Explanation struct {
 	Facts        policy.Facts   // as the rules saw them
 	InputTokens  int64          // at most
 	OutputTokens int64          // at most, of all choices
+	Switches     []string       // that would stop it, were they thrown; the widest first
 	Unpriced     *policy.Denial // why the cost has no bound; nil: Facts.Cost is it
 }
 
@@ -19,6 +20,7 @@ type Explanation struct {
 // holds nothing and writes no receipt.
 func Explain(b Bid, now time.Time) Explanation {
 	q := &quote{Bid: b}
+	q.Facts.HashNames()
 	q.Facts.Now = now
 	unpriced := q.priceAt(now)
 	return Explanation{
@@ -26,6 +28,7 @@ func Explain(b Bid, now time.Time) Explanation {
 		Facts:        q.Facts,
 		InputTokens:  q.Input.Tokens,
 		OutputTokens: q.outputTokens(),
+		Switches:     q.Key.Switches(q.Facts.Run),
 		Unpriced:     unpriced,
 	}
 }

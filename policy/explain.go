@@ -34,11 +34,10 @@ func (p Plan) AtMost(i int) int64 {
 }
 
 // Preview returns for claim i the denial that these balances, read at an
-// instant in ledger milliseconds, would bring; nil if it fits. Balances do not
-// tell which marks are known, so all count as new.
+// instant in ledger milliseconds, would bring; nil if it fits.
 func (p Plan) Preview(i int, seen budget.Observed, at int64) *Denial {
 	claim := p.Claims[i]
-	claim.Limit, seen.New = p.Limit(i), p.AtMost(i)
+	claim.Limit = p.Limit(i)
 	why := budget.Judge(p.Needs(i, seen), claim.Limit, seen)
 	if why == budget.Fits {
 		return nil

@@ -129,8 +129,12 @@ func TestToolCallDenials(t *testing.T) {
 		if d.Reason != policy.ToolCallsExceeded || d.Message != want || d.RetryAfter != c.after || d.NoRetry != c.never || d.Passes() || d.OfMoney() {
 			t.Errorf("got %+v\nwant %s", d, want)
 		}
-		seen.Held, seen.New = 0, 0
+		seen.Held, seen.New = 0, 3
 		if d := plan.Preview(0, seen, f.Now.UnixMilli()); d == nil || d.Needed != 3 {
+			t.Errorf("preview %+v", d)
+		}
+		seen.New = 2 // the third is known
+		if d := plan.Preview(0, seen, f.Now.UnixMilli()); d != nil {
 			t.Errorf("preview %+v", d)
 		}
 	}

@@ -34,6 +34,21 @@ var markPromises = []promise{
 		w.same("held", w.reasons(err), []budget.Reason{budget.Held})
 		w.same("denied", err.(*budget.Denied).Observed, []budget.Observed{{Spent: 1, Held: 1, New: 2}})
 	}},
+	{"balances tell how many marks are new", func(w *world) {
+		w.settle(w.granted(calls("tools", 3, "a")), 0)
+		released := w.granted(calls("tools", 3, "a b"))
+		asked := []budget.Claim{calls("tools", 0, "a b c d"), keep("tools", 0, 0), calls("others", 0, "a b")}
+		w.same("in flight", w.balances(asked...).Observed, []budget.Observed{{Spent: 1, Held: 1, New: 2}, {Spent: 1, Held: 1}, {New: 2}})
+		w.release(released)
+		w.same("released", w.balances(asked...).Observed, []budget.Observed{{Spent: 1, New: 3}, {Spent: 1}, {New: 2}})
+		for _, marks := range []string{"a,b", strings.Repeat("x", budget.MaxKeyBytes+1)} {
+			c := calls("tools", 0, marks)
+			_, err := w.ledger.Balances(w.Context(), w.tenant, []budget.Claim{c})
+			w.want(err, budget.ErrInvalid)
+		}
+		_, err := w.ledger.Balances(w.Context(), w.tenant, []budget.Claim{calls("tools", 0, manyMarks(0, budget.MaxMarks+1))})
+		w.want(err, budget.ErrInvalid)
+	}},
 	{"one mark of two leases in flight counts once", func(w *world) {
 		first, second := w.granted(calls("tools", 2, "a b")), w.granted(calls("tools", 2, "b"))
 		w.holds(keep("tools", 0, 0), 0, 2)

@@ -506,7 +506,7 @@ func (m *model) balances(claims []budget.Claim) (budget.Balances, error) {
 		if err != nil {
 			return budget.Balances{}, err
 		}
-		b.Observed = append(b.Observed, m.observe(n))
+		b.Observed = append(b.Observed, m.sees(n, c))
 	}
 	return b, nil
 }

@@ -147,7 +147,7 @@ func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *le
 		fmt.Fprintf(w, "model %s at %s: at most %d tokens in, %d out, %s\n",
 			strconv.QuoteToASCII(e.Facts.Model), e.Facts.Upstream, e.InputTokens, e.OutputTokens, policy.USD(e.Facts.Cost))
 	}
-	stops := seen.stops(key, e.Facts.Run)
+	stops := seen.stops(e.Switches)
 	verdicts, claims := printVerdicts(w, e.Verdicts, killVerdict(seen, stops)), printClaims(w, e, seen)
 	broken := e.Unpriced != nil || verdicts || claims
 	return len(stops) > 0 || broken && key.Tenant.Mode == policy.Enforce
@@ -186,26 +186,27 @@ func printClaims(w io.Writer, e gate.Explanation, seen *ledgerView) (denied bool
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "CLAIM\tCOUNTER\tAMOUNT\tLIMIT\tLEFT\tVERDICT\tWHY")
 	for i, c := range e.Plan.Claims {
-		left, verdict := "-", notAsked
+		need, left, verdict := e.Plan.AtMost(i), "-", notAsked
 		if seen != nil {
 			o := seen.Read[i].Observed()
+			need = e.Plan.Needs(i, o)
 			left = amountOf(e.Plan, i, max(0, e.Plan.Limit(i)-o.Spent-o.Held))
 			d := e.Plan.Preview(i, o, seen.At)
 			denied, verdict = denied || d != nil, verdictOf(d)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Plan.Rule(i), c.Key, needOf(e, i), amountOf(e.Plan, i, e.Plan.Limit(i)), left, verdict)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Plan.Rule(i), c.Key, needOf(e, i, need), amountOf(e.Plan, i, e.Plan.Limit(i)), left, verdict)
 	}
 	table.Flush()
 	return denied
 }
 
 // needOf writes what a claim asks for.
-func needOf(e gate.Explanation, i int) string {
+func needOf(e gate.Explanation, i int, need int64) string {
 	c := e.Plan.Claims[i]
 	if e.Unpriced != nil && c.AtEnd == budget.Adjust {
 		return "not known"
 	}
-	return e.Plan.Amount(i, e.Plan.AtMost(i))
+	return e.Plan.Amount(i, need)
 }
 
 // amountOf writes an amount of a claim with a limit.

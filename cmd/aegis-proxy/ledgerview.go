@@ -77,13 +77,13 @@ func newCounterQuery(ctx context.Context, address string, tenant *policy.Tenant,
 	return req, nil
 }
 
-// stops are the thrown switches that stop a request of the key, the widest first.
-func (s *ledgerView) stops(key *policy.Key, run string) []admin.Thrown {
+// stops are those of the switches that are thrown.
+func (s *ledgerView) stops(switches []string) []admin.Thrown {
 	if s == nil {
 		return nil
 	}
 	var list []admin.Thrown
-	for _, name := range key.Switches(run) {
+	for _, name := range switches {
 		if i := slices.IndexFunc(s.Switches, func(t admin.Thrown) bool { return t.Switch == name }); i >= 0 {
 			list = append(list, s.Switches[i])
 		}

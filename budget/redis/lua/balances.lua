@@ -7,7 +7,8 @@
 --            amounts and limits are not used
 -- Reply lost WHY
 --       window NOW EPOCH NUMBER
---       balances NOW EPOCH NUMBER OPEN THROWN { SWITCH EVENT AT }... { START END SPENT HELD }...
+--       balances NOW EPOCH NUMBER OPEN THROWN { SWITCH EVENT AT }... { START END SPENT HELD [+NEW] }...
+--       where only a claim with marks has +NEW
 
 local t, lost = begin('switches')
 if not t then return lost end
@@ -21,5 +22,8 @@ if t.switches > 0 then
   local thrown = call('HGETALL', PREFIX .. 'switches')
   for i = 1, #thrown, 2 do out[#out + 1] = thrown[i] .. ' ' .. thrown[i + 1] end
 end
-for _, c in ipairs(claims) do out[#out + 1] = observed(c) end
+for _, c in ipairs(claims) do
+  if #c.at_end > 6 then marks().count(c) end -- see reserve.lua
+  out[#out + 1] = observed(c)
+end
 return table.concat(out, ' ')
