@@ -141,7 +141,7 @@ func (u *upkeep) followForAll(ctx context.Context, active, turn []string) {
 	}
 	for _, tenant := range turn {
 		own, err := budget.GlobalAt(ctx, u.Keeper, tenant)
-		if err != nil || own.Number > 0 == stopped {
+		if err != nil || (own.Number > 0) == stopped {
 			continue
 		}
 		u.follow(ctx, tenant)
