@@ -31,7 +31,7 @@ func TestToolCallsOfTheState(t *testing.T) {
 		{"more used than there is by now", "{name: a, limit: 3}", map[string]int64{"tool_calls/forever": 5}, inWords(3, "", endless, "5")},
 		{"of one tool", "{name: a, tool: search, limit: 9}", map[string]int64{"tool_calls/forever/tool:search": 2},
 			inWords(none, "search:9", endless, "2 search")},
-		{"of one tool and of all", "{name: a, limit: 9}, {name: b, tool: search, window: hour, limit: 6}, {name: c, tool: fetch, limit: 5}",
+		{"of one tool and of all", "{name: a, limit: 9}, {name: b, tool: fetch, limit: 5}, {name: c, tool: search, window: hour, limit: 6}",
 			map[string]int64{"tool_calls/forever": 7, "tool_calls/hour/tool:search": 2, "tool_calls/forever/tool:fetch": 1},
 			inWords(9, "fetch:5 search:6", endless, "4, 1 fetch, 2 search")},
 		{"of one tool more than of all", "{name: a, scope: key, limit: 9}, {name: b, tool: search, limit: 6}",
