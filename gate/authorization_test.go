@@ -25,6 +25,14 @@ func TestAuthorizationsFollowFromReceipts(t *testing.T) {
 	provision.Facts = audit.Facts{Tenant: "acme", Key: "k", Endpoint: "actions/provision"}
 	extension.Facts = audit.Facts{Tenant: "acme", Key: "k", Endpoint: "actions/extend"}
 	extension.Existing = true
+	bringing := func(amount int64, results ...string) audit.Decision {
+		d := call
+		d.Facts.ToolResults = results
+		d.Claims = []audit.Claim{{Key: "usd/day", Amount: 7}, {Key: "tool_calls/forever", Amount: amount, Marks: "aa bb"}}
+		return d
+	}
+	known, searches := bringing(0, "aa search", "bb search"), bringing(1, "aa search", "bb search")
+	several, unnamed := bringing(2, "aa search", "bb fetch", "cc search"), bringing(1, "aa")
 	denial := call
 	denial.Verdict = audit.Deny
 
@@ -56,6 +64,10 @@ func TestAuthorizationsFollowFromReceipts(t *testing.T) {
 		"a call":                     {call, "r-1", "sim", 1_700_000_060, of(call, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2`)},
 		"a call with a nonce":        {nonced, "r-1", "sim", 1_700_000_060, of(nonced, `"action_type":"PURCHASE","target":"sim/toy","nonce":"18446744073709551619","depth":2`)},
 		"a fallback spends no nonce": {fallback, "r-1", "sim", 1_700_000_060, of(fallback, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2`)},
+		"a tool call":                {searches, "r-1", "sim", 1_700_000_060, of(searches, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2,"tool":"search","tool_call":true`)},
+		"calls of several tools":     {several, "r-1", "sim", 1_700_000_060, of(several, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2,"tool_call":true`)},
+		"a call without a tool":      {unnamed, "r-1", "sim", 1_700_000_060, of(unnamed, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2,"tool_call":true`)},
+		"a tool call counted before": {known, "r-1", "sim", 1_700_000_060, of(known, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2`)},
 		"a payment":                  {payment, "L", "actions/payment", 1_700_000_030, of(payment, `"action_type":"PAYMENT","target":"actions/payment/aa","nonce":"5","depth":0,"tool":"bb"`)},
 		"a provision":                {provision, "L", "actions/provision", 1_700_000_030, of(provision, `"action_type":"PROVISION","target":"actions/provision/","nonce":"5","depth":0`)},
 	} {

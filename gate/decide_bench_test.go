@@ -4,6 +4,7 @@ package gate_test
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -14,12 +15,14 @@ import (
 )
 
 // decideBatch is how many requests are in flight at most, and decideEvery the
-// time between two: of a tenant with a hundred requests a second.
+// time between two: of a tenant with a hundred requests a second. They are of
+// two runs by turns, each of which may call 10,000 tools a minute.
 const decideBatch, decideEvery = 200, 10 * time.Millisecond
 
 // BenchmarkDecide is one decision of Begin on the embedded ledger as serve
 // uses it: the price and the cost, every module's verdict, the claims, the
 // kill switches, the ledger's Reserve and its record in the journal's buffer.
+// Each request brings the results of two tool calls that no other has brought.
 // It is all of Begin but the decision's receipt and the timer of the renewal.
 // The journal's writes, syncs and compactions are outside, and so is the
 // settlement. cpu-ns/op is what the decisions themselves took of a core.
@@ -27,8 +30,7 @@ func BenchmarkDecide(b *testing.B) {
 	w := newWorld(b, allModules)
 	ledger := decideLedger(b, w.clock)
 	g := gate.New(gate.Config{Ledger: ledger, Log: w.audit, Outbox: w.outbox})
-	call := everyClaim(w)
-	nonces := make([]string, decideBatch)
+	asked := slices.Repeat([]gate.Bid{everyClaim(w)}, decideBatch)
 	granted := make([]budget.Grant, 0, decideBatch)
 	var used time.Duration
 	b.ReportAllocs()
@@ -38,14 +40,15 @@ func BenchmarkDecide(b *testing.B) {
 		settleAll(b, ledger, granted)
 		granted = granted[:0]
 		w.clock.advance(decideBatch * decideEvery)
-		for i := range nonces {
-			nonces[i] = strconv.Itoa(n + i)
+		for i := range asked {
+			id, facts := strconv.Itoa(n+i), &asked[i].Facts
+			facts.Nonce, facts.Run, facts.ToolResults = id, "run-"+strconv.Itoa(i%2), twoResults(id)
 		}
 		b.StartTimer()
 		before := cpuTime(b)
-		for _, call.Facts.Nonce = range nonces[:min(decideBatch, b.N-n)] {
+		for _, call := range asked[:min(decideBatch, b.N-n)] {
 			grant, denial := g.Decide(context.Background(), call)
-			if denial != nil || len(grant.Observed) != 6 {
+			if denial != nil || len(grant.Observed) != 7 || grant.Observed[2].New != 2 {
 				b.Fatal(denial, grant)
 			}
 			granted = append(granted, grant)

@@ -54,7 +54,10 @@ type move struct {
 	model   string
 	nonce   string
 	depth   int64
-	input   int64 // tokens
+	tool    string // that gave the results; "" without a name
+	first   int    // of its calls, whose results are there
+	results int    // how many
+	input   int64  // tokens
 	output  int64
 	which   int // of the open calls; of the switches
 	outcome string
@@ -68,9 +71,7 @@ const nonceSeconds = 91
 var mirrorSwitches = []string{budget.GlobalSwitch, policy.TenantSwitch, policy.KeySwitch("one"), policy.KeySwitch("two")}
 
 // plans are random. What they stay out of, since protocol and product differ
-// there on purpose, is listed in docs/decision.md. A rule of tool calls that
-// both have is drawn here: a line of tenantMembers, a field of move, its entry
-// in mirrorOrder.
+// there on purpose, is listed in docs/decision.md.
 func plans(windows []string, waits bool) *rapid.Generator[plan] {
 	kinds := slices.Concat(slices.Repeat([]string{"begin"}, 8), slices.Repeat([]string{"end"}, 4), []string{"throw", "lift", "lift", "lift"})
 	if waits {
@@ -83,6 +84,9 @@ func plans(windows []string, waits bool) *rapid.Generator[plan] {
 			model:   rapid.SampledFrom([]string{"toy", "toy", "toy", "bear"}).Draw(t, "model"),
 			nonce:   rapid.SampledFrom([]string{"", "", "m", "n", "o"}).Draw(t, "nonce"),
 			depth:   rapid.SampledFrom([]int64{0, 0, 0, 1, 2, 3}).Draw(t, "depth"),
+			tool:    rapid.SampledFrom([]string{"", "search", "search", "fetch"}).Draw(t, "tool"),
+			first:   rapid.IntRange(0, 5).Draw(t, "first"),
+			results: rapid.SampledFrom([]int{0, 0, 1, 1, 2, 3}).Draw(t, "results"),
 			input:   rapid.Int64Range(0, 300).Draw(t, "input"),
 			output:  rapid.Int64Range(0, 200).Draw(t, "output"),
 			which:   rapid.IntRange(0, 3).Draw(t, "which"),
@@ -123,6 +127,7 @@ func tenantMembers(t *rapid.T, windows []string) string {
 	maybe("slots", func() string {
 		return limits("concurrency", 2, func(string, string) string { return fmt.Sprintf("limit: %d", rapid.IntRange(1, 4).Draw(t, "slots")) })
 	})
+	maybe("tools", func() string { return toolMembers(t, windows) })
 	maybe("budget", func() string {
 		return limits("budgets", 3, func(_, window string) string {
 			return fmt.Sprintf(`%s, limit_usd: "0.%09d"`, window, rapid.IntRange(500, 5000).Draw(t, "usd"))
@@ -335,6 +340,7 @@ func (m *mirror) begin(i int, move move) {
 		Rules: m.rules, Key: m.tenantRules().Keys[move.key], Upstream: upstream,
 		Facts: policy.Facts{
 			Model: move.model, Endpoint: "chat/completions", Upstream: upstream.Name, Depth: move.depth, Nonce: move.nonce,
+			ToolResults: resultsOf(move),
 		},
 		Input: gate.Input{Tokens: move.input, How: "bytes"}, OutputCap: move.output, Choices: 1,
 	})
@@ -343,6 +349,7 @@ func (m *mirror) begin(i int, move move) {
 	if problem != nil {
 		m.t.Fatal(problem)
 	}
+	callOthers(before, intent.AgentID(), decision, move.tool)
 	out := m.engine.EvaluatePure(intent, before, oxdeai.CollectAll)
 	want := firstReason(out.Reasons, exhausted)
 	if got := reasonOf(m.t, err); got != want {
@@ -365,7 +372,7 @@ func (m *mirror) begin(i int, move move) {
 // can. The engine is asked for all reasons.
 var mirrorOrder = []oxdeai.Reason{
 	oxdeai.AllowlistTarget, oxdeai.DepthExceeded, oxdeai.CapExceeded, oxdeai.KillSwitchOn, oxdeai.NonceReplayed,
-	oxdeai.BudgetExceeded, oxdeai.VelocityExceeded, oxdeai.ConcurrencyExceeded,
+	oxdeai.ToolCallsExceeded, oxdeai.BudgetExceeded, oxdeai.VelocityExceeded, oxdeai.ConcurrencyExceeded,
 }
 
 // firstReason is the one of the engine's reasons that the gate tells. A budget
@@ -430,6 +437,7 @@ func (m *mirror) compare(i int, agent string, next, now *oxdeai.State) {
 	if m.limited("slots") && next.Concurrency.Active[agent] != now.Concurrency.Active[agent] {
 		m.t.Fatalf("move %d: active %d by the engine, %d by the ledger", i, next.Concurrency.Active[agent], now.Concurrency.Active[agent])
 	}
+	m.compareCalls(i, agent, next, now)
 	if engine, err := m.engine.StateHash(now); err != nil || engine == "" {
 		m.t.Fatalf("move %d: the ledger's state has no hash: %v", i, err)
 	}
@@ -471,9 +479,9 @@ func nonceText(t rapid.TB, d audit.Decision) string {
 }
 
 func (m *mirror) describe(s *oxdeai.State) string {
-	return fmt.Sprintf("%+v\nspent %v of %v, caps %v, velocity %+v, active %v of %v, nonces %v, switches %+v, allowed %+v", m.tenantRules().Name,
+	return fmt.Sprintf("%+v\nspent %v of %v, caps %v, velocity %+v, active %v of %v, nonces %v, switches %+v, allowed %+v, tools %+v", m.tenantRules().Name,
 		s.Budget.Spent, s.Budget.Limit, s.MaxAmountPerAction, s.Velocity, s.Concurrency.Active, s.Concurrency.MaxConcurrent,
-		s.Replay.Nonces, s.KillSwitch, s.Allowlists)
+		s.Replay.Nonces, s.KillSwitch, s.Allowlists, s.ToolLimits)
 }
 
 // compareExport holds the state in an envelope that is made of the receipts

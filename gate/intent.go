@@ -28,8 +28,11 @@ func intentOf(d audit.Decision) *oxdeai.Object {
 		oxdeai.Member{Name: "nonce", Value: nonceOf(d)},
 		oxdeai.Member{Name: "depth", Value: oxdeai.Int(d.Facts.Depth)},
 	)
-	if d.Facts.Tool != "" {
-		intent.Members = append(intent.Members, oxdeai.Member{Name: "tool", Value: d.Facts.Tool})
+	if tool := toolOf(d); tool != "" {
+		intent.Members = append(intent.Members, oxdeai.Member{Name: "tool", Value: tool})
+	}
+	if callsTool(d) {
+		intent.Members = append(intent.Members, oxdeai.Member{Name: "tool_call", Value: true})
 	}
 	return intent
 }
@@ -143,6 +146,7 @@ var protocolReasons = map[policy.Reason]oxdeai.Reason{
 	policy.RequestCapExceeded:   oxdeai.CapExceeded,
 	policy.BudgetExhausted:      oxdeai.BudgetExceeded,
 	policy.BudgetHeld:           oxdeai.BudgetExceeded,
+	policy.ToolCallsExceeded:    oxdeai.ToolCallsExceeded,
 	policy.RequestRate:          oxdeai.VelocityExceeded,
 	policy.StalePolicy:          oxdeai.VersionMismatch,
 	policy.LedgerUnavailable:    oxdeai.InternalError,

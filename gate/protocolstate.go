@@ -76,10 +76,8 @@ func emptyState(p *policy.Policy, t *policy.Tenant, v ledgerView) *oxdeai.State 
 		Concurrency: oxdeai.Concurrency{
 			MaxConcurrent: map[string]int64{}, Active: map[string]int64{}, ActiveAuths: activeAuths(v.leaves),
 		},
-		MaxDepth: map[string]int64{},
-		ToolLimits: oxdeai.ToolLimits{ // the rule of tool calls has its place here
-			WindowSeconds: 1, MaxCalls: map[string]int64{}, MaxCallsByTool: map[string]map[string]int64{}, Calls: map[string][]oxdeai.ToolCall{},
-		},
+		MaxDepth:   map[string]int64{},
+		ToolLimits: toolState(),
 	}
 }
 
@@ -111,32 +109,33 @@ func (b *keyView) killed(name string) bool { return has(b.balances.Switches, nam
 func (b *keyView) agent(s *oxdeai.State, v ledgerView) {
 	t, id := b.key.Tenant, agentID(b.key.Tenant.Name, b.key.ID)
 	s.KillSwitch.Agents[id] = b.killed(policy.KeySwitch(b.key.ID))
-	money := b.tightest("usd")
+	money := b.tightest("usd", "")
 	s.Budget.Limit[id], s.Budget.Spent[id] = big.NewInt(money.limit), big.NewInt(money.used)
 	s.MaxAmountPerAction[id] = big.NewInt(perRequest(t))
-	slots := b.tightest("slots")
+	slots := b.tightest("slots", "")
 	s.Concurrency.MaxConcurrent[id] = slots.limit
 	s.Concurrency.Active[id] = min(slots.used, slots.limit)
 	s.MaxDepth[id] = maxDepth(t)
-	s.ToolLimits.MaxCalls[id] = budget.NoLimit
 	if s.Replay.MaxNoncesPerAgent > 0 {
 		s.Replay.Nonces[id] = newest(v.nonces, int(s.Replay.MaxNoncesPerAgent))
 	}
 	b.velocity(s, id)
+	b.tools(s, id)
 }
 
 // use is one counter with its limit.
 type use struct{ limit, used int64 }
 
-// tightest is the counter of a unit that has least left. What is held counts
-// as spent: the protocol charges with the decision.
-func (b *keyView) tightest(unit string) use {
+// tightest is the counter of a unit that has least left, of those for one tool
+// where it is named and else of those for all. What is held counts as spent: the
+// protocol charges with the decision.
+func (b *keyView) tightest(unit, tool string) use {
 	best := use{limit: budget.NoLimit}
 	found := false
 	for i, s := range b.standings {
 		seen := b.balances.Observed[i]
 		one := use{s.Claim.Limit, seen.Spent + seen.Held}
-		if s.Budgets[0].Unit() == unit && (!found || one.limit-one.used < best.limit-best.used) {
+		if s.Budgets[0].Unit() == unit && s.Budgets[0].Tool == tool && (!found || one.limit-one.used < best.limit-best.used) {
 			best, found = one, true
 		}
 	}

@@ -14,12 +14,13 @@ import (
 const everyModule = `max_depth: 3
 replay: {retries: 1}
 concurrency: [{name: parallel, limit: 2}]
+tool_calls: [{name: few, limit: 2}]
 rates: [{name: burst, window: minute, limit: 5}]
 budgets: [{name: daily, window: day, limit_usd: "0.000001"}]`
 
 // allModules is a tenant that uses every module; kill switches need no
-// field. A request claims from six counters: its nonce, a slot, three budgets
-// and a rate.
+// field. A request claims from seven counters: its nonce, a slot, tool calls,
+// three budgets and a rate.
 const allModules = `capabilities: [chat, stream, tools]
 models: {allow: ["gpt-*", "toy"], deny: ["*-audio*"]}
 endpoints: {allow: ["chat/completions", "embeddings"]}
@@ -28,6 +29,7 @@ max_depth: 3
 replay: {window: 1m, max_nonces: 1000000}
 per_request_usd: "1"
 concurrency: [{name: parallel, limit: 100000}]
+tool_calls: [{name: tools, scope: run, window: minute, limit: 10000}]
 rates: [{name: rate, window: minute, limit: 1000000000}]
 budgets:
   - {name: daily, window: day, limit_usd: "1000000"}
@@ -40,7 +42,13 @@ func everyClaim(w *world) gate.Bid {
 	call.Facts.Run, call.Facts.Nonce, call.Facts.Depth = "run-1", "nonce-1", 1
 	call.Facts.Capabilities = []string{policy.CapChat, policy.CapTools}
 	call.Facts.Tools = []string{"search_web", "calendar_read"}
+	call.Facts.ToolResults = twoResults("call-1")
 	return call
+}
+
+// twoResults are those of two tools that were called.
+func twoResults(id string) []policy.ToolResult {
+	return policy.AddToolResult(policy.AddToolResult(nil, id+"a", "search_web"), id+"b", "calendar_read")
 }
 
 // TestReplayKnowsEveryModule: what each rule allows and denies, for calls and
@@ -55,6 +63,8 @@ func TestReplayKnowsEveryModule(t *testing.T) {
 	deep := w.call(10, 5)
 	deep.Facts.Depth = 4
 	w.refused(deep, policy.DepthExceeded)
+
+	w.refused(w.bringing("1", "2", "3"), policy.ToolCallsExceeded)
 
 	first, second := w.begin(w.call(10, 5)), w.begin(w.call(10, 5))
 	w.refused(w.call(10, 5), policy.ConcurrencyFull)
@@ -100,7 +110,7 @@ func TestReplayKnowsEveryModule(t *testing.T) {
 		t.Errorf("findings %v, unchecked %v", report.Findings, report.Unchecked)
 	}
 	for _, reason := range []policy.Reason{
-		policy.ReplayedRequest, policy.DepthExceeded, policy.ConcurrencyFull, policy.Killed, policy.BudgetExhausted, policy.RequestRate,
+		policy.ReplayedRequest, policy.DepthExceeded, policy.ToolCallsExceeded, policy.ConcurrencyFull, policy.Killed, policy.BudgetExhausted, policy.RequestRate,
 	} {
 		if report.Denied[string(reason)] != 1 {
 			t.Errorf("%d denied for %s, want 1", report.Denied[string(reason)], reason)

@@ -129,10 +129,10 @@ func (c *counter) countCalls(claim *budget.Claim, t *Tenant, f *Facts) bool {
 // calls are the ids of the calls that concern the counter, each once.
 func (c *counter) calls(results []ToolResult) []string {
 	var ids []string
-	for _, r := range results {
+	for i, r := range results {
 		concerned := c.tool == "" || r.Tool != "" && Match(c.tool, r.Tool)
 		if concerned && len(ids) < MaxToolResults && !slices.Contains(ids, r.Call) {
-			ids = append(ids, r.Call)
+			ids = append(slices.Grow(ids, len(results)-i), r.Call)
 		}
 	}
 	return ids
