@@ -142,7 +142,7 @@ type Log struct {
 	segment   *segment
 	riders    gathered    // that go with the next batch
 	departure *time.Timer // when it goes at the latest
-	crowd     int         // callers that waited for its last batch
+	company   company     // that a batch waits for
 	buf       []byte      // of the last batch, to be used again
 
 	posting sync.RWMutex // held by those who post, and by Close

@@ -147,16 +147,37 @@ const (
 	companyReceipts = 20
 )
 
+// company is how many callers a batch waits for: as many as wait at the same time
+// anyway, which is found out by asking for one more now and then. A caller alone
+// never waits, and few callers do not wait in vain for others that do not exist.
+type company struct {
+	size  int // of the next batch
+	quiet int // batches until the next try for more
+}
+
+// quietBatches is how often the company stays as it is after it was not reached.
+const quietBatches = 16
+
+// learn takes in for how many a batch was in the end.
+func (c *company) learn(came int) {
+	switch {
+	case came < c.size:
+		c.size, c.quiet = (c.size+came)/2, quietBatches
+	case c.quiet > 0:
+		c.size = min(came, companyReceipts)
+		c.quiet--
+	case came > 1:
+		c.size = min(came+1+came/4, companyReceipts)
+	}
+}
+
 // collect takes the riders and what waits in the queue, up to a batch. While
-// one batch is being synced the next one gathers. Where more than one caller
-// waited for the last batch there are callers at once, so this one waits a
-// little for as many again to share its seal and fsync; a caller alone never
-// waits.
+// one batch is being synced the next one gathers.
 func (l *Log) collect() []*entry {
 	batch := l.riders
 	l.riders = gathered{}
-	if crowd := min(2*l.crowd, companyReceipts); crowd > 2 && batch.waiting > 0 {
-		l.await(&batch, crowd)
+	if batch.waiting > 0 {
+		l.await(&batch)
 	}
 	for !batch.full() {
 		select {
@@ -167,15 +188,18 @@ func (l *Log) collect() []*entry {
 		}
 		break
 	}
-	l.crowd = batch.waiting
+	l.company.learn(batch.waiting)
 	return batch.entries
 }
 
-// await adds to the batch until so many wait for it, or the time is up.
-func (l *Log) await(batch *gathered, crowd int) {
+// await adds to the batch until it has company, or the time is up.
+func (l *Log) await(batch *gathered) {
+	if batch.waiting >= l.company.size {
+		return
+	}
 	timeout := time.NewTimer(gatherLimit)
 	defer timeout.Stop()
-	for batch.waiting < crowd && !batch.full() {
+	for batch.waiting < l.company.size && !batch.full() {
 		select {
 		case e := <-l.queue:
 			batch.add(e)
