@@ -35,7 +35,7 @@ type Facts struct {
 	Depth        int64    // of the recursion that the request comes from
 	Nonce        string   // as hashed into claim keys; "" without
 	Attempt      int64    // of the request with that nonce; 0: the first
-	Counted      bool     // an earlier attempt of the request counts in rates and has spent the nonce
+	Counted      bool     // an earlier attempt counts in rates and tool calls and has spent the nonce
 	ExtraOutput  int64    // output billed beside the caps, all choices together
 	Capabilities []string // what the request needs, its endpoint among them
 	CacheWrite   bool     // cache writes could be billed, so Cost covers them

@@ -133,13 +133,17 @@ func mustParseAlike(t interface{ Fatalf(string, ...any) }, used *parser, line st
 func referenceLines(t testing.TB) (lines []string) {
 	odd := "q\"\\\t\x01\u00e9\u2028\U0001F600"
 	for _, body := range []Body{
-		Decision{At: 5, Verdict: Allow, Cost: 12, Facts: Facts{Tenant: "acme", Stream: true, Capabilities: []string{"chat", odd}},
-			Claims: []Claim{{Key: "usd/day", Amount: 12, Limit: 99, AtEnd: "adjust", Window: "fixed", Start: 1, End: 2}, {Key: odd, Spent: 7}},
-			Lease:  "l1", Expires: 9, Epoch: "e1", Event: 3, Policy: "ab", Generation: 1, Prices: "cd", PricedAt: 4},
+		Decision{At: 5, Verdict: Allow, Cost: 12, Facts: Facts{Tenant: "acme", Stream: true, Capabilities: []string{"chat", odd},
+			ToolResults: []string{"aa search", "bb " + odd}},
+			Claims: []Claim{{Key: "usd/day", Amount: 12, Limit: 99, AtEnd: "adjust", Window: "fixed", Start: 1, End: 2}, {Key: odd, Spent: 7},
+				{Key: "tool_calls/day", Amount: 1, Marks: "aa bb", Reason: "held"}, {Key: "tool_calls/hour", Marks: odd}},
+			Lease: "l1", Expires: 9, Epoch: "e1", Event: 3, Policy: "ab", Generation: 1, Prices: "cd", PricedAt: 4},
 		Decision{At: 6, Verdict: Deny, Cost: 0, Reasons: []string{"held", odd}, Facts: Facts{Tenant: "acne"}, Policy: "ab", Prices: "cd"},
 		Settlement{At: 7, Tenant: "acme", Lease: "l1", Outcome: "settle", Status: 200, Basis: BasisReported, Model: odd,
 			Usage: Usage{Input: 1, Output: 2}, Hold: 12, Charge: 8, Overrun: 1, Epoch: "e1", Event: 4, Prices: "cd"},
 		Settlement{At: 8, Tenant: "acne", Lease: odd, Outcome: "release"},
+		Event{At: 9, Tenant: "acme", Epoch: "e1", Event: 4, Name: "grant", Lease: "l2", Expires: 10, Generation: 1, Policy: "ab",
+			Claims: []Claim{{Key: "tool_calls/day", Amount: 2, Marks: "cc dd"}}, Recovered: true},
 		Event{At: 9, Tenant: "acme", Epoch: "e1", Event: 5, Name: "kill", Switch: odd, Recovered: true},
 		Seal{Alg: AlgHMAC, Kid: "00", Sig: "ff"},
 		Start{Alg: AlgHMAC, At: 1, Kid: "00", Reason: ReasonCreated},

@@ -183,7 +183,7 @@ type Facts struct {
 	Depth        int64        // of the recursion that the request comes from
 	Nonce        string       // as the caller named it; "" without
 	Attempt      int64        // of the request with that nonce; 0: the first
-	Counted      bool         // an earlier attempt counts in rates, and has spent the nonce
+	Counted      bool         // an earlier attempt counts in rates and tool calls, and has spent the nonce
 	Action       string       // the kind of an action that is no LLM call; "" for one that is
 	ActionID     string       // the action's id, hashed
 	Cost         int64        // nano-USD, at most
