@@ -280,34 +280,40 @@ func TestExportRefusesAGap(t *testing.T) {
 	}
 }
 
-// TestStateListsTheNewestNonces: few of them where there are many keys, so that
-// the state stays small enough to be exported.
+// TestStateListsTheNewestNonces: few of them, and of tool calls, where there are
+// many keys, so that the state stays small enough to be exported.
 func TestStateListsTheNewestNonces(t *testing.T) {
 	var nonces []oxdeai.NonceRecord
 	for i := range 2000 {
 		nonces = append(nonces, oxdeai.NonceRecord{Nonce: strings.Repeat("9", 57) + strconv.Itoa(i+1000), TS: int64(i)})
 	}
-	none := func(claims []budget.Claim) (budget.Balances, error) {
-		return budget.Balances{Observed: make([]budget.Observed, len(claims))}, nil
+	called := func(claims []budget.Claim) (budget.Balances, error) {
+		return budget.Balances{Observed: slices.Repeat([]budget.Observed{{Spent: 2000}}, len(claims))}, nil
 	}
+	tool := strings.Repeat("t", 96)
 	for _, c := range []struct {
-		keys, most int
-		rule       string
+		keys, most, calls int
+		rule              string
 	}{
-		{1, 1000, "{}"}, {2, 7, "{max_nonces: 7}"}, {65, 1000, "{}"}, {128, 512, "{}"}, {1000, 65, "{}"},
+		{1, 1000, 1000, "{}"}, {2, 7, 1000, "{max_nonces: 7}"}, {65, 1000, 252, "{}"}, {128, 512, 128, "{}"}, {1000, 65, 16, "{}"},
 	} {
-		rules := rulesOf(t, "replay: "+c.rule)
+		rules := rulesOf(t, "replay: "+c.rule+"\ntool_calls: [{name: t, tool: "+tool+", limit: 5000}]")
 		tenant := *rules.Policy.Tenant("acme")
+		tenant.Keys = []*policy.Key{{ID: "acme-1", Tenant: &tenant}}
 		for i := 1; i < c.keys; i++ {
 			tenant.Keys = append(tenant.Keys, &policy.Key{ID: "k" + strconv.Itoa(i), Tenant: &tenant})
 		}
-		s, err := gate.ProtocolState(rules.Policy, &tenant, 2_000_000, none, nonces)
+		s, err := gate.ProtocolState(rules.Policy, &tenant, 2_000_000, called, nonces)
 		if err != nil {
 			t.Fatal(err)
 		}
 		list := s.Replay.Nonces["acme/acme-1"]
 		if len(s.Replay.Nonces) != c.keys || s.Replay.MaxNoncesPerAgent != int64(c.most) || len(list) != c.most || list[len(list)-1] != nonces[1999] {
 			t.Errorf("%d keys: %d agents with %d nonces, at most %d; want %d", c.keys, len(s.Replay.Nonces), len(list), s.Replay.MaxNoncesPerAgent, c.most)
+		}
+		calls, most := len(s.ToolLimits.Calls["acme/acme-1"]), s.ToolLimits.MaxCallsByTool["acme/acme-1"][tool]
+		if len(s.ToolLimits.Calls) != c.keys || calls != c.calls || most != int64(3000+calls) {
+			t.Errorf("%d keys: %d agents with %d calls, at most %d; want %d", c.keys, len(s.ToolLimits.Calls), calls, most, c.calls)
 		}
 		snapshot, err := oxdeai.NewSnapshot(s, "p")
 		if err != nil {

@@ -14,7 +14,7 @@ const (
 	// maxListedCalls bounds the tool calls that a state lists of each key, and
 	// maxCallEntries those of all keys together.
 	maxListedCalls = 1000
-	maxCallEntries = 1 << 15
+	maxCallEntries = 1 << 14
 
 	toolCallUnit = "tool_calls"
 )
