@@ -321,7 +321,7 @@ func TestKillSwitchStopsAnExtension(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := w.post(extendPath, extendBody(lease, "0.6"))
-	if a.status != http.StatusForbidden || a.code() != string(policy.Killed) || a.header.Get("x-should-retry") != "false" {
+	if a.status != http.StatusForbidden || a.code() != "kill_switch" || a.header.Get("x-should-retry") != "false" {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	readOpenAPI(t).documented(t, extendPath, a.status, a.body)
