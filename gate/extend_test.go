@@ -58,7 +58,7 @@ func TestKillSwitchStopsExtensions(t *testing.T) {
 				w.Errorf("%s: without a receipt", name)
 			}
 			w.mustBalance(0, 10)
-			_, err = w.ledger.Lift(w.Context(), "acme", name)
+			_, err = w.ledger.Lift(w.Context(), "acme", name, 0)
 			w.must(err)
 		}
 		_, err := w.ledger.Throw(w.Context(), "acme", policy.RunSwitch("another"))
