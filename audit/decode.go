@@ -180,6 +180,18 @@ func (d *decoder) optClaims(name string, v *[]Claim) {
 	d.expect(']')
 }
 
+func (d *decoder) optLimits(name string, v *[]Limit) {
+	if !d.has(name) {
+		return
+	}
+	d.expect('[')
+	for more := true; more && d.err == nil; more = d.next(',') {
+		*v = append(*v, Limit{})
+		d.object(&(*v)[len(*v)-1])
+	}
+	d.expect(']')
+}
+
 func (d *decoder) optObject(name string, r record) {
 	if !d.has(name) {
 		return

@@ -111,17 +111,26 @@ func (e *encoder) optTexts(name string, v *[]string) {
 }
 
 func (e *encoder) optClaims(name string, v *[]Claim) {
-	if len(*v) == 0 {
+	e.optList(name, len(*v), func(i int) record { return &(*v)[i] })
+}
+
+func (e *encoder) optLimits(name string, v *[]Limit) {
+	e.optList(name, len(*v), func(i int) record { return &(*v)[i] })
+}
+
+// optList writes n objects.
+func (e *encoder) optList(name string, n int, object func(int) record) {
+	if n == 0 {
 		return
 	}
 	e.name(name)
 	e.dst = append(e.dst, '[')
-	for i := range *v {
+	for i := range n {
 		if i > 0 {
 			e.dst = append(e.dst, ',')
 		}
 		e.dst = append(e.dst, '{')
-		(*v)[i].visit(e)
+		object(i).visit(e)
 		e.dst = append(e.dst, '}')
 	}
 	e.dst = append(e.dst, ']')

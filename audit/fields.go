@@ -13,6 +13,7 @@ type fields interface {
 	optFlag(name string, v *bool)
 	optTexts(name string, v *[]string)
 	optClaims(name string, v *[]Claim)
+	optLimits(name string, v *[]Limit)
 	optObject(name string, r record)
 }
 
@@ -106,6 +107,11 @@ func (c *Claim) visit(f fields) {
 	f.text("window", &c.Window)
 }
 
+func (l *Limit) visit(f fields) {
+	f.text("key", &l.Key)
+	f.amount("limit", &l.Limit)
+}
+
 func (s *Settlement) visit(f fields) {
 	status := int64(s.Status)
 	f.count("at", &s.At)
@@ -145,6 +151,7 @@ func (e *Event) visit(f fields) {
 	f.optCount("expires", &e.Expires)
 	f.optCount("generation", &e.Generation)
 	f.optText("lease", &e.Lease)
+	f.optLimits("limits", &e.Limits)
 	f.text("name", &e.Name)
 	f.optText("policy", &e.Policy)
 	f.optFlag("recovered", &e.Recovered)

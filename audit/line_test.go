@@ -41,6 +41,7 @@ func fullBodies() []audit.Body {
 func fullEvent() audit.Event {
 	e := expiry(3)
 	e.Switch = "key:acme-1"
+	e.Limits = []audit.Limit{{Key: "usd/tenant/day", Limit: 25_000_000_000}, {Key: "usd/tenant", Limit: 0}}
 	return e
 }
 
@@ -141,6 +142,7 @@ func TestNumbersOutOfRangeAreRefused(t *testing.T) {
 		"negative count":  audit.Decision{At: -1},
 		"count too large": audit.Decision{At: audit.MaxCount + 1},
 		"negative amount": audit.Settlement{Charge: -1},
+		"in a limit":      audit.Event{Limits: []audit.Limit{{Limit: -1}}},
 		"in a claim":      audit.Event{Claims: []audit.Claim{{Held: -1}}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,6 +63,12 @@ type Claim struct {
 	Reason   string // "", "exhausted", "held" or "crowded"
 }
 
+// Limit is what a claim's key could reach when its lease was extended.
+type Limit struct {
+	Key   string
+	Limit int64 // nano-USD
+}
+
 // Decision is written before a request leaves, or when it is denied.
 type Decision struct {
 	At         int64 // ledger milliseconds
@@ -135,6 +141,7 @@ type Event struct {
 	Amount     int64
 	Expires    int64
 	Claims     []Claim
+	Limits     []Limit // extend: those that it was judged by
 	Generation int64
 	Policy     string
 	Recovered  bool

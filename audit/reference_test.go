@@ -53,6 +53,16 @@ func (l loose) optClaims(name string, v *[]Claim) {
 	}
 }
 
+func (l loose) optLimits(name string, v *[]Limit) {
+	list, _ := l[name].([]any)
+	for _, one := range list {
+		fields, _ := one.(map[string]any)
+		var limit Limit
+		limit.visit(loose(fields))
+		*v = append(*v, limit)
+	}
+}
+
 func (l loose) optObject(name string, r record) {
 	fields, _ := l[name].(map[string]any)
 	r.visit(loose(fields))

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"fmt"
 	"hash/maphash"
 	"maps"
 	"slices"
@@ -51,6 +52,7 @@ type fact struct {
 	name, lease string
 	amount      int64
 	killSwitch  string
+	limits      string
 }
 
 func factOf(b Body) (f fact, recovered bool) {
@@ -60,9 +62,16 @@ func factOf(b Body) (f fact, recovered bool) {
 	case Settlement:
 		return fact{name: b.Outcome, lease: b.Lease, amount: b.Charge}, false
 	case Event:
-		return fact{b.Name, b.Lease, b.Amount, b.Switch}, b.Recovered
+		return fact{b.Name, b.Lease, b.Amount, b.Switch, limitsText(b.Limits)}, b.Recovered
 	}
 	return fact{}, false
+}
+
+func limitsText(limits []Limit) string {
+	if len(limits) == 0 {
+		return ""
+	}
+	return fmt.Sprint(limits)
 }
 
 // check reports events with more receipts than they may have: one by the

@@ -9,6 +9,8 @@ import (
 // ErrFold: an event does not follow from the state before it.
 var ErrFold = errors.New("event does not follow")
 
+var errNotNewest = errors.New("its policy is not the newest seen")
+
 // Apply folds the tenant's next event. It changes no balance and wraps ErrFold,
 // saying what does not follow, if the event has another tenant, epoch or
 // number, goes back in time, or could not have happened in this state.
@@ -147,7 +149,7 @@ func (s *State) checkGranted(e *Event) error {
 		return nil
 	}
 	if e.Policy != s.policy {
-		return errors.New("its policy is not the newest seen")
+		return errNotNewest
 	}
 	if err := ValidName(e.Lease); err != nil {
 		return err
@@ -240,10 +242,16 @@ func (s *State) applyExtended(e *Event) error {
 	if err := ValidAmount(e.Amount); err != nil {
 		return err
 	}
+	if err := validateLimits(e.Limits); err != nil {
+		return err
+	}
+	if e.Policy != s.policy {
+		return errNotNewest
+	}
 	if e.Amount <= l.hold || !l.adjusts() {
 		return fmt.Errorf("total %d extends nothing above the hold %d", e.Amount, l.hold)
 	}
-	observed, reasons, fits := s.judgeExtension(l, e.Amount, e.At)
+	observed, reasons, fits := s.judgeExtension(l, e.Amount, e.Limits, e.At)
 	if !fits {
 		return fmt.Errorf("it does not fit: %v", reasons)
 	}

@@ -166,6 +166,30 @@ type Reservation struct {
 	Switches []string
 }
 
+// Extension asks that an open lease hold Total in each of its Adjust claims. It
+// is judged by the terms of today, not by those of the grant: by the newest
+// policy, its limits and the kill switches.
+type Extension struct {
+	Lease  LeaseRef
+	Total  int64
+	Policy PolicyVersion
+
+	// Limits are what the policy lets counters reach. An Adjust claim of the
+	// lease whose key is not among them may reach nothing: a budget that the
+	// policy dropped, or that the caller does not know to be the lease's, can
+	// not be extended in. Keys that the lease does not claim are not looked at,
+	// so a budget that is newer than the lease does not concern it.
+	Limits []Limit // at most MaxClaims, each key once
+
+	Switches []string // as in Reservation
+}
+
+// Limit is what the counter of a key may reach.
+type Limit struct {
+	Key   string
+	Limit int64 // 0 to MaxAmount
+}
+
 // Observed is one claim's counter as the ledger saw it.
 type Observed struct {
 	Span  Span // the window it was placed in
@@ -183,7 +207,7 @@ type Grant struct {
 	At       int64
 	Expires  int64
 	Hold     int64 // of every Adjust claim: as first granted, or after Extend the total
-	Repeated bool  // Reserve: the lease was there already
+	Repeated bool  // Reserve: the lease was there already; Extend: nothing was changed
 	Observed []Observed
 }
 
@@ -245,9 +269,10 @@ type Event struct {
 	At      int64
 	Lease   string        // all but Provisioned, PolicySeen, Thrown and Lifted
 	Claims  []Placed      // Granted
+	Limits  []Limit       // Extended: as they were asked with
 	Amount  int64         // Extended: the new total; Settled, Expired, Corrected: the charge
 	Expires int64         // Granted
-	Policy  PolicyVersion // PolicySeen and Granted
+	Policy  PolicyVersion // PolicySeen, Granted and Extended
 	Switch  string        // Thrown and Lifted
 }
 
@@ -259,9 +284,10 @@ type Ledger interface {
 	// Reserve grants every claim or none.
 	Reserve(ctx context.Context, r Reservation) (Grant, error)
 
-	// Extend raises the hold of every Adjust claim of an open lease to total.
-	// A total at or below the hold changes nothing.
-	Extend(ctx context.Context, lease LeaseRef, total int64) (Grant, error)
+	// Extend raises the hold of every Adjust claim of an open lease to a total.
+	// One at or below the hold changes nothing, under whatever terms, and gets
+	// the answer to the last extension, else to the grant.
+	Extend(ctx context.Context, x Extension) (Grant, error)
 
 	// Renew moves an open lease's expiry to ttl from now, at most to
 	// MaxLeaseLife after its grant, and returns the expiry.

@@ -46,13 +46,15 @@ const (
 )
 
 // Denied is the ledger's refusal. Nothing is held. Observed and Reasons are in
-// the order of the claims.
+// the order of the claims; of an extension, of the lease's claims.
 type Denied struct {
 	Epoch    string
 	Number   int64 // of the tenant's last event
 	At       int64
 	Observed []Observed
 	Reasons  []Reason
+	Keys     []string // by Extend: those of the lease's claims
+	Hold     int64    // by Extend: what the lease holds
 }
 
 func (d *Denied) Error() string {

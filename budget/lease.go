@@ -73,6 +73,14 @@ func (l *lease) adjusts() bool {
 	return false
 }
 
+func (l *lease) keys() []string {
+	keys := make([]string, len(l.claims))
+	for i := range l.claims {
+		keys[i] = l.claims[i].Key
+	}
+	return keys
+}
+
 // holdOf is what the lease holds now for one of its claims.
 func (l *lease) holdOf(claim int) int64 {
 	if l.claims[claim].AtEnd == Adjust {

@@ -26,6 +26,54 @@ func (r Reservation) Validate() error {
 	return validateClaims(len(r.Claims), func(i int) *Claim { return &r.Claims[i] })
 }
 
+// Validate refuses, with ErrInvalid, an extension that breaks a bound of this
+// package. Every ledger calls it first.
+func (x Extension) Validate() error {
+	if err := x.Lease.Validate(); err != nil {
+		return err
+	}
+	if err := ValidAmount(x.Total); err != nil {
+		return fmt.Errorf("total: %w", err)
+	}
+	if err := x.Policy.validate(); err != nil {
+		return err
+	}
+	if err := validateSwitches(x.Switches); err != nil {
+		return err
+	}
+	return validateLimits(x.Limits)
+}
+
+func validateLimits(limits []Limit) error {
+	if len(limits) > MaxClaims {
+		return fmt.Errorf("%w: %d limits, at most %d", ErrInvalid, len(limits), MaxClaims)
+	}
+	for i, limit := range limits {
+		if err := ValidName(limit.Key); err != nil {
+			return fmt.Errorf("limit %d: %w", i, err)
+		}
+		if err := ValidAmount(limit.Limit); err != nil {
+			return fmt.Errorf("limit of %q: %w", limit.Key, err)
+		}
+		for _, other := range limits[:i] {
+			if other.Key == limit.Key {
+				return fmt.Errorf("%w: two limits for the key %q", ErrInvalid, limit.Key)
+			}
+		}
+	}
+	return nil
+}
+
+// limitOf is what a key may reach, 0 if the limits do not name it.
+func limitOf(limits []Limit, key string) int64 {
+	for _, limit := range limits {
+		if limit.Key == key {
+			return limit.Limit
+		}
+	}
+	return 0
+}
+
 // Validate refuses, with ErrInvalid, a reference whose names are malformed.
 func (l LeaseRef) Validate() error {
 	if err := ValidName(l.Tenant); err != nil {

@@ -95,6 +95,10 @@ func TestApply(t *testing.T) {
 		"correct unknown":           {budget.Corrected, func(e *budget.Event) { e.Lease = "never" }, "unknown lease"},
 		"extend to the hold":        {budget.Extended, nil, "extends nothing"},
 		"extend beyond the limit":   {budget.Extended, func(e *budget.Event) { e.Amount = 84 }, "does not fit"},
+		"extend beyond a new limit": {budget.Extended, func(e *budget.Event) { e.Amount, e.Limits[0].Limit = 12, 28 }, "does not fit"},
+		"extend without a limit":    {budget.Extended, func(e *budget.Event) { e.Amount, e.Limits = 11, nil }, "does not fit"},
+		"extend by two limits":      {budget.Extended, func(e *budget.Event) { e.Amount, e.Limits = 11, append(e.Limits, e.Limits...) }, "two limits"},
+		"extend under another":      {budget.Extended, func(e *budget.Event) { e.Amount, e.Policy = 11, secondPolicy }, "policy"},
 		"grant of a known lease":    {budget.Granted, func(e *budget.Event) { e.Lease = "settled" }, "is known"},
 		"grant of a tombstone":      {budget.Granted, func(e *budget.Event) { e.Lease = "tombstone" }, "is known"},
 		"grant under another":       {budget.Granted, func(e *budget.Event) { e.Policy = secondPolicy }, "policy"},
@@ -137,13 +141,18 @@ func nextEvent(kind budget.EventKind) budget.Event {
 		e.Lease, e.Amount, e.Expires, e.Policy = "next", 0, e.At+1000, firstPolicy
 		e.Claims = []budget.Placed{{Claim: usd(5), Observed: budget.Observed{Spent: 17, Held: 10}}}
 	}
+	if kind == budget.Extended {
+		e.Policy, e.Limits = firstPolicy, []budget.Limit{{Key: "usd", Limit: 100}}
+	}
 	return e
 }
 
 // TestApplyFollows shows that the events that TestApply spoils are otherwise
 // sound.
 func TestApplyFollows(t *testing.T) {
-	for _, e := range []budget.Event{nextEvent(budget.Settled), nextEvent(budget.Expired), nextEvent(budget.Granted)} {
+	extended := nextEvent(budget.Extended)
+	extended.Amount, extended.Limits[0].Limit = 12, 29 // with 17 spent
+	for _, e := range []budget.Event{nextEvent(budget.Settled), nextEvent(budget.Expired), nextEvent(budget.Granted), extended} {
 		if err := folded(t).Apply(e); err != nil {
 			t.Error(err)
 		}
@@ -256,6 +265,13 @@ func walk(rt *rapid.T, t *testing.T, s, twin *budget.State) {
 	}
 }
 
+func limitsOf(claims []budget.Claim) (limits []budget.Limit) {
+	for _, c := range claims {
+		limits = append(limits, budget.Limit{Key: c.Key, Limit: c.Limit})
+	}
+	return limits
+}
+
 // draw is an event that could happen now, if any.
 func draw(rt *rapid.T, s *budget.State, lease string, at int64) (e budget.Event) {
 	if due := s.Expire(at); due.Kind != "" {
@@ -270,7 +286,8 @@ func draw(rt *rapid.T, s *budget.State, lease string, at int64) (e budget.Event)
 	case 0:
 		_, e, _ = s.Reserve(&r, at)
 	case 1:
-		_, e, _ = s.Extend(lease, amount+5, at)
+		_, e, _ = s.Extend(&budget.Extension{Lease: budget.LeaseRef{Tenant: "acme", Lease: lease}, Total: amount + 5, Policy: firstPolicy,
+			Limits: limitsOf(r.Claims)}, at)
 	case 2:
 		_, e, _ = s.Settle(lease, amount, at)
 	case 3:

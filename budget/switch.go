@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// MaxSwitchesPerReserve bounds the switches that one reservation names.
+	// MaxSwitchesPerReserve bounds the switches that one reservation or extension
+	// names.
 	MaxSwitchesPerReserve = 8
 
 	// MaxSwitches bounds a tenant's thrown switches.
@@ -34,8 +35,8 @@ type Switch struct {
 	At     int64
 }
 
-// Killed is the ledger's refusal of a reservation that names a thrown switch,
-// the first of them if there are more. Nothing is held.
+// Killed is the ledger's refusal of a reservation or extension that names a
+// thrown switch, the first of them if there are more. Nothing is held by it.
 type Killed struct {
 	Switch Switch
 	Epoch  string

@@ -130,26 +130,39 @@ func (n *census) addedTo(group string) (keys int64) {
 	return keys
 }
 
-// Extend answers an extension of an open lease to a total, or returns the
-// Extended event that must be applied before asking again.
-func (s *State) Extend(id string, total, at int64) (Grant, Event, error) {
-	l, err := s.openLease(id)
+// Extend answers an extension of an open lease, or returns the event (PolicySeen
+// or Extended) that must be applied before asking again.
+func (s *State) Extend(x *Extension, at int64) (Grant, Event, error) {
+	l, err := s.openLease(x.Lease.Lease)
 	if err != nil {
 		return Grant{}, Event{}, err
 	}
-	if total <= l.hold || !l.adjusts() {
+	if x.Total <= l.hold || !l.adjusts() {
 		return l.grant(s.Epoch), Event{}, nil
 	}
-	observed, reasons, fits := s.judgeExtension(l, total, at)
-	if !fits {
-		return Grant{}, Event{}, s.denied(observed, reasons, at)
+	if err := s.checkPolicy(x.Policy); err != nil {
+		return Grant{}, Event{}, err
 	}
-	e := s.next(Extended, id, at)
-	e.Amount = total
+	if x.Policy.Generation > s.policy.Generation {
+		e := s.next(PolicySeen, "", at)
+		e.Policy = x.Policy
+		return Grant{}, e, nil
+	}
+	if err := s.killed(x.Switches, at); err != nil {
+		return Grant{}, Event{}, err
+	}
+	observed, reasons, fits := s.judgeExtension(l, x.Total, x.Limits, at)
+	if !fits {
+		denied := s.denied(observed, reasons, at)
+		denied.Keys, denied.Hold = l.keys(), l.hold
+		return Grant{}, Event{}, denied
+	}
+	e := s.next(Extended, l.id, at)
+	e.Amount, e.Policy, e.Limits = x.Total, x.Policy, x.Limits
 	return Grant{}, e, nil
 }
 
-func (s *State) judgeExtension(l *lease, total, at int64) ([]Observed, []Reason, bool) {
+func (s *State) judgeExtension(l *lease, total int64, limits []Limit, at int64) ([]Observed, []Reason, bool) {
 	observed := make([]Observed, len(l.claims))
 	reasons := make([]Reason, len(l.claims))
 	fits := true
@@ -158,7 +171,7 @@ func (s *State) judgeExtension(l *lease, total, at int64) ([]Observed, []Reason,
 		if l.claims[i].AtEnd != Adjust {
 			continue
 		}
-		reasons[i] = Judge(total-l.hold, l.claims[i].Limit, observed[i])
+		reasons[i] = Judge(total-l.hold, limitOf(limits, l.claims[i].Key), observed[i])
 		fits = fits && reasons[i] == Fits
 	}
 	return observed, reasons, fits

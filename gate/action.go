@@ -19,7 +19,9 @@ const MaxActionTTL = budget.MaxLeaseLife
 // actionEndpoint begins what receipts call an action's endpoint.
 const actionEndpoint = "actions/"
 
-// leasePrefix begins the id of every lease of an action, and of no other.
+// leasePrefix begins the id of every lease of an action, and of no other. A hash
+// of the action follows, and "-" and that of its run, if it has one: so an
+// extension is one of that run, whoever asks for it.
 const leasePrefix = "act-"
 
 var (
@@ -60,7 +62,6 @@ type Leave struct {
 type LeaseCall struct {
 	Rules *Rules
 	Key   *policy.Key
-	Run   string // names the run's budget in a denial
 	Lease string
 }
 
@@ -126,7 +127,11 @@ func (q *quote) newLease() string {
 	if q.action == nil {
 		return rand.Text()
 	}
-	return leasePrefix + q.action.fingerprint()
+	lease := leasePrefix + q.action.fingerprint()
+	if q.Facts.Run != "" {
+		lease += "-" + q.Facts.Run // hashed by now
+	}
+	return lease
 }
 
 // fingerprint differs where the request does: another one under the same id
@@ -222,7 +227,7 @@ func (g *Gate) Settle(ctx context.Context, c LeaseCall, amount int64) (*Ended, e
 // of Settle.
 func (g *Gate) Release(ctx context.Context, c LeaseCall) (*Ended, error) {
 	// The ledger would remember an unknown lease as released.
-	_, err := g.extend(ctx, c, 0)
+	_, err := g.lookUp(ctx, c)
 	if err != nil && !errors.Is(err, budget.ErrEnded) {
 		return nil, leaseError(err)
 	}
@@ -305,8 +310,21 @@ func notRecorded() *Refusal {
 func (c *LeaseCall) ofAction() bool { return ofAction(c.Lease) }
 
 func ofAction(lease string) bool {
-	hash, ok := strings.CutPrefix(lease, leasePrefix)
-	return ok && len(hash) == 32 && strings.Trim(hash, "0123456789abcdef") == ""
+	_, ok := runOfLease(lease)
+	return ok
+}
+
+// runOfLease is the hashed run of an action's lease, "" if it has none; ok is
+// false where no action has such a lease.
+func runOfLease(lease string) (run string, ok bool) {
+	hashes, ok := strings.CutPrefix(lease, leasePrefix)
+	action, run, named := strings.Cut(hashes, "-")
+	return run, ok && isHash(action) && (!named || isHash(run))
+}
+
+// isHash reports whether a text is what policy.HashName gives.
+func isHash(text string) bool {
+	return len(text) == 32 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
 func (c *LeaseCall) ref() budget.LeaseRef {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,13 +37,16 @@ tenants:
     budgets: [{name: total, window: forever, limit_usd: "0.0000001"}]
 `
 
-func actionRules(t testing.TB) *gate.Rules {
+// actionRules are those of actionPolicy, in which edits replace each old text by
+// the new one that follows it.
+func actionRules(t testing.TB, edits ...string) *gate.Rules {
 	t.Helper()
 	hash := func(key string) string {
 		sum := sha256.Sum256([]byte(key))
 		return hex.EncodeToString(sum[:])
 	}
-	p, err := policy.Parse("policy.yaml", fmt.Appendf(nil, actionPolicy, hash("acme"), hash("umbrella")))
+	text := fmt.Sprintf(actionPolicy, hash("acme"), hash("umbrella"))
+	p, err := policy.Parse("policy.yaml", []byte(strings.NewReplacer(edits...).Replace(text)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,19 +75,7 @@ type actionWorld struct {
 func onBothLedgers(t *testing.T, test func(w *actionWorld)) {
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		w := &actionWorld{T: t, dir: t.TempDir(), rules: actionRules(t)}
-		w.open = func() gate.Ledger {
-			config := embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Log: slog.New(slog.DiscardHandler)}
-			l, err := embedded.Open(config)
-			// A server that another test starts holds a copy of the lock for a moment.
-			for tries := 0; errors.Is(err, embedded.ErrLocked) && tries < 10_000; tries++ {
-				time.Sleep(time.Millisecond)
-				l, err = embedded.Open(config)
-			}
-			w.must(err)
-			return embedded.Leading{Ledger: l}
-		}
-		w.run(test)
+		onEmbedded(t, test)
 	})
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
@@ -96,6 +88,23 @@ func onBothLedgers(t *testing.T, test func(w *actionWorld)) {
 		}
 		w.run(test)
 	})
+}
+
+func onEmbedded(t *testing.T, test func(w *actionWorld)) {
+	t.Helper()
+	w := &actionWorld{T: t, dir: t.TempDir(), rules: actionRules(t)}
+	w.open = func() gate.Ledger {
+		config := embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Log: slog.New(slog.DiscardHandler)}
+		l, err := embedded.Open(config)
+		// A server that another test starts holds a copy of the lock for a moment.
+		for tries := 0; errors.Is(err, embedded.ErrLocked) && tries < 10_000; tries++ {
+			time.Sleep(time.Millisecond)
+			l, err = embedded.Open(config)
+		}
+		w.must(err)
+		return embedded.Leading{Ledger: l}
+	}
+	w.run(test)
 }
 
 func (w *actionWorld) run(test func(w *actionWorld)) {

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -10,93 +11,142 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
-// Extend raises what an action's lease holds to a total in nano-USD. A total
-// at or below the hold changes nothing. The error, if any, is a *Refusal,
-// ErrUnknownLease or ErrLeaseEnded.
+// Extend raises what an action's lease holds to a total in nano-USD, if the
+// rules allow it that are in force now: the newest policy, its limits and the
+// kill switches. A total at or below the hold changes nothing. The error, if
+// any, is a *Refusal, ErrUnknownLease or ErrLeaseEnded.
 func (g *Gate) Extend(ctx context.Context, c LeaseCall, total int64) (*Leave, error) {
-	before, err := g.extend(ctx, c, 0)
-	if err != nil {
+	if _, err := g.lookUp(ctx, c); err != nil {
 		return nil, leaseError(err)
 	}
 	q := c.quote(total)
 	if denial, _ := q.decide(g.ledger.Now()); denial != nil {
 		return nil, g.refuse(ctx, q, budget.Grant{}, denial)
 	}
-	more := q.Facts
-	more.Cost = max(0, total-before.Hold)
-	q.plan, _ = policy.Decide(c.Key, more)
-	granted, err := g.extend(ctx, c, total)
-	var refused *budget.Denied
-	if errors.As(err, &refused) {
-		return nil, g.refuseMore(ctx, q, refused)
-	}
+	x := q.extension()
+	granted, err := g.extend(ctx, x)
 	if err != nil {
-		return nil, leaseError(err)
+		return nil, g.refuseMore(ctx, q, err)
 	}
-	if granted.Hold == total && total > before.Hold {
-		g.postExtension(c, granted)
+	if !granted.Repeated {
+		g.postExtension(x, granted)
 	}
 	granted.Repeated, granted.Observed = true, nil // the lease was there
 	return g.recordLeave(ctx, q, granted)
 }
 
-// quote asks leave for an action's new total. Its id's claim makes the plan as
-// long as that of the lease.
+// quote asks leave for an action's new total, as one of the run that the lease
+// is of.
 func (c *LeaseCall) quote(total int64) *quote {
-	a := &Action{Rules: c.Rules, Key: c.Key, Run: c.Run, Kind: policy.Extension, Amount: total}
+	a := &Action{Rules: c.Rules, Key: c.Key, Kind: policy.Extension, Amount: total}
 	q := a.quote()
 	q.lease = c.Lease
-	q.Facts.Endpoint = actionEndpoint + "extend"
-	q.Facts.ActionID = c.Lease[len(leasePrefix):]
+	q.Facts.Run, _ = runOfLease(c.Lease)
+	q.Facts.Hashed = true
+	q.Facts.Endpoint = actionEndpoint + extendVerb
+	q.Facts.ActionID = "" // the lease claims it already
+	q.switches = c.Key.Switches(q.Facts.Run)
 	return q
 }
 
-func (g *Gate) extend(ctx context.Context, c LeaseCall, total int64) (budget.Grant, error) {
+// extendVerb is what an extension has in the place of an action's kind in
+// receipts.
+const extendVerb = "extend"
+
+func (q *quote) extends() bool { return q.action != nil && q.action.Kind == policy.Extension }
+
+// extension is what the ledger is asked, by the plan that was decided.
+func (q *quote) extension() budget.Extension {
+	return budget.Extension{
+		Lease:    budget.LeaseRef{Tenant: q.Key.Tenant.Name, Lease: q.lease},
+		Total:    q.action.Amount,
+		Policy:   q.Rules.Policy.Version,
+		Limits:   q.plan.Limits(),
+		Switches: q.switches,
+	}
+}
+
+// lookUp finds an open lease, and changes nothing.
+func (g *Gate) lookUp(ctx context.Context, c LeaseCall) (budget.Grant, error) {
 	if !c.ofAction() {
 		return budget.Grant{}, ErrUnknownLease
 	}
+	return g.extend(ctx, budget.Extension{Lease: c.ref(), Policy: c.Rules.Policy.Version})
+}
+
+func (g *Gate) extend(ctx context.Context, x budget.Extension) (budget.Grant, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reserveLimit)
 	defer cancel()
 	start := time.Now()
 	defer func() { g.telemetry.Ledger("extend", time.Since(start)) }()
-	return g.ledger.Extend(ctx, c.ref(), total)
+	return g.ledger.Extend(ctx, x)
 }
 
-// refuseMore explains why a total does not fit. The lease may have been granted
-// under another policy or run than is known here; then no budget is named.
-func (g *Gate) refuseMore(ctx context.Context, q *quote, refused *budget.Denied) *Refusal {
-	seen := budget.Grant{Epoch: refused.Epoch, Number: refused.Number, At: refused.At}
-	if len(refused.Observed) == len(q.plan.Claims) {
-		seen.Observed = refused.Observed
-		q.exhaust(refused)
-		return g.refuse(ctx, q, seen, q.plan.Explain(refused))
+// refuseMore is the error of an extension that the ledger refused.
+func (g *Gate) refuseMore(ctx context.Context, q *quote, err error) error {
+	if errors.Is(err, budget.ErrUnknownLease) || errors.Is(err, budget.ErrEnded) {
+		return leaseError(err)
 	}
-	denial := &policy.Denial{Reason: policy.BudgetHeld, Message: "a budget of this lease is held by requests in flight"}
-	for _, reason := range refused.Reasons {
-		if reason == budget.Exhausted {
-			denial = &policy.Denial{Reason: policy.BudgetExhausted, Message: "a budget of this lease has too little left for this total"}
+	if refused, ok := errors.AsType[*budget.Denied](err); ok {
+		seen, denial := q.explainMore(refused)
+		return g.refuse(ctx, q, seen, denial)
+	}
+	seen, m := g.refused(q, err)
+	return g.refuse(ctx, q, seen, m.Denial)
+}
+
+// explainMore says why a total does not fit, and what was observed. The plan
+// becomes one for what is lacking above the hold, without the claims that the
+// lease does not have.
+func (q *quote) explainMore(refused *budget.Denied) (budget.Grant, *policy.Denial) {
+	more := q.Facts
+	more.Cost -= refused.Hold
+	plan, _ := policy.Decide(q.Key, more)
+	q.plan = plan.Among(refused.Keys)
+	known := &budget.Denied{Epoch: refused.Epoch, Number: refused.Number, At: refused.At}
+	for _, c := range q.plan.Claims {
+		i := slices.Index(refused.Keys, c.Key)
+		known.Observed = append(known.Observed, refused.Observed[i])
+		known.Reasons = append(known.Reasons, q.reasonOf(c, refused.Reasons[i], refused.Observed[i]))
+	}
+	q.reasons = known.Reasons
+	seen := budget.Grant{Epoch: known.Epoch, Number: known.Number, At: known.At, Observed: known.Observed}
+	if q.lacks(refused) {
+		return seen, &policy.Denial{
+			Reason: policy.BudgetExhausted,
+			Message: "a budget of this lease is not in the policy any more, or is another key's; " +
+				"settle the lease, and ask for a new one",
 		}
 	}
-	return g.refuse(ctx, q, seen, denial)
+	return seen, q.plan.Explain(known)
 }
 
-// exhaust corrects the reasons of an extension: a total that does not fit even
+// reasonOf corrects the reason of an extension: a total that does not fit even
 // alone is held by its own lease, so waiting does not help.
-func (q *quote) exhaust(refused *budget.Denied) {
-	for i, c := range q.plan.Claims {
-		if refused.Reasons[i] == budget.Held && refused.Observed[i].Spent+q.action.Amount > c.Limit {
-			refused.Reasons[i] = budget.Exhausted
-		}
+func (q *quote) reasonOf(c budget.Claim, why budget.Reason, seen budget.Observed) budget.Reason {
+	if why == budget.Held && seen.Spent+q.action.Amount > c.Limit {
+		return budget.Exhausted
 	}
+	return why
 }
 
-// postExtension has the receipt of the ledger's event written soon. An event
-// of two equal requests may get two.
-func (g *Gate) postExtension(c LeaseCall, granted budget.Grant) {
-	tenant := c.Key.Tenant.Name
+// lacks reports whether a claim was refused that the plan does not have.
+func (q *quote) lacks(refused *budget.Denied) bool {
+	for i, key := range refused.Keys {
+		named := slices.ContainsFunc(q.plan.Claims, func(c budget.Claim) bool { return c.Key == key })
+		if refused.Reasons[i] != budget.Fits && !named {
+			return true
+		}
+	}
+	return false
+}
+
+// postExtension has the receipt of the ledger's event written soon.
+func (g *Gate) postExtension(x budget.Extension, granted budget.Grant) {
+	tenant := x.Lease.Tenant
 	event := budget.Event{
 		Tenant: tenant, Epoch: granted.Epoch, Number: granted.Number, Kind: budget.Extended,
-		At: granted.At, Lease: c.Lease, Amount: granted.Hold,
+		At: granted.At, Lease: x.Lease.Lease, Amount: x.Total, Policy: x.Policy, Limits: x.Limits,
 	}
 	g.log.Post(eventReceipt(event), func(_ audit.Ref, err error) {
 		if err != nil {

@@ -140,7 +140,7 @@ func endOf(s audit.Settlement) budget.Event {
 }
 
 func otherOf(r audit.Event) budget.Event {
-	return budget.Event{
+	e := budget.Event{
 		Tenant:  r.Tenant,
 		Epoch:   r.Epoch,
 		Number:  r.Event,
@@ -153,6 +153,10 @@ func otherOf(r audit.Event) budget.Event {
 		Policy:  budget.PolicyVersion{Generation: r.Generation, Hash: r.Policy},
 		Switch:  r.Switch,
 	}
+	for _, limit := range r.Limits {
+		e.Limits = append(e.Limits, budget.Limit(limit))
+	}
+	return e
 }
 
 func placed(claims []audit.Claim) []budget.Placed {

@@ -68,6 +68,10 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		return nil, false, faultf(wrong(d), "the policy has no key %q of this tenant", d.Facts.Key)
 	}
 	q = b.quote(key, d)
+	if q.extends() {
+		told, f = q.reextend(d)
+		return q, told, f
+	}
 	if q.unseen(d) {
 		return q, true, nil
 	}
@@ -100,8 +104,7 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 // names of tools that were offered, or a lease that was there before.
 func (q *quote) unseen(d *audit.Decision) bool {
 	tenant := q.Key.Tenant
-	return d.Existing || d.Facts.Endpoint == actionEndpoint+"extend" ||
-		denies(d, policy.ToolNotAllowed) && (tenant.AllowTools != nil || tenant.DenyTools != nil)
+	return d.Existing || denies(d, policy.ToolNotAllowed) && (tenant.AllowTools != nil || tenant.DenyTools != nil)
 }
 
 // wrong is the fault of a verdict that the policy does not give.
@@ -118,6 +121,10 @@ func denies(d *audit.Decision, reason policy.Reason) bool {
 
 // quote is the call that a receipt tells of.
 func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
+	if actionKind(d) == policy.Extension {
+		c := LeaseCall{Rules: b.Rules, Key: key, Lease: d.Lease}
+		return c.quote(d.Cost)
+	}
 	return &quote{action: b.action(key, d), Bid: Bid{
 		Rules:    b.Rules,
 		Key:      key,
@@ -168,8 +175,11 @@ func (b *rulesBook) action(key *policy.Key, d *audit.Decision) *Action {
 
 func actionKind(d *audit.Decision) string {
 	kind, ok := strings.CutPrefix(d.Facts.Endpoint, actionEndpoint)
-	if !ok {
+	switch {
+	case !ok:
 		return ""
+	case kind == extendVerb:
+		return policy.Extension
 	}
 	return kind
 }

@@ -92,6 +92,9 @@ func (q *quote) decision(seen budget.Grant) audit.Decision {
 		Generation: q.Rules.Policy.Version.Generation,
 		Prices:     q.Rules.Prices.Version(),
 	}
+	if q.extends() {
+		d.Lease = q.lease // also where it is denied
+	}
 	if !q.pricedAt.IsZero() {
 		d.PricedAt = q.pricedAt.UnixMilli()
 	}

@@ -40,7 +40,7 @@ const (
 // Signatures and chains are not its matter: audit.Verify checks them.
 type Replayer struct {
 	books   map[rulesID]*rulesBook
-	known   map[budget.PolicyVersion]bool
+	known   map[budget.PolicyVersion]*rulesBook // with any price table
 	lives   map[epoch]*life
 	last    *life // of the receipt before, whose tenant is often the same
 	waiting int
@@ -64,14 +64,15 @@ type witness interface {
 func NewReplayer(rules ...*Rules) *Replayer {
 	r := &Replayer{
 		books:  map[rulesID]*rulesBook{},
-		known:  map[budget.PolicyVersion]bool{},
+		known:  map[budget.PolicyVersion]*rulesBook{},
 		lives:  map[epoch]*life{},
 		most:   maxWaiting,
 		report: ReplayReport{Denied: map[string]int64{}, Unchecked: map[string]int64{}},
 	}
 	for _, one := range rules {
-		r.books[rulesID{one.Policy.Version, one.Prices.Version()}] = bookOf(one)
-		r.known[one.Policy.Version] = true
+		book := bookOf(one)
+		r.books[rulesID{one.Policy.Version, one.Prices.Version()}] = book
+		r.known[one.Policy.Version] = book
 	}
 	return r
 }
@@ -116,7 +117,7 @@ func (r *Replayer) recompute(e *entry, d *audit.Decision) {
 	book := r.books[rulesID{version, d.Prices}]
 	lacks := ""
 	switch {
-	case book == nil && !r.known[version]:
+	case book == nil && r.known[version] == nil:
 		lacks = lacksPolicy
 	case book == nil:
 		lacks = lacksPrices

@@ -16,9 +16,10 @@ type heldLease struct {
 	quote   *quote   // nil if its decision was not recomputed
 	hold    int64    // nano-USD
 	prices  string
-	expires int64 // of the grant, ledger milliseconds
-	charge  int64 // since its expiry
-	ended   int64 // when it expired
+	expires int64    // of the grant, ledger milliseconds
+	money   []string // keys of an action's claims that an extension raises
+	charge  int64    // since its expiry
+	ended   int64    // when it expired
 	id      string
 	leave   *leave // for a witness; nil without
 }
@@ -38,6 +39,9 @@ func (l *life) judge(q *quote, d *audit.Decision) *fault {
 		return faultf(WrongEvent, "instant %d is before that of the event it observed", d.At)
 	}
 	l.folded = l.state.Advance(d.At)
+	if q.extends() {
+		return l.judgeExtension(q, d)
+	}
 	_, event, err := l.state.Reserve(&budget.Reservation{
 		Tenant: l.id.tenant, Lease: "replay", Claims: q.plan.Claims,
 		Policy: q.Rules.Policy.Version, TTL: LeaseTTL,
@@ -94,6 +98,7 @@ func (r *Replayer) fold(l *life, e *entry) {
 	switch b := e.body.(type) {
 	case audit.Event:
 		r.find(e, checkFields(&b))
+		r.extension(e, held)
 	case audit.Settlement:
 		r.settlement(held, e, &b)
 	}
@@ -151,8 +156,10 @@ func checkFields(b *audit.Event) *fault {
 		}
 	case grants && b.Expires != b.At+LeaseTTL.Milliseconds():
 		return faultf(WrongSum, "the lease expires at %d, want %d", b.Expires, b.At+LeaseTTL.Milliseconds())
-	case !grants && kind != budget.PolicySeen && (b.Generation != 0 || b.Policy != ""):
+	case !grants && kind != budget.PolicySeen && kind != budget.Extended && (b.Generation != 0 || b.Policy != ""):
 		return faultf(WrongSum, "a %s has no policy", b.Name)
+	case kind != budget.Extended && len(b.Limits) != 0:
+		return faultf(WrongSum, "a %s has no limits", b.Name)
 	}
 	return nil
 }
@@ -216,6 +223,7 @@ func grantedBy(e *entry) *heldLease {
 	for _, c := range e.told.Claims {
 		if c.AtEnd == budget.Adjust {
 			held.hold = c.Amount
+			held.keep(c.Key)
 		}
 	}
 	if d, ok := e.body.(audit.Decision); ok {

@@ -119,6 +119,9 @@ func eventReceipt(e budget.Event) audit.Event {
 	for _, placed := range e.Claims {
 		r.Claims = append(r.Claims, auditClaim(placed))
 	}
+	for _, limit := range e.Limits {
+		r.Limits = append(r.Limits, audit.Limit(limit))
+	}
 	return r
 }
 

@@ -79,6 +79,26 @@ func ActionReplayed(why string) *Denial {
 	return &Denial{Reason: ActionIDUsed, Message: why + "; ids are used once"}
 }
 
+// Limits are what the plan lets its budgets reach: the terms of an extension.
+func (p Plan) Limits() []budget.Limit {
+	var list []budget.Limit
+	for _, c := range p.Claims {
+		if c.AtEnd == budget.Adjust {
+			list = append(list, budget.Limit{Key: c.Key, Limit: c.Limit})
+		}
+	}
+	return list
+}
+
+// Among is the plan without the claims whose keys are not given.
+func (p Plan) Among(keys []string) Plan {
+	among := Plan{tenant: p.tenant}
+	for i, c := range p.Claims {
+		among.add(p.counters[i], c, slices.Contains(keys, c.Key))
+	}
+	return among
+}
+
 // Remaining is what a budget has once a plan is granted, in nano-USD.
 type Remaining struct {
 	Budget                   string

@@ -73,7 +73,7 @@ var authorizeMembers = []member{
 var (
 	settleMembers  = []member{leaseMember, {"amount_usd", '"', true, setAmount}}
 	releaseMembers = []member{leaseMember}
-	extendMembers  = []member{leaseMember, {"total_usd", '"', true, setAmount}, runMember}
+	extendMembers  = []member{leaseMember, {"total_usd", '"', true, setAmount}}
 )
 
 func setID(b *actionBody, v string) string {

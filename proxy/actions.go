@@ -205,7 +205,7 @@ func (p *Proxy) extend(c *actionCall) (any, error) {
 }
 
 func (c *actionCall) leaseCall() gate.LeaseCall {
-	return gate.LeaseCall{Rules: c.rules, Key: c.key, Run: c.run, Lease: c.lease}
+	return gate.LeaseCall{Rules: c.rules, Key: c.key, Lease: c.lease}
 }
 
 func (c *actionCall) ended(e *gate.Ended, err error) (any, error) {

@@ -313,11 +313,26 @@ func TestActionsWhenTheLedgerIsGone(t *testing.T) {
 	}
 }
 
+// TestKillSwitchStopsAnExtension: 403, as it stops whatever else is asked for.
+func TestKillSwitchStopsAnExtension(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{tenant: oneDollar})
+	lease := w.act(authorizePath, pay("x", "0.5")).Lease
+	if _, err := w.ledger.Throw(t.Context(), "acme", policy.TenantSwitch); err != nil {
+		t.Fatal(err)
+	}
+	a := w.post(extendPath, extendBody(lease, "0.6"))
+	if a.status != http.StatusForbidden || a.code() != "kill_switch" || a.header.Get("x-should-retry") != "false" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	readOpenAPI(t).documented(t, extendPath, a.status, a.body)
+	w.act(settlePath, settleBody(lease, "0.5")) // what was held can be settled
+}
+
 // TestActionAcrossAReload: another request of the tenant has reserved under a
 // newer policy, which the proxy loads while this one is denied for it.
 func TestActionAcrossAReload(t *testing.T) {
 	w, _ := simulated(t, simulator.Config{}, setting{tenant: oneDollar})
-	send := func(id string, rules ...*gate.Rules) *httptest.ResponseRecorder {
+	send := func(path, body string, rules ...*gate.Rules) *httptest.ResponseRecorder {
 		p := proxy.New(proxy.Config{Gate: w.gate, Rules: func() *gate.Rules {
 			first := rules[0]
 			rules = rules[min(1, len(rules)-1):]
@@ -325,18 +340,22 @@ func TestActionAcrossAReload(t *testing.T) {
 		}})
 		defer p.Close()
 		recorder := httptest.NewRecorder()
-		p.ServeHTTP(recorder, request(t.Context(), "http://proxy"+authorizePath, pay(id, "0.1")))
+		p.ServeHTTP(recorder, request(t.Context(), "http://proxy"+path, body))
 		return recorder
 	}
 	old, newest := w.generation(1), w.generation(2)
-	if a := send("a", newest); a.Code != http.StatusOK {
+	a := send(authorizePath, pay("a", "0.1"), newest)
+	var leave answered
+	if err := json.Unmarshal(a.Body.Bytes(), &leave); err != nil || a.Code != http.StatusOK {
 		t.Fatalf("%d %s", a.Code, a.Body)
 	}
-	if a := send("b", old, newest); a.Code != http.StatusOK {
-		t.Errorf("reloaded meanwhile: %d %s", a.Code, a.Body)
-	}
-	if a := send("c", old); a.Code != http.StatusServiceUnavailable {
-		t.Errorf("not reloaded: %d %s", a.Code, a.Body)
+	for path, body := range map[string]string{authorizePath: pay("b", "0.1"), extendPath: extendBody(leave.Lease, "0.2")} {
+		if a := send(path, body, old); a.Code != http.StatusServiceUnavailable {
+			t.Errorf("%s not reloaded: %d %s", path, a.Code, a.Body)
+		}
+		if a := send(path, body, old, newest); a.Code != http.StatusOK {
+			t.Errorf("%s reloaded meanwhile: %d %s", path, a.Code, a.Body)
+		}
 	}
 }
 

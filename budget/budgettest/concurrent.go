@@ -230,7 +230,9 @@ func (c *caller) extend(r budget.Reservation, l budget.LeaseRef) int64 {
 		return hold
 	}
 	total := hold + 1 + c.random.Int64N(10)
-	g, err := c.ledger.Extend(context.Background(), l, total)
+	g, err := c.ledger.Extend(context.Background(), budget.Extension{
+		Lease: l, Total: total, Policy: r.Policy, Limits: limitsOf(r.Claims), Switches: r.Switches,
+	})
 	if err != nil {
 		return hold
 	}

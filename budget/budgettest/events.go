@@ -11,7 +11,7 @@ var eventPromises = []promise{
 	{"events are numbered without a gap and fold to the balances", func(w *world) {
 		rolling := over(keep("rate", 1, 100), budget.Rolling, time.Hour)
 		settled := w.granted(money("usd", 10, 100), rolling)
-		_, err := w.ledger.Extend(w.Context(), settled, 15)
+		_, err := w.extend(settled, 15)
 		w.must(err)
 		w.settle(settled, 12)
 		w.release(w.granted(money("usd", 10, 100), rolling))
@@ -99,7 +99,7 @@ func eventsSayWhat(w *world) {
 	g, err := w.ledger.Reserve(w.Context(), r)
 	w.must(err)
 	l := budget.LeaseRef{Tenant: w.tenant, Lease: r.Lease}
-	extended, err := w.ledger.Extend(w.Context(), l, 15)
+	extended, err := w.extend(l, 15)
 	w.must(err)
 	ending := w.settle(l, 12)
 
@@ -110,6 +110,7 @@ func eventsSayWhat(w *world) {
 		grant.Claims = append(grant.Claims, budget.Placed{Claim: c, Observed: g.Observed[i]})
 	}
 	extension.Kind, extension.Number, extension.At, extension.Amount = budget.Extended, extended.Number, extended.At, 15
+	extension.Policy, extension.Limits = policy(1), []budget.Limit{{Key: "usd", Limit: 100}}
 	settlement.Kind, settlement.Number, settlement.At, settlement.Amount = budget.Settled, ending.Number, ending.At, 12
 	w.same("events", w.collect()[2:], []budget.Event{grant, extension, settlement})
 }

@@ -52,8 +52,8 @@ type promise struct {
 	check func(w *world)
 }
 
-var promises = concat(claimPromises, markPromises, leasePromises, windowPromises, groupPromises, tenantPromises, eventPromises,
-	switchPromises, followPromises)
+var promises = concat(claimPromises, markPromises, leasePromises, extensionPromises, windowPromises, groupPromises,
+	tenantPromises, eventPromises, switchPromises, followPromises)
 
 func concat(tables ...[]promise) (all []promise) {
 	for _, table := range tables {
@@ -80,11 +80,12 @@ type world struct {
 	ledger Ledger
 	tenant string
 	leases int
+	asked  map[string][]budget.Claim // by lease
 }
 
 func newWorld(t *testing.T, h Harness) *world {
 	t.Helper()
-	w := &world{T: t, Harness: h, ledger: h.Ledger, tenant: newTenant()}
+	w := &world{T: t, Harness: h, ledger: h.Ledger, tenant: newTenant(), asked: make(map[string][]budget.Claim)}
 	w.must(w.ledger.Provision(t.Context(), w.tenant))
 	return w
 }
@@ -136,7 +137,27 @@ func (w *world) nextLease() string {
 }
 
 func (w *world) reservation(claims ...budget.Claim) budget.Reservation {
-	return budget.Reservation{Tenant: w.tenant, Lease: w.nextLease(), Claims: claims, Policy: policy(1), TTL: time.Minute}
+	lease := w.nextLease()
+	w.asked[lease] = claims
+	return budget.Reservation{Tenant: w.tenant, Lease: lease, Claims: claims, Policy: policy(1), TTL: time.Minute}
+}
+
+// extension asks for a total under the limits and the policy of the grant.
+func (w *world) extension(l budget.LeaseRef, total int64) budget.Extension {
+	return budget.Extension{Lease: l, Total: total, Policy: policy(1), Limits: limitsOf(w.asked[l.Lease])}
+}
+
+func limitsOf(claims []budget.Claim) (limits []budget.Limit) {
+	for _, c := range claims {
+		if c.AtEnd == budget.Adjust {
+			limits = append(limits, budget.Limit{Key: c.Key, Limit: c.Limit})
+		}
+	}
+	return limits
+}
+
+func (w *world) extend(l budget.LeaseRef, total int64) (budget.Grant, error) {
+	return w.ledger.Extend(w.Context(), w.extension(l, total))
 }
 
 func policy(generation int64) budget.PolicyVersion {

@@ -281,7 +281,7 @@ func (m *model) reserve(r budget.Reservation) (budget.Grant, error) {
 	} else if l != nil {
 		return budget.Grant{}, budget.ErrEnded
 	}
-	if r.Policy.Generation < m.policy.Generation || (r.Policy.Generation == m.policy.Generation && r.Policy != m.policy) {
+	if m.stale(r.Policy) {
 		return budget.Grant{}, budget.ErrStalePolicy
 	}
 	l := &modelLease{id: r.Lease, claims: r.Claims, expires: m.now + r.TTL.Milliseconds()}
@@ -292,19 +292,32 @@ func (m *model) reserve(r budget.Reservation) (budget.Grant, error) {
 		}
 		l.counters = append(l.counters, n)
 	}
-	if r.Policy != m.policy {
-		m.policy = r.Policy
-		m.next()
-	}
-	for _, name := range r.Switches {
-		if i := m.switchAt(name); i >= 0 {
-			return budget.Grant{}, &budget.Killed{Switch: m.thrown[i], Number: m.number, At: m.now}
-		}
+	if killed := m.underTerms(r.Policy, r.Switches); killed != nil {
+		return budget.Grant{}, killed
 	}
 	if denied := m.judge(l); denied != nil {
 		return budget.Grant{}, denied
 	}
 	return m.admit(l), nil
+}
+
+// stale reports whether a policy is not the newest.
+func (m *model) stale(p budget.PolicyVersion) bool {
+	return p.Generation < m.policy.Generation || (p.Generation == m.policy.Generation && p != m.policy)
+}
+
+// underTerms takes a policy in, and says which switch stops the verb, if any.
+func (m *model) underTerms(p budget.PolicyVersion, switches []string) error {
+	if p != m.policy {
+		m.policy = p
+		m.next()
+	}
+	for _, name := range switches {
+		if i := m.switchAt(name); i >= 0 {
+			return &budget.Killed{Switch: m.thrown[i], Number: m.number, At: m.now}
+		}
+	}
+	return nil
 }
 
 func (m *model) judge(l *modelLease) error {
@@ -377,40 +390,59 @@ func (m *model) open(id string) (*modelLease, error) {
 	return l, nil
 }
 
-func (m *model) extend(id string, total int64) (budget.Grant, error) {
-	l, err := m.open(id)
+func (m *model) extend(x budget.Extension) (budget.Grant, error) {
+	l, err := m.open(x.Lease.Lease)
 	if err != nil {
 		return budget.Grant{}, err
 	}
-	adjusts := false
-	for _, c := range l.claims {
-		adjusts = adjusts || c.AtEnd == budget.Adjust
+	adjusts := slices.ContainsFunc(l.claims, func(c budget.Claim) bool { return c.AtEnd == budget.Adjust })
+	if !adjusts || x.Total <= l.hold {
+		again := l.extended
+		again.Repeated = true
+		return again, nil
 	}
-	if !adjusts || total <= l.hold {
-		return l.extended, nil
+	if m.stale(x.Policy) {
+		return budget.Grant{}, budget.ErrStalePolicy
 	}
-	d := &budget.Denied{Number: m.number, At: m.now}
-	fits := true
-	for i, c := range l.claims {
-		o, reason := m.observe(l.counters[i]), budget.Fits
-		if c.AtEnd == budget.Adjust {
-			reason = m.verdict(total-l.hold, c.Limit, o)
-		}
-		d.Observed = append(d.Observed, o)
-		d.Reasons = append(d.Reasons, reason)
-		fits = fits && reason == budget.Fits
+	if killed := m.underTerms(x.Policy, x.Switches); killed != nil {
+		return budget.Grant{}, killed
 	}
-	if !fits {
-		return budget.Grant{}, d
+	if denied := m.judgeMore(l, x); denied != nil {
+		return budget.Grant{}, denied
 	}
-	l.hold = total
-	l.extended = budget.Grant{Lease: id, Number: m.next(), At: m.now, Hold: total, Observed: d.Observed}
+	l.hold = x.Total
+	l.extended.Number, l.extended.At, l.extended.Hold = m.next(), m.now, x.Total
 	for i, c := range l.claims {
 		if c.AtEnd == budget.Adjust {
 			m.uses = append(m.uses, use{counter: l.counters[i], at: m.now, lease: l})
 		}
 	}
 	return l.extended, nil
+}
+
+// judgeMore judges an extension. What it observes is kept as the lease's answer.
+func (m *model) judgeMore(l *modelLease, x budget.Extension) error {
+	limits := make(map[string]int64)
+	for _, limit := range x.Limits {
+		limits[limit.Key] = limit.Limit
+	}
+	d := &budget.Denied{Number: m.number, At: m.now, Hold: l.hold}
+	fits := true
+	for i, c := range l.claims {
+		o, reason := m.observe(l.counters[i]), budget.Fits
+		if c.AtEnd == budget.Adjust {
+			reason = m.verdict(x.Total-l.hold, limits[c.Key], o)
+		}
+		d.Observed = append(d.Observed, o)
+		d.Reasons = append(d.Reasons, reason)
+		d.Keys = append(d.Keys, c.Key)
+		fits = fits && reason == budget.Fits
+	}
+	if !fits {
+		return d
+	}
+	l.extended = budget.Grant{Lease: l.id, Observed: d.Observed}
+	return nil
 }
 
 func (m *model) renew(id string, ttl time.Duration) (int64, error) {

@@ -147,18 +147,25 @@ func (s *simulation) reserve(t *rapid.T) {
 		Tenant: one.name,
 		Lease:  fmt.Sprintf("lease-%03d", s.leases),
 		Claims: s.claims(t),
-		Policy: policy(one.generation - rapid.SampledFrom([]int64{0, 0, 0, 0, 0, 1}).Draw(t, "behind")),
+		Policy: one.draw(t),
 		TTL:    rapid.SampledFrom([]time.Duration{time.Minute, 20 * time.Minute, 5 * time.Hour}).Draw(t, "ttl"),
 	}
-	r.Switches = rapid.SampledFrom([][]string{nil, {"tenant", "key:a"}, {"key:b", "tenant"}, {"key:c"}}).Draw(t, "switches")
-	if r.Policy.Generation == 0 {
-		r.Policy = policy(1)
-	}
+	r.Switches = drawSwitches(t)
 	if s.Advance == nil {
 		r.TTL = budget.MaxLeaseLife
 	}
 	one.asked = append(one.asked, r)
 	s.ask(t, one, r)
+}
+
+// draw is the policy that a caller has: the newest, or the one before.
+func (s *simulated) draw(t *rapid.T) budget.PolicyVersion {
+	behind := rapid.SampledFrom([]int64{0, 0, 0, 0, 0, 1}).Draw(t, "behind")
+	return policy(max(1, s.generation-behind))
+}
+
+func drawSwitches(t *rapid.T) []string {
+	return rapid.SampledFrom([][]string{nil, {"tenant", "key:a"}, {"key:b", "tenant"}, {"key:c"}}).Draw(t, "switches")
 }
 
 // retry repeats a reservation whose reply may have been lost.
@@ -207,11 +214,29 @@ func (s *simulation) lease(t *rapid.T, one *simulated) budget.LeaseRef {
 
 func (s *simulation) extend(t *rapid.T) {
 	one := s.tenant(t)
-	l, total := s.lease(t, one), rapid.Int64Range(0, 60).Draw(t, "total")
-	got, err := s.Ledger.Extend(s.ctx, l, total)
-	want, wantErr := one.extend(l.Lease, total)
+	x := budget.Extension{
+		Lease: s.lease(t, one), Total: rapid.Int64Range(0, 60).Draw(t, "total"),
+		Policy: one.draw(t), Limits: s.limits(t), Switches: drawSwitches(t),
+	}
+	got, err := s.Ledger.Extend(s.ctx, x)
+	want, wantErr := one.extend(x)
 	got.Expires = want.Expires
 	one.agree(t, "extend", got, err, want, wantErr)
+}
+
+// limits are those of the rules: some lowered, some raised, some not named.
+func (s *simulation) limits(t *rapid.T) (limits []budget.Limit) {
+	odd := rapid.SliceOfNDistinct(rapid.SampledFrom(s.rules()), 0, 2, func(c budget.Claim) string { return c.Key }).Draw(t, "odd limits")
+	for _, limit := range limitsOf(s.rules()) {
+		i := slices.IndexFunc(odd, func(c budget.Claim) bool { return c.Key == limit.Key })
+		if i >= 0 {
+			limit.Limit = rapid.Int64Range(0, 120).Draw(t, "limit")
+		}
+		if i < 0 || limit.Limit > 0 {
+			limits = append(limits, limit)
+		}
+	}
+	return limits
 }
 
 func (s *simulation) renew(t *rapid.T) {

@@ -94,7 +94,7 @@ var switchPromises = []promise{
 		first.Repeated = true
 		w.same("repeat", again, first)
 		l := budget.LeaseRef{Tenant: w.tenant, Lease: r.Lease}
-		_, err = w.ledger.Extend(w.Context(), l, 70)
+		_, err = w.extend(l, 70)
 		w.must(err)
 		w.settle(l, 65)
 		w.holds(money("usd", 0, 0), 65, 0)

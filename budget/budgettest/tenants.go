@@ -116,7 +116,7 @@ func (w *world) lost(tenant string) {
 	l := budget.LeaseRef{Tenant: tenant, Lease: "lease"}
 	_, err := w.reserve(slot("slots", 1))
 	w.want(err, budget.ErrLost)
-	_, err = w.ledger.Extend(w.Context(), l, 1)
+	_, err = w.extend(l, 1)
 	w.want(err, budget.ErrLost)
 	_, err = w.ledger.Renew(w.Context(), l, time.Minute)
 	w.want(err, budget.ErrLost)

@@ -51,9 +51,9 @@ var windowPromises = []promise{
 		w.granted(within(money("usd", 50, 100), start, length))
 		l := w.granted(within(money("usd", 10, 100), start, length))
 		w.pass(length)
-		_, err := w.ledger.Extend(w.Context(), l, 51)
+		_, err := w.extend(l, 51)
 		w.same("reasons", w.reasons(err), []budget.Reason{budget.Held})
-		_, err = w.ledger.Extend(w.Context(), l, 50)
+		_, err = w.extend(l, 50)
 		w.must(err)
 		w.holds(within(money("usd", 0, 0), start, length), 0, 0)
 	}},

@@ -176,7 +176,7 @@ func writtenJournal(t *testing.T) []byte {
 		ref := budget.LeaseRef{Tenant: "tenant", Lease: r.Lease}
 		_, err := l.Reserve(t.Context(), r)
 		must(t, err)
-		_, err = l.Extend(t.Context(), ref, 9)
+		_, err = l.Extend(t.Context(), extension(ref, 9))
 		must(t, err)
 		c.advance(time.Hour)
 		_, err = l.Release(t.Context(), ref)

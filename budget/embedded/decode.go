@@ -104,7 +104,24 @@ func (d *decoder) event(e *budget.Event) {
 	d.integer("Expires", &e.Expires)
 	d.policy(&e.Policy)
 	d.text("Switch", &e.Switch)
+	d.limits(&e.Limits)
 	d.expect('}')
+}
+
+func (d *decoder) limits(v *[]budget.Limit) {
+	if !d.has("Limits") {
+		return
+	}
+	d.expect('[')
+	for more := true; more && len(*v) < budget.MaxClaims; more = d.next(',') {
+		var limit budget.Limit
+		d.expect('{')
+		d.text("Key", &limit.Key)
+		d.integer("Limit", &limit.Limit)
+		d.expect('}')
+		*v = append(*v, limit)
+	}
+	d.expect(']')
 }
 
 func (d *decoder) policy(p *budget.PolicyVersion) {

@@ -95,7 +95,7 @@ func drawWritten(t *rapid.T) []byte {
 // samples are one payload of each record that is written by hand.
 func samples() [][]byte {
 	e := budget.Event{Tenant: "acme", Epoch: "e1", Number: 70, Kind: budget.Granted, At: 1000, Lease: "l1", Amount: -8, Expires: 2000,
-		Policy: budget.PolicyVersion{Generation: 3, Hash: "ab"},
+		Policy: budget.PolicyVersion{Generation: 3, Hash: "ab"}, Limits: []budget.Limit{{Key: "usd", Limit: 9}, {Key: "eur"}},
 		Claims: []budget.Placed{
 			{Claim: budget.Claim{Key: "usd", Amount: 5, Limit: budget.NoLimit, AtEnd: budget.Adjust, Group: "runs", GroupMax: 4,
 				Window: budget.Window{Kind: budget.Fixed, Current: budget.Span{End: 2}, Next: budget.Span{Start: 2, End: 3}, Length: 6}},

@@ -101,6 +101,12 @@ func reservation(tenant, lease string, amount int64) budget.Reservation {
 		Policy: budget.PolicyVersion{Generation: 1, Hash: "abc"}, TTL: time.Hour}
 }
 
+func extension(lease budget.LeaseRef, total int64) budget.Extension {
+	c := money(total)
+	return budget.Extension{Lease: lease, Total: total, Policy: budget.PolicyVersion{Generation: 1, Hash: "abc"},
+		Limits: []budget.Limit{{Key: c.Key, Limit: c.Limit}}}
+}
+
 // spend reserves and settles n times, from the lease number first on.
 func spend(t testing.TB, l *embedded.Ledger, tenant string, first, n int) {
 	t.Helper()

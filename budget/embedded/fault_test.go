@@ -165,7 +165,7 @@ func refusesEverything(t *testing.T, l *embedded.Ledger) {
 	ref := budget.LeaseRef{Tenant: "tenant", Lease: "lease-1"}
 	_, err := l.Reserve(t.Context(), reservation("other", "next", 1))
 	unavailable(t, err)
-	_, err = l.Extend(t.Context(), ref, 1)
+	_, err = l.Extend(t.Context(), extension(ref, 1))
 	unavailable(t, err)
 	_, err = l.Renew(t.Context(), ref, time.Minute)
 	unavailable(t, err)

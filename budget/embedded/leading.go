@@ -22,12 +22,12 @@ func (l Leading) Reserve(ctx context.Context, r budget.Reservation) (budget.Gran
 	return grant, err
 }
 
-// Extend raises the hold of an open lease to total.
-func (l Leading) Extend(_ context.Context, lease budget.LeaseRef, total int64) (budget.Grant, error) {
-	if err := valid(lease, total); err != nil {
+// Extend raises the hold of an open lease to a total.
+func (l Leading) Extend(_ context.Context, x budget.Extension) (budget.Grant, error) {
+	if err := x.Validate(); err != nil {
 		return budget.Grant{}, err
 	}
-	grant, _, err := atOnce(l.Ledger, lease.Tenant, toExtend(lease, total))
+	grant, _, err := atOnce(l.Ledger, x.Lease.Tenant, toExtend(&x))
 	return grant, err
 }
 

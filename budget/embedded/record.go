@@ -165,6 +165,7 @@ func appendEvent(dst []byte, e *budget.Event) []byte {
 		o.close()
 	}
 	o.text("Switch", e.Switch)
+	o.limits(e.Limits)
 	o.close()
 	return append(o.dst, '}')
 }
@@ -228,6 +229,24 @@ func (o *object) claims(claims []budget.Placed) {
 			o.dst = append(o.dst, ',')
 		}
 		o.claim(&claims[i])
+	}
+	o.dst = append(o.dst, ']')
+}
+
+func (o *object) limits(limits []budget.Limit) {
+	if len(limits) == 0 {
+		return
+	}
+	o.member("Limits")
+	o.dst = append(o.dst, '[')
+	for i := range limits {
+		if i > 0 {
+			o.dst = append(o.dst, ',')
+		}
+		o.open()
+		o.text("Key", limits[i].Key)
+		o.integer("Limit", limits[i].Limit)
+		o.close()
 	}
 	o.dst = append(o.dst, ']')
 }

@@ -99,6 +99,9 @@ func drawEvent(t *rapid.T) budget.Event {
 	if claims := rapid.SliceOfN(claim, 0, 3).Draw(t, "claims"); len(claims) > 0 {
 		e.Claims = claims
 	}
+	for range rapid.IntRange(0, 2).Draw(t, "limits") {
+		e.Limits = append(e.Limits, budget.Limit{Key: name.Draw(t, "limit of"), Limit: number.Draw(t, "limit")})
+	}
 	return e
 }
 

@@ -40,17 +40,23 @@ func arrivedInTime(ctx context.Context) error {
 	return nil
 }
 
-// Extend raises the hold of an open lease to total.
-func (l *Ledger) Extend(ctx context.Context, lease budget.LeaseRef, total int64) (budget.Grant, error) {
-	if err := valid(lease, total); err != nil {
+// Extend raises the hold of an open lease to a total.
+func (l *Ledger) Extend(ctx context.Context, x budget.Extension) (budget.Grant, error) {
+	if err := x.Validate(); err != nil {
 		return budget.Grant{}, err
 	}
-	return answer(ctx, l, lease.Tenant, toExtend(lease, total))
+	return answer(ctx, l, x.Lease.Tenant, toExtend(&x))
 }
 
-func toExtend(lease budget.LeaseRef, total int64) question[budget.Grant] {
+func toExtend(x *budget.Extension) question[budget.Grant] {
+	made := false
 	return func(s *budget.State, at int64) (budget.Grant, budget.Event, error) {
-		return s.Extend(lease.Lease, total, at)
+		g, e, err := s.Extend(x, at)
+		if e.Kind == "" {
+			g.Repeated = err == nil && !made
+		}
+		made = e.Kind == budget.Extended
+		return g, e, err
 	}
 }
 

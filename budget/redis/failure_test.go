@@ -46,7 +46,7 @@ func TestLostReply(t *testing.T) {
 		numbers     int64
 	}{
 		{"reserve", func() error { return reserve("a") }, 0, 10, 1},
-		{"extend", func() error { _, err := through.Extend(t.Context(), lease, 15); return err }, 0, 15, 1},
+		{"extend", func() error { _, err := through.Extend(t.Context(), extension(lease, 15, usd(0, 100))); return err }, 0, 15, 1},
 		{"renew", func() error { _, err := through.Renew(t.Context(), lease, time.Minute); return err }, 0, 15, 0},
 		{"settle", func() error { _, err := through.Settle(t.Context(), lease, 7); return err }, 7, 0, 1},
 		{"release", func() error {
@@ -57,7 +57,7 @@ func TestLostReply(t *testing.T) {
 	provision(t, direct, "t")
 	// The first of a policy takes a number, and each script travels once as text.
 	mustReserve(t, through, reservation("t", "warm", usd(1, 100)))
-	through.Extend(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "warm"}, 1)
+	through.Extend(t.Context(), extension(budget.LeaseRef{Tenant: "t", Lease: "warm"}, 1))
 	through.Renew(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "warm"}, time.Minute)
 	through.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "none"}, 0)
 	through.Release(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "warm"})
@@ -263,7 +263,7 @@ func TestFullMemory(t *testing.T) {
 	if !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("the error does not say that memory is full: %v", err)
 	}
-	_, err = l.Extend(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "open"}, 20)
+	_, err = l.Extend(t.Context(), extension(budget.LeaseRef{Tenant: "t", Lease: "open"}, 20))
 	wantError(t, err, budget.ErrUnavailable)
 
 	mustSettle(t, l, "t", "settled", 4)

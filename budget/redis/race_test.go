@@ -26,6 +26,15 @@ func reservation(tenant, lease string, claims ...budget.Claim) budget.Reservatio
 	return budget.Reservation{Tenant: tenant, Lease: lease, Claims: claims, Policy: policy, TTL: time.Minute}
 }
 
+// extension asks for a total under the limits of claims.
+func extension(lease budget.LeaseRef, total int64, claims ...budget.Claim) budget.Extension {
+	x := budget.Extension{Lease: lease, Total: total, Policy: policy}
+	for _, c := range claims {
+		x.Limits = append(x.Limits, budget.Limit{Key: c.Key, Limit: c.Limit})
+	}
+	return x
+}
+
 func provision(t testing.TB, l *redis.Ledger, tenants ...string) {
 	t.Helper()
 	if err := l.Provision(t.Context(), tenants...); err != nil {

@@ -121,7 +121,7 @@ func everyVerb(t *testing.T, l *redis.Ledger, tenant string) {
 	}
 	lease := budget.LeaseRef{Tenant: tenant, Lease: "settled"}
 	g := mustReserve(t, l, reservation(tenant, "settled", claims...))
-	if _, err := l.Extend(t.Context(), lease, 20); err != nil {
+	if _, err := l.Extend(t.Context(), extension(lease, 20, claims...)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Renew(t.Context(), lease, time.Minute); err != nil {

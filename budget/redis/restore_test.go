@@ -69,7 +69,7 @@ func busy(t *testing.T, l *redis.Ledger, tenant string, leases int) {
 		case 1:
 			_, err = l.Release(t.Context(), lease)
 		case 2:
-			_, err = l.Extend(t.Context(), lease, 20)
+			_, err = l.Extend(t.Context(), extension(lease, 20, everyWindow(0)...))
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -32,8 +32,8 @@ type script struct {
 // it. See lua/shared/common.lua.
 var (
 	provisionScript = load("provision", "common", "tenant", "event", "switch")
-	reserveScript   = load("reserve", append(onLeases, "claim", "answer")...)
-	extendScript    = load("extend", append(onLeases, "answer")...)
+	reserveScript   = load("reserve", append(onLeases, "claim", "answer", "terms")...)
+	extendScript    = load("extend", append(onLeases, "answer", "terms")...)
 	renewScript     = load("renew", onLeases...)
 	settleScript    = load("settle", append(onLeases, "ending")...)
 	releaseScript   = load("release", append(onLeases, "ending")...)

@@ -30,14 +30,21 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Reservation) (budget.Gran
 	return a.granted(c, len(r.Claims))
 }
 
-// Extend raises the hold of every Adjust claim of an open lease to total.
-func (l *Ledger) Extend(ctx context.Context, lease budget.LeaseRef, total int64) (budget.Grant, error) {
-	if err := budget.ValidAmount(total); err != nil {
+// Extend raises the hold of every Adjust claim of an open lease to a total.
+func (l *Ledger) Extend(ctx context.Context, x budget.Extension) (budget.Grant, error) {
+	if err := x.Validate(); err != nil {
 		return budget.Grant{}, err
 	}
-	c, a, err := l.doOnLease(ctx, extendScript, lease, total)
+	args := []any{x.Total, x.Policy.Generation, x.Policy.Hash, strings.Join(x.Switches, " ")}
+	for _, limit := range x.Limits {
+		args = append(args, limit.Key, limit.Limit)
+	}
+	c, a, err := l.doOnLease(ctx, extendScript, x.Lease, args...)
 	if err != nil {
 		return budget.Grant{}, err
+	}
+	if a.word == "denied" {
+		return budget.Grant{}, a.deniedMore(c)
 	}
 	return a.granted(c, anyCount)
 }
@@ -141,8 +148,24 @@ func (a *answer) denied(c *call, count int) error {
 		d.Reasons = append(d.Reasons, reason)
 		a.broken = a.broken || !known
 	}
-	if count != anyCount && len(d.Observed) != count {
+	if len(d.Observed) != count {
 		a.broken = true
+	}
+	if err := a.finished(c.script.verb); err != nil {
+		return err
+	}
+	return d
+}
+
+// deniedMore reads the denial of an extension.
+func (a *answer) deniedMore(c *call) error {
+	d := &budget.Denied{Epoch: a.epoch, Number: a.number, At: a.now, Hold: a.int()}
+	for a.more() {
+		d.Keys = append(d.Keys, a.fields.word())
+		d.Observed = append(d.Observed, a.observed())
+		reason, known := reasons[a.fields.word()]
+		d.Reasons = append(d.Reasons, reason)
+		a.broken = a.broken || !known
 	}
 	if err := a.finished(c.script.verb); err != nil {
 		return err

@@ -165,7 +165,8 @@ func (f *fields) claim() budget.Claim {
 }
 
 // parseEvent reads "NUMBER KIND AT LEASE AMOUNT EXPIRES GENERATION HASH". Two
-// more lines of a grant are the words of its claims, and of what they observed.
+// more lines of a grant are the words of its claims, and of what they observed;
+// one more of an extension is the words of its limits.
 func parseEvent(tenant, epoch, text string) (budget.Event, error) {
 	head, lines, _ := strings.Cut(text, "\n")
 	claims, observed, _ := strings.Cut(lines, "\n")
@@ -176,6 +177,9 @@ func parseEvent(tenant, epoch, text string) (budget.Event, error) {
 	e.Policy = budget.PolicyVersion{Generation: f.int(), Hash: orEmpty(f.word())}
 	if e.Kind == budget.Thrown || e.Kind == budget.Lifted {
 		e.Switch, e.Lease = e.Lease, ""
+	}
+	for e.Kind == budget.Extended && c.more() {
+		e.Limits = append(e.Limits, budget.Limit{Key: c.word(), Limit: c.int()})
 	}
 	for c.more() {
 		e.Claims = append(e.Claims, budget.Placed{Claim: c.claim(), Observed: o.observed()})

@@ -1,22 +1,34 @@
 #!lua
--- extend raises the hold of every adjust claim of an open lease to a total.
--- With memory full it is refused, as reserve is.
+-- extend raises the hold of every adjust claim of an open lease to a total, by the
+-- limits, policy and switches that it is given. With memory full it is refused, as
+-- reserve is.
 --
 -- KEYS  1 tenant  2 lease
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
 --       4 lease id  5 total
+--       6 policy generation  7 policy hash
+--       8 switches that would stop it, joined by spaces
+--       9... limits, each KEY LIMIT. An adjust claim whose key has none may reach 0.
 -- Reply lost WHY
---       unknown|ended NOW EPOCH NUMBER
---       granted NOW EPOCH NUMBER EXTENSION AT EXPIRES HOLD 0 { START END SPENT HELD }...
---       denied NOW EPOCH NUMBER { START END SPENT HELD REASON }...
+--       unknown|ended|stale NOW EPOCH NUMBER
+--       granted NOW EPOCH NUMBER EXTENSION AT EXPIRES HOLD REPEATED { START END SPENT HELD }...
+--       killed NOW EPOCH NUMBER SWITCH EVENT AT
+--       denied NOW EPOCH NUMBER HOLD { KEY START END SPENT HELD REASON }...
 
-local id, total = ARGV[4], tonumber(ARGV[5])
+local id, total, hash = ARGV[4], tonumber(ARGV[5]), ARGV[7]
 
 -- answer repeats the last extension, or the grant if there was none.
-local function answer(t, l)
-  if l.extension == '' then return granted(t, l, l.number, l.at, l.seen, l.hold, 0) end
+local function answer(t, l, repeated)
+  if l.extension == '' then return granted(t, l, l.number, l.at, l.seen, l.hold, repeated) end
   local number, at, seen = string.match(l.extension, '^(%d+) (%d+) (.*)$')
-  return granted(t, l, tonumber(number), tonumber(at), seen, l.hold, 0)
+  return granted(t, l, tonumber(number), tonumber(at), seen, l.hold, repeated)
+end
+
+local function adjusts(claims)
+  for _, c in ipairs(claims) do
+    if c.at_end == 'adjust' then return true end
+  end
+  return false
 end
 
 -- place_as_granted gives claims the spans that they were granted in.
@@ -28,17 +40,29 @@ local function place_as_granted(claims, l)
   end
 end
 
+local function read_limits()
+  local limits = {}
+  for i = 9, #ARGV, 2 do limits[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  return limits
+end
+
 local function judge_all(claims, more)
-  local reasons, fits, adjusts = {}, true, false
+  local reasons, fits, limits = {}, true, read_limits()
   for i, c in ipairs(claims) do
     reasons[i] = 'fits'
     if c.at_end == 'adjust' then
-      adjusts = true
+      c.limit = limits[c.key] or 0
       reasons[i] = judge(more, c)
     end
     fits = fits and reasons[i] == 'fits'
   end
-  return reasons, fits, adjusts
+  return reasons, fits
+end
+
+local function refuse(t, l, claims, reasons)
+  local out = { reply('denied', t), int(l.hold) }
+  for i, c in ipairs(claims) do out[#out + 1] = c.key .. ' ' .. observed(c) .. ' ' .. reasons[i] end
+  return table.concat(out, ' ')
 end
 
 local function extend(t, l, claims)
@@ -51,25 +75,29 @@ local function extend(t, l, claims)
     end
   end
   write_counters(raised, t.now)
-  add_event(t, 'extend', id, total, 0, '0 ~')
+  add_event(t, 'extend', id, total, 0, ARGV[6] .. ' ' .. hash .. '\n' .. table.concat(ARGV, ' ', 9))
   l.hold = total
   l.extension = int(t.number) .. ' ' .. int(t.now) .. ' ' .. table.concat(seen, ' ')
   write_lease(l, t.now)
   write_tenant(t)
 end
 
-local t, lost = begin()
+local t, lost = begin('switches', 'generation', 'hash')
 if not t then return lost end
 local l = own_lease(t, id)
 if not l then return reply('unknown', t) end
 if l.state ~= 'open' then return reply('ended', t) end
-if total <= l.hold then return answer(t, l) end
-
+if total <= l.hold then return answer(t, l, 1) end
 local claims = unpack_claims(l)
+if not adjusts(claims) then return answer(t, l, 1) end
+if is_stale(t, ARGV[6] + 0, hash) then return reply('stale', t) end
+
+adopt(t, ARGV[6], hash)
+local stopped = killed(t, ARGV[8])
+if stopped then return stopped end
 load_counters(claims, t.now)
 place_as_granted(claims, l)
-local reasons, fits, adjusts = judge_all(claims, total - l.hold)
-if not adjusts then return answer(t, l) end
-if not fits then return denied(t, claims, reasons) end
+local reasons, fits = judge_all(claims, total - l.hold)
+if not fits then return refuse(t, l, claims, reasons) end
 extend(t, l, claims)
-return answer(t, l)
+return answer(t, l, 0)

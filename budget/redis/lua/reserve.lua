@@ -105,26 +105,16 @@ local l = own_lease(t, id)
 if l and l.state ~= 'open' then return reply('ended', t) end
 if l then return granted(t, l, l.number, l.at, l.seen, first_hold(l), 1) end
 if t.now >= deadline then return reply('deadline', t) end
-if generation < t.generation or (generation == t.generation and hash ~= t.hash) then return reply('stale', t) end
+if is_stale(t, generation, hash) then return reply('stale', t) end
 
 local claims = read_claims(10, t.now)
 if not claims then return reply('window', t) end
 load_counters(claims, t.now)
 local reasons, fits, newcomers = judge_all(t, claims)
 
--- A newer policy binds from here, whether or not the rest lets it pass.
-if generation > t.generation then
-  call('HSET', KEYS[1], 'generation', ARGV[7], 'hash', hash)
-  add_event(t, 'policy', NONE, 0, 0, ARGV[7] .. ' ' .. hash)
-  write_tenant(t)
-end
-
-if t.switches > 0 then
-  for name in string.gmatch(ARGV[9], '%S+') do
-    local event = call('HGET', PREFIX .. 'switches', name)
-    if event then return reply('killed', t) .. ' ' .. name .. ' ' .. event end
-  end
-end
+adopt(t, ARGV[7], hash)
+local stopped = killed(t, ARGV[9])
+if stopped then return stopped end
 if not fits then return denied(t, claims, reasons) end
 
 for group in pairs(newcomers) do call('ZREMRANGEBYSCORE', group, '-inf', int(t.now)) end

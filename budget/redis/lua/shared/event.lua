@@ -1,7 +1,8 @@
 -- add_event gives an event the tenant's next number and keeps it until its
 -- receipt is durable. Stored as "HANDED KIND AT LEASE AMOUNT EXPIRES GENERATION
 -- HASH", where HANDED is when sweep last gave it to a caller, or 0. A grant has
--- two more lines: its claims as reserve was given them, and what it observed.
+-- two more lines: its claims as reserve was given them, and what it observed. An
+-- extension has one more: its limits as extend was given them.
 -- Where a kill switch is thrown or lifted, its name stands in the place of LEASE.
 -- policy is "GENERATION HASH" and what follows it, "0 ~" if no policy decides.
 local function add_event(t, kind, lease, amount, expires, policy)
