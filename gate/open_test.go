@@ -433,3 +433,31 @@ func bidOf(t *testing.T, p *policy.Policy) gate.Bid {
 		Facts: policy.Facts{Model: "toy"}, Input: gate.Input{Tokens: 100, How: "bytes"}, OutputCap: 50, Choices: 1,
 	}
 }
+
+// TestCloseTellsTheLedgerWhatItMissed: an outbox in memory ends with its gate.
+func TestCloseTellsTheLedgerWhatItMissed(t *testing.T) {
+	for name, row := range map[string]struct {
+		verb    string
+		outcome gate.Outcome
+		spent   int64
+	}{
+		"a settlement": {"settle", gate.Used(pricing.Usage{Input: 90, Output: 10}), 110},
+		"a release":    {"release", gate.NotSent(), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorldAt(t, daily(1000), new(clock))
+			g, err := gate.Open(t.Context(), gate.Config{Policy: w.rules.Policy, Ledger: w.ledger, Log: w.log})
+			w.must(err)
+			_, err = gate.Call(t.Context(), g, asking(), func(context.Context, *gate.Grant) (string, gate.Outcome, error) {
+				w.ledger.fail(row.verb, fault{err: budget.ErrUnavailable})
+				return "", row.outcome, nil
+			})
+			w.must(err)
+			w.ledger.heal()
+			w.must(g.Close())
+			w.open()
+			w.mustBalance(row.spent, 0)
+			w.mustReplay(t, w.rules)
+		})
+	}
+}
