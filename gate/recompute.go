@@ -192,7 +192,7 @@ func actionID(d *audit.Decision) string {
 func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 	switch {
 	case denies(d, policy.NoRoute):
-		if _, upstreams := q.Rules.Policy.Route(q.Key.Tenant, d.Facts.Model); len(upstreams) > 0 {
+		if q.routes(d.Facts.Upstream) {
 			return false, faultf(WrongDenial, "the policy has an upstream for model %q", d.Facts.Model)
 		}
 		return false, nil
@@ -200,6 +200,13 @@ func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 		return true, nil
 	}
 	return false, faultf(WrongDenial, "reasons %q, but no price was looked up", d.Reasons)
+}
+
+// routes reports whether the policy has the upstream of that name for the call;
+// for "" any.
+func (q *quote) routes(name string) bool {
+	_, upstreams := q.Rules.Policy.Route(q.Key.Tenant, q.Facts.Model)
+	return slices.ContainsFunc(upstreams, func(u *policy.Upstream) bool { return name == "" || u.Name == name })
 }
 
 func (q *quote) checkPricedAt(d *audit.Decision) *fault {
