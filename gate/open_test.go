@@ -243,6 +243,34 @@ func TestNewerPolicyBindsAtTheNextCall(t *testing.T) {
 	}
 }
 
+// TestPolicyThatDoesNotFollow: the one in force stays there, which the ledger has
+// seen. No call is denied for it.
+func TestPolicyThatDoesNotFollow(t *testing.T) {
+	p := newParts(t)
+	shelf := newShelf(rulesAt(t, 2, daily(5000)).Policy)
+	p.config.Policy = shelf
+	g, err := gate.Open(t.Context(), p.config)
+	p.must(err)
+	defer g.Close()
+	p.call(g)
+	for name, next := range map[string]*policy.Policy{
+		"older":                   rulesAt(t, 1, daily(9000)).Policy,
+		"another of its own age":  rulesAt(t, 2, daily(9000)).Policy,
+		"none":                    nil,
+		"the same, parsed anew":   rulesAt(t, 2, daily(5000)).Policy,
+		"none, after one that is": nil,
+	} {
+		shelf.Store(next)
+		if res, err := askFor(g, 100); err != nil || res.Remaining[0].Limit != 5000 {
+			t.Errorf("%s: %+v, %v", name, res.Remaining, err)
+		}
+	}
+	shelf.Store(rulesAt(t, 3, daily(9000)).Policy)
+	if res := p.call(g); res.Remaining[0].Limit != 9000 {
+		t.Errorf("then %+v", res.Remaining)
+	}
+}
+
 // fullLedger has no room for new tenants while it is full.
 type fullLedger struct {
 	*embedded.Ledger
