@@ -303,10 +303,11 @@ func (q *quote) checkStateless(d *audit.Decision, denial *policy.Denial) *fault 
 	return q.checkUnclamped(&misfit{denial, roomOf(denial)})
 }
 
-// checkUnclamped finds a denial where the policy wants the cap lowered.
+// checkUnclamped finds a denial where the policy wants the cap lowered. One for
+// another reason than money stands, whatever a lower cap would have cost.
 func (q *quote) checkUnclamped(m *misfit) *fault {
 	clamped := *q
-	if clamped.clamp(m) {
+	if m.mayFit() && clamped.clamp(m) {
 		return faultf(WrongDenial, "the policy clamps, and an output cap of %d would have fitted", clamped.OutputCap)
 	}
 	return nil
