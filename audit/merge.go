@@ -7,8 +7,8 @@ import (
 
 // Merge yields the receipts of several logs together, those of one log in
 // their order, and among logs the one with the earliest instant first. Sources
-// of one chain make one log and must come in order; each is opened twice. Lines
-// that keep the chain (seals, starts, rotations) are left out. Merge stops
+// of one chain make one log and must come in order; each of several is opened
+// twice. Lines that keep the chain (seals, starts, rotations) are left out. Merge stops
 // after the first error, and believes what it reads: VerifyEach does not.
 func Merge(sources ...Source) iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
@@ -104,8 +104,12 @@ func (m *merger) advance(l *logReader) error {
 }
 
 // groupByChain makes one log of the sources of each chain. A source without a
-// readable first line goes with the one before it.
+// readable first line goes with the one before it. A single one is not looked
+// at: it may be a pipe, which can be read once.
 func groupByChain(sources []Source) [][]Source {
+	if len(sources) == 1 {
+		return [][]Source{sources}
+	}
 	var logs [][]Source
 	logOf := map[string]int{}
 	current := 0

@@ -82,3 +82,21 @@ func TestMergeNamesALineThatIsNoReceipt(t *testing.T) {
 		t.Errorf("%d files left open", open.Load())
 	}
 }
+
+// TestMergeOfAPipe: a single source is read once.
+func TestMergeOfAPipe(t *testing.T) {
+	key := signer(t, testHMACKey)
+	log := strings.Join(audit.NewChain(1).Add(startLine(key)).Add(timed(10)).Seal(key).Lines, "\n") + "\n"
+	merged, verified := 0, 0
+	for _, err := range audit.Merge(audit.Stream("pipe", strings.NewReader(log))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		merged++
+	}
+	report, err := audit.VerifyEach(t.Context(), []audit.Source{audit.Stream("pipe", strings.NewReader(log))},
+		audit.VerifyOptions{Keys: testKeys(t)}, func(audit.Receipt) { verified++ })
+	if err != nil || !report.OK() || merged != 1 || verified != 1 {
+		t.Errorf("%d merged, %d verified: %v, %v", merged, verified, report.Findings, err)
+	}
+}

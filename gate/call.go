@@ -23,7 +23,7 @@ type Result[T any] struct {
 // Call asks leave for a request and runs a function under it, streaming or not.
 // A denied one does not run: the error is a *Refusal then, which says why, by
 // which budget, when that resets, and what would have fit. Any other error is the
-// function's own, ErrUnknownTenant, ErrUnknownKey or ErrClosed. The Result's
+// function's own, ErrInvalid, ErrUnknownTenant, ErrUnknownKey or ErrClosed. The Result's
 // Receipt, Charge and Remaining are there beside an error too.
 //
 // The function sends the grant's OutputCap, and returns beside its value what

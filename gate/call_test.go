@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -358,4 +360,75 @@ func TestCloseWaitsForCalls(t *testing.T) {
 
 func factsLine(f audit.Facts) string {
 	return fmt.Sprintf("%s|%s|%s|%v|%d|%d|%s", f.Key, f.Endpoint, f.Upstream, f.Capabilities, f.OutputCap, f.Choices, f.InputBound)
+}
+
+// TestCallOfTheImpossible: what no receipt could tell is nothing to decide about.
+func TestCallOfTheImpossible(t *testing.T) {
+	long := strings.Repeat("x", 257)
+	w := newLibrary(t, daily(900_000_000)+"\nreplay: {}")
+	for name, change := range map[string]func(*gate.Request){
+		"a negative depth":         func(r *gate.Request) { r.Depth = -1 },
+		"too deep":                 func(r *gate.Request) { r.Depth = policy.MaxDepthFact + 1 },
+		"a negative attempt":       func(r *gate.Request) { r.Nonce, r.Attempt = "n", -1 },
+		"negative input":           func(r *gate.Request) { r.Input.Tokens = -1 },
+		"too much input":           func(r *gate.Request) { r.Input.Tokens = pricing.MaxTokens + 1 },
+		"a negative cap":           func(r *gate.Request) { r.OutputCap = -1 },
+		"negative choices":         func(r *gate.Request) { r.Choices = -1 },
+		"output beyond all counts": func(r *gate.Request) { r.ExtraOutput = math.MaxInt64 },
+		"a model too long":         func(r *gate.Request) { r.Model = "toy" + long },
+		"a model that is no text":  func(r *gate.Request) { r.Model = "toy\xff" },
+		"an endpoint too long":     func(r *gate.Request) { r.Endpoint = long },
+		"a capability too long":    func(r *gate.Request) { r.Needs = []string{long} },
+		"too many capabilities":    func(r *gate.Request) { r.Needs = make([]string, 65) },
+	} {
+		r := asking()
+		change(&r)
+		_, _, err := w.callWith(t.Context(), r, func() answer { t.Errorf("%s: it ran", name); return answer{} })
+		if !errors.Is(err, gate.ErrInvalid) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if n := w.ledger.count("reserve"); n != 0 {
+		t.Errorf("the ledger was asked %d times", n)
+	}
+}
+
+// TestRefusedUpstreamFollows: the receipt tells which one the policy does not have.
+func TestRefusedUpstreamFollows(t *testing.T) {
+	w := newLibrary(t, daily(1000))
+	r := asking()
+	r.Upstream = "elsewhere"
+	_, _, err := w.callWith(t.Context(), r, func() answer { t.Error("it ran"); return answer{} })
+	if refusal, ok := errors.AsType[*gate.Refusal](err); !ok || refusal.Reason != policy.NoRoute {
+		t.Fatalf("got %v", err)
+	}
+	w.mustFollow(t)
+}
+
+// TestOutcomeThatNoReceiptCanTell is charged and receipted all the same.
+func TestOutcomeThatNoReceiptCanTell(t *testing.T) {
+	usage := pricing.Usage{Input: 90, Output: 10}
+	for _, row := range []struct {
+		name    string
+		outcome gate.Outcome
+		charge  int64
+	}{
+		{"a status that is none", gate.Outcome{Basis: audit.BasisReported, Status: -1, Usage: usage}, 110},
+		{"a model too long", gate.Outcome{Basis: audit.BasisReported, Model: strings.Repeat("x", 100_000), Usage: usage}, 110},
+		{"negative usage", gate.Used(pricing.Usage{Input: -1}), 200},
+		{"negative usage, unbilled", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Usage: pricing.Usage{Input: -1}}, 0},
+		{"negative usage, not sent", gate.Outcome{Basis: audit.BasisUnbilled, Usage: pricing.Usage{Input: -1}}, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newLibrary(t, daily(1000))
+			res, _, err := w.callWith(t.Context(), asking(), func() answer { return answer{outcome: row.outcome} })
+			if err != nil || res.Charge != row.charge {
+				t.Errorf("charged %d: %v", res.Charge, err)
+			}
+			if n := w.outbox.Len(); n != 0 {
+				t.Errorf("%d endings wait for their receipts", n)
+			}
+			w.mustFollow(t)
+		})
+	}
 }

@@ -107,8 +107,9 @@ func (gr *Grant) tell(s audit.Settlement) {
 // pending is the settlement that an outcome calls for.
 func (gr *Grant) pending(o Outcome) pending {
 	q := gr.quote
+	o = o.writable()
 	charge, basis := gr.charge(o)
-	if basis == audit.BasisUnknown {
+	if basis != audit.BasisReported && basis != audit.BasisFloor {
 		o.Usage = pricing.Usage{} // it is not what was charged
 	}
 	p := pending{Verb: verbSettle, Settlement: audit.Settlement{
@@ -128,6 +129,21 @@ func (gr *Grant) pending(o Outcome) pending {
 		p.Verb = verbRelease
 	}
 	return p
+}
+
+// maxStatus bounds an outcome's HTTP status.
+const maxStatus = 999
+
+// writable is an outcome without what no receipt can hold. None of that has to
+// do with money: a model of so long a name has no price of its own.
+func (o Outcome) writable() Outcome {
+	if o.Status < 0 || o.Status > maxStatus {
+		o.Status = 0
+	}
+	if len(o.Model) > maxNameBytes {
+		o.Model = ""
+	}
+	return o
 }
 
 // charge is what an outcome costs, in nano-USD, and on what basis. A cost that

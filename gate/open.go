@@ -77,21 +77,35 @@ func (g *Gate) upkeep() *upkeep {
 // as happens by itself every few seconds.
 func (g *Gate) Sweep(ctx context.Context, tenant string) error { return g.upkeep().Sweep(ctx, tenant) }
 
-// Close refuses further calls, waits until those that run have ended, writes the
-// receipts that are still owed, and closes log and ledger. To cut calls that run,
-// end their contexts first. A second Close does nothing.
+// Close refuses further calls, waits until those that run have ended, tells the
+// ledger once more of endings that it did not take, writes the receipts that are
+// still owed, and closes log and ledger. To cut calls that run, end their contexts
+// first. A second Close does nothing.
 func (g *Gate) Close() error {
 	if !g.visits.close() {
 		return nil
 	}
 	g.stop()
 	g.tasks.Wait()
+	g.lastRound()
 	g.lastSweep()
 	return errors.Join(g.log.Close(), g.ledger.Close())
 }
 
-// lastSweepLimit bounds the receipts that are written at the very end.
-const lastSweepLimit = 2 * time.Second
+// lastSweepLimit bounds the receipts that are written at the very end, and
+// lastRoundLimit what the ledger is told then.
+const (
+	lastSweepLimit = 2 * time.Second
+	lastRoundLimit = 2 * time.Second
+)
+
+// lastRound delivers what waits in the outbox: one that is in memory ends here,
+// and nobody may come back for one in a directory.
+func (g *Gate) lastRound() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastRoundLimit)
+	defer cancel()
+	g.deliver(ctx)
+}
 
 // lastSweep receipts what no call here was to receipt, so that the receipts of a
 // closed gate lack nothing that its ledger knows: tenants with calls first, the

@@ -243,6 +243,34 @@ func TestNewerPolicyBindsAtTheNextCall(t *testing.T) {
 	}
 }
 
+// TestPolicyThatDoesNotFollow: the one in force stays there, which the ledger has
+// seen. No call is denied for it.
+func TestPolicyThatDoesNotFollow(t *testing.T) {
+	p := newParts(t)
+	shelf := newShelf(rulesAt(t, 2, daily(5000)).Policy)
+	p.config.Policy = shelf
+	g, err := gate.Open(t.Context(), p.config)
+	p.must(err)
+	defer g.Close()
+	p.call(g)
+	for name, next := range map[string]*policy.Policy{
+		"older":                   rulesAt(t, 1, daily(9000)).Policy,
+		"another of its own age":  rulesAt(t, 2, daily(9000)).Policy,
+		"none":                    nil,
+		"the same, parsed anew":   rulesAt(t, 2, daily(5000)).Policy,
+		"none, after one that is": nil,
+	} {
+		shelf.Store(next)
+		if res, err := askFor(g, 100); err != nil || res.Remaining[0].Limit != 5000 {
+			t.Errorf("%s: %+v, %v", name, res.Remaining, err)
+		}
+	}
+	shelf.Store(rulesAt(t, 3, daily(9000)).Policy)
+	if res := p.call(g); res.Remaining[0].Limit != 9000 {
+		t.Errorf("then %+v", res.Remaining)
+	}
+}
+
 // fullLedger has no room for new tenants while it is full.
 type fullLedger struct {
 	*embedded.Ledger
@@ -431,5 +459,33 @@ func bidOf(t *testing.T, p *policy.Policy) gate.Bid {
 	return gate.Bid{
 		Rules: rules, Key: p.Tenant("acme").Keys[0], Upstream: p.Upstreams["sim"],
 		Facts: policy.Facts{Model: "toy"}, Input: gate.Input{Tokens: 100, How: "bytes"}, OutputCap: 50, Choices: 1,
+	}
+}
+
+// TestCloseTellsTheLedgerWhatItMissed: an outbox in memory ends with its gate.
+func TestCloseTellsTheLedgerWhatItMissed(t *testing.T) {
+	for name, row := range map[string]struct {
+		verb    string
+		outcome gate.Outcome
+		spent   int64
+	}{
+		"a settlement": {"settle", gate.Used(pricing.Usage{Input: 90, Output: 10}), 110},
+		"a release":    {"release", gate.NotSent(), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorldAt(t, daily(1000), new(clock))
+			g, err := gate.Open(t.Context(), gate.Config{Policy: w.rules.Policy, Ledger: w.ledger, Log: w.log})
+			w.must(err)
+			_, err = gate.Call(t.Context(), g, asking(), func(context.Context, *gate.Grant) (string, gate.Outcome, error) {
+				w.ledger.fail(row.verb, fault{err: budget.ErrUnavailable})
+				return "", row.outcome, nil
+			})
+			w.must(err)
+			w.ledger.heal()
+			w.must(g.Close())
+			w.open()
+			w.mustBalance(row.spent, 0)
+			w.mustReplay(t, w.rules)
+		})
 	}
 }

@@ -154,3 +154,30 @@ func TestOutboxRefusesWhatItCannotRead(t *testing.T) {
 		})
 	}
 }
+
+// TestReceiptThatCannotBeWrittenStopsNoOther: the sweep writes another one of its
+// event.
+func TestReceiptThatCannotBeWrittenStopsNoOther(t *testing.T) {
+	w := newWorld(t, daily(1000))
+	w.ledger.fail("settle", fault{err: budget.ErrUnavailable})
+	first := w.begin(w.call(100, 50))
+	first.End(used(90, 10))
+	for range 20 {
+		w.begin(w.call(10, 5)).End(used(10, 5))
+	}
+	w.ledger.heal()
+	w.log.fail(func(body audit.Body) error {
+		if s, ok := body.(audit.Settlement); ok && s.Decision == first.Receipt {
+			return audit.ErrInvalid
+		}
+		return nil
+	})
+	w.gate.Deliver(t.Context())
+	if n := w.outbox.Len(); n != 0 {
+		t.Errorf("%d endings wait", n)
+	}
+	w.clock.advance(budget.OverdueAfter)
+	w.must(w.upkeep().Sweep(t.Context(), "acme"))
+	w.mustBalance(510, 0)
+	w.mustReplay(t, w.rules)
+}

@@ -202,7 +202,7 @@ func actionID(d *audit.Decision) string {
 func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 	switch {
 	case denies(d, policy.NoRoute):
-		if _, upstreams := q.Rules.Policy.Route(q.Key.Tenant, d.Facts.Model); len(upstreams) > 0 {
+		if q.routes(d.Facts.Upstream) {
 			return false, faultf(WrongDenial, "the policy has an upstream for model %q", d.Facts.Model)
 		}
 		return false, nil
@@ -210,6 +210,13 @@ func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 		return true, nil
 	}
 	return false, faultf(WrongDenial, "reasons %q, but no price was looked up", d.Reasons)
+}
+
+// routes reports whether the policy has the upstream of that name for the call;
+// for "" any.
+func (q *quote) routes(name string) bool {
+	_, upstreams := q.Rules.Policy.Route(q.Key.Tenant, q.Facts.Model)
+	return slices.ContainsFunc(upstreams, func(u *policy.Upstream) bool { return name == "" || u.Name == name })
 }
 
 func (q *quote) checkPricedAt(d *audit.Decision) *fault {
@@ -306,10 +313,11 @@ func (q *quote) checkStateless(d *audit.Decision, denial *policy.Denial) *fault 
 	return q.checkUnclamped(&misfit{denial, roomOf(denial)})
 }
 
-// checkUnclamped finds a denial where the policy wants the cap lowered.
+// checkUnclamped finds a denial where the policy wants the cap lowered. One for
+// another reason than money stands, whatever a lower cap would have cost.
 func (q *quote) checkUnclamped(m *misfit) *fault {
 	clamped := *q
-	if clamped.clamp(m) {
+	if m.mayFit() && clamped.clamp(m) {
 		return faultf(WrongDenial, "the policy clamps, and an output cap of %d would have fitted", clamped.OutputCap)
 	}
 	return nil

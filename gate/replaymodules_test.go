@@ -117,3 +117,14 @@ func TestReplayKnowsEveryModule(t *testing.T) {
 		}
 	}
 }
+
+// TestReplayOfAFullTenantThatClamps: no lower cap helps who finds no slot, even
+// where the money that is held would not have been enough either.
+func TestReplayOfAFullTenantThatClamps(t *testing.T) {
+	w := newWorld(t, "concurrency: [{name: one, limit: 1}]\nwhen_exhausted: clamp\nmin_output_tokens: 1\n"+daily(1000))
+	first := w.begin(w.call(100, 250))
+	w.refused(w.call(100, 250), policy.ConcurrencyFull)
+	first.End(used(10, 1))
+	w.must(w.upkeep().Sweep(t.Context(), "acme"))
+	w.mustReplay(t, w.rules)
+}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 var (
@@ -15,6 +17,16 @@ var (
 	ErrUnknownTenant = errors.New("unknown tenant")
 	// ErrUnknownKey: the tenant has no key of that id.
 	ErrUnknownKey = errors.New("unknown key")
+	// ErrInvalid: a number of the request is negative or too large, or a name too
+	// long, so that no receipt could tell of it. Nobody decides about it.
+	ErrInvalid = errors.New("invalid request")
+)
+
+const (
+	// maxNameBytes bounds a model, an upstream, an endpoint and the like.
+	maxNameBytes = 256
+	// maxNeeds bounds the capabilities that a request names.
+	maxNeeds = 64
 )
 
 // Endpoints of LLM APIs. A Request may name others, for rules to match; they
@@ -73,6 +85,9 @@ type ToolResult struct {
 // ask asks leave for a request under the rules in force, and again while newer
 // ones come meanwhile.
 func (g *Gate) ask(ctx context.Context, r *Request) (*Grant, error) {
+	if err := r.valid(); err != nil {
+		return nil, err
+	}
 	for rules := g.Rules(); ; {
 		grant, err := g.askUnder(ctx, rules, r)
 		newer := g.Rules()
@@ -88,6 +103,34 @@ func (g *Gate) ask(ctx context.Context, r *Request) (*Grant, error) {
 func isStale(err error) bool {
 	refusal, ok := errors.AsType[*Refusal](err)
 	return ok && refusal.Reason == policy.StalePolicy
+}
+
+// valid refuses, with ErrInvalid, what no receipt can tell.
+func (r *Request) valid() error {
+	for _, n := range [...]struct {
+		name         string
+		number, most int64
+	}{
+		{"Depth", r.Depth, policy.MaxDepthFact},
+		{"Attempt", r.Attempt, policy.BadAttempt},
+		{"Input.Tokens", r.Input.Tokens, pricing.MaxTokens},
+		{"OutputCap", r.OutputCap, pricing.MaxTokens},
+		{"Choices", r.Choices, pricing.MaxTokens},
+		{"ExtraOutput", r.ExtraOutput, pricing.MaxTokens},
+	} {
+		if n.number < 0 || n.number > n.most {
+			return fmt.Errorf("%w: %s is %d, not 0 to %d", ErrInvalid, n.name, n.number, n.most)
+		}
+	}
+	if len(r.Needs) > maxNeeds {
+		return fmt.Errorf("%w: %d Needs, at most %d", ErrInvalid, len(r.Needs), maxNeeds)
+	}
+	for _, name := range append([]string{r.Model, r.Upstream, r.Endpoint, r.Input.How}, r.Needs...) {
+		if len(name) > maxNameBytes || !utf8.ValidString(name) {
+			return fmt.Errorf("%w: a name is not at most %d bytes of UTF-8: %.64q", ErrInvalid, maxNameBytes, name)
+		}
+	}
+	return nil
 }
 
 func (g *Gate) askUnder(ctx context.Context, rules *Rules, r *Request) (*Grant, error) {
@@ -133,6 +176,7 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 	}
 	model, upstream := r.route(rules.Policy, key.Tenant)
 	if upstream == nil {
+		b.Facts.Upstream = r.Upstream // else the receipt would not tell why there is none
 		return b, &policy.Denial{Reason: policy.NoRoute, Message: "no such upstream of the policy serves this model to this tenant"}
 	}
 	b.Upstream, b.Facts.Upstream = upstream, upstream.Name

@@ -107,6 +107,9 @@ func (g *Gate) Rules() *Rules {
 // adopt puts a policy in force. Of a ledger that is this process's own, its
 // tenants are provisioned first.
 func (g *Gate) adopt(ctx context.Context, p *policy.Policy) error {
+	if err := g.force.follows(p); err != nil {
+		return err
+	}
 	table := g.force.prices
 	if table == nil {
 		table = pricing.Builtin()
@@ -125,6 +128,23 @@ func (g *Gate) adopt(ctx context.Context, p *policy.Policy) error {
 	}
 	g.force.rules.Store(rules)
 	g.telemetry.Tenants(p.Tenants)
+	return nil
+}
+
+// follows refuses a policy that the ledger would refuse, since it has seen the
+// one in force. A policy.Source gives no such one; a provider of one's own may go
+// back.
+func (f *force) follows(p *policy.Policy) error {
+	if p == nil {
+		return errors.New("there is no policy")
+	}
+	rules := f.rules.Load()
+	if rules == nil || p.Version == rules.Policy.Version {
+		return nil
+	}
+	if now := rules.Policy.Version.Generation; p.Version.Generation <= now {
+		return fmt.Errorf("generation %d does not follow %d", p.Version.Generation, now)
+	}
 	return nil
 }
 

@@ -203,6 +203,21 @@ func TestMeterForgetsUsageBeforeAnEventTooLong(t *testing.T) {
 	}
 }
 
+// A running total beside choices is not the last word, also where the stream
+// breaks off before the first of them.
+func TestMeterOfChoicesThatBreakOff(t *testing.T) {
+	const usage = `data: {"usage":{"prompt_tokens":1,"completion_tokens":1},"choices":[`
+	for _, tail := range []string{"", " ", "{", `{"delta":{"content":"a"}}`} {
+		got, r := meter(providers.ChatCompletions, true, true, []byte(usage+tail))
+		if r.HasUsage || string(got) != usage+tail {
+			t.Errorf("after %q: %q, %+v", tail, got, r)
+		}
+	}
+	if _, r := meter(providers.ChatCompletions, true, true, []byte(usage+"]")); !r.HasUsage {
+		t.Errorf("whole: %+v", r)
+	}
+}
+
 // Each response's report is in the file beside it, wherever the reads cut it.
 func TestMeterObjects(t *testing.T) {
 	for path, body := range files(t, "testdata/objects/*.json") {

@@ -324,7 +324,8 @@ func (f *findings) begin(w *walk, member func(name span)) {
 var sameInStream = map[string]bool{"id": true, "object": true, "created": true, "model": true, "service_tier": true, "system_fingerprint": true}
 
 // readChoices takes the choices and counts the text in their deltas. It reports
-// whether there is an array of choices, and nothing in it.
+// whether there is an array of choices, and nothing in it. One that is cut off
+// may have gone on: usage beside it is not the last word.
 func (f *findings) readChoices(w *walk) (empty bool) {
 	empty = w.next() == '['
 	w.elements(func() {
@@ -334,7 +335,7 @@ func (f *findings) readChoices(w *walk) (empty bool) {
 			f.seen.OutputDeltas++
 		}
 	})
-	return empty
+	return empty && w.text[w.at-1] == ']'
 }
 
 // maxDeltaDepth is how deep the text of a choice lies: delta, tool_calls, its

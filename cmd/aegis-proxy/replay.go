@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -135,6 +136,9 @@ func (c verifyConfig) feed(cmd *cobra.Command, report io.Writer, paths []string,
 	if !found.OK() {
 		printReport(report, found)
 		return errReported
+	}
+	if found.Lines == 0 {
+		return fmt.Errorf("%s: no receipts are there; of several names none may be a pipe", strings.Join(paths, ", "))
 	}
 	return nil
 }
