@@ -100,7 +100,7 @@ func (s *seams) act() {
 		TTL:    time.Duration(rapid.IntRange(1, 3600).Draw(s.rt, "ttl")) * time.Second,
 	}
 	if leave, err := s.gate.Authorize(context.Background(), a); err == nil {
-		s.leases = append(s.leases, gate.LeaseCall{Rules: a.Rules, Key: a.Key, Run: a.Run, Lease: leave.Lease})
+		s.leases = append(s.leases, gate.LeaseCall{Rules: a.Rules, Key: a.Key, Lease: leave.Lease})
 	}
 }
 
