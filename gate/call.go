@@ -23,8 +23,9 @@ type Result[T any] struct {
 // Call asks leave for a request and runs a function under it, streaming or not.
 // A denied one does not run: the error is a *Refusal then, which says why, by
 // which budget, when that resets, and what would have fit. Any other error is the
-// function's own, ErrInvalid, ErrUnknownTenant, ErrUnknownKey or ErrClosed. The Result's
-// Receipt, Charge and Remaining are there beside an error too.
+// function's own, ErrInvalid, ErrUnknownTenant, ErrUnknownKey, ErrClosed, or why ctx
+// had ended before. The Result's Receipt, Charge and Remaining are there beside an
+// error too.
 //
 // The function sends the grant's OutputCap, and returns beside its value what
 // the call used:
@@ -46,6 +47,9 @@ func Call[T any](ctx context.Context, g *Gate, r Request, run func(context.Conte
 		return Result[T]{}, ErrClosed
 	}
 	defer g.visits.leave()
+	if ctx.Err() != nil {
+		return Result[T]{}, context.Cause(ctx)
+	}
 	grant, err := g.ask(ctx, &r)
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		return Result[T]{Receipt: refusal.Receipt}, err

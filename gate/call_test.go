@@ -432,3 +432,19 @@ func TestOutcomeThatNoReceiptCanTell(t *testing.T) {
 		})
 	}
 }
+
+// TestCallerWhoHasLeftAsksForNothing: a context that has ended before the call
+// is no outage of the ledger.
+func TestCallerWhoHasLeftAsksForNothing(t *testing.T) {
+	w := newLibrary(t, "")
+	left := errors.New("the caller has left")
+	ctx, leave := context.WithCancelCause(t.Context())
+	leave(left)
+	_, _, err := w.callWith(ctx, asking(), func() answer {
+		t.Error("it ran")
+		return answer{}
+	})
+	if !errors.Is(err, left) {
+		t.Errorf("%v, want that %v", err, left)
+	}
+}
