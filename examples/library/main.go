@@ -3,8 +3,10 @@
 //
 //	OPENAI_API_KEY=sk-... go run ./examples/library "What is a lease?"
 //
-// It keeps ledger, receipts and signing key where aegis-proxy serve would, so
-// that aegis-proxy verify and replay read them.
+// It keeps ledger, receipts and signing key where aegis-proxy serve would. Run
+// "aegis-proxy init" first if aegis-proxy verify and replay shall read them: it
+// makes the key, and the keys.json that they need. Without it the program makes
+// a key alone.
 package main
 
 import (
