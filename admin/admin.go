@@ -18,6 +18,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -162,10 +163,19 @@ const (
 	nameOne  = "; name one as ?tenant=NAME"
 )
 
+// noKey does not repeat what was asked for: it may be the key itself.
+func noKey(t *policy.Tenant) string {
+	return fmt.Sprintf("tenant %s has no key of that id in the policy; name it by the id that the policy gives it", t.Name)
+}
+
 func (s server) budgets(w http.ResponseWriter, r *http.Request) {
 	tenant := s.Policy().Tenant(r.URL.Query().Get("tenant"))
 	if tenant == nil {
 		http.Error(w, noTenant+nameOne, http.StatusNotFound)
+		return
+	}
+	if tenant.KeyOf(r.URL.Query().Get("key")) == nil {
+		http.Error(w, noKey(tenant), http.StatusNotFound)
 		return
 	}
 	scope := policy.Scope{

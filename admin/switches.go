@@ -87,6 +87,10 @@ func (s server) listSwitches(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b, err := s.Ledger.Balances(r.Context(), name, nil)
+	if name == budget.EveryTenant && errors.Is(err, budget.ErrLost) {
+		http.Error(w, "no global switch was thrown since the ledger began, or its record is lost: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
@@ -171,7 +175,7 @@ func (s server) switchOf(o *SwitchOrder) (string, error) {
 	case ScopeKey:
 		hasKey := slices.ContainsFunc(t.Keys, func(k *policy.Key) bool { return k.ID == o.Key })
 		if !hasKey && o.Action == Throw {
-			return "", fmt.Errorf("tenant %s has no key %q in the policy", t.Name, o.Key)
+			return "", errors.New(noKey(t))
 		}
 		return policy.KeySwitch(o.Key), nil
 	case ScopeRun:

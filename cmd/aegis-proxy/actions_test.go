@@ -93,7 +93,7 @@ func (h *actionsHouse) example(program string, args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = filepath.Join(root, "examples", "actions")
-	cmd.Env = append(os.Environ(), "AEGIS_URL="+h.url, "AEGIS_KEY=aegis-script-test-key", "PYTHONDONTWRITEBYTECODE=1", "NO_PROXY=*")
+	cmd.Env = append(os.Environ(), "AEGIS_URL="+h.url, "TENANT_KEY=aegis-script-test-key", "PYTHONDONTWRITEBYTECODE=1", "NO_PROXY=*")
 	output, err := cmd.CombinedOutput()
 	return string(output), err
 }
@@ -136,7 +136,7 @@ func TestActionsSurviveARestart(t *testing.T) {
 			const client = `
 import os, sys
 from aegis_actions import Actions
-leave = Actions(os.environ["AEGIS_URL"], os.environ["AEGIS_KEY"]).authorize("a", "tool", "0.4")
+leave = Actions(os.environ["AEGIS_URL"], os.environ["TENANT_KEY"]).authorize("a", "tool", "0.4")
 print(leave.lease, leave.settle("0.3")["charged_usd"] if len(sys.argv) > 1 else "")
 `
 			before, err := h.example("python3", "-c", client)

@@ -45,7 +45,7 @@ func newBudgets() *cobra.Command {
 func askBudgets(ctx context.Context, address string, query url.Values) (*admin.Balances, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	address = strings.TrimSuffix(address, "/") + "/admin/v1/budgets?" + query.Encode()
+	address = adminAt(address) + "/admin/v1/budgets?" + query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
@@ -59,6 +59,14 @@ func askBudgets(ctx context.Context, address string, query url.Values) (*admin.B
 	}
 	var balances admin.Balances
 	return &balances, json.Unmarshal(body, &balances)
+}
+
+// adminAt is the URL of an admin address, which may be as --admin-listen has it.
+func adminAt(address string) string {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	return strings.TrimSuffix(address, "/")
 }
 
 // maxAnswer bounds a proxy's answer, in bytes.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -116,7 +115,7 @@ func (c *killConfig) send(ctx context.Context, w io.Writer) error {
 	return printResult(w, &result)
 }
 
-func (c *killConfig) url() string { return strings.TrimSuffix(c.Address, "/") + "/admin/v1/switches" }
+func (c *killConfig) url() string { return adminAt(c.Address) + "/admin/v1/switches" }
 
 // printResult fails unless every tenant is as it was ordered.
 func printResult(w io.Writer, r *admin.SwitchResult) error {

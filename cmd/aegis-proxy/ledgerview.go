@@ -68,7 +68,7 @@ func newCounterQuery(ctx context.Context, address string, tenant *policy.Tenant,
 	if err != nil {
 		return nil, err
 	}
-	url := strings.TrimSuffix(address, "/") + "/admin/v1/counters"
+	url := adminAt(address) + "/admin/v1/counters"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err

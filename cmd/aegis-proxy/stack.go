@@ -124,6 +124,9 @@ func openLedger(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 	if c.LedgerURL != "" {
 		return openRedis(ctx, c)
 	}
+	if c.Replicas > 0 {
+		return nil, errors.New("--wait-replicas is for a shared ledger: name it with --ledger redis://..., or leave the flag out")
+	}
 	dir := filepath.Join(c.DataDir, ledgerDir)
 	if err := notLost(c.DataDir, dir); err != nil {
 		return nil, err

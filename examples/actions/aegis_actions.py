@@ -1,6 +1,6 @@
 """Ask aegis-proxy for leave before an agent spends money. Standard library only.
 
-    AEGIS_URL=http://localhost:8080 AEGIS_KEY=aegis-... python3 aegis_actions.py
+    AEGIS_URL=http://localhost:8080 TENANT_KEY=aegis-... python3 aegis_actions.py
 
 Use it as
 
@@ -111,7 +111,7 @@ class Leave:
 
 
 def main():
-    aegis = Actions(os.environ["AEGIS_URL"], os.environ["AEGIS_KEY"])
+    aegis = Actions(os.environ["AEGIS_URL"], os.environ["TENANT_KEY"])
     name = f"example-{os.getpid()}-{time.time_ns()}"
 
     with aegis.authorize(name, "payment", "0.25", target="acme.example", ttl_seconds=60) as leave:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs a command that costs money, with leave of aegis-proxy. Needs curl.
 #
-#   AEGIS_URL=http://localhost:8080 AEGIS_KEY=aegis-... ./pay.sh ID AMOUNT_USD COMMAND...
+#   AEGIS_URL=http://localhost:8080 TENANT_KEY=aegis-... ./pay.sh ID AMOUNT_USD COMMAND...
 #
 # ID names the action and is used once. The command prints what it cost, as in
 # 0.21. Where it fails, nothing is settled: the lease expires and is charged its
@@ -17,7 +17,7 @@ shift 2
 # same request twice is harmless.
 post() {
   curl --silent --show-error --fail-with-body --max-time 10 --retry 3 --retry-connrefused \
-    --header "Authorization: Bearer $AEGIS_KEY" --header "Content-Type: application/json" \
+    --header "Authorization: Bearer $TENANT_KEY" --header "Content-Type: application/json" \
     --data "$2" "$AEGIS_URL/aegis/v1/$1"
 }
 
