@@ -171,7 +171,7 @@ func (s *State) checkGranted(e *Event) error {
 // there is none yet.
 func (s *State) checkPlaced(e *Event) error {
 	census := census{state: s}
-	s.found = s.found[:0]
+	s.found, s.proposed = s.found[:0], proposal{}
 	for i := range e.Claims {
 		p := &e.Claims[i]
 		if p.Window.Kind == Fixed && (!p.Span.Contains(e.At) || (p.Span != p.Window.Current && p.Span != p.Window.Next)) {

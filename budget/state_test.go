@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -388,6 +389,25 @@ func TestProposalsAreNotForgeries(t *testing.T) {
 		first.Number++
 		if err := s.Apply(first); !errors.Is(err, budget.ErrFold) {
 			t.Errorf("more than the limit: %v", err)
+		}
+	})
+	t.Run("after a forgery", func(t *testing.T) {
+		s := begin()
+		if err := s.Apply(propose(s, "a", 6)); err != nil {
+			t.Fatal(err)
+		}
+		e := propose(s, "b", 3)
+		forged := e
+		forged.Claims = slices.Clone(e.Claims)
+		forged.Claims[0].Key = "other"
+		if err := s.Apply(forged); !errors.Is(err, budget.ErrFold) {
+			t.Fatalf("a forged key: %v", err)
+		}
+		if err := s.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+		if again := propose(s, "c", 1); again.Claims[0].Held != 9 {
+			t.Errorf("it holds %d, want 9", again.Claims[0].Held)
 		}
 	})
 	t.Run("later", func(t *testing.T) {
