@@ -109,6 +109,7 @@ func (s *State) applyGranted(e *Event) error {
 		c := s.counterFor(p, s.found[i], e)
 		c.held += p.Amount
 		c.know(p.Marks)
+		c.take()
 		c.open++
 		c.lastUse = e.At
 		l.counters[i] = c
@@ -180,15 +181,15 @@ func (s *State) checkPlaced(e *Event) error {
 		if p.Window.Kind != Fixed && p.Span != (Span{}) {
 			return fmt.Errorf("claim %q: a %s window has no span", p.Key, p.Window.Kind)
 		}
-		c := s.counters[refOf(&p.Claim, p.Span)]
-		s.found = append(s.found, c)
-		if want := observe(c, p.Marks, p.Span, e.At); p.Observed != want {
+		found := s.find(&p.Claim, p.Span)
+		s.found = append(s.found, found)
+		if want := observe(found.counter, p.Marks, p.Span, e.At); p.Observed != want {
 			return fmt.Errorf("claim %q: observed %+v where the events give %+v", p.Key, p.Observed, want)
 		}
 		if len(p.Marks) > 0 && p.Amount != p.New {
 			return fmt.Errorf("claim %q: amount %d where %d of its marks are new", p.Key, p.Amount, p.New)
 		}
-		if reason := census.judge(&p.Claim, p.Observed); reason != Fits {
+		if reason := census.judge(&p.Claim, found.newest, p.Observed); reason != Fits {
 			return fmt.Errorf("claim %q: it does not fit: %s", p.Key, reason)
 		}
 	}
@@ -196,30 +197,26 @@ func (s *State) checkPlaced(e *Event) error {
 }
 
 // counterFor is the counter of a claim: the one that was found, or a new one.
-func (s *State) counterFor(p *Placed, c *counter, e *Event) *counter {
+func (s *State) counterFor(p *Placed, found spot, e *Event) *counter {
+	c := found.counter
 	if c == nil {
-		c = s.newCounter(refOf(&p.Claim, p.Span), e)
+		c = newCounter(&p.Claim, p.Span, e)
+		s.addCounter(c, found.newest)
 	}
-	if c.ref.kind == Idle {
+	if c.window.kind == Idle {
 		c.length = p.Window.Length.Milliseconds()
 	}
 	s.joinGroup(c, p.Group)
 	return c
 }
 
-func (s *State) newCounter(ref counterRef, e *Event) *counter {
-	c := &counter{ref: ref, length: ref.length, born: e.Number, lastUse: e.At}
-	if ref.kind == Rolling {
-		c.ring = &ring{newest: bucketOf(e.At, ref.length)}
+func newCounter(claim *Claim, span Span, e *Event) *counter {
+	c := &counter{key: claim.Key, window: lifetimeOf(claim, span), born: e.Number, lastUse: e.At}
+	c.length = c.window.length
+	if c.window.kind == Rolling {
+		c.ring = &ring{newest: bucketOf(e.At, c.length)}
 	}
-	s.addCounter(c)
 	return c
-}
-
-func (s *State) addCounter(c *counter) {
-	s.counters[c.ref] = c
-	c.queued = c.forgetAt()
-	heap.Push(&s.unused, c)
 }
 
 // openLease is a lease that has not ended, or why there is none.
@@ -325,9 +322,7 @@ func (s *State) end(l *lease, e *Event) {
 		c.giveBack(l, i, e.Kind)
 		c.open--
 		c.lastUse = e.At
-		if c.open == 0 && c.forgetAt() <= e.At {
-			s.forget(c)
-		}
+		s.leave(c)
 	}
 	heap.Remove(&s.open, l.index)
 	l.counters, l.extended = nil, nil
@@ -335,6 +330,17 @@ func (s *State) end(l *lease, e *Event) {
 		l.claims = nil
 	}
 	s.remember(l, e)
+}
+
+// leave notes that a lease has left a counter. A window may be long past.
+func (s *State) leave(c *counter) {
+	switch {
+	case c.open > 0:
+	case c.forgetAt() <= c.lastUse:
+		s.forget(c)
+	default:
+		s.rest(c)
+	}
 }
 
 func (s *State) remember(l *lease, e *Event) {
@@ -367,12 +373,12 @@ func (s *State) applyCorrected(e *Event) error {
 	}
 	for i := range l.claims {
 		p := &l.claims[i]
-		c := s.counters[refOf(&p.Claim, p.Span)]
+		c := s.find(&p.Claim, p.Span).counter
 		if p.AtEnd != Adjust || c == nil || c.born > l.number {
 			continue
 		}
 		c.charge(e.Amount-l.charge, l.expired)
-		c.lastUse = e.At
+		s.touch(c, e.At)
 	}
 	l.claims = nil
 	s.remember(l, e)

@@ -1,24 +1,24 @@
 package budget
 
-// counterRef names a counter.
-type counterRef struct {
-	key    string
+// lifetime tells the counters of one key apart: the time in which they count.
+type lifetime struct {
 	kind   WindowKind
 	span   Span  // Fixed
 	length int64 // Rolling, milliseconds
 }
 
-func refOf(c *Claim, span Span) counterRef {
-	ref := counterRef{key: c.Key, kind: c.Window.Kind, span: span}
+func lifetimeOf(c *Claim, span Span) lifetime {
+	l := lifetime{kind: c.Window.Kind, span: span}
 	if c.Window.Kind == Rolling {
-		ref.length = c.Window.Length.Milliseconds()
+		l.length = c.Window.Length.Milliseconds()
 	}
-	return ref
+	return l
 }
 
 // counter is what was spent and is held of one key in one window.
 type counter struct {
-	ref     counterRef
+	key     string
+	window  lifetime
 	group   string
 	length  int64 // Rolling and Idle, milliseconds
 	born    int64 // number of the grant that made it
@@ -28,16 +28,19 @@ type counter struct {
 	spent   int64 // all but Rolling
 	ring    *ring // Rolling
 	marks   marks // nil before the first
-	queued  int64 // when State looks whether to forget it
-	index   int   // in the queue
+
+	newer, older *counter // of the same key, by when their spans start
+	unused       *unused  // where it stands while no lease is open in it
+	before       *counter // there
+	after        *counter
 }
 
 // forgetAt is when the counter is forgotten, if no lease is open in it by
 // then. It is longer than any lease that may still settle into it.
 func (c *counter) forgetAt() int64 {
-	switch c.ref.kind {
+	switch c.window.kind {
 	case Fixed:
-		return c.ref.span.End + MaxLeaseLife.Milliseconds() + RememberExpired.Milliseconds()
+		return c.window.span.End + MaxLeaseLife.Milliseconds() + RememberExpired.Milliseconds()
 	case Rolling:
 		return c.lastUse + c.length + (c.length+RollingBuckets-1)/RollingBuckets
 	case Idle:
@@ -46,21 +49,11 @@ func (c *counter) forgetAt() int64 {
 	return forever
 }
 
-// unusedAfter is the least time, in milliseconds, from an end in the counter to
-// its being forgotten. One of a fixed window that is long past is forgotten in
-// the end itself.
-func (c *counter) unusedAfter() int64 {
-	if c.ref.kind == Fixed {
-		return MaxLeaseLife.Milliseconds()
-	}
-	return c.length
-}
-
 // forever is an instant that never comes.
 const forever = 1<<63 - 1
 
 func (c *counter) observe(at int64) Observed {
-	return Observed{Span: c.ref.span, Spent: c.spentAt(at), Held: c.held}
+	return Observed{Span: c.window.span, Spent: c.spentAt(at), Held: c.held}
 }
 
 func (c *counter) spentAt(at int64) int64 {
@@ -142,28 +135,4 @@ func (r *ring) roll(bucket int64) {
 // younger than its window.
 func (r *ring) slot(bucket int64) *int64 {
 	return &r.spent[(bucket%ringSlots+ringSlots)%ringSlots]
-}
-
-// counterQueue is a heap of counters by when to look at them.
-type counterQueue []*counter
-
-func (q counterQueue) Len() int           { return len(q) }
-func (q counterQueue) Less(i, j int) bool { return q[i].queued < q[j].queued }
-func (q counterQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
-}
-
-func (q *counterQueue) Push(x any) {
-	c := x.(*counter)
-	c.index = len(*q)
-	*q = append(*q, c)
-}
-
-func (q *counterQueue) Pop() any {
-	old := *q
-	c := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	return c
 }

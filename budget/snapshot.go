@@ -89,7 +89,7 @@ type Lease struct {
 func (s *State) Snapshot() Snapshot {
 	s.Advance(s.at)
 	out := Snapshot{Tenant: s.Tenant, Epoch: s.Epoch, Number: s.Number, At: s.at, Policy: s.policy, Switches: s.thrown()}
-	for _, c := range s.counters {
+	for c := range s.each() {
 		out.Counters = append(out.Counters, c.snapshot())
 	}
 	out.Leases = make([]Lease, 0, len(s.leases))
@@ -114,7 +114,7 @@ func (s *State) Snapshot() Snapshot {
 }
 
 func (c *counter) snapshot() Counter {
-	out := Counter{Key: c.ref.key, Kind: c.ref.kind, Span: c.ref.span, Length: c.length, Group: c.group,
+	out := Counter{Key: c.key, Kind: c.window.kind, Span: c.window.span, Length: c.length, Group: c.group,
 		Born: c.born, LastUse: c.lastUse, Open: c.open, Held: c.held, Spent: c.spent, Marks: c.marks.snapshot()}
 	if c.ring == nil {
 		return out
@@ -144,9 +144,7 @@ func FromSnapshot(in Snapshot) (*State, error) {
 	for _, w := range in.Switches {
 		s.throw(w)
 	}
-	for i := range in.Counters {
-		s.loadCounter(&in.Counters[i])
-	}
+	s.loadCounters(in.Counters)
 	for i := range in.Leases {
 		if err := s.loadLease(&in.Leases[i]); err != nil {
 			return nil, fmt.Errorf("snapshot of tenant %q: %w", in.Tenant, err)
@@ -156,18 +154,35 @@ func FromSnapshot(in Snapshot) (*State, error) {
 	return s, s.balanced()
 }
 
-func (s *State) loadCounter(in *Counter) {
-	c := &counter{ref: counterRef{key: in.Key, kind: in.Kind, span: in.Span}, length: in.Length,
+// loadCounters puts those to rest, in the order of their last use, in which no
+// lease is open.
+func (s *State) loadCounters(list []Counter) {
+	var idle []*counter
+	for i := range list {
+		c := s.loadCounter(&list[i])
+		if c.open == 0 {
+			idle = append(idle, c)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *counter) int { return cmp.Compare(a.lastUse, b.lastUse) })
+	for _, c := range idle {
+		s.rest(c)
+	}
+}
+
+func (s *State) loadCounter(in *Counter) *counter {
+	c := &counter{key: in.Key, window: lifetime{kind: in.Kind, span: in.Span}, length: in.Length,
 		born: in.Born, lastUse: in.LastUse, open: in.Open, held: in.Held, spent: in.Spent, marks: loadMarks(in.Marks)}
 	if in.Kind == Rolling {
-		c.ref.length = in.Length
+		c.window.length = in.Length
 		c.ring = &ring{}
 		for _, b := range in.Buckets {
 			c.ring.add(b.Number, b.Spent)
 		}
 	}
-	s.addCounter(c)
+	s.addCounter(c, s.counters[c.key])
 	s.joinGroup(c, in.Group)
+	return c
 }
 
 func (s *State) loadLease(in *Lease) error {
@@ -191,7 +206,7 @@ func (s *State) loadLease(in *Lease) error {
 func (s *State) reopen(l *lease) error {
 	l.counters = make([]*counter, len(l.claims))
 	for i := range l.claims {
-		c := s.counters[refOf(&l.claims[i].Claim, l.claims[i].Span)]
+		c := s.find(&l.claims[i].Claim, l.claims[i].Span).counter
 		if c == nil {
 			return fmt.Errorf("lease %q holds in %q, which is not there", l.id, l.claims[i].Key)
 		}
@@ -214,12 +229,12 @@ func (s *State) balanced() error {
 			}
 		}
 	}
-	for _, c := range s.counters {
+	for c := range s.each() {
 		if !c.marks.broughtBy(brought[c]) {
-			return fmt.Errorf("snapshot of tenant %q: %q knows other marks than its leases bring", s.Tenant, c.ref.key)
+			return fmt.Errorf("snapshot of tenant %q: %q knows other marks than its leases bring", s.Tenant, c.key)
 		}
 		if held[c] += c.marks.held(); c.held != held[c] {
-			return fmt.Errorf("snapshot of tenant %q: %q holds %d, its leases %d", s.Tenant, c.ref.key, c.held, held[c])
+			return fmt.Errorf("snapshot of tenant %q: %q holds %d, its leases %d", s.Tenant, c.key, c.held, held[c])
 		}
 	}
 	return nil

@@ -1,7 +1,5 @@
 package budget
 
-import "container/heap"
-
 // State is one tenant's counters and leases, folded from its events in order.
 //
 // It is a plain value machine without clock, lock or random number: the same
@@ -16,15 +14,16 @@ type State struct {
 
 	at       int64 // the latest instant seen
 	policy   PolicyVersion
-	switches map[string]Switch // that are thrown; nil before the first
-	counters map[counterRef]*counter
-	groups   map[string]map[string]int // live keys of a group, with their counters
-	unused   counterQueue              // counters by when they may be forgotten
+	switches map[string]Switch   // that are thrown; nil before the first
+	counters map[string]*counter // the newest of each key
+	groups   map[string]int64    // how many keys of a group are live
+	unused   unusedQueue
+	resting  map[unusedFor]*unused // of the queue
 	leases   map[string]*lease
 	open     leaseQueue // leases by expiry
 	ended    []*lease   // settled and released, in order of their end
 	expired  []*lease   // expired, then perhaps corrected, in order of their expiry
-	found    []*counter // of the grant that is being made or applied
+	found    []spot     // of the grant that is being made or applied
 	proposed proposal
 }
 
@@ -35,8 +34,9 @@ const forgetPerCall = 1000
 func NewState(tenant string) *State {
 	return &State{
 		Tenant:   tenant,
-		counters: make(map[counterRef]*counter),
-		groups:   make(map[string]map[string]int),
+		counters: make(map[string]*counter),
+		groups:   make(map[string]int64),
+		resting:  make(map[unusedFor]*unused),
 		leases:   make(map[string]*lease),
 	}
 }
@@ -46,33 +46,10 @@ func NewState(tenant string) *State {
 // that time is forgotten.
 func (s *State) Advance(now int64) int64 {
 	s.at = max(s.at, now)
-	for len(s.unused) > 0 && s.unused[0].queued <= s.at {
-		s.reconsider(s.unused[0])
-	}
+	s.forgetUnused()
 	s.ended = s.forgetLeases(s.ended)
 	s.expired = s.forgetLeases(s.expired)
 	return s.at
-}
-
-// reconsider forgets a counter whose time has come, or queues it for when that
-// may be.
-func (s *State) reconsider(c *counter) {
-	at := c.forgetAt()
-	if at <= s.at && c.open == 0 {
-		s.forget(c)
-		return
-	}
-	if at <= s.at {
-		at = s.at + c.unusedAfter()
-	}
-	c.queued = at
-	heap.Fix(&s.unused, c.index)
-}
-
-func (s *State) forget(c *counter) {
-	heap.Remove(&s.unused, c.index)
-	delete(s.counters, c.ref)
-	s.leaveGroup(c)
 }
 
 func (s *State) forgetLeases(queue []*lease) []*lease {
@@ -96,36 +73,6 @@ func (s *State) lease(id string) *lease {
 		return nil
 	}
 	return l
-}
-
-func (s *State) joinGroup(c *counter, group string) {
-	if c.group == group {
-		return
-	}
-	s.leaveGroup(c)
-	if group == "" {
-		return
-	}
-	c.group = group
-	if s.groups[group] == nil {
-		s.groups[group] = make(map[string]int)
-	}
-	s.groups[group][c.ref.key]++
-}
-
-func (s *State) leaveGroup(c *counter) {
-	if c.group == "" {
-		return
-	}
-	keys := s.groups[c.group]
-	keys[c.ref.key]--
-	if keys[c.ref.key] == 0 {
-		delete(keys, c.ref.key)
-	}
-	if len(keys) == 0 {
-		delete(s.groups, c.group)
-	}
-	c.group = ""
 }
 
 // observe reads a counter in a span, and how many marks it does not know; one

@@ -65,9 +65,9 @@ func (s *State) place(claims []Claim, at int64) ([]Placed, error) {
 			return nil, fmt.Errorf("claim %q: %w", claims[i].Key, err)
 		}
 		placed[i].Claim = claims[i]
-		c := s.counters[refOf(&claims[i], span)]
-		s.found = append(s.found, c)
-		placed[i].Observed = observe(c, claims[i].Marks, span, at)
+		found := s.find(&claims[i], span)
+		s.found = append(s.found, found)
+		placed[i].Observed = observe(found.counter, claims[i].Marks, span, at)
 		if len(claims[i].Marks) > 0 {
 			placed[i].Amount = placed[i].New
 		}
@@ -80,7 +80,7 @@ func (s *State) judge(placed []Placed, at int64) error {
 	census := census{state: s}
 	var reasons []Reason // nil as long as all fit
 	for i := range placed {
-		reason := census.judge(&placed[i].Claim, placed[i].Observed)
+		reason := census.judge(&placed[i].Claim, s.found[i].newest, placed[i].Observed)
 		if reason != Fits && reasons == nil {
 			reasons = make([]Reason, len(placed))
 		}
@@ -103,16 +103,17 @@ func (s *State) denied(observed []Observed, reasons []Reason, at int64) *Denied 
 }
 
 // census judges the claims of one reservation in order. A key that is new to
-// its group counts for the claims after it.
+// its group counts for the claims after it. Each claim comes with the newest
+// counter of its key.
 type census struct {
 	state *State
 	added [MaxClaims]string // groups, one for each new key
 	count int
 }
 
-func (n *census) judge(c *Claim, o Observed) Reason {
-	if c.Group != "" && n.state.groups[c.Group][c.Key] == 0 {
-		if int64(len(n.state.groups[c.Group]))+n.addedTo(c.Group) >= c.GroupMax {
+func (n *census) judge(c *Claim, newest *counter, o Observed) Reason {
+	if c.Group != "" && !newest.live(c.Group) {
+		if n.state.groups[c.Group]+n.addedTo(c.Group) >= c.GroupMax {
 			return Crowded
 		}
 		n.added[n.count] = c.Group
