@@ -244,7 +244,7 @@ func (q *quote) decide(now time.Time) (*policy.Denial, error) {
 	if err := q.cost(now); err != nil {
 		return nil, err
 	}
-	plan, denial := policy.Decide(q.Key, q.Facts)
+	plan, denial := policy.Decide(q.Key, &q.Facts)
 	q.plan, q.broken, q.reasons = plan, nil, nil
 	if denial != nil && q.Key.Tenant.Mode == policy.Observe {
 		q.broken = []string{string(denial.Reason)}

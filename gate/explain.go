@@ -24,7 +24,7 @@ func Explain(b Bid, now time.Time) Explanation {
 	q.Facts.Now = now
 	unpriced := q.priceAt(now)
 	return Explanation{
-		Explanation:  policy.Explain(q.Key, q.Facts),
+		Explanation:  policy.Explain(q.Key, &q.Facts),
 		Facts:        q.Facts,
 		InputTokens:  q.Input.Tokens,
 		OutputTokens: q.outputTokens(),

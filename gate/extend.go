@@ -101,7 +101,7 @@ func (g *Gate) refuseMore(ctx context.Context, q *quote, err error) error {
 func (q *quote) explainMore(refused *budget.Denied) (budget.Grant, *policy.Denial) {
 	more := q.Facts
 	more.Cost -= refused.Hold
-	plan, _ := policy.Decide(q.Key, more)
+	plan, _ := policy.Decide(q.Key, &more)
 	q.plan = plan.Among(refused.Keys)
 	known := &budget.Denied{Epoch: refused.Epoch, Number: refused.Number, At: refused.At}
 	for _, c := range q.plan.Claims {

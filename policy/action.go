@@ -27,7 +27,7 @@ func ActionName(text string) bool { return isName(text) }
 
 // allowAction denies an action whose kind is neither built in nor named by the
 // tenant's policy.
-func allowAction(t *Tenant, f Facts) *Denial {
+func allowAction(t *Tenant, f *Facts) *Denial {
 	if f.Action == "" || f.Action == Extension ||
 		slices.Contains(ActionKinds[:], f.Action) || slices.Contains(t.ActionKinds, f.Action) {
 		return nil
@@ -54,8 +54,9 @@ var actionIDs = &unit{
 var usedIDs = &counter{unit: actionIDs, rule: "action_id", limit: 1}
 
 // useOnce claims the action's id.
-func (p *Plan) useOnce(f Facts) {
-	claim := budget.Claim{
+func (p *Plan) useOnce(f *Facts) {
+	claim := p.next()
+	*claim = budget.Claim{
 		Key:    actionIDs.name + "/" + f.ActionID,
 		Amount: 1, Limit: 1, AtEnd: actionIDs.atEnd,
 		Window: budget.Window{Kind: budget.Idle, Length: ActionIDLife},
@@ -64,7 +65,7 @@ func (p *Plan) useOnce(f Facts) {
 	if p.tenant.Mode == Observe {
 		claim.Limit = budget.NoLimit
 	}
-	p.add(usedIDs, claim, true)
+	p.add(usedIDs, true)
 }
 
 // ActionIDOf is the hashed id that a claim's key says is used once.
@@ -94,7 +95,10 @@ func (p Plan) Limits() []budget.Limit {
 func (p Plan) Among(keys []string) Plan {
 	among := Plan{tenant: p.tenant}
 	for i, c := range p.Claims {
-		among.add(p.counters[i], c, slices.Contains(keys, c.Key))
+		if slices.Contains(keys, c.Key) {
+			among.Claims = append(among.Claims, c)
+			among.counters = append(among.counters, p.counters[i])
+		}
 	}
 	return among
 }

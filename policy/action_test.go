@@ -33,7 +33,7 @@ func TestActionsAreDecided(t *testing.T) {
 		"an extension has a cap too": {policy.Tenant{PerRequest: 5}, policy.Extension, 6, policy.RequestCapExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, denial := policy.Decide(&policy.Key{ID: "k", Tenant: &row.tenant}, actionFacts(row.kind, row.cost))
+			_, denial := policy.Decide(&policy.Key{ID: "k", Tenant: &row.tenant}, new(actionFacts(row.kind, row.cost)))
 			got := policy.Reason("")
 			if denial != nil {
 				got = denial.Reason
@@ -57,7 +57,7 @@ func TestActionsClaim(t *testing.T) {
 `)
 	facts := actionFacts("payment", 7)
 	facts.Run = "r"
-	plan, denial := policy.Decide(p.Tenants[0].Keys[0], facts)
+	plan, denial := policy.Decide(p.Tenants[0].Keys[0], &facts)
 	if denial != nil || len(plan.Claims) != 3 {
 		t.Fatalf("%v %+v", denial, plan.Claims)
 	}

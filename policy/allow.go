@@ -7,7 +7,7 @@ import (
 
 // allowModel denies a model that a deny pattern matches, or that no allow
 // pattern matches where there are any.
-func allowModel(t *Tenant, f Facts) *Denial {
+func allowModel(t *Tenant, f *Facts) *Denial {
 	if f.Action != "" {
 		return nil // it has no model
 	}
@@ -21,7 +21,7 @@ func allowModel(t *Tenant, f Facts) *Denial {
 }
 
 // allowCapabilities denies a request that needs what its tenant was not given.
-func allowCapabilities(t *Tenant, f Facts) *Denial {
+func allowCapabilities(t *Tenant, f *Facts) *Denial {
 	if t.Capabilities == nil {
 		return nil
 	}
@@ -38,7 +38,7 @@ func allowCapabilities(t *Tenant, f Facts) *Denial {
 
 // allowEndpoint denies an endpoint, named by its path as in chat/completions,
 // as allowModel does a model.
-func allowEndpoint(t *Tenant, f Facts) *Denial {
+func allowEndpoint(t *Tenant, f *Facts) *Denial {
 	if allows(t.AllowEndpoints, t.DenyEndpoints, f.Endpoint) {
 		return nil
 	}
@@ -50,7 +50,7 @@ func allowEndpoint(t *Tenant, f Facts) *Denial {
 
 // allowTools denies a request that offers the model a tool which is not
 // allowed. A tool without a name is allowed only where all are.
-func allowTools(t *Tenant, f Facts) *Denial {
+func allowTools(t *Tenant, f *Facts) *Denial {
 	if t.AllowTools == nil && t.DenyTools == nil {
 		return nil
 	}
@@ -73,7 +73,7 @@ func allows(allow, deny []string, name string) bool {
 
 // MayUse reports whether a tenant's patterns allow a model.
 func (t *Tenant) MayUse(model string) bool {
-	return allowModel(t, Facts{Model: model}) == nil
+	return allowModel(t, &Facts{Model: model}) == nil
 }
 
 func matchAny(patterns []string, name string) bool {

@@ -47,7 +47,7 @@ func TestEndpointsAndTools(t *testing.T) {
 // allow them where there is none, and that a denial is fit to be told.
 func mustDecide(t *testing.T, owner *policy.Tenant, f policy.Facts, reason policy.Reason, says string) policy.Plan {
 	t.Helper()
-	plan, denial := policy.Decide(owner.Keys[0], f)
+	plan, denial := policy.Decide(owner.Keys[0], &f)
 	if reason == "" {
 		if denial != nil {
 			t.Fatalf("denied: %v", denial)

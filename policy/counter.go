@@ -19,7 +19,7 @@ type unit struct {
 	atEnd budget.AtEnd
 	once  bool // a fallback does not count again what its first attempt has
 
-	amount func(Facts) int64
+	amount func(*Facts) int64
 	write  func(int64) string // an amount, for people
 	reason func(budget.Reason) Reason
 	// final reports whether waiting in line is of no use.
@@ -143,16 +143,18 @@ func (u *unit) fit(name string) string {
 }
 
 // one is the amount of whatever a request counts for once.
-func one(Facts) int64 { return 1 }
+func one(*Facts) int64 { return 1 }
 
-// caller is who makes a request, as counters name it.
+// caller is who makes a request, as counters name it, and the keys of those that
+// concern it, one after the other in one piece of memory.
 type caller struct {
 	key       *Key
 	run, user string // hashed; "" without
+	keys      strings.Builder
 }
 
-func newCaller(k *Key, f Facts) caller {
-	c := caller{key: k}
+func newCaller(k *Key, f *Facts) *caller {
+	c := &caller{key: k}
 	if k.Tenant.namesRuns {
 		c.run = f.hash(f.Run)
 	}
@@ -162,24 +164,22 @@ func newCaller(k *Key, f Facts) caller {
 	return c
 }
 
-// claim returns what a request must hold of the counter, and whether the
+// claim writes what a request must hold of the counter, and reports whether the
 // counter concerns it at all.
-func (c *counter) claim(who caller, f Facts) (budget.Claim, bool) {
-	t := who.key.Tenant
+func (c *counter) claim(claim *budget.Claim, who *caller, f *Facts) bool {
 	if c.models != "" && (f.Action != "" || !Match(c.models, f.Model)) || c.unit.once && f.Counted {
-		return budget.Claim{}, false
+		return false
 	}
 	key, applies := c.keyOf(who)
 	if !applies {
-		return budget.Claim{}, false
+		return false
 	}
-	claim := budget.Claim{
-		Key:    key,
-		Amount: c.unit.amount(f),
-		Limit:  c.limit,
-		AtEnd:  c.unit.atEnd,
-		Window: c.at(f.Now),
-	}
+	claim.Key = key
+	claim.Amount = c.unit.amount(f)
+	claim.Limit = c.limit
+	claim.AtEnd = c.unit.atEnd
+	c.at(f.Now, &claim.Window)
+	t := who.key.Tenant
 	// What callers name at will must not last for ever, nor grow without bound.
 	if c.group != "" {
 		claim.Group, claim.GroupMax = c.group, c.mostNames(t)
@@ -193,30 +193,31 @@ func (c *counter) claim(who caller, f Facts) (budget.Claim, bool) {
 			claim.Key = c.unit.fit(observedHead + key)
 		}
 	}
-	return claim, true
+	return true
 }
 
 // observedHead begins the keys of counters that count tool calls under Observe.
 const observedHead = "observed/"
 
-// at returns the counter's window that holds now, and the one after it.
-func (c *counter) at(now time.Time) budget.Window {
-	if w := c.recent.Load(); w != nil && (w.Kind != budget.Fixed || w.Current.Contains(now.UnixMilli())) {
-		return *w
+// at writes the counter's window that holds now, and the one after it.
+func (c *counter) at(now time.Time, w *budget.Window) {
+	recent := c.recent.Load()
+	if recent == nil || recent.Kind == budget.Fixed && !recent.Current.Contains(now.UnixMilli()) {
+		turned := c.window.at(now)
+		recent = &turned
+		c.recent.Store(recent)
 	}
-	w := c.window.at(now)
-	c.recent.Store(&w)
-	return w
+	*w = *recent
 }
 
 // keyOf returns the counter's key for a caller. A request that lacks a
 // dimension of the scope is not limited by it.
-func (c *counter) keyOf(who caller) (string, bool) {
+func (c *counter) keyOf(who *caller) (string, bool) {
 	if c.key != "" {
 		return c.key, true
 	}
-	key := make([]byte, 0, budget.MaxKeyBytes)
-	key = append(key, c.unit.name...)
+	from := who.keys.Len()
+	who.keys.WriteString(c.unit.name)
 	for _, dim := range c.scope {
 		var name string
 		switch dim {
@@ -232,12 +233,25 @@ func (c *counter) keyOf(who caller) (string, bool) {
 		if name == "" {
 			return "", false
 		}
-		key = append(key, '/')
-		key = append(key, dim...)
-		key = append(key, ':')
-		key = append(key, name...)
+		who.keys.WriteByte('/')
+		who.keys.WriteString(dim)
+		who.keys.WriteByte(':')
+		who.keys.WriteString(name)
 	}
-	return c.unit.fit(string(append(key, c.tail...))), true
+	who.keys.WriteString(c.tail)
+	return c.unit.fit(who.keys.String()[from:]), true
+}
+
+// keyBytes is room for a key of the counter, of any run and user.
+func (c *counter) keyBytes(k *Key) int {
+	if c.key != "" {
+		return 0
+	}
+	n := len(c.unit.name) + len(c.tail)
+	for _, dim := range c.scope {
+		n += len("/") + len(dim) + len(":") + max(hashBytes, len(k.ID))
+	}
+	return n
 }
 
 // mostNames is how many keys of the counter's group may be live. Where it
@@ -277,5 +291,8 @@ func HashName(name string) string {
 		return ""
 	}
 	sum := sha256.Sum256([]byte(name))
-	return hex.EncodeToString(sum[:16])
+	return hex.EncodeToString(sum[:hashBytes/2])
 }
+
+// hashBytes is the length of what HashName gives.
+const hashBytes = 32

@@ -20,7 +20,7 @@ type Plan struct {
 // calls, money, requests.
 var verdicts = [...]struct {
 	module string
-	rule   func(*Tenant, Facts) *Denial
+	rule   func(*Tenant, *Facts) *Denial
 }{
 	{"models", allowModel},
 	{"capabilities", allowCapabilities},
@@ -35,7 +35,7 @@ var verdicts = [...]struct {
 
 // Decide applies the rules of a key's tenant to the facts. Under Observe it
 // returns the plan beside the denial, whose claims then only count.
-func Decide(k *Key, f Facts) (Plan, *Denial) {
+func Decide(k *Key, f *Facts) (Plan, *Denial) {
 	t := k.Tenant
 	denial := judge(t, f)
 	if denial != nil && t.Mode != Observe {
@@ -44,7 +44,7 @@ func Decide(k *Key, f Facts) (Plan, *Denial) {
 	return plan(k, f), denial
 }
 
-func judge(t *Tenant, f Facts) *Denial {
+func judge(t *Tenant, f *Facts) *Denial {
 	for i := range verdicts {
 		if d := verdicts[i].rule(t, f); d != nil {
 			d.Redact = t.Redact
@@ -54,31 +54,24 @@ func judge(t *Tenant, f Facts) *Denial {
 	return nil
 }
 
-func plan(k *Key, f Facts) Plan {
+func plan(k *Key, f *Facts) Plan {
 	t := k.Tenant
-	most := len(t.counters)
-	if t.Replay != nil {
-		most++
-	}
-	p := Plan{
-		Claims:   make([]budget.Claim, 0, most),
-		tenant:   t,
-		counters: make([]*counter, 0, most),
-	}
-	if r := t.Replay; r != nil {
-		claim, applies := r.claim(t, f)
-		p.add(&r.counter, claim, applies)
-	}
+	p := newPlan(t)
 	who := newCaller(k, f)
+	who.keys.Grow(t.keyBytes(k))
+	if r := t.Replay; r != nil {
+		p.add(&r.counter, r.claim(p.next(), who, f))
+	}
 	for _, c := range t.counters {
 		if c.unit == toolCalls && len(f.ToolResults) == 0 {
 			continue
 		}
-		claim, applies := c.claim(who, f)
+		claim := p.next()
+		applies := c.claim(claim, who, f)
 		if applies && c.unit == toolCalls {
-			applies = c.countCalls(&claim, t, &f)
+			applies = c.countCalls(claim, t, f)
 		}
-		p.add(c, claim, applies)
+		p.add(c, applies)
 	}
 	if f.ActionID != "" {
 		p.useOnce(f)
@@ -86,11 +79,45 @@ func plan(k *Key, f Facts) Plan {
 	return p
 }
 
-func (p *Plan) add(c *counter, claim budget.Claim, applies bool) {
-	if applies {
-		p.Claims = append(p.Claims, claim)
-		p.counters = append(p.counters, c)
+// fewClaims is how many claims of a plan take one piece of memory with all else
+// of it; those of nearly all tenants.
+const fewClaims = 8
+
+func newPlan(t *Tenant) Plan {
+	most := len(t.counters) + 2 // the nonce, or the action's id
+	if most > fewClaims {
+		return Plan{Claims: make([]budget.Claim, 0, most), counters: make([]*counter, 0, most), tenant: t}
 	}
+	few := new(struct {
+		claims   [fewClaims]budget.Claim
+		counters [fewClaims]*counter
+	})
+	return Plan{Claims: few.claims[:0], counters: few.counters[:0], tenant: t}
+}
+
+// keyBytes is room for the keys of a request's claims.
+func (t *Tenant) keyBytes(k *Key) int {
+	n := 0
+	if t.Replay != nil {
+		n = nonceBytes
+	}
+	for _, c := range t.counters {
+		n += c.keyBytes(k)
+	}
+	return n
+}
+
+// next is where a claim that add adds is written.
+func (p *Plan) next() *budget.Claim { return &p.Claims[:len(p.Claims)+1][len(p.Claims)] }
+
+// add adds the next claim if it applies.
+func (p *Plan) add(c *counter, applies bool) {
+	if !applies {
+		*p.next() = budget.Claim{}
+		return
+	}
+	p.Claims = p.Claims[:len(p.Claims)+1]
+	p.counters = append(p.counters, c)
 }
 
 // Rule returns the name of the limit that claim i enforces, for receipts.

@@ -25,7 +25,7 @@ func BenchmarkDecide(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, denial := policy.Decide(key, facts); denial != nil {
+		if _, denial := policy.Decide(key, &facts); denial != nil {
 			b.Fatal(denial)
 		}
 	}

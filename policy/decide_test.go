@@ -54,7 +54,7 @@ func TestStatelessRules(t *testing.T) {
 			if c.facts != nil {
 				c.facts(&facts)
 			}
-			plan, denial := policy.Decide(tenant(t, rules...).Keys[0], facts)
+			plan, denial := policy.Decide(tenant(t, rules...).Keys[0], &facts)
 			if c.reason == "" {
 				if denial != nil {
 					t.Fatalf("denied: %v", denial)
@@ -108,7 +108,7 @@ func TestClaims(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			owner := tenant(t, "user_field: user", "budgets: [{name: b, limit_usd: 5, "+c.budget+"}]")
-			plan, denial := policy.Decide(owner.Keys[0], c.facts)
+			plan, denial := policy.Decide(owner.Keys[0], &c.facts)
 			if denial != nil {
 				t.Fatal(denial)
 			}
@@ -129,7 +129,7 @@ func TestClaims(t *testing.T) {
 
 func TestZoneStandsInTheKey(t *testing.T) {
 	owner := tenant(t, "budgets: [{name: b, window: day, timezone: Europe/Berlin, limit_usd: 5}]")
-	plan, _ := policy.Decide(owner.Keys[0], ask)
+	plan, _ := policy.Decide(owner.Keys[0], &ask)
 	if got := plan.Claims[0].Key; got != "usd/day@Europe/Berlin" {
 		t.Errorf("got %s", got)
 	}
@@ -140,7 +140,7 @@ func TestEveryZoneMakesAKey(t *testing.T) {
 	t.Parallel()
 	for _, zone := range policy.ZoneNames() {
 		owner := tenant(t, "budgets: [{name: b, scope: [key, run], window: day, timezone: "+zone+", limit_usd: 5}]")
-		plan, _ := policy.Decide(owner.Keys[0], ask)
+		plan, _ := policy.Decide(owner.Keys[0], &ask)
 		if err := errors.Join(budget.ValidName(plan.Claims[0].Key), budget.ValidName(plan.Claims[0].Group)); err != nil {
 			t.Errorf("%s: %v", zone, err)
 		}
@@ -157,7 +157,7 @@ func TestLongKeysFit(t *testing.T) {
 	)
 	facts := ask
 	facts.Model = long + "123"
-	plan, _ := policy.Decide(owner.Keys[0], facts)
+	plan, _ := policy.Decide(owner.Keys[0], &facts)
 	if len(plan.Claims) != 2 || plan.Claims[0].Key == plan.Claims[1].Key || plan.Claims[0].Group == plan.Claims[1].Group {
 		t.Fatalf("got %+v", plan.Claims)
 	}
@@ -178,7 +178,7 @@ func TestBudgetsOfOneCounterShareAClaim(t *testing.T) {
 		"  - {name: month, window: month, limit_usd: 100}",
 		"  - {name: note, window: week, limit_usd: 30, kind: soft}",
 	)
-	plan, _ := policy.Decide(owner.Keys[0], ask)
+	plan, _ := policy.Decide(owner.Keys[0], &ask)
 	if len(plan.Claims) != 3 {
 		t.Fatalf("%d claims: %+v", len(plan.Claims), plan.Claims)
 	}
@@ -199,7 +199,7 @@ func TestWarnings(t *testing.T) {
 	)
 	facts := ask
 	facts.Cost = 1_000_000_000
-	plan, _ := policy.Decide(owner.Keys[0], facts)
+	plan, _ := policy.Decide(owner.Keys[0], &facts)
 	for _, c := range []struct {
 		spent, held int64
 		want        int
@@ -215,7 +215,7 @@ func TestWarnings(t *testing.T) {
 func TestObserveCounts(t *testing.T) {
 	owner := tenant(t, "mode: observe", "per_request_usd: 0.0001", "max_runs: 1",
 		"budgets: [{name: b, window: day, limit_usd: 1}, {name: run, scope: run, window: day, limit_usd: 1}]")
-	plan, denial := policy.Decide(owner.Keys[0], ask)
+	plan, denial := policy.Decide(owner.Keys[0], &ask)
 	if denial == nil || denial.Reason != policy.RequestCapExceeded {
 		t.Errorf("the broken rule is not told: %v", denial)
 	}
@@ -262,7 +262,7 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			owner := tenant(t, append([]string{fmt.Sprintf("redact_amounts: %v", c.redact)}, rules...)...)
-			plan, _ := policy.Decide(owner.Keys[0], ask)
+			plan, _ := policy.Decide(owner.Keys[0], &ask)
 			got := plan.Explain(&budget.Denied{
 				Reasons: c.reasons,
 				Observed: []budget.Observed{
@@ -280,7 +280,7 @@ func TestExplain(t *testing.T) {
 func TestRoom(t *testing.T) {
 	owner := tenant(t, "per_request_usd: 0.5",
 		"budgets: [{name: a, window: day, limit_usd: 1}, {name: b, window: month, limit_usd: 10}]")
-	plan, _ := policy.Decide(owner.Keys[0], ask)
+	plan, _ := policy.Decide(owner.Keys[0], &ask)
 	for _, c := range []struct {
 		name       string
 		day, month budget.Observed
@@ -338,8 +338,8 @@ func TestDecideIsDeterministic(t *testing.T) {
 			Now:          time.UnixMilli(rapid.Int64Range(1_700_000_000_000, 1_900_000_000_000).Draw(rt, "now")),
 		}
 		fresh := parse(t, text).Tenants[0].Keys[0]
-		wantPlan, wantDenial := policy.Decide(fresh, facts)
-		gotPlan, gotDenial := policy.Decide(used, facts)
+		wantPlan, wantDenial := policy.Decide(fresh, &facts)
+		gotPlan, gotDenial := policy.Decide(used, &facts)
 		if !reflect.DeepEqual(gotPlan.Claims, wantPlan.Claims) || !reflect.DeepEqual(gotDenial, wantDenial) {
 			rt.Fatalf("got %+v, %v; a fresh policy says %+v, %v", gotPlan.Claims, gotDenial, wantPlan.Claims, wantDenial)
 		}

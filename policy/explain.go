@@ -16,7 +16,7 @@ type Verdict struct {
 }
 
 // Explain applies every rule of a key's tenant to the facts.
-func Explain(k *Key, f Facts) Explanation {
+func Explain(k *Key, f *Facts) Explanation {
 	e := Explanation{Plan: plan(k, f)}
 	for _, v := range verdicts {
 		d := v.rule(k.Tenant, f)

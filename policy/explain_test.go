@@ -28,7 +28,7 @@ func TestOrderOfDecision(t *testing.T) {
 	f := offering("shell")
 	f.Model, f.Endpoint, f.Capabilities = "o1", "embeddings", []string{"embeddings"}
 	f.Nonce, f.Attempt, f.Depth, f.Cost = "n", 9, 9, 1_000_000_000
-	e := policy.Explain(tenant(t, everything...).Keys[0], f)
+	e := policy.Explain(tenant(t, everything...).Keys[0], &f)
 	var modules []string
 	var reasons []policy.Reason
 	for _, v := range e.Verdicts {
@@ -54,7 +54,7 @@ func TestOrderOfDecision(t *testing.T) {
 	if want := []string{"replay", "parallel", "daily", "month", "burst"}; !slices.Equal(rules, want) {
 		t.Errorf("claims %v", rules)
 	}
-	_, denial := policy.Decide(tenant(t, everything...).Keys[0], f)
+	_, denial := policy.Decide(tenant(t, everything...).Keys[0], &f)
 	if denial.Reason != policy.ModelNotAllowed {
 		t.Errorf("decided %v", denial)
 	}
@@ -134,8 +134,8 @@ func TestPlansAreReservations(t *testing.T) {
 			Now:         noon,
 		}
 		for _, owner := range []*policy.Tenant{enforce, observe} {
-			plan, denial := policy.Decide(owner.Keys[0], f)
-			e := policy.Explain(owner.Keys[0], f)
+			plan, denial := policy.Decide(owner.Keys[0], &f)
+			e := policy.Explain(owner.Keys[0], &f)
 			first := slices.IndexFunc(e.Verdicts, func(v policy.Verdict) bool { return v.Denial != nil })
 			if (denial != nil) != (first >= 0) || denial != nil && *denial != *e.Verdicts[first].Denial {
 				rt.Fatalf("decided %v, explained %+v", denial, e.Verdicts)

@@ -319,7 +319,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, tenant := range p.Tenants {
 			for _, k := range tenant.Keys {
-				_, _ = policy.Decide(k, policy.Facts{Run: "r", User: "u", Model: "gpt-5", Cost: 1, Now: time.Unix(1_700_000_000, 0)})
+				_, _ = policy.Decide(k, &policy.Facts{Run: "r", User: "u", Model: "gpt-5", Cost: 1, Now: time.Unix(1_700_000_000, 0)})
 			}
 			for _, b := range tenant.Budgets {
 				if b.Limit <= 0 || b.Limit > 1<<53-1 {

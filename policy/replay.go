@@ -58,7 +58,7 @@ func describeReplay(d *Denial, w budget.Window) string {
 
 // checkNonce denies what no ledger need be asked for: no nonce where one is
 // required, and an attempt that the policy does not allow.
-func checkNonce(t *Tenant, f Facts) *Denial {
+func checkNonce(t *Tenant, f *Facts) *Denial {
 	r := t.Replay
 	switch {
 	case r == nil || f.Action != "" || f.Nonce != "" && f.Attempt <= r.Retries:
@@ -86,12 +86,12 @@ const ruleReplay = "replay"
 
 // claim spends a request's nonce. There is none to spend where the request has
 // no nonce, or an earlier attempt of it has spent it.
-func (r *Replay) claim(t *Tenant, f Facts) (budget.Claim, bool) {
+func (r *Replay) claim(claim *budget.Claim, who *caller, f *Facts) bool {
 	if f.Nonce == "" || f.Counted {
-		return budget.Claim{}, false
+		return false
 	}
-	claim := budget.Claim{
-		Key:      nonces.name + "/" + f.hash(f.Nonce) + "/" + strconv.FormatInt(f.Attempt, 10),
+	*claim = budget.Claim{
+		Key:      who.nonce(f),
 		Amount:   1,
 		Limit:    1,
 		AtEnd:    nonces.atEnd,
@@ -99,10 +99,25 @@ func (r *Replay) claim(t *Tenant, f Facts) (budget.Claim, bool) {
 		Group:    nonces.name,
 		GroupMax: r.MaxNonces,
 	}
-	if t.Mode == Observe {
+	if who.key.Tenant.Mode == Observe {
 		claim.Limit, claim.GroupMax = budget.NoLimit, budget.MaxAmount
 	}
-	return claim, true
+	return true
+}
+
+// nonceBytes is room for the key of a nonce.
+const nonceBytes = len("nonce/") + hashBytes + len("/-9223372036854775808")
+
+// nonce is the key of the request's nonce and attempt.
+func (c *caller) nonce(f *Facts) string {
+	from := c.keys.Len()
+	c.keys.WriteString(nonces.name)
+	c.keys.WriteByte('/')
+	c.keys.WriteString(f.hash(f.Nonce))
+	c.keys.WriteByte('/')
+	var digits [20]byte
+	c.keys.Write(strconv.AppendInt(digits[:0], f.Attempt, 10))
+	return c.keys.String()[from:]
 }
 
 // NonceOf is the hashed nonce and the attempt that a claim's key says are spent

@@ -93,7 +93,7 @@ func TestReplayIsTold(t *testing.T) {
 func TestReplayUnderObserveNeverDenies(t *testing.T) {
 	t.Parallel()
 	owner := tenant(t, "mode: observe", "replay: {max_nonces: 1}")
-	plan, denial := policy.Decide(owner.Keys[0], nonced("n", 0))
+	plan, denial := policy.Decide(owner.Keys[0], new(nonced("n", 0)))
 	if c := plan.Claims[0]; denial != nil || c.Limit != budget.NoLimit || c.GroupMax != budget.MaxAmount || plan.Limit(0) != 1 {
 		t.Errorf("%v %+v", denial, plan.Claims)
 	}

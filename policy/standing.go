@@ -43,8 +43,8 @@ func (t *Tenant) standings(s Scope, now time.Time, wanted func(*unit) bool) []St
 			if s.Key != "" && k.ID != s.Key {
 				continue
 			}
-			claim, applies := c.claim(newCaller(k, f), f)
-			if applies && !seen[claim.Key] {
+			var claim budget.Claim
+			if c.claim(&claim, newCaller(k, &f), &f) && !seen[claim.Key] {
 				seen[claim.Key] = true
 				list = append(list, Standing{claim, c.budgets})
 			}

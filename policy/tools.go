@@ -29,7 +29,7 @@ var toolCalls = &unit{
 	noun:     "tool call limit",
 	atEnd:    budget.Keep,
 	once:     true,
-	amount:   func(Facts) int64 { return 0 }, // by the ledger, from the marks
+	amount:   func(*Facts) int64 { return 0 }, // by the ledger, from the marks
 	write:    plain,
 	reason:   func(budget.Reason) Reason { return ToolCallsExceeded },
 	final:    func(budget.Reason) bool { return true }, // those in flight will count too
@@ -103,7 +103,7 @@ func ParseToolResult(text string) ToolResult {
 
 // capToolResults denies a request with more tool results than can be counted at
 // once.
-func capToolResults(t *Tenant, f Facts) *Denial {
+func capToolResults(t *Tenant, f *Facts) *Denial {
 	if !t.CountsTools() || len(f.ToolResults) <= MaxToolResults {
 		return nil
 	}
