@@ -105,13 +105,14 @@ type snapshotWriter struct {
 	file          *bufio.Writer
 	lines, size   int64 // size in bytes
 	payload, line []byte
+	terms         terms
 }
 
 // tenant writes a lease a line, so that no line grows with them, and then the
 // State that they belong to.
 func (w *snapshotWriter) tenant(whole wholeTenant) error {
 	for i := range whole.State.Leases {
-		w.payload = appendLease(w.payload[:0], whole.State.Tenant, &whole.State.Leases[i])
+		w.payload = appendLease(w.payload[:0], &w.terms, whole.State.Tenant, &whole.State.Leases[i])
 		if err := w.record(w.payload); err != nil {
 			return err
 		}

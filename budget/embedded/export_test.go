@@ -1,5 +1,7 @@
 package embedded
 
+import "github.com/aegis-proxy/aegis-proxy/budget"
+
 // File is what a journal is written to.
 type File = file
 
@@ -23,15 +25,28 @@ const (
 var (
 	OpenFile      = openJournal
 	AppendLine    = appendLine
-	AppendEvent   = appendEvent
 	AppendAck     = appendAck
 	AppendRenewal = appendRenewal
-	AppendLease   = appendLease
 	NewDecoder    = newDecoder
 	DecodeLine    = (*decoder).decodeLine
 	DecodeWritten = (*decoder).decode
 	DecodeJSON    = decodeJSON
 )
+
+// AppendEvent writes a payload on its own.
+func AppendEvent(dst []byte, e *budget.Event) []byte { return appendEvent(dst, new(terms), e) }
+
+// AppendLease writes a payload on its own.
+func AppendLease(dst []byte, tenant string, l *budget.Lease) []byte {
+	return appendLease(dst, new(terms), tenant, l)
+}
+
+// Writer writes the payloads of one tenant's events.
+type Writer struct{ terms terms }
+
+func (w *Writer) AppendEvent(dst []byte, e *budget.Event) []byte {
+	return appendEvent(dst, &w.terms, e)
+}
 
 // Compact compacts everything before journal number, which it begins.
 func Compact(dir string, number int64) error {

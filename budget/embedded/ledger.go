@@ -296,7 +296,7 @@ func (l *Ledger) commit(t *tenant, e budget.Event) error {
 	if err := t.apply(e); err != nil {
 		return fmt.Errorf("%w: %w", budget.ErrUnavailable, err)
 	}
-	t.scratch = appendEvent(t.scratch[:0], &e)
+	t.scratch = appendEvent(t.scratch[:0], &t.terms, &e)
 	return l.write(t)
 }
 

@@ -43,6 +43,53 @@ func TestEventRoundTrip(t *testing.T) {
 	})
 }
 
+// TestEventsOfOneTenant: what was written before does not show in what is written
+// next.
+func TestEventsOfOneTenant(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var w embedded.Writer
+		e := drawEvent(t)
+		for range 10 {
+			if other := drawEvent(t); rapid.Bool().Draw(t, "another") {
+				e = other
+			} else {
+				varyClaims(t, e.Claims, other.Claims)
+			}
+			if got, want := w.AppendEvent(nil, &e), embedded.AppendEvent(nil, &e); !bytes.Equal(got, want) {
+				t.Fatalf("%+v is\n%s, want\n%s", e, got, want)
+			}
+		}
+	})
+}
+
+// varyClaims changes one field of a claim.
+func varyClaims(t *rapid.T, claims, others []budget.Placed) {
+	for i := range min(len(claims), len(others)) {
+		c, other := &claims[i], others[i]
+		switch rapid.IntRange(0, 8).Draw(t, "field") {
+		case 0:
+			c.Limit = other.Limit
+		case 1:
+			c.AtEnd = other.AtEnd
+		case 2:
+			c.Window.Current = other.Window.Current
+		case 3:
+			c.Window.Next = other.Window.Next
+		case 4:
+			c.Group = other.Group
+		case 5:
+			c.GroupMax = other.GroupMax
+		case 6:
+			c.Window.Kind, c.Window.Length = other.Window.Kind, other.Window.Length
+		case 7:
+			c.Span = c.Window.Current
+		case 8:
+			c.Span = other.Span
+		}
+	}
+}
+
 // drawEvent draws any fields, zero ones too: what may follow what is not the
 // format's concern.
 // TestLeaseReadsBack reads leases as they were written, with extensions too.

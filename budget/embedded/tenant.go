@@ -17,6 +17,7 @@ type tenant struct {
 	pending pending
 	last    *batch         // that holds its latest event
 	scratch []byte         // for encoding
+	terms   terms          // for encoding
 	leases  []budget.Lease // read before the State that they belong to
 }
 
@@ -160,7 +161,7 @@ func (p *pending) remove(number int64) bool {
 }
 
 // trim drops acknowledged events from the front, and all of them once they
-// are the greater part.
+// are the greater part: one event without a receipt must not keep the others.
 func (p *pending) trim() {
 	n := 0
 	for n < len(p.events) && p.events[n].acknowledged {
@@ -170,12 +171,17 @@ func (p *pending) trim() {
 	if len(p.events) < 2*p.live+sweepEvents {
 		return
 	}
-	kept := make([]pendingEvent, 0, p.live)
+	p.whole = p.whole[:cap(p.whole)]
+	kept := p.whole[:0]
+	if cap(p.whole) > 4*len(p.events) {
+		kept = make([]pendingEvent, 0, len(p.events)) // it was once busier
+	}
 	for _, e := range p.events {
 		if !e.acknowledged {
 			kept = append(kept, e)
 		}
 	}
+	clear(p.whole[len(kept):])
 	p.whole, p.events = kept, kept
 }
 
