@@ -22,12 +22,17 @@ type quote struct {
 	action   *Action // nil for an LLM call
 	place    place   // in line
 	// switches are the kill switches that stop it.
-	switches []string
+	switches   []string
+	switchRoom [fewSwitches]string
 	// reasons are why the ledger refused each claim, if it did.
 	reasons []budget.Reason
 	// broken are the reasons for which Observe would have denied.
 	broken []string
 }
+
+// fewSwitches is how many kill switches concern a call: the global one, those of
+// its tenant, its key and its run.
+const fewSwitches = 4
 
 // Begin asks leave for a call. The error, if any, is a *Refusal: nothing is
 // held, and the call must not run.
@@ -60,7 +65,7 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 		}
 	}
 	q.Facts.HashNames()
-	q.switches = q.Key.Switches(q.Facts.Run)
+	q.switches = q.Key.Switches(q.switchRoom[:0], &q.Facts)
 	if denial := q.open(g.ledger.Now()); denial != nil {
 		return budget.Grant{}, denial
 	}

@@ -28,7 +28,7 @@ func Explain(b Bid, now time.Time) Explanation {
 		Facts:        q.Facts,
 		InputTokens:  q.Input.Tokens,
 		OutputTokens: q.outputTokens(),
-		Switches:     q.Key.Switches(q.Facts.Run),
+		Switches:     q.Key.Switches(nil, &q.Facts),
 		Unpriced:     unpriced,
 	}
 }

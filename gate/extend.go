@@ -45,7 +45,7 @@ func (c *LeaseCall) quote(total int64) *quote {
 	q.Facts.Hashed = true
 	q.Facts.Endpoint = actionEndpoint + extendVerb
 	q.Facts.ActionID = "" // the lease claims it already
-	q.switches = c.Key.Switches(q.Facts.Run)
+	q.switches = c.Key.Switches(nil, &q.Facts)
 	return q
 }
 

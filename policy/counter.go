@@ -153,15 +153,14 @@ type caller struct {
 	keys      strings.Builder
 }
 
-func newCaller(k *Key, f *Facts) *caller {
-	c := &caller{key: k}
-	if k.Tenant.namesRuns {
+// names fills in the names that the counters of its tenant ask for.
+func (c *caller) names(f *Facts) {
+	if c.key.Tenant.namesRuns {
 		c.run = f.hash(f.Run)
 	}
-	if k.Tenant.namesUsers {
+	if c.key.Tenant.namesUsers {
 		c.user = f.hash(f.User)
 	}
-	return c
 }
 
 // claim writes what a request must hold of the counter, and reports whether the
@@ -281,17 +280,39 @@ func (f *Facts) hash(name string) string {
 // HashNames replaces what the caller named by its hashes, which is what keys
 // and receipts hold.
 func (f *Facts) HashNames() {
-	f.Run, f.User, f.Nonce, f.Hashed = f.hash(f.Run), f.hash(f.User), f.hash(f.Nonce), true
+	if f.Hashed {
+		return
+	}
+	var room [len(runSwitch) + 3*hashBytes]byte
+	text := append(room[:0], runSwitch...)
+	names := [...]*string{&f.Run, &f.User, &f.Nonce}
+	var ends [len(names)]int
+	for i, name := range names {
+		text = appendHash(text, *name)
+		ends[i] = len(text)
+	}
+	all := string(text)
+	from := len(runSwitch)
+	for i, name := range names {
+		*name = all[from:ends[i]]
+		from = ends[i]
+	}
+	f.runSwitch, f.Hashed = all[:ends[0]], true
 }
 
 // HashName is what a run, an end user or a nonce is called in keys and
 // receipts: the first 128 bits of its SHA-256 in hex. "" stays "".
 func HashName(name string) string {
+	var room [hashBytes]byte
+	return string(appendHash(room[:0], name))
+}
+
+func appendHash(dst []byte, name string) []byte {
 	if name == "" {
-		return ""
+		return dst
 	}
 	sum := sha256.Sum256([]byte(name))
-	return hex.EncodeToString(sum[:hashBytes/2])
+	return hex.AppendEncode(dst, sum[:hashBytes/2])
 }
 
 // hashBytes is the length of what HashName gives.

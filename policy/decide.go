@@ -57,7 +57,8 @@ func judge(t *Tenant, f *Facts) *Denial {
 func plan(k *Key, f *Facts) Plan {
 	t := k.Tenant
 	p := newPlan(t)
-	who := newCaller(k, f)
+	who := &caller{key: k}
+	who.names(f)
 	who.keys.Grow(t.keyBytes(k))
 	if r := t.Replay; r != nil {
 		p.add(&r.counter, r.claim(p.next(), who, f))

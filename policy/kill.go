@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -29,16 +28,25 @@ func RunSwitch(run string) string { return runSwitch + HashName(run) }
 const runSwitch = "run:"
 
 // Switches returns the kill switches that stop a request of the key, the widest
-// first. A request without a run has "", one with a run its hash.
-func (k *Key) Switches(run string) []string {
+// first, in the room that is given as far as it goes. The names of the facts are
+// hashed.
+func (k *Key) Switches(room []string, f *Facts) []string {
 	list := k.switches
 	if list == nil {
 		list = k.ownSwitches()
 	}
-	if run == "" {
+	list = append(room[:0], list...)
+	if f.Run == "" {
 		return list
 	}
-	return append(slices.Clip(list), runSwitch+run)
+	return append(list, f.switchOfRun())
+}
+
+func (f *Facts) switchOfRun() string {
+	if f.runSwitch != "" && strings.HasSuffix(f.runSwitch, f.Run) {
+		return f.runSwitch // HashNames has written it
+	}
+	return runSwitch + f.Run
 }
 
 // ownSwitches are those that stop all of the key's requests. A request without

@@ -188,6 +188,8 @@ type Facts struct {
 	ActionID     string       // the action's id, hashed
 	Cost         int64        // nano-USD, at most
 	Now          time.Time    // the ledger's clock
+
+	runSwitch string // the kill switch of the run, once names are hashed
 }
 
 // Current returns the policy itself: one that is never reloaded is its own

@@ -44,7 +44,9 @@ func (t *Tenant) standings(s Scope, now time.Time, wanted func(*unit) bool) []St
 				continue
 			}
 			var claim budget.Claim
-			if c.claim(&claim, newCaller(k, &f), &f) && !seen[claim.Key] {
+			who := &caller{key: k}
+			who.names(&f)
+			if c.claim(&claim, who, &f) && !seen[claim.Key] {
 				seen[claim.Key] = true
 				list = append(list, Standing{claim, c.budgets})
 			}
