@@ -100,7 +100,7 @@ func (s *State) applyGranted(e *Event) error {
 		return err
 	}
 	l := &lease{id: e.Lease, number: e.Number, at: e.At, expires: e.Expires, claims: e.Claims}
-	l.counters = make([]*counter, len(e.Claims))
+	l.counters = s.takeHolds(len(e.Claims))
 	for i := range e.Claims {
 		p := &e.Claims[i]
 		if p.AtEnd == Adjust {
@@ -117,6 +117,17 @@ func (s *State) applyGranted(e *Event) error {
 	s.leases[l.id] = l
 	heap.Push(&s.open, l)
 	return nil
+}
+
+// takeHolds is room for the counters of a lease: that which came with its claims,
+// where Reserve has made them.
+func (s *State) takeHolds(n int) []*counter {
+	room := s.holds
+	s.holds = nil
+	if len(room) != n {
+		return make([]*counter, n)
+	}
+	return room
 }
 
 // proposal is the grant that Reserve made last, whose counters are in found.
@@ -172,7 +183,7 @@ func (s *State) checkGranted(e *Event) error {
 // there is none yet.
 func (s *State) checkPlaced(e *Event) error {
 	census := census{state: s}
-	s.found, s.proposed = s.found[:0], proposal{}
+	s.found, s.holds, s.proposed = s.found[:0], nil, proposal{}
 	for i := range e.Claims {
 		p := &e.Claims[i]
 		if p.Window.Kind == Fixed && (!p.Span.Contains(e.At) || (p.Span != p.Window.Current && p.Span != p.Window.Next)) {

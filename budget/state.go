@@ -24,6 +24,7 @@ type State struct {
 	ended    []*lease   // settled and released, in order of their end
 	expired  []*lease   // expired, then perhaps corrected, in order of their expiry
 	found    []spot     // of the grant that is being made or applied
+	holds    []*counter // room for those of its lease; nil where it was not made here
 	proposed proposal
 }
 

@@ -19,8 +19,9 @@ type quote struct {
 	pricedAt time.Time // zero before the price was looked up
 	lease    string
 	plan     policy.Plan
-	action   *Action // nil for an LLM call
-	place    place   // in line
+	action   *Action  // nil for an LLM call
+	place    place    // in line
+	limit    *limited // for the first try to reserve; nil: it needs its own
 	// switches are the kill switches that stop it.
 	switches   []string
 	switchRoom [fewSwitches]string
@@ -30,6 +31,16 @@ type quote struct {
 	broken []string
 }
 
+// newQuote is a call's quote, in one piece of memory with the limit that it needs.
+func newQuote(b Bid) *quote {
+	both := new(struct {
+		quote quote
+		limit limited
+	})
+	both.quote.Bid, both.quote.limit = b, &both.limit
+	return &both.quote
+}
+
 // fewSwitches is how many kill switches concern a call: the global one, those of
 // its tenant, its key and its run.
 const fewSwitches = 4
@@ -37,7 +48,7 @@ const fewSwitches = 4
 // Begin asks leave for a call. The error, if any, is a *Refusal: nothing is
 // held, and the call must not run.
 func (g *Gate) Begin(ctx context.Context, b Bid) (*Grant, error) {
-	q := &quote{Bid: b}
+	q := newQuote(b)
 	leave, denial := g.admit(ctx, q)
 	if denial != nil {
 		return nil, g.refuse(ctx, q, leave, denial)
@@ -166,7 +177,7 @@ func (g *Gate) reserve(ctx context.Context, q *quote) (budget.Grant, error) {
 	if err := ctx.Err(); err != nil {
 		return budget.Grant{}, fmt.Errorf("%w: %w", budget.ErrDeadline, err)
 	}
-	within := limit(ctx, reserveLimit)
+	within := q.within(ctx)
 	defer within.stop()
 	leave, err := g.reserveOnce(within, q)
 	if !errors.Is(err, budget.ErrWindow) {
@@ -176,6 +187,17 @@ func (g *Gate) reserve(ctx context.Context, q *quote) (budget.Grant, error) {
 		return budget.Grant{}, err
 	}
 	return g.reserveOnce(within, q)
+}
+
+// within limits how long the ledger is asked.
+func (q *quote) within(ctx context.Context) *limited {
+	first := q.limit
+	if first == nil {
+		return limit(ctx, reserveLimit)
+	}
+	q.limit = nil // somebody may hold it still at the next try
+	first.start(ctx, reserveLimit)
+	return first
 }
 
 func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) {

@@ -48,7 +48,7 @@ func (r *Replayer) SetMost(n int) { r.most = n }
 
 // Decide is Begin up to its receipt.
 func (g *Gate) Decide(ctx context.Context, c Bid) (budget.Grant, *policy.Denial) {
-	return g.admit(ctx, &quote{Bid: c})
+	return g.admit(ctx, newQuote(c))
 }
 
 // SetMost changes how many receipts an export keeps.

@@ -19,7 +19,14 @@ type limited struct {
 }
 
 func limit(ctx context.Context, after time.Duration) *limited {
-	return &limited{request: ctx, deadline: time.Now().Add(after)}
+	l := new(limited)
+	l.start(ctx, after)
+	return l
+}
+
+// start begins a new one.
+func (l *limited) start(ctx context.Context, after time.Duration) {
+	l.request, l.deadline = ctx, time.Now().Add(after)
 }
 
 // stop ends the timer, if there is one. Nobody may use the context after it.

@@ -56,7 +56,7 @@ func judge(t *Tenant, f *Facts) *Denial {
 
 func plan(k *Key, f *Facts) Plan {
 	t := k.Tenant
-	p := newPlan(t)
+	p := newPlan(t, f)
 	who := &caller{key: k}
 	who.names(f)
 	who.keys.Grow(t.keyBytes(k))
@@ -80,12 +80,18 @@ func plan(k *Key, f *Facts) Plan {
 	return p
 }
 
-// fewClaims is how many claims of a plan take one piece of memory with all else
-// of it; those of nearly all tenants.
-const fewClaims = 8
+// fewClaims is how many claims of a plan take one piece of memory with their
+// counters: one of each module, and two more budgets.
+const fewClaims = 7
 
-func newPlan(t *Tenant) Plan {
-	most := len(t.counters) + 2 // the nonce, or the action's id
+func newPlan(t *Tenant, f *Facts) Plan {
+	most := len(t.counters)
+	if t.Replay != nil {
+		most++
+	}
+	if f.ActionID != "" {
+		most++
+	}
 	if most > fewClaims {
 		return Plan{Claims: make([]budget.Claim, 0, most), counters: make([]*counter, 0, most), tenant: t}
 	}
