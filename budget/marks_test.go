@@ -60,6 +60,48 @@ func TestMarksOutliveASnapshot(t *testing.T) {
 	}
 }
 
+// TestMarksOfAPassedWindow are forgotten, once no lease brings them any more; what
+// they counted is not.
+func TestMarksOfAPassedWindow(t *testing.T) {
+	t.Parallel()
+	window := budget.Window{Kind: budget.Fixed, Current: budget.Span{Start: 0, End: 100}, Next: budget.Span{Start: 100, End: 200}}
+	s := budget.NewState("acme")
+	apply := func(e budget.Event, err error) {
+		t.Helper()
+		if err == nil && e.Kind != "" {
+			err = s.Apply(e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(s.Provision("epoch", 1))
+	for _, lease := range []string{"early", "late"} {
+		r := budget.Reservation{Tenant: "acme", Lease: lease, TTL: time.Minute, Policy: budget.PolicyVersion{Generation: 1, Hash: "ab"},
+			Claims: []budget.Claim{{Key: "tools/" + lease, Limit: 9, AtEnd: budget.Keep, Window: window, Marks: []string{"a", "b"}}}}
+		for range 2 {
+			_, e, err := s.Reserve(&r, 2)
+			apply(e, err)
+		}
+	}
+	check := func(at int64, early, late int) {
+		t.Helper()
+		s.Advance(at)
+		for i, want := range []int{early, late} {
+			if c := s.Snapshot().Counters[i]; len(c.Marks) != want || c.Spent+c.Held != 2 {
+				t.Errorf("at %d: %+v, want %d marks", at, c, want)
+			}
+		}
+	}
+	_, e, err := s.Settle("early", 0, 3)
+	apply(e, err)
+	check(99, 2, 2)
+	check(100, 0, 2)
+	_, e, err = s.Settle("late", 0, 150)
+	apply(e, err)
+	check(150, 0, 0)
+}
+
 // TestMarksThatContradictTheirLeases are refused.
 func TestMarksThatContradictTheirLeases(t *testing.T) {
 	t.Parallel()

@@ -2,10 +2,10 @@ package budget
 
 import "container/heap"
 
-// unused are counters in which no lease is open, in the order in which they are
-// forgotten: that of their last use, as all of them live equally long after it or
+// unused are counters in which no lease is open, in the order in which they have
+// rested long enough: that of their last use, as all of them live equally long after it or
 // until the same instant. Those in which a lease is open are not forgotten, and
-// stand nowhere.
+// stand nowhere. See restsUntil.
 type unused struct {
 	of    unusedFor
 	first *counter
@@ -18,7 +18,7 @@ type unused struct {
 type unusedFor struct {
 	kind   WindowKind
 	length int64 // Rolling and Idle, milliseconds
-	end    int64 // Fixed, of the span
+	end    int64 // Fixed, when they have rested
 }
 
 // rest puts a counter in which no lease is open at the end of its like. One that
@@ -26,6 +26,9 @@ type unusedFor struct {
 func (s *State) rest(c *counter) {
 	if c.window.kind == Forever {
 		return
+	}
+	if c.window.kind == Fixed && c.window.span.End <= s.at {
+		c.marks = nil
 	}
 	u := s.unusedLike(c)
 	c.unused, c.before, c.after = u, u.last, nil
@@ -38,10 +41,13 @@ func (s *State) rest(c *counter) {
 }
 
 func (s *State) unusedLike(c *counter) *unused {
-	of := unusedFor{c.window.kind, c.length, c.window.span.End}
+	of := unusedFor{kind: c.window.kind, length: c.length}
+	if of.kind == Fixed {
+		of.end = c.restsUntil()
+	}
 	u := s.resting[of]
 	if u == nil {
-		u = &unused{of: of, due: c.forgetAt()}
+		u = &unused{of: of, due: c.restsUntil()}
 		s.resting[of] = u
 		heap.Push(&s.unused, u)
 	}
@@ -81,19 +87,37 @@ func (s *State) touch(c *counter, at int64) {
 func (s *State) forgetUnused() {
 	for len(s.unused) > 0 && s.unused[0].due <= s.at {
 		u := s.unused[0]
-		for u.first != nil && u.first.forgetAt() <= s.at {
-			c := u.first
-			c.take()
-			s.forget(c)
+		for u.first != nil && u.first.restsUntil() <= s.at {
+			s.rested(u.first)
 		}
 		if u.first == nil {
 			heap.Pop(&s.unused)
 			delete(s.resting, u.of)
 			continue
 		}
-		u.due = u.first.forgetAt()
+		u.due = u.first.restsUntil()
 		heap.Fix(&s.unused, 0)
 	}
+}
+
+// rested forgets a counter; of one that is kept for the corrections of its window,
+// the marks.
+func (s *State) rested(c *counter) {
+	c.take()
+	if c.forgetAt() > s.at {
+		s.rest(c)
+		return
+	}
+	s.forget(c)
+}
+
+// restsUntil is when a counter that is not used by then is forgotten, or its marks:
+// nobody asks for those of a window that has passed, and there may be many.
+func (c *counter) restsUntil() int64 {
+	if c.window.kind == Fixed && c.marks != nil {
+		return c.window.span.End
+	}
+	return c.forgetAt()
 }
 
 // unusedQueue is a heap by when to look at them.

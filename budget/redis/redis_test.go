@@ -183,6 +183,27 @@ func TestMarksLiveWithTheirCounter(t *testing.T) {
 	check(true)
 }
 
+// TestMarksLiveAsLongAsTheirWindow, and not as long as what it has charged can be
+// corrected: there may be 10,000 of them for each minute.
+func TestMarksLiveAsLongAsTheirWindow(t *testing.T) {
+	t.Parallel()
+	l := open(t, redistest.Start(t).URL())
+	provision(t, l, "t")
+	calls, start := toolCalls(), l.Now().Truncate(time.Hour).UnixMilli()
+	end := start + 2*time.Hour.Milliseconds()
+	calls.Window = budget.Window{Kind: budget.Fixed, Current: budget.Span{Start: start, End: end}, Next: budget.Span{Start: end, End: end + 1}}
+	mustReserve(t, l, reservation("t", "first", calls))
+	mustSettle(t, l, "t", "first", 0)
+	keys, err := l.Client().Keys(t.Context(), "aegis:{t}:marks:*").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	life := l.Client().PTTL(t.Context(), keys[0]).Val()
+	if left := time.Duration(end-l.Now().UnixMilli()) * time.Millisecond; life < left || life > left+2*time.Hour {
+		t.Errorf("%s lives for %v, its window for %v", keys[0], life, left)
+	}
+}
+
 // TestKeys looks at every key that a tenant leaves behind: all carry its hash
 // tag, and all that nobody needs any more have a time to live.
 func TestKeys(t *testing.T) {

@@ -135,8 +135,7 @@ local function restore_marks()
     local name, fields = marks().key_of(c), {}
     for word in string.gmatch(known, '%S+') do fields[#fields + 1] = word end
     call('HSET', name, unpack(fields))
-    local ttl = spare_time(c, tonumber(used))
-    if ttl then call('PEXPIRE', name, ttl) end
+    marks().expire(c, tonumber(used))
   end
   return 'done'
 end

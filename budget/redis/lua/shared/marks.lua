@@ -1,10 +1,11 @@
 -- The at_end of a claim with marks is "marked:" and its marks, joined by commas. The
 -- marks that a counter knows are a hash beside it, mark to how many open leases
--- bring it, or 0 if it is spent. The hash lives as long as its counter does; what
--- an older counter of that name left is not looked at.
+-- bring it, or 0 if it is spent. The hash lives as long as its counter does, or as
+-- requests can ask for the counter's window; what an older counter of that name
+-- left is not looked at.
 --
 -- Most calls have no marks, so marks makes its functions when some are met: count,
--- hold and close; key_of is the hash's key.
+-- hold, close and expire; key_of is the hash's key.
 local made_marks
 local function marks()
   if made_marks then return made_marks end
@@ -44,9 +45,17 @@ local function marks()
     call('PERSIST', key)
   end
 
+  -- expire gives the hash of a counter that an event touches its time to live.
+  local function expire(c, now)
+    local ttl = spare_time(c, now)
+    if not ttl then return end
+    if c.kind == 'fixed' then ttl = int(math.max(c.life - now, 0) + SPARE_MS) end
+    call('PEXPIRE', key_of(c), ttl)
+  end
+
   -- close ends the marks of a lease in its counter: those that are not released
-  -- are spent. ttl is the counter's time to live from now, or nil.
-  local function close(c, released, ttl)
+  -- are spent.
+  local function close(c, released, now)
     local names, leases = list(c)
     local key, fields, gone = key_of(c), {}, {}
     for i, name in ipairs(names) do
@@ -63,9 +72,9 @@ local function marks()
     end
     if #fields > 0 then call('HSET', key, unpack(fields)) end
     if #gone > 0 then call('HDEL', key, unpack(gone)) end
-    if ttl then call('PEXPIRE', key, ttl) end
+    expire(c, now)
   end
 
-  made_marks = { key_of = key_of, count = count, hold = hold, close = close }
+  made_marks = { key_of = key_of, count = count, hold = hold, close = close, expire = expire }
   return made_marks
 end

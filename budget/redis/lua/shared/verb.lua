@@ -23,7 +23,7 @@ local function close_lease(t, id, l, kind, cost)
     if c.at_end == 'adjust' then hold = l.hold end
     if c.open > 0 then c.open = c.open - 1 end
     if #c.at_end > 6 then -- longer than adjust and return: it has marks
-      marks().close(c, kind == 'release', spare_time(c, t.now))
+      marks().close(c, kind == 'release', t.now)
     else
       c.held = clamp(c.held - hold)
     end
