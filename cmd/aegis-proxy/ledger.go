@@ -128,7 +128,7 @@ func sound(ctx context.Context, w io.Writer, sources []audit.Source, receipts []
 	for _, path := range receipts {
 		found, err := readKeys("", path)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: put the one there that init wrote for whoever signed these receipts", err)
 		}
 		maps.Copy(keys, found)
 		signer, err := audit.LoadSigner(filepath.Join(filepath.Dir(filepath.Clean(path)), signingKeyFile))

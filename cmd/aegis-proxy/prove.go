@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -135,16 +136,16 @@ func oneOf(list []audit.Checkpoint, chain, path string) (audit.Checkpoint, error
 // verifyProof checks a proof file with nothing else but keys, and for a proof
 // of consistency the earlier checkpoint.
 func verifyProof(w io.Writer, c verifyConfig) error {
-	keys, err := readKeys(c.KeysPath, ".")
-	if err != nil {
-		return err
-	}
 	data, err := readAtMost(c.ProofPath, audit.MaxProofBytes)
 	if err != nil {
-		return err
+		return fmt.Errorf("--proof: %w; name a file that aegis-proxy prove printed", err)
+	}
+	keys, err := readKeysAt(cmp.Or(c.KeysPath, keysFile))
+	if err != nil {
+		return fmt.Errorf("%s: its signature needs a key: %w", c.ProofPath, adviseKeys(err))
 	}
 	if audit.IsConsistency(data) {
-		return verifyConsistency(w, data, c.CheckpointPath, keys)
+		return verifyConsistency(w, c, data, keys)
 	}
 	proof, err := audit.ParseProof(data)
 	if err != nil {
@@ -158,28 +159,28 @@ func verifyProof(w io.Writer, c verifyConfig) error {
 	return nil
 }
 
-func verifyConsistency(w io.Writer, data []byte, path string, keys audit.Keys) error {
-	if path == "" {
+func verifyConsistency(w io.Writer, c verifyConfig, data []byte, keys audit.Keys) error {
+	if c.CheckpointPath == "" {
 		return errors.New("the proof is of consistency: name the earlier checkpoint with --checkpoint")
 	}
 	proof, err := audit.ParseConsistency(data)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.ProofPath, err)
 	}
-	list, err := readCheckpoints(path, keys)
+	list, err := readCheckpoints(c.CheckpointPath, keys)
 	if err != nil {
 		return err
 	}
 	now, err := audit.OpenCheckpoint(proof.Checkpoint, keys)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.ProofPath, err)
 	}
-	old, err := oneOf(list, now.Chain, path)
+	old, err := oneOf(list, now.Chain, c.CheckpointPath)
 	if err != nil {
 		return err
 	}
 	if _, err := proof.Verify(old, keys); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.ProofPath, err)
 	}
 	fmt.Fprintf(w, "ok: the log of %d lines is the one of %d lines with lines added\n", now.N, old.N)
 	return nil

@@ -54,7 +54,7 @@ func newVerify() *cobra.Command {
 	f.BoolVar(&c.Complete, "complete", false, "these are the receipts of every replica: a gap in a tenant's events is an error too")
 	f.StringVar(&c.SavePath, "save-checkpoint", "", "file to write checkpoints of the chains to, not signed, if all is well")
 	c.Artifact.flags(f)
-	f.StringVar(&c.ProofPath, "proof", "", "check this file from prove, and nothing else; one from prove --from needs --checkpoint too")
+	f.StringVar(&c.ProofPath, "proof", "", "check this file from prove, and nothing else, by --keys or keys.json in the working directory; one from prove --from needs --checkpoint too")
 	return cmd
 }
 
@@ -115,7 +115,7 @@ func receiptPaths(paths []string) []string {
 func (c verifyConfig) keys(path string) (audit.Keys, error) {
 	keys, err := readKeys(c.KeysPath, path)
 	if err != nil || c.SecretPath == "" {
-		return keys, err
+		return keys, adviseKeys(err)
 	}
 	signer, err := audit.LoadSigner(c.SecretPath)
 	if err != nil {
@@ -125,11 +125,20 @@ func (c verifyConfig) keys(path string) (audit.Keys, error) {
 	return keys, nil
 }
 
+// errNoKeys is wrapped with the places that were looked at. What to do about it
+// depends on the command.
+var errNoKeys = errors.New("no keys file")
+
+// readKeys reads the named keys file, or that of receipts.
 func readKeys(named, receipts string) (audit.Keys, error) {
-	candidates := []string{filepath.Join(receipts, keysFile), filepath.Join(filepath.Dir(filepath.Clean(receipts)), keysFile)}
 	if named != "" {
-		candidates = []string{named}
+		return readKeysAt(named)
 	}
+	return readKeysAt(filepath.Join(receipts, keysFile), filepath.Join(filepath.Dir(filepath.Clean(receipts)), keysFile))
+}
+
+// readKeysAt reads the first of the files that is there.
+func readKeysAt(candidates ...string) (audit.Keys, error) {
 	for _, path := range candidates {
 		text, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
@@ -138,9 +147,25 @@ func readKeys(named, receipts string) (audit.Keys, error) {
 		if err != nil {
 			return nil, err
 		}
-		return audit.ParseKeys(text)
+		return parseKeys(path, text)
 	}
-	return nil, fmt.Errorf("no keys file at %s: name the one that init wrote with --keys", strings.Join(candidates, " or "))
+	return nil, fmt.Errorf("%w at %s", errNoKeys, strings.Join(candidates, " or "))
+}
+
+func parseKeys(path string, text []byte) (audit.Keys, error) {
+	keys, err := audit.ParseKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return keys, nil
+}
+
+// adviseKeys says where a command with --keys gets them.
+func adviseKeys(err error) error {
+	if !errors.Is(err, errNoKeys) {
+		return err
+	}
+	return fmt.Errorf("%w: name one with --keys; it is the %s that init wrote for whoever signed", err, keysFile)
 }
 
 // openPrefixes are the hashes of what the directories held before.
