@@ -134,9 +134,24 @@ func verifyArtifact(cmd *cobra.Command, c artifactConfig, path string, a *artifa
 	result := a.verify(&c, trust)
 	printVerdict(cmd.OutOrStdout(), path, a.kind, result)
 	if !result.OK() {
+		printAdvice(cmd.OutOrStdout(), result)
 		return errReported
 	}
 	return nil
+}
+
+// missing says what to give verify where it lacks what only its caller has.
+var missing = map[oxdeai.Code]string{
+	oxdeai.CodeTrustedKeySetsRequired: "give the signer's key sets with --keysets FILE; a proxy answers with its own at " + keySetPath,
+	oxdeai.CodeNoHeadAnchor:           "give the hash that the log must end with, as you kept it, with --head",
+}
+
+func printAdvice(w io.Writer, r oxdeai.Result) {
+	for _, v := range r.Violations {
+		if advice := missing[v.Code]; advice != "" {
+			fmt.Fprintf(w, "to check it, %s\n", advice)
+		}
+	}
 }
 
 func (c *artifactConfig) trust() (oxdeai.Trust, error) {
