@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // version is set by the release build.
@@ -47,9 +45,7 @@ Every flag can be set by a variable: --admin-listen is AEGIS_ADMIN_LISTEN.`
 	root.Version = version
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return flagsFromEnv(cmd.Flags()) }
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(refuseFlag)
 	explainArgs(root)
 	return root
 }
@@ -87,20 +83,4 @@ func howToUse(cmd *cobra.Command) string {
 		return "see " + cmd.CommandPath() + " --help"
 	}
 	return "usage: " + strings.TrimSuffix(cmd.UseLine(), " [flags]")
-}
-
-// flagsFromEnv sets every flag that was not given from its AEGIS_ variable.
-func flagsFromEnv(flags *pflag.FlagSet) error {
-	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := "AEGIS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, ok := os.LookupEnv(name)
-		if !ok || f.Changed {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("variable %s: %w", name, err))
-		}
-	})
-	return errors.Join(errs...)
 }

@@ -51,6 +51,9 @@ func newServe() *cobra.Command {
 		Short: "Run the proxy",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.check(); err != nil {
+				return err
+			}
 			logger, err := newLogger(cmd.ErrOrStderr(), c.LogFormat, c.LogLevel)
 			if err != nil {
 				return err
@@ -77,6 +80,19 @@ func newServe() *cobra.Command {
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "text, json, or auto: text on a terminal")
 	return cmd
+}
+
+// check refuses numbers that mean nothing.
+func (c serveConfig) check() error {
+	switch {
+	case c.BodyLimit < 1:
+		return refuseBelow("body-limit", c.BodyLimit, "1 byte")
+	case c.DrainLimit < 0:
+		return refuseBelow("drain-limit", c.DrainLimit, "0s, which cuts requests in flight at once")
+	case c.Replicas < 0:
+		return refuseBelow("wait-replicas", c.Replicas, "0, which waits for none")
+	}
+	return nil
 }
 
 // gcPercent lets the heap grow to four times what is live before it is

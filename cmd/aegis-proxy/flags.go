@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flagsFromEnv sets every flag that was not given from its AEGIS_ variable.
+func flagsFromEnv(flags *pflag.FlagSet) error {
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := variableOf(f)
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			errs = append(errs, refuseValue("variable "+name, err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func variableOf(f *pflag.Flag) string {
+	return "AEGIS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+}
+
+// refuseFlag says what is wrong on the command line.
+func refuseFlag(cmd *cobra.Command, err error) error {
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		err = refuseValue("--"+wrong.GetFlag().Name, err)
+	}
+	return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+}
+
+// refuseValue says of a setting what was given and what it takes, in place of
+// how Go failed to read it.
+func refuseValue(setting string, err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	form := formOf(wrong.GetFlag().Value.Type())
+	if errors.Is(err, strconv.ErrRange) {
+		form += fmt.Sprintf(", at most %d", math.MaxInt64)
+	}
+	return fmt.Errorf("%s %q: want %s: %s", setting, wrong.GetValue(), form, wrong.GetFlag().Usage)
+}
+
+// formOf is how a flag's value of a type is written.
+func formOf(kind string) string {
+	switch kind {
+	case "int", "int64":
+		return "a whole number, in digits without a unit"
+	case "duration":
+		return "a number with its unit (ms, s, m or h) as 30s or 1m30s"
+	case "bool":
+		return "true or false"
+	}
+	return "a " + kind
+}
+
+// refuseBelow says of a flag that was given too little.
+func refuseBelow(name string, given, least any) error {
+	return fmt.Errorf("--%s %v: want at least %v", name, given, least)
+}
