@@ -67,7 +67,7 @@ func NewReplayer(rules ...*Rules) *Replayer {
 		known:  map[budget.PolicyVersion]*rulesBook{},
 		lives:  map[epoch]*life{},
 		most:   maxWaiting,
-		report: ReplayReport{Denied: map[string]int64{}, Unchecked: map[string]int64{}},
+		report: newReplayReport(),
 	}
 	for _, one := range rules {
 		book := bookOf(one)
@@ -115,17 +115,15 @@ func (r *Replayer) decision(e *entry, d *audit.Decision) {
 func (r *Replayer) recompute(e *entry, d *audit.Decision) {
 	version := budget.PolicyVersion{Generation: d.Generation, Hash: d.Policy}
 	book := r.books[rulesID{version, d.Prices}]
-	lacks := ""
 	switch {
 	case book == nil && r.known[version] == nil:
-		lacks = lacksPolicy
+		r.report.lackPolicy(version)
+		return
 	case book == nil:
-		lacks = lacksPrices
+		r.report.lackPrices(d.Prices)
+		return
 	case d.PricedAt == 0 && actionKind(d) == "" && (d.Verdict == audit.Allow || d.Cost != 0 || len(d.Claims) != 0):
-		lacks = lacksPricedAt
-	}
-	if lacks != "" {
-		r.report.Unchecked[lacks]++
+		r.report.Unchecked[lacksPricedAt]++
 		return
 	}
 	q, told, f := book.recompute(d)

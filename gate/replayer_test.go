@@ -317,6 +317,22 @@ func TestReplayUnderAnotherPolicy(t *testing.T) {
 	if report.OK() || report.Unchecked["policy not given"] != 1 {
 		t.Errorf("unchecked %v", report.Unchecked)
 	}
+	if want := map[budget.PolicyVersion]int64{w.rules.Policy.Version: 1}; !maps.Equal(report.MissingPolicies, want) {
+		t.Errorf("missing %v, want %v", report.MissingPolicies, want)
+	}
+}
+
+// TestReplayNamesSomeOfManyMissingPolicies: not without end, but it counts all.
+func TestReplayNamesSomeOfManyMissingPolicies(t *testing.T) {
+	const policies, named = 120, 100
+	replayer := gate.NewReplayer()
+	for generation := range int64(policies) {
+		replayer.Add(audit.Receipt{N: generation + 1, Body: audit.Decision{Verdict: audit.Deny, Generation: generation}})
+	}
+	report := replayer.Close()
+	if report.Unchecked["policy not given"] != policies || len(report.MissingPolicies) != named {
+		t.Errorf("%v, %d are named", report.Unchecked, len(report.MissingPolicies))
+	}
 }
 
 func (w *world) sweepOnce() {
@@ -340,6 +356,9 @@ func TestReplayUnderOtherPrices(t *testing.T) {
 	report := replayDirs(t, []*gate.Rules{other}, filepath.Join(w.dir, "receipts"))
 	if report.OK() || report.Unchecked["price table not given"] != 1 {
 		t.Errorf("unchecked %v", report.Unchecked)
+	}
+	if want := map[string]int64{w.rules.Prices.Version(): 1}; !maps.Equal(report.MissingPrices, want) {
+		t.Errorf("missing %v, want %v", report.MissingPrices, want)
 	}
 	both := replayDirs(t, []*gate.Rules{other, w.rules}, filepath.Join(w.dir, "receipts"))
 	if !both.OK() {

@@ -93,7 +93,7 @@ func (r *Replayer) extension(e *entry, held *heldLease) {
 	book := r.known[e.told.Policy]
 	switch {
 	case book == nil:
-		r.report.Unchecked[lacksPolicy]++
+		r.report.lackPolicy(e.told.Policy)
 	case held.quote == nil:
 		r.report.Unchecked[lacksDecision]++
 	default:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -25,8 +26,13 @@ const (
 	EventDouble Fault = "double"       // a tenant's event number that two receipts have
 )
 
-// maxReplayFindings bounds the findings that a report lists.
-const maxReplayFindings = 100
+const (
+	// maxReplayFindings bounds the findings that a report lists.
+	maxReplayFindings = 100
+	// maxMissing bounds the policies, and the price tables, that it names as
+	// missing.
+	maxMissing = 100
+)
 
 // ReplayFinding is a receipt that does not follow.
 type ReplayFinding struct {
@@ -67,11 +73,44 @@ type ReplayReport struct {
 	// was missing.
 	Unchecked map[string]int64
 
+	// MissingPolicies and MissingPrices count the receipts whose policy, or
+	// price table by its version, was not given: of the first 100 of each.
+	MissingPolicies map[budget.PolicyVersion]int64
+	MissingPrices   map[string]int64
+
 	// Told counts what was taken as the receipt tells it, because it depends
 	// on more than facts, policy and counters: an outage, a request whose
 	// bound nobody knows, the charge of a settlement that only another
 	// replica receipted.
 	Told int64
+}
+
+func newReplayReport() ReplayReport {
+	return ReplayReport{
+		Denied:          map[string]int64{},
+		Unchecked:       map[string]int64{},
+		MissingPolicies: map[budget.PolicyVersion]int64{},
+		MissingPrices:   map[string]int64{},
+	}
+}
+
+// lackPolicy counts a receipt that names a policy which was not given.
+func (r *ReplayReport) lackPolicy(version budget.PolicyVersion) {
+	r.Unchecked[lacksPolicy]++
+	version.Hash = strings.Clone(version.Hash) // not the whole line
+	countMissing(r.MissingPolicies, version)
+}
+
+// lackPrices counts a receipt that names a price table which was not given.
+func (r *ReplayReport) lackPrices(version string) {
+	r.Unchecked[lacksPrices]++
+	countMissing(r.MissingPrices, strings.Clone(version))
+}
+
+func countMissing[ID comparable](missing map[ID]int64, id ID) {
+	if _, known := missing[id]; known || len(missing) < maxMissing {
+		missing[id]++
+	}
 }
 
 // OK reports whether everything was recomputed and follows.

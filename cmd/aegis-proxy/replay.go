@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,6 +77,7 @@ func replay(cmd *cobra.Command, c replayConfig, paths []string) error {
 		out = cmd.ErrOrStderr()
 	}
 	printReplay(out, report)
+	c.printMissing(out, report, rules)
 	if report.Faults > 0 || (len(report.Unchecked) > 0 && !c.Partial) {
 		fmt.Fprintln(out, "NOT OK")
 		return errReported
@@ -176,6 +178,31 @@ func printReplay(w io.Writer, r gate.ReplayReport) {
 	}
 	for _, t := range r.Tenants {
 		fmt.Fprintf(w, "tenant %s: %d events, spent %s\n", t.Tenant, t.Events, policy.USD(t.Spent))
+	}
+}
+
+// printMissing says which policies and prices to give, and which were given. A
+// policy is known by the SHA-256 of its file.
+func (c replayConfig) printMissing(w io.Writer, r gate.ReplayReport, given []*gate.Rules) {
+	if len(r.MissingPolicies)+len(r.MissingPrices) == 0 {
+		return
+	}
+	byGeneration := func(a, b budget.PolicyVersion) int {
+		return cmp.Or(cmp.Compare(a.Generation, b.Generation), cmp.Compare(a.Hash, b.Hash))
+	}
+	for _, v := range slices.SortedFunc(maps.Keys(r.MissingPolicies), byGeneration) {
+		fmt.Fprintf(w, "missing: policy of generation %d, sha256 %s (%d receipts): name the file with that SHA-256 with --policy\n",
+			v.Generation, v.Hash, r.MissingPolicies[v])
+	}
+	for _, v := range slices.Sorted(maps.Keys(r.MissingPrices)) {
+		fmt.Fprintf(w, "missing: price table %s (%d receipts): name the pricing directory of the release that ran then with --prices\n",
+			v, r.MissingPrices[v])
+	}
+	tables := len(given) / len(c.Policies) // each policy is on every table
+	for i, rules := range given {
+		v := rules.Policy.Version
+		fmt.Fprintf(w, "given: %s of generation %d, sha256 %s, on price table %s\n",
+			c.Policies[i/tables], v.Generation, v.Hash, rules.Prices.Version())
 	}
 }
 

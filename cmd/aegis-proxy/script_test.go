@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 			"await":       await,
 			"certificate": certificate,
 			"cutlast":     cutLast,
+			"digest":      digest,
 			"envsubst":    substitute,
 			"fetch":       fetch,
 			"mode":        mode,
@@ -173,6 +175,14 @@ func cutLast(ts *testscript.TestScript, neg bool, args []string) {
 	all := strings.SplitAfter(ts.ReadFile(args[1]), "\n")
 	kept := strings.Join(all[:max(0, len(all)-1-lines)], "")
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(kept), 0o600))
+}
+
+// digest sets a variable to a file's SHA-256.
+func digest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: digest FILE VARIABLE")
+	}
+	ts.Setenv(args[1], fmt.Sprintf("%x", sha256.Sum256([]byte(ts.ReadFile(args[0])))))
 }
 
 // mode fails unless a file has these permissions.
