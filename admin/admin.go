@@ -158,10 +158,16 @@ type Balances struct {
 	Counts  []Count  `json:"counts,omitempty"`
 }
 
-const (
-	noTenant = "no such tenant in the policy"
-	nameOne  = "; name one as ?tenant=NAME"
-)
+const noTenant = "no such tenant in the policy"
+
+// noTenantNamed is told to those who asked by a URL's query. It does not repeat
+// what they asked for, which may be a key.
+func noTenantNamed(name string) string {
+	if name == "" {
+		return "no tenant is named; name one as ?tenant=NAME"
+	}
+	return noTenant
+}
 
 // noKey does not repeat what was asked for: it may be the key itself.
 func noKey(t *policy.Tenant) string {
@@ -169,9 +175,10 @@ func noKey(t *policy.Tenant) string {
 }
 
 func (s server) budgets(w http.ResponseWriter, r *http.Request) {
-	tenant := s.Policy().Tenant(r.URL.Query().Get("tenant"))
+	name := r.URL.Query().Get("tenant")
+	tenant := s.Policy().Tenant(name)
 	if tenant == nil {
-		http.Error(w, noTenant+nameOne, http.StatusNotFound)
+		http.Error(w, noTenantNamed(name), http.StatusNotFound)
 		return
 	}
 	if tenant.KeyOf(r.URL.Query().Get("key")) == nil {

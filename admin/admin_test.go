@@ -284,8 +284,13 @@ func TestBudgets(t *testing.T) {
 
 func TestBudgetsThatCannotBeShown(t *testing.T) {
 	s := newSide(t)
-	for _, query := range []string{"", "?tenant=", "?tenant=nobody", "?tenant=ACME"} {
-		if a := get(admin.Handler(s.config()), "/admin/v1/budgets"+query); a.Code != 404 || !strings.Contains(a.Body.String(), "?tenant=NAME") {
+	for query, want := range map[string]string{
+		"":               "no tenant is named; name one as ?tenant=NAME\n",
+		"?tenant=":       "no tenant is named; name one as ?tenant=NAME\n",
+		"?tenant=nobody": "no such tenant in the policy\n",
+		"?tenant=ACME":   "no such tenant in the policy\n",
+	} {
+		if a := get(admin.Handler(s.config()), "/admin/v1/budgets"+query); a.Code != 404 || a.Body.String() != want {
 			t.Errorf("%q: %d %s", query, a.Code, a.Body)
 		}
 	}

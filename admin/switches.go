@@ -83,7 +83,7 @@ type Thrown struct {
 func (s server) listSwitches(w http.ResponseWriter, r *http.Request) {
 	name := r.URL.Query().Get("tenant")
 	if name != budget.EveryTenant && s.Policy().Tenant(name) == nil {
-		http.Error(w, noTenant+nameOne, http.StatusNotFound)
+		http.Error(w, noTenantNamed(name), http.StatusNotFound)
 		return
 	}
 	b, err := s.Ledger.Balances(r.Context(), name, nil)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,6 +27,9 @@ func newBudgets() *cobra.Command {
 		Short: "Show spent, held and limit of a tenant's budgets, from a running proxy",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == "" {
+				return errors.New("TENANT is empty: give the name that the policy has")
+			}
 			query := url.Values{"tenant": args, "key": {key}, "run": {run}, "user": {user}}
 			balances, err := askBudgets(cmd.Context(), address, query)
 			if err != nil {
@@ -55,7 +59,7 @@ func askBudgets(ctx context.Context, address string, query url.Values) (*admin.B
 		return nil, err
 	}
 	if status != http.StatusOK {
-		return nil, refusedBy(body)
+		return nil, refusedBy(status, body)
 	}
 	var balances admin.Balances
 	return &balances, json.Unmarshal(body, &balances)
@@ -83,8 +87,14 @@ func askProxy(req *http.Request) (status int, body []byte, err error) {
 	return resp.StatusCode, body, err
 }
 
-func refusedBy(body []byte) error {
-	return fmt.Errorf("the proxy says: %s", strings.TrimSpace(string(body)))
+// refusedBy is the error of an answer that is a refusal. Its text speaks of the
+// question as it was asked over HTTP.
+func refusedBy(status int, body []byte) error {
+	advice := ""
+	if status == http.StatusNotFound {
+		advice = "; aegis-proxy keys list shows the tenants and keys of a policy"
+	}
+	return fmt.Errorf("the proxy says: %s%s", strings.TrimSpace(string(body)), advice)
 }
 
 func printBudgets(w io.Writer, b *admin.Balances) error {

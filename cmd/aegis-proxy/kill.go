@@ -104,13 +104,13 @@ func (c *killConfig) send(ctx context.Context, w io.Writer) error {
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
-	_, body, err := askProxy(req)
+	status, body, err := askProxy(req)
 	if err != nil {
 		return err
 	}
 	var result admin.SwitchResult
 	if json.Unmarshal(body, &result) != nil {
-		return refusedBy(body)
+		return refusedBy(status, body)
 	}
 	return printResult(w, &result)
 }
@@ -168,7 +168,7 @@ func (c *killConfig) list(ctx context.Context, w io.Writer, tenant string) error
 		return err
 	}
 	if status != http.StatusOK {
-		return refusedBy(body)
+		return refusedBy(status, body)
 	}
 	var thrown admin.Switches
 	if err := json.Unmarshal(body, &thrown); err != nil {

@@ -47,7 +47,7 @@ func (c explainConfig) ask(ctx context.Context, tenant *policy.Tenant, claims []
 		return nil, err
 	}
 	if status != http.StatusOK {
-		return nil, refusedBy(body)
+		return nil, refusedBy(status, body)
 	}
 	var seen ledgerView
 	if err := json.Unmarshal(body, &seen.Counters); err != nil {
