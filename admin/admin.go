@@ -10,6 +10,8 @@
 //	POST /admin/v1/switches          throw or lift one: SwitchOrder to SwitchResult
 //	GET /debug/pprof/                Go's profiles
 //
+// docs/admin.md says what each member is and gives an example of each answer.
+//
 // What changes something wants application/json, no Origin, and a bearer token
 // where one is set; a listener off loopback without one changes nothing.
 package admin
@@ -125,7 +127,8 @@ func (s server) notReady(ctx context.Context) error {
 	return errors.Join(s.LogReady(), s.Ledger.Ready(ctx))
 }
 
-// Budget is one limit as the operator sees it. Amounts are decimal USD.
+// Budget is one limit as the operator sees it. Amounts are decimal USD with the
+// unit, as in "0.25 USD".
 type Budget struct {
 	Budget   string `json:"budget"`
 	Scope    string `json:"scope"`
