@@ -3,10 +3,11 @@
 //
 //	OPENAI_API_KEY=sk-... go run ./examples/library "What is a lease?"
 //
-// It keeps ledger, receipts and signing key where aegis-proxy serve would. Run
-// "aegis-proxy init" first if aegis-proxy verify and replay shall read them: it
-// makes the key, and the keys.json that they need. Without it the program makes
-// a key alone.
+// It keeps ledger, receipts and keys where aegis-proxy serve would, so the
+// receipts can be checked and recomputed at once:
+//
+//	aegis-proxy verify aegis-data
+//	aegis-proxy replay aegis-data --policy examples/library/policy.yaml
 package main
 
 import (
@@ -81,17 +82,34 @@ func openGate(ctx context.Context, source gate.Policies, dir string) (*gate.Gate
 	return gate.Open(ctx, gate.Config{Policy: source, Ledger: ledger, Log: log, Outbox: outbox})
 }
 
-// loadSigner reads the directory's signing key, or makes one.
+// loadSigner reads the directory's signing key, or makes one, and sees to it
+// that the keys file is there.
 func loadSigner(dir string) (audit.Signer, error) {
 	path := filepath.Join(dir, "signing-key")
 	signer, err := audit.LoadSigner(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return signer, err
+	if errors.Is(err, fs.ErrNotExist) {
+		signer, err = newSigner(path)
 	}
-	if signer, err = audit.NewSigner(audit.AlgEd25519); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return signer, errors.Join(os.MkdirAll(dir, 0o700), audit.SaveSigner(path, signer))
+	return signer, publishKey(filepath.Join(dir, "keys.json"), signer.Key())
+}
+
+func newSigner(path string) (audit.Signer, error) {
+	signer, err := audit.NewSigner(audit.AlgEd25519)
+	if err != nil {
+		return nil, err
+	}
+	return signer, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), audit.SaveSigner(path, signer))
+}
+
+// publishKey writes what others verify the receipts with, unless it is there.
+func publishKey(path string, key audit.Key) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(path, audit.NewKeys(key).Encode(), 0o644)
 }
 
 // ask puts a question under a tenant's budgets and prints the answer with what

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -114,9 +115,41 @@ func TestAnswerIsCappedAtWhatFits(t *testing.T) {
 	}
 }
 
+// TestCommandsOfTheCommentWork: right after the program's first run, and for
+// one whose keys file is gone after the next.
+func TestCommandsOfTheCommentWork(t *testing.T) {
+	s := newStage(t, "1")
+	if _, err := s.run("What is a lease?"); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "aegis-proxy")
+	s.exec("go", "build", "-o", program, "../../cmd/aegis-proxy")
+	data := filepath.Join(s.dir, "data")
+	s.exec(program, "verify", data)
+	s.exec(program, "replay", data, "--policy", filepath.Join(s.dir, "policy.yaml"))
+	if err := os.Remove(filepath.Join(data, "keys.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.run("And a hold?"); err != nil {
+		t.Fatal(err)
+	}
+	s.exec(program, "verify", data)
+}
+
+func (s *stage) exec(name string, args ...string) {
+	s.t.Helper()
+	if out, err := exec.CommandContext(s.t.Context(), name, args...).CombinedOutput(); err != nil {
+		s.t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
 func (s *stage) verify() {
 	s.t.Helper()
-	signer, err := audit.LoadSigner(filepath.Join(s.dir, "data", "signing-key"))
+	text, err := os.ReadFile(filepath.Join(s.dir, "data", "keys.json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	keys, err := audit.ParseKeys(text)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -124,7 +157,7 @@ func (s *stage) verify() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	report, err := audit.Verify(s.t.Context(), sources, audit.VerifyOptions{Keys: audit.NewKeys(signer.Key())})
+	report, err := audit.Verify(s.t.Context(), sources, audit.VerifyOptions{Keys: keys})
 	if err != nil || !report.OK() || report.GapCount != 0 {
 		s.t.Error(fmt.Sprint("receipts: ", report.Findings, report.Gaps, err))
 	}
