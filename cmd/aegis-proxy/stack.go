@@ -58,11 +58,11 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 	if s.source, err = policy.Watch(ctx, c.PolicyPath, nil, s.reloadFailed); err != nil {
 		return explainMissing(err)
 	}
-	if s.ledger, err = openLedger(ctx, c); err != nil {
+	keys, err := loadKeys(c) // before anything is made
+	if err != nil {
 		return err
 	}
-	keys, err := loadKeys(c)
-	if err != nil {
+	if s.ledger, err = openLedger(ctx, c); err != nil {
 		return err
 	}
 	if s.log, err = s.openLog(c, keys, s.source.Current()); err != nil {
