@@ -134,6 +134,7 @@ func orDenied(t *testing.T) func(response) {
 func (w *world) volley(replicas []*replica, q request, seed uint64, check func(response)) int {
 	random := rand.New(rand.NewPCG(seed, 0))
 	client := newClient(w.t)
+	defer client.CloseIdleConnections()
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	served := 0
@@ -265,6 +266,7 @@ func cost(t *testing.T, u pricing.Usage) int64 {
 func (w *world) allUntilExhausted(replicas []*replica, q request, run *race) {
 	q.headers = map[string]string{"X-Aegis-Run": run.run}
 	client := newClient(w.t)
+	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var group sync.WaitGroup

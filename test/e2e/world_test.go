@@ -318,7 +318,10 @@ func (r response) code() string {
 // command of the binary.
 const callLimit = 2 * time.Minute
 
-// clients lend every test connections of its own that are closed at its end.
+// newClient has connections of its own, which are closed at the test's end. Who
+// makes many of them closes each one's when it is done: a connection has two
+// goroutines and their buffers, which cost many times as much under the race
+// detector, and that bears 8,128 goroutines.
 func newClient(t testing.TB) *http.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 256}
 	t.Cleanup(transport.CloseIdleConnections)
