@@ -79,10 +79,6 @@ type Config struct {
 	// replace it. Open needs it to announce the new key under the old one.
 	Retiring Signer
 
-	// Before, if set, is called before each batch is written: what receipts
-	// speak of must be durable before they are. If it fails, so does the batch.
-	Before func() error
-
 	Sync         SyncPolicy
 	SegmentBytes int64            // DefaultSegmentBytes if 0
 	Software     string           // name and version, for the start line
@@ -129,7 +125,8 @@ type Opened struct {
 type Log struct {
 	cfg    Config
 	opened Opened
-	sealer sealer   // of cfg.Signer
+	sealer sealer // of cfg.Signer
+	before func() error
 	lock   *os.File // nil: of a writer
 
 	queue   chan *entry
@@ -172,6 +169,7 @@ func Open(cfg Config) (*Log, error) {
 		retry:   make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		exited:  make(chan struct{}),
+		before:  func() error { return nil },
 	}
 	if err := l.start(); err != nil {
 		return nil, err
@@ -296,6 +294,11 @@ func (l *Log) begin() error {
 	l.at.offset = l.segment.size
 	return nil
 }
+
+// Precede has a function called before each batch is written: what receipts
+// speak of must be durable before they are. If it fails, so does the batch. It
+// must be set before the first receipt.
+func (l *Log) Precede(before func() error) { l.before = before }
 
 // Opened is what Open found and did.
 func (l *Log) Opened() Opened { return l.opened }

@@ -417,8 +417,8 @@ func TestBeforeComesFirst(t *testing.T) {
 	cfg := testConfig(t, t.TempDir())
 	var fail error
 	calls := 0
-	cfg.Before = func() error { calls++; return fail }
 	log := open(t, cfg)
+	log.Precede(func() error { calls++; return fail })
 	if _, err := log.Append(t.Context(), settlement(1)); err != nil || calls == 0 {
 		t.Fatalf("append: %v after %d calls", err, calls)
 	}

@@ -273,13 +273,6 @@ func (l *Log) writeEntries(entries []*entry) (*batch, error) {
 	return b, nil
 }
 
-func (l *Log) before() error {
-	if l.cfg.Before == nil {
-		return nil
-	}
-	return l.cfg.Before()
-}
-
 // unwritten classes an error of the disk: a full one may have room later.
 func unwritten(err error) error {
 	if errors.Is(err, errFull) {

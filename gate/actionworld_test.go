@@ -131,11 +131,11 @@ func (w *actionWorld) newGate(l gate.Ledger) *gate.Gate {
 	w.must(err)
 	w.number++
 	config := audit.Config{Dir: filepath.Join(w.dir, "receipts", fmt.Sprint(w.number)), Signer: signer, Sync: audit.SyncNever}
-	if own, ok := w.ledger.(embedded.Leading); ok {
-		config.Before = own.Flush
-	}
 	log, err := audit.Open(config)
 	w.must(err)
+	if own, ok := w.ledger.(embedded.Leading); ok {
+		log.Precede(own.Lead())
+	}
 	w.ends = append([]func() error{log.Close}, w.ends...)
 	outbox, err := gate.OpenOutbox(filepath.Join(w.dir, fmt.Sprint("outbox", w.number)), slog.New(slog.DiscardHandler))
 	w.must(err)

@@ -21,6 +21,9 @@ var ErrClosed = errors.New("the gate is closed")
 // A ledger of this process alone gets every tenant of each policy. One that is
 // shared is provisioned by whoever runs it, with its Provision.
 //
+// Where the ledger leads the log, as an embedded.Leading does, the log is told to
+// have it made durable before each write; a log that cannot do that is refused.
+//
 // The gate takes Ledger and Log over: Close closes them, and Open does if it
 // fails.
 func Open(ctx context.Context, c Config) (*Gate, error) {
@@ -28,11 +31,37 @@ func Open(ctx context.Context, c Config) (*Gate, error) {
 		return nil, errors.New("gate: Policy, Ledger and Log are required")
 	}
 	g := New(c)
-	if err := g.begin(ctx); err != nil {
+	err := lead(c.Ledger, c.Log)
+	if err == nil {
+		err = g.begin(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, g.log.Close(), g.ledger.Close())
 	}
 	g.run()
 	return g, nil
+}
+
+// leader is a ledger whose events are durable only once the function that Lead
+// returns was called. follower is a log that calls one before each write.
+type (
+	leader   interface{ Lead() func() error }
+	follower interface{ Precede(before func() error) }
+)
+
+// lead has the log call for the ledger, so that nothing is granted by an event
+// that a crash could take back.
+func lead(ledger Ledger, log Log) error {
+	ahead, leads := ledger.(leader)
+	if !leads {
+		return nil
+	}
+	behind, follows := log.(follower)
+	if !follows {
+		return errors.New("gate: the ledger leads (embedded.Leading), but the log has no Precede to follow it: give the *embedded.Ledger itself")
+	}
+	behind.Precede(ahead.Lead())
+	return nil
 }
 
 // begin puts the first policy in force and takes up what an earlier process

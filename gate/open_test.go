@@ -100,12 +100,7 @@ func TestEveryPartWillDo(t *testing.T) {
 		{"policy: a file", func(p *parts) { p.config.Policy = p.policyFile() }},
 		{"policy: one's own", func(p *parts) { p.config.Policy = newShelf(p.config.Policy.Current()) }},
 		{"ledger: embedded, ahead of the log", func(p *parts) {
-			own := embedded.Leading{Ledger: p.config.Ledger.(*embedded.Ledger)}
-			p.must(p.config.Log.Close())
-			s := audit.NewHMACSigner(make([]byte, 32))
-			log, err := audit.Open(audit.Config{Dir: filepath.Join(p.dir, "receipts"), Signer: s, Before: own.Flush})
-			p.must(err)
-			p.config.Ledger, p.config.Log = own, log
+			p.config.Ledger = embedded.Leading{Ledger: p.config.Ledger.(*embedded.Ledger)}
 		}},
 		{"ledger: Redis", func(p *parts) {
 			p.must(p.config.Ledger.Close())
@@ -367,6 +362,41 @@ func TestOpenThatFailsClosesItsParts(t *testing.T) {
 	p.must(p.embedded().Close())
 	p.directory(audit.NewHMACSigner(make([]byte, 32)))
 	p.must(p.config.Log.Close())
+}
+
+// countedLead is a ledger that leads and counts how often it is made durable.
+type countedLead struct {
+	embedded.Leading
+	flushes *atomic.Int64
+}
+
+func (l countedLead) Lead() func() error {
+	return func() error { l.flushes.Add(1); return l.Flush() }
+}
+
+// TestLogFollowsALedgerThatLeads: Open sees to it that the log has the ledger
+// made durable before it writes. A log that cannot is refused.
+func TestLogFollowsALedgerThatLeads(t *testing.T) {
+	p := newParts(t)
+	var flushes atomic.Int64
+	log := p.config.Log
+	p.config.Ledger = countedLead{embedded.Leading{Ledger: p.config.Ledger.(*embedded.Ledger)}, &flushes}
+	p.config.Log = struct{ gate.Log }{log}
+	if _, err := gate.Open(t.Context(), p.config); err == nil || !strings.Contains(err.Error(), "give the *embedded.Ledger itself") {
+		t.Fatalf("opened with a log that does not follow: %v", err)
+	}
+	p = newParts(t)
+	p.config.Ledger = countedLead{embedded.Leading{Ledger: p.config.Ledger.(*embedded.Ledger)}, &flushes}
+	g, err := gate.Open(t.Context(), p.config)
+	p.must(err)
+	before := flushes.Load()
+	if _, err := g.Begin(t.Context(), bidOf(t, p.config.Policy.Current())); err != nil {
+		t.Fatal(err)
+	}
+	if flushes.Load() == before {
+		t.Error("the grant's receipt was written before the ledger was durable")
+	}
+	p.must(g.Close())
 }
 
 // crash leaves the directory as a process that dies now: a copy of it.

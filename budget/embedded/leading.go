@@ -8,10 +8,13 @@ import (
 
 // Leading is the ledger for a caller with a log of its own in which a grant
 // must be durable before it counts. Its verbs return before their event is
-// durable; the log calls Flush before it writes what rests on them. So the
-// journal is always ahead of the log, and a request waits for the disk once
-// instead of twice.
+// durable; the log calls Flush before it writes what rests on them, which
+// gate.Open sees to. So the journal is always ahead of the log, and a request
+// waits for the disk once instead of twice.
 type Leading struct{ *Ledger }
+
+// Lead returns what the log is to call before each of its writes.
+func (l Leading) Lead() func() error { return l.Flush }
 
 // Reserve grants every claim or none. The grant counts after Flush.
 func (l Leading) Reserve(ctx context.Context, r budget.Reservation) (budget.Grant, error) {

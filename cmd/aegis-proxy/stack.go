@@ -94,17 +94,13 @@ func (s *stack) openGate(ctx context.Context, outbox *gate.Outbox) (*gate.Gate, 
 	return g, err
 }
 
-// openLog opens the receipt log with the signing key. An embedded ledger is
-// made durable before each of its writes.
+// openLog opens the receipt log with the signing key.
 func (s *stack) openLog(c stackConfig, keys signingKeys, p *policy.Policy) (*audit.Log, error) {
 	config := audit.Config{
 		Dir:      filepath.Join(c.DataDir, receiptsDir),
 		Signer:   keys.current,
 		Retiring: keys.retiring,
 		Software: "aegis-proxy " + version,
-	}
-	if own, ok := s.ledger.(embedded.Leading); ok {
-		config.Before = own.Flush
 	}
 	if !p.Receipts.Sync {
 		config.Sync = audit.SyncNever
