@@ -263,6 +263,13 @@ func keep(key string, amount, limit int64) budget.Claim {
 	return c
 }
 
+// once is a claim that is spent however its lease ends.
+func once(key string, limit int64) budget.Claim {
+	c := money(key, 1, limit)
+	c.AtEnd = budget.Spend
+	return c
+}
+
 func slot(key string, limit int64) budget.Claim {
 	c := money(key, 1, limit)
 	c.AtEnd = budget.Return

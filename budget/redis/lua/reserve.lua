@@ -37,7 +37,7 @@ local function judge_all(t, claims)
   local reasons, fits, newcomers = {}, true, {}
   for i = 1, #claims do
     local c = claims[i]
-    if #c.at_end > 6 then -- longer than adjust and return: it has marks
+    if #c.at_end > 6 then -- longer than any without: it has marks
       marks().count(c)
       ARGV[9 + 12 * (i - 1) + 2] = int(c.amount) -- the event tells it
     end
