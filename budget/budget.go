@@ -210,6 +210,7 @@ type Grant struct {
 	Hold     int64 // of every Adjust claim: as first granted, or after Extend the total
 	Repeated bool  // Reserve: the lease was there already; Extend: nothing was changed
 	Observed []Observed
+	Keys     []string // Reserve, where Repeated: those of the lease's claims
 }
 
 // LeaseRef names a lease.

@@ -156,6 +156,13 @@ func limitsOf(claims []budget.Claim) (limits []budget.Limit) {
 	return limits
 }
 
+func keysOf(claims []budget.Claim) (keys []string) {
+	for _, c := range claims {
+		keys = append(keys, c.Key)
+	}
+	return keys
+}
+
 func (w *world) extend(l budget.LeaseRef, total int64) (budget.Grant, error) {
 	return w.ledger.Extend(w.Context(), w.extension(l, total))
 }

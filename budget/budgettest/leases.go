@@ -84,7 +84,7 @@ var leasePromises = []promise{
 		again, err := w.ledger.Reserve(w.Context(), r)
 		w.must(err)
 		w.same("hold", first.Hold, int64(60))
-		first.Repeated = true
+		first.Repeated, first.Keys = true, []string{"usd"}
 		w.same("grant", again, first)
 		w.holds(money("usd", 0, 0), 0, 60)
 	}},
@@ -97,7 +97,7 @@ var leasePromises = []promise{
 		r.Claims = []budget.Claim{money("eur", 5, 100), money("usd", 5, 100)}
 		again, err := w.ledger.Reserve(w.Context(), r)
 		w.must(err)
-		first.Repeated = true
+		first.Repeated, first.Keys = true, []string{"usd"}
 		w.same("grant", again, first)
 		w.holds(money("eur", 0, 0), 0, 0)
 	}},

@@ -276,7 +276,7 @@ func (m *model) reserve(r budget.Reservation) (budget.Grant, error) {
 	m.expire()
 	if l := m.find(r.Lease); l != nil && l.end == "" {
 		again := l.grant
-		again.Repeated = true
+		again.Repeated, again.Keys = true, keysOf(l.claims)
 		return again, nil
 	} else if l != nil {
 		return budget.Grant{}, budget.ErrEnded
