@@ -31,7 +31,7 @@ func (g *Gate) Extend(ctx context.Context, c LeaseCall, total int64) (*Leave, er
 	if !granted.Repeated {
 		g.postExtension(x, granted)
 	}
-	granted.Repeated, granted.Observed = true, nil // the lease was there
+	granted.Repeated = true // the lease was there
 	return g.recordLeave(ctx, q, granted)
 }
 
