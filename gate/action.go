@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,12 +32,14 @@ var (
 	ErrUnknownLease = errors.New("unknown lease")
 	// ErrLeaseEnded: the lease ended in another way, or at another amount.
 	ErrLeaseEnded = errors.New("the lease has ended otherwise")
+
+	errOtherRules = fmt.Errorf("%w: the key is not of the rules that it is to be judged by", ErrInvalid)
 )
 
 // Action is something other than an LLM call that leave is asked for.
 type Action struct {
 	Rules  *Rules
-	Key    *policy.Key
+	Key    *policy.Key   // of the rules
 	Run    string        // "" without
 	ID     string        // as the caller names it; used once
 	Kind   string        // of policy.ActionKinds, or one that the tenant's policy names
@@ -60,7 +63,7 @@ type Leave struct {
 	Authorization []byte
 }
 
-// LeaseCall is who asks about which lease.
+// LeaseCall is who asks about which lease. The key is of the rules.
 type LeaseCall struct {
 	Rules *Rules
 	Key   *policy.Key
@@ -77,7 +80,7 @@ type Ended struct {
 }
 
 // Authorize holds an action's amount in every budget that concerns it. The error,
-// if any, is a *Refusal.
+// if any, is a *Refusal, or ErrInvalid where the key is not of the rules.
 //
 // While the lease is open the same action again gets the same lease, whatever its
 // TTL; another one of that id is refused. Once the lease has ended, in whatever
@@ -87,6 +90,9 @@ type Ended struct {
 // back: a repeat may have been told of it. It can be asked for again, released,
 // or left to expire.
 func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
+	if !a.Rules.have(a.Key) {
+		return nil, errOtherRules
+	}
 	q := a.quote()
 	granted, denial := g.admit(ctx, q)
 	if denial != nil {
