@@ -395,6 +395,7 @@ func (s *State) applyCorrected(e *Event) error {
 		if p.AtEnd != Adjust || c == nil || c.born > l.number {
 			continue
 		}
+		c.roll(e.At) // a charge that has left its window by now is no longer corrected
 		c.charge(e.Amount-l.charge, l.expired)
 		s.touch(c, e.At)
 	}
