@@ -8,21 +8,38 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"sync/atomic"
 )
 
 // Source is one file or stream of receipts.
 type Source struct {
 	Name string
 	Open func() (io.ReadCloser, error)
+	once bool // what was read is gone
 }
 
 // Stream is a source that can be read once, such as standard input.
 func Stream(name string, r io.Reader) Source {
-	return Source{Name: name, Open: func() (io.ReadCloser, error) { return io.NopCloser(r), nil }}
+	return onceSource(name, func() (io.ReadCloser, error) { return io.NopCloser(r), nil })
+}
+
+// ErrReadOnce: a pipe or another stream was to be read a second time.
+var ErrReadOnce = errors.New("a stream can be read once; name files")
+
+// onceSource is a source that fails with ErrReadOnce where it is opened again.
+func onceSource(name string, open func() (io.ReadCloser, error)) Source {
+	var opened atomic.Bool
+	return Source{Name: name, once: true, Open: func() (io.ReadCloser, error) {
+		if opened.Swap(true) {
+			return nil, fmt.Errorf("%s: %w", name, ErrReadOnce)
+		}
+		return open()
+	}}
 }
 
 // Files are the sources for a list of paths. A directory stands for its
-// segments in order, compressed or not.
+// segments in order, compressed or not; what is no regular file, such as a pipe,
+// is read once.
 func Files(paths ...string) ([]Source, error) {
 	var sources []Source
 	for _, path := range paths {
@@ -30,8 +47,12 @@ func Files(paths ...string) ([]Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("audit: %w", err)
 		}
-		if !info.IsDir() {
+		if info.Mode().IsRegular() {
 			sources = append(sources, fileSource(path))
+			continue
+		}
+		if !info.IsDir() {
+			sources = append(sources, onceSource(path, fileSource(path).Open))
 			continue
 		}
 		files, err := listSegmentFiles(path)

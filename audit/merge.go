@@ -1,14 +1,17 @@
 package audit
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"io"
 	"iter"
 )
 
 // Merge yields the receipts of several logs together, those of one log in
 // their order, and among logs the one with the earliest instant first. Sources
-// of one chain make one log and must come in order; each of several is opened
-// twice. Lines that keep the chain (seals, starts, rotations) are left out. Merge stops
+// of one chain make one log and must come in order; each of several files is
+// opened twice, streams are read once. Lines that keep the chain (seals, starts, rotations) are left out. Merge stops
 // after the first error, and believes what it reads: VerifyEach does not.
 func Merge(sources ...Source) iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
@@ -104,8 +107,7 @@ func (m *merger) advance(l *logReader) error {
 }
 
 // groupByChain makes one log of the sources of each chain. A source without a
-// readable first line goes with the one before it. A single one is not looked
-// at: it may be a pipe, which can be read once.
+// readable first line goes with the one before it. A single one is not looked at.
 func groupByChain(sources []Source) [][]Source {
 	if len(sources) == 1 {
 		return [][]Source{sources}
@@ -114,7 +116,8 @@ func groupByChain(sources []Source) [][]Source {
 	logOf := map[string]int{}
 	current := 0
 	for _, src := range sources {
-		if chain, ok := chainOf(src); ok || len(logs) == 0 {
+		src, chain, ok := chainOf(src)
+		if ok || len(logs) == 0 {
 			if _, known := logOf[chain]; !known {
 				logOf[chain] = len(logs)
 				logs = append(logs, nil)
@@ -126,11 +129,52 @@ func groupByChain(sources []Source) [][]Source {
 	return logs
 }
 
-// chainOf reads the chain from a source's first line. What keeps it from that
-// is found again when the source is read.
-func chainOf(src Source) (string, bool) {
-	for r, err := range Read(src) {
-		return r.Chain, err == nil
+// chainOf reads the chain from a source's first line, and returns the source to
+// read from then on. What keeps it from that is found again when that is read.
+func chainOf(src Source) (then Source, chain string, ok bool) {
+	if src.once {
+		return peekChain(src)
 	}
-	return "", false
+	for r, err := range Read(src) {
+		return src, r.Chain, err == nil
+	}
+	return src, "", false
+}
+
+// peekChain opens a source that can be read once, looks at its first line, and
+// leaves it to be read whole. One that is never read is closed by whoever has it
+// open at the other end, or with the process.
+func peekChain(src Source) (then Source, chain string, ok bool) {
+	f, err := src.Open()
+	if err != nil {
+		return failingSource(src.Name, err), "", false
+	}
+	opened := peeked{bufio.NewReaderSize(f, MaxLineBytes+1), f}
+	then = onceSource(src.Name, func() (io.ReadCloser, error) { return opened, nil })
+	receipt, err := parseRead(opened.line())
+	return then, receipt.Chain, err == nil
+}
+
+func failingSource(name string, err error) Source {
+	return Source{Name: name, once: true, Open: func() (io.ReadCloser, error) { return nil, err }}
+}
+
+// peeked is an open source of which the beginning was looked at.
+type peeked struct {
+	*bufio.Reader
+	io.Closer
+}
+
+// line is the first line, which is still to be read.
+func (p peeked) line() ([]byte, error) {
+	for seen := 1; ; seen = p.Buffered() + 1 {
+		_, err := p.Peek(seen) // reads what is there, if it is more
+		text, _ := p.Peek(p.Buffered())
+		if end := bytes.IndexByte(text, '\n'); end >= 0 {
+			return text[:end], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }

@@ -117,7 +117,7 @@ func Verify(ctx context.Context, sources []Source, opts VerifyOptions) (Report, 
 
 // VerifyEach is Verify that also hands every receipt on, in the order of Merge
 // and read only once. Whether they are to be believed only the report tells.
-// Each of several sources is opened twice. Merkle trees are made only if there are
+// Each of several files is opened twice, streams are read once. Merkle trees are made only if there are
 // checkpoints or prefixes to hold them against: the report's roots are zero
 // without, and every line is hashed once instead of twice.
 func VerifyEach(ctx context.Context, sources []Source, opts VerifyOptions, take func(Receipt)) (Report, error) {

@@ -295,6 +295,8 @@ func (s *State) applyEnd(e *Event) error {
 			if len(l.claims[i].Marks) == 0 {
 				c.charge(l.claims[i].Amount, e.At)
 			}
+		case Spend:
+			c.charge(l.claims[i].Amount, e.At)
 		}
 	}
 	s.end(l, e)
@@ -315,6 +317,11 @@ func (s *State) applyReleased(e *Event) error {
 	}
 	if e.Amount != 0 {
 		return fmt.Errorf("a release charges nothing, not %d", e.Amount)
+	}
+	for i, c := range l.counters {
+		if l.claims[i].AtEnd == Spend {
+			c.charge(l.claims[i].Amount, e.At)
+		}
 	}
 	s.end(l, e)
 	return nil
@@ -388,6 +395,7 @@ func (s *State) applyCorrected(e *Event) error {
 		if p.AtEnd != Adjust || c == nil || c.born > l.number {
 			continue
 		}
+		c.roll(e.At) // a charge that has left its window by now is no longer corrected
 		c.charge(e.Amount-l.charge, l.expired)
 		s.touch(c, e.At)
 	}

@@ -80,13 +80,14 @@ const (
 )
 
 // AtEnd says what becomes of a hold when its lease is settled. A release
-// returns every hold; an expiry settles at the hold.
+// returns every hold but those to Spend; an expiry settles at the hold.
 type AtEnd string
 
 const (
 	Adjust AtEnd = "adjust" // the actual cost replaces the hold: money
 	Keep   AtEnd = "keep"   // the hold becomes spent: a rate, a nonce
 	Return AtEnd = "return" // the hold is given back: a concurrency slot
+	Spend  AtEnd = "spend"  // the hold becomes spent, also by a release: an id that is used once
 )
 
 // WindowKind says over what time a claim's limit counts.
@@ -209,6 +210,7 @@ type Grant struct {
 	Hold     int64 // of every Adjust claim: as first granted, or after Extend the total
 	Repeated bool  // Reserve: the lease was there already; Extend: nothing was changed
 	Observed []Observed
+	Keys     []string // Reserve, where Repeated: those of the lease's claims
 }
 
 // LeaseRef names a lease.

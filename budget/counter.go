@@ -73,6 +73,13 @@ func (c *counter) charge(amount, at int64) {
 	c.ring.add(bucketOf(at, c.length), amount)
 }
 
+// roll forgets what has left a rolling window by the instant at.
+func (c *counter) roll(at int64) {
+	if c.ring != nil {
+		c.ring.roll(bucketOf(at, c.length))
+	}
+}
+
 // saturate adds without passing MaxAmount. A balance that has reached it no
 // longer knows its sum, so it stays, and every further grant is refused.
 func saturate(balance, amount int64) int64 {

@@ -73,6 +73,15 @@ func (l *lease) adjusts() bool {
 	return false
 }
 
+// KeysOf are the keys of a lease's claims, nil where the lease has none or is not
+// known.
+func (s *State) KeysOf(id string) []string {
+	if l := s.lease(id); l != nil && len(l.claims) > 0 {
+		return l.keys()
+	}
+	return nil
+}
+
 func (l *lease) keys() []string {
 	keys := make([]string, len(l.claims))
 	for i := range l.claims {

@@ -200,7 +200,7 @@ func (c *Claim) validate() error {
 	if err := ValidAmount(c.Limit); err != nil {
 		return fmt.Errorf("limit: %w", err)
 	}
-	if c.AtEnd != Adjust && c.AtEnd != Keep && c.AtEnd != Return {
+	if c.AtEnd != Adjust && c.AtEnd != Keep && c.AtEnd != Return && c.AtEnd != Spend {
 		return fmt.Errorf("%w: at end %q", ErrInvalid, c.AtEnd)
 	}
 	if err := c.validateMarks(); err != nil {

@@ -301,6 +301,42 @@ func draw(rt *rapid.T, s *budget.State, lease string, at int64) (e budget.Event)
 	return e
 }
 
+// TestCorrectionOfWhatHasLeftItsWindow: what an expired lease was charged has left
+// the rolling window when it is corrected, and nothing is taken off what it never
+// was in, also where the state was written down and read back in between.
+func TestCorrectionOfWhatHasLeftItsWindow(t *testing.T) {
+	s := budget.NewState("acme")
+	apply(t, s, provisioned(t, s))
+	at := s.Advance(time.Hour.Milliseconds())
+	hourly := func(lease string, amount int64) *budget.Reservation {
+		return &budget.Reservation{Tenant: "acme", Lease: lease, Policy: firstPolicy, TTL: time.Minute, Claims: []budget.Claim{{
+			Key: "hourly", Amount: amount, Limit: 80, AtEnd: budget.Adjust, Window: budget.Window{Kind: budget.Rolling, Length: time.Hour}}}}
+	}
+	reserveIn(t, s, *hourly("early", 5), at)
+	late := at + 50*time.Minute.Milliseconds()
+	apply(t, s, s.Expire(s.Advance(late)))
+	reserveIn(t, s, *hourly("keeps the counter", 0), s.Advance(late))
+	at = s.Advance(late + 30*time.Second.Milliseconds() + time.Hour.Milliseconds())
+	apply(t, s, s.Expire(at)) // of 0
+	at = s.Advance(at + 2*time.Minute.Milliseconds())
+	twin, err := budget.FromSnapshot(s.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, e, err := s.Settle("early", 1, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*budget.State{"the state": s, "its twin": twin} {
+		apply(t, s, e)
+		for _, c := range s.Snapshot().Counters {
+			if c.Key == "hourly" && (len(c.Buckets) != 0 || c.SpentAt(at) != 0) {
+				t.Errorf("%s: %+v", name, c)
+			}
+		}
+	}
+}
+
 // TestFromSnapshot refuses one whose holds are not those of its leases.
 func TestFromSnapshot(t *testing.T) {
 	whole := folded(t).Snapshot()

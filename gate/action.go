@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,12 +32,14 @@ var (
 	ErrUnknownLease = errors.New("unknown lease")
 	// ErrLeaseEnded: the lease ended in another way, or at another amount.
 	ErrLeaseEnded = errors.New("the lease has ended otherwise")
+
+	errOtherRules = fmt.Errorf("%w: the key is not of the rules that it is to be judged by", ErrInvalid)
 )
 
 // Action is something other than an LLM call that leave is asked for.
 type Action struct {
 	Rules  *Rules
-	Key    *policy.Key
+	Key    *policy.Key   // of the rules
 	Run    string        // "" without
 	ID     string        // as the caller names it; used once
 	Kind   string        // of policy.ActionKinds, or one that the tenant's policy names
@@ -58,7 +63,7 @@ type Leave struct {
 	Authorization []byte
 }
 
-// LeaseCall is who asks about which lease.
+// LeaseCall is who asks about which lease. The key is of the rules.
 type LeaseCall struct {
 	Rules *Rules
 	Key   *policy.Key
@@ -74,19 +79,22 @@ type Ended struct {
 	Overrun int64 // charge above the hold
 }
 
-// Authorize holds an action's amount in every budget that concerns it. A
-// repeat by the same id gets the same lease. The error, if any, is a *Refusal.
+// Authorize holds an action's amount in every budget that concerns it. The error,
+// if any, is a *Refusal, or ErrInvalid where the key is not of the rules.
+//
+// While the lease is open the same action again gets the same lease, whatever its
+// TTL; another one of that id is refused. Once the lease has ended, in whatever
+// way, so is every action of that id, for policy.ActionIDLife.
 //
 // A grant whose answer is lost, or whose receipt is not written, is not given
 // back: a repeat may have been told of it. It can be asked for again, released,
 // or left to expire.
 func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
+	if !a.Rules.have(a.Key) {
+		return nil, errOtherRules
+	}
 	q := a.quote()
 	granted, denial := g.admit(ctx, q)
-	if denial == nil && q.differs(granted) {
-		granted.Observed = nil
-		denial = policy.ActionReplayed("this id was used with another amount, or with other budgets")
-	}
 	if denial != nil {
 		return nil, g.refuse(ctx, q, granted, denial)
 	}
@@ -94,7 +102,8 @@ func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
 	if err != nil {
 		return nil, err
 	}
-	leave.Warnings, leave.Remaining = q.plan.Warnings(granted.Observed), q.plan.Remaining(granted.Observed)
+	plan, seen := q.observed(granted)
+	leave.Warnings, leave.Remaining = plan.Warnings(seen), plan.Remaining(seen)
 	return leave, nil
 }
 
@@ -134,10 +143,14 @@ func (q *quote) newLease() string {
 	return lease
 }
 
-// fingerprint differs where the request does: another one under the same id
-// finds that the id is taken, not the first one's lease.
+// fingerprint differs where the intent does: another one under the same id finds
+// that the id is taken, not the first one's lease. What callers write freely is
+// hashed, so that no text stands for another.
 func (a *Action) fingerprint() string {
-	return policy.HashName(strings.Join([]string{a.Key.Tenant.Name, a.ID, a.Run, a.Kind, a.Target, a.Tool}, "\x00"))
+	return policy.HashName(strings.Join([]string{
+		a.Key.Tenant.Name, a.Key.ID, a.ID, a.Kind, strconv.FormatInt(a.Amount, 10), strconv.FormatInt(a.Depth, 10),
+		policy.HashName(a.Run), policy.HashName(a.Target), policy.HashName(a.Tool),
+	}, "\x00"))
 }
 
 func (q *quote) ttl() time.Duration {
@@ -159,29 +172,29 @@ func (q *quote) worst() (int64, error) {
 // lease is its own: what looks repeated was sent twice on the way.
 func (q *quote) repeats(granted budget.Grant) bool { return q.action != nil && granted.Repeated }
 
-// differs reports whether a repeat asks for something else than was granted.
-func (q *quote) differs(granted budget.Grant) bool {
+// observed are the claims that were granted and what was observed of them. Since
+// a first grant the rules may have changed: what they do not have any more is
+// left out of a repeat.
+func (q *quote) observed(granted budget.Grant) (policy.Plan, []budget.Observed) {
 	if !granted.Repeated {
-		return false
+		return q.plan, granted.Observed
 	}
-	if len(granted.Observed) != len(q.plan.Claims) {
-		return true
+	plan := q.plan.Among(granted.Keys)
+	var seen []budget.Observed
+	for _, c := range plan.Claims {
+		seen = append(seen, granted.Observed[slices.Index(granted.Keys, c.Key)])
 	}
-	for _, c := range q.plan.Claims {
-		if c.AtEnd == budget.Adjust && c.Amount != granted.Hold {
-			return true
-		}
-	}
-	return false
+	return plan, seen
 }
 
 // recordLeave makes the decision to allow durable. Only the first answer's
 // receipt is that of the ledger's event.
 func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) (*Leave, error) {
-	decision := q.allowed(granted)
 	if granted.Repeated {
-		decision.Existing, decision.Claims = true, nil
+		granted.Observed = nil // of claims that need not be those of the plan
 	}
+	decision := q.allowed(granted)
+	decision.Existing = granted.Repeated
 	ref, err := g.recordDecision(ctx, decision)
 	tenant := q.Key.Tenant.Name
 	if err != nil {

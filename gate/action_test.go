@@ -73,47 +73,6 @@ func TestActionIDIsUsedOnce(t *testing.T) {
 	})
 }
 
-// TestActionIDOutlivesItsLease: the ledger forgets a lease soon after its end,
-// but not that its id was used.
-func TestActionIDOutlivesItsLease(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		name string
-		end  func(*gate.Gate, gate.LeaseCall) error
-		free bool
-	}{
-		{"settled", func(g *gate.Gate, c gate.LeaseCall) error { _, err := g.Settle(context.Background(), c, 1); return err }, false},
-		{"expired", func(*gate.Gate, gate.LeaseCall) error { return nil }, false},
-		{"released", func(g *gate.Gate, c gate.LeaseCall) error { _, err := g.Release(context.Background(), c); return err }, true},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, daily(100))
-			a := gate.Action{Rules: w.rules, Key: w.key(), ID: "a", Kind: "tool", Amount: 1, TTL: time.Minute}
-			leave, err := w.gate.Authorize(t.Context(), a)
-			if err == nil {
-				err = row.end(w.gate, gate.LeaseCall{Rules: w.rules, Key: w.key(), Lease: leave.Lease})
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, wait := range []time.Duration{budget.RememberEnded + 2*time.Minute, policy.ActionIDLife - time.Hour} {
-				w.clock.advance(wait)
-				_, err := w.gate.Authorize(t.Context(), a)
-				refusal, denied := errors.AsType[*gate.Refusal](err)
-				switch {
-				case row.free && err != nil:
-					t.Fatalf("after %v: %v", wait, err)
-				case row.free:
-					return
-				case !denied || refusal.Reason != policy.ActionIDUsed:
-					t.Fatalf("after %v: %v", wait, err)
-				}
-			}
-		})
-	}
-}
-
 func TestExactlyAsManyActionsAsFit(t *testing.T) {
 	t.Parallel()
 	onBothLedgers(t, func(w *actionWorld) {

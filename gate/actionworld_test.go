@@ -69,6 +69,9 @@ type actionWorld struct {
 	open   func() gate.Ledger // the same ledger, as a process that starts finds it
 	ends   []func() error     // of what is open, in order
 	number int                // of the processes so far
+
+	moveTo func(time.Time) // sets the ledger's clock, for a process that starts later
+	at     time.Time       // what it was set to
 }
 
 // onBothLedgers runs a test with the embedded ledger and with Redis.
@@ -86,6 +89,9 @@ func onBothLedgers(t *testing.T, test func(w *actionWorld)) {
 			w.must(err)
 			return l
 		}
+		w.moveTo = func(at time.Time) { // no tenant's time goes back
+			server.Command(fmt.Sprintf("HMSET aegis:{acme}:tenant at %d", at.UnixMilli()))
+		}
 		w.run(test)
 	})
 }
@@ -93,8 +99,10 @@ func onBothLedgers(t *testing.T, test func(w *actionWorld)) {
 func onEmbedded(t *testing.T, test func(w *actionWorld)) {
 	t.Helper()
 	w := &actionWorld{T: t, dir: t.TempDir(), rules: actionRules(t)}
+	at := &clock{}
+	w.moveTo = at.set
 	w.open = func() gate.Ledger {
-		config := embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Log: slog.New(slog.DiscardHandler)}
+		config := embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Now: at.Now, Log: slog.New(slog.DiscardHandler)}
 		l, err := embedded.Open(config)
 		// A server that another test starts holds a copy of the lock for a moment.
 		for tries := 0; errors.Is(err, embedded.ErrLocked) && tries < 10_000; tries++ {
@@ -124,6 +132,20 @@ func (w *actionWorld) start() {
 	w.gate = w.newGate(w.flaky)
 }
 
+// pass lets time go by, and starts a process after that.
+func (w *actionWorld) pass(d time.Duration) {
+	w.Helper()
+	if w.at.IsZero() {
+		w.at = w.ledger.Now()
+	}
+	w.at = w.at.Add(d)
+	w.moveTo(w.at)
+	w.stop()
+	w.start()
+	_, err := w.ledger.Balances(w.Context(), "acme", nil) // learns what time it is
+	w.must(err)
+}
+
 // newGate is one more replica on the ledger.
 func (w *actionWorld) newGate(l gate.Ledger) *gate.Gate {
 	w.Helper()
@@ -140,7 +162,8 @@ func (w *actionWorld) newGate(l gate.Ledger) *gate.Gate {
 	outbox, err := gate.OpenOutbox(filepath.Join(w.dir, fmt.Sprint("outbox", w.number)), slog.New(slog.DiscardHandler))
 	w.must(err)
 	w.log = &flakyLog{Log: log}
-	return gate.New(gate.Config{Ledger: l, Log: w.log, Outbox: outbox})
+	authority, _ := newAuthority(w.T)
+	return gate.New(gate.Config{Ledger: l, Log: w.log, Outbox: outbox, Authority: authority})
 }
 
 func (w *actionWorld) stop() {

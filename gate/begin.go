@@ -146,7 +146,7 @@ func (g *Gate) refused(q *quote, err error) (budget.Grant, *misfit) {
 		seen := budget.Grant{Epoch: killed.Epoch, Number: killed.Number, At: killed.At}
 		return seen, &misfit{policy.KilledBy(killed.Switch.Name), -1}
 	case q.action != nil && errors.Is(err, budget.ErrEnded):
-		return budget.Grant{}, &misfit{policy.ActionReplayed("the lease of this id has ended"), -1}
+		return budget.Grant{}, &misfit{policy.ActionReplayed("the action of this id has ended"), -1}
 	default:
 		g.complain("ledger refused to answer, request denied", "tenant", q.Key.Tenant.Name, "err", err)
 		return budget.Grant{}, &misfit{ledgerDenial(err), -1}

@@ -14,8 +14,12 @@ import (
 // Extend raises what an action's lease holds to a total in nano-USD, if the
 // rules allow it that are in force now: the newest policy, its limits and the
 // kill switches. A total at or below the hold changes nothing. The error, if
-// any, is a *Refusal, ErrUnknownLease or ErrLeaseEnded.
+// any, is a *Refusal, ErrUnknownLease, ErrLeaseEnded, or ErrInvalid where the key
+// is not of the rules: what an older policy's key may do the newest need not allow.
 func (g *Gate) Extend(ctx context.Context, c LeaseCall, total int64) (*Leave, error) {
+	if !c.Rules.have(c.Key) {
+		return nil, errOtherRules
+	}
 	if _, err := g.lookUp(ctx, c); err != nil {
 		return nil, leaseError(err)
 	}
@@ -31,7 +35,7 @@ func (g *Gate) Extend(ctx context.Context, c LeaseCall, total int64) (*Leave, er
 	if !granted.Repeated {
 		g.postExtension(x, granted)
 	}
-	granted.Repeated, granted.Observed = true, nil // the lease was there
+	granted.Repeated = true // the lease was there
 	return g.recordLeave(ctx, q, granted)
 }
 

@@ -169,6 +169,48 @@ func TestExtensionByAnotherKey(t *testing.T) {
 	})
 }
 
+// TestExtensionOnceAKeyIsGone: the policy has dropped the key that authorized the
+// actions. In that key's budgets nothing is extended, in the others as always, and
+// the receipts follow. The dropped key cannot be judged by the newer rules at all.
+func TestExtensionOnceAKeyIsGone(t *testing.T) {
+	t.Parallel()
+	const second = "keys: [{id: acme-2, sha256: \"abababababababababababababababababababababababababababababababab\"}, {id: acme-1"
+	for _, row := range []struct {
+		scope   string
+		extends bool
+	}{{"scope: key", false}, {"scope: [key, run]", true}, {"scope: user", true}} {
+		t.Run(row.scope, func(t *testing.T) {
+			onBothLedgers(t, func(w *actionWorld) {
+				edits := []string{"scope: run", row.scope, "per_request_usd", "user_field: user\n    per_request_usd"}
+				w.rules = actionRules(w, append(edits, "keys: [{id: acme-1", second)...)
+				gone := w.key("acme")
+				a := w.action("a", 10)
+				a.Key = gone
+				lease := w.authorize(a).Lease
+				_, err := w.gate.Extend(w.Context(), gate.LeaseCall{Rules: w.rules, Key: gone, Lease: lease}, 20)
+				w.must(err)
+
+				rules := w.newer(edits...)
+				mixed := gate.LeaseCall{Rules: rules, Key: gone, Lease: lease}
+				_, err = w.gate.Extend(w.Context(), mixed, 30)
+				a.Rules = rules
+				_, authorizeErr := w.gate.Authorize(w.Context(), a)
+				if !errors.Is(err, gate.ErrInvalid) || !errors.Is(authorizeErr, gate.ErrInvalid) {
+					w.Errorf("an older policy's key: %v, %v", err, authorizeErr)
+				}
+				_, err = w.gate.Extend(w.Context(), under(mixed, rules), 30)
+				if row.extends {
+					w.must(err)
+				} else {
+					w.denied(err, policy.BudgetExhausted)
+				}
+				w.proved()
+				w.replays(w.rules, rules)
+			})
+		})
+	}
+}
+
 // TestExtensionReceipt: the receipt of the ledger's event tells what it was
 // judged by, also where the sweep writes it.
 func TestExtensionReceipt(t *testing.T) {

@@ -26,7 +26,10 @@ type heldLease struct {
 
 // told adds what the decision's receipt says of the lease.
 func (h *heldLease) told(e *entry, d *audit.Decision) {
-	h.receipt, h.hold, h.prices = e.place, d.Cost, d.Prices
+	h.receipt, h.prices = e.place, d.Prices
+	if !ofAction(h.id) { // which holds nothing where no budget concerns it
+		h.hold = d.Cost
+	}
 	if e.quote != nil && !e.faulty {
 		h.quote = e.quote
 		h.quote.plan = policy.Plan{} // it is large, and settled

@@ -59,6 +59,10 @@ func (r *Rules) Limits(provider string, m *policy.Model, name string) pricing.Li
 	return limits
 }
 
+// have reports whether a key is one of these rules, not of older or newer ones:
+// it is judged by its own tenant's limits, and receipts say that those were these.
+func (r *Rules) have(key *policy.Key) bool { return r.Policy.Tenant(key.Tenant.Name) == key.Tenant }
+
 // tenants names the policy's tenants.
 func (r *Rules) tenants() []string {
 	names := make([]string, len(r.Policy.Tenants))

@@ -78,6 +78,13 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
+// set stops the clock at an instant.
+func (c *clock) set(to time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = to
+}
+
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,9 +9,16 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
-// ActionIDLife is how long an action's id stays used after the end of its
-// lease, unless that was released.
-const ActionIDLife = 24 * time.Hour
+const (
+	// ActionIDLife is how long an action's id stays used after the end of its
+	// lease, however that ended. It is longer than any lease, so nothing that was
+	// authorized under the id is still good when it can be used again.
+	ActionIDLife = 24 * time.Hour
+
+	// MaxActionIDs bounds the ids of a tenant that are used at once. One more is
+	// denied until another's time is over.
+	MaxActionIDs = maxNames
+)
 
 // ActionKinds are the actions that every tenant with the capability may ask
 // leave for. A policy can name more.
@@ -38,16 +45,24 @@ func allowAction(t *Tenant, f *Facts) *Denial {
 	}
 }
 
-// actionIDs is the unit of the rule that an action's id is used once.
+// actionIDs is the unit of the rule that an action's id is used once. What a
+// repeat may do rests on it, so it holds under Observe too.
 var actionIDs = &unit{
 	name:     "action",
 	noun:     "rule",
-	atEnd:    budget.Keep,
+	atEnd:    budget.Spend,
 	amount:   one,
 	write:    plain,
 	reason:   func(budget.Reason) Reason { return ActionIDUsed },
 	final:    func(budget.Reason) bool { return true },
-	describe: func(*Denial, budget.Window) string { return ActionReplayed(actionDone).Message },
+	describe: describeUsedID,
+}
+
+func describeUsedID(d *Denial, _ budget.Window) string {
+	if d.Held > 0 {
+		return ActionReplayed("this id is that of an action that differs from this one").Message
+	}
+	return ActionReplayed("the action of this id has ended").Message
 }
 
 // usedIDs is the rule's counter, of any tenant.
@@ -60,10 +75,7 @@ func (p *Plan) useOnce(f *Facts) {
 		Key:    actionIDs.name + "/" + f.ActionID,
 		Amount: 1, Limit: 1, AtEnd: actionIDs.atEnd,
 		Window: budget.Window{Kind: budget.Idle, Length: ActionIDLife},
-		Group:  actionIDs.name, GroupMax: maxNames,
-	}
-	if p.tenant.Mode == Observe {
-		claim.Limit = budget.NoLimit
+		Group:  actionIDs.name, GroupMax: MaxActionIDs,
 	}
 	p.add(usedIDs, true)
 }
@@ -73,11 +85,9 @@ func ActionIDOf(key string) (id string, ok bool) {
 	return strings.CutPrefix(key, actionIDs.name+"/")
 }
 
-const actionDone = "an action of this id has been done"
-
 // ActionReplayed is the denial of an action whose id cannot be used.
 func ActionReplayed(why string) *Denial {
-	return &Denial{Reason: ActionIDUsed, Message: why + "; ids are used once"}
+	return &Denial{Reason: ActionIDUsed, Message: why + "; each id is used once, so send a new one with a new action"}
 }
 
 // Limits are what the plan lets its budgets reach: the terms of an extension.

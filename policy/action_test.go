@@ -61,27 +61,51 @@ func TestActionsClaim(t *testing.T) {
 	if denial != nil || len(plan.Claims) != 3 {
 		t.Fatalf("%v %+v", denial, plan.Claims)
 	}
-	for i, want := range []string{"total", "run", "action_id"} {
+	for i, want := range []string{"action_id", "total", "run"} {
 		if plan.Rule(i) != want {
 			t.Errorf("claim %d is of %s, want %s", i, plan.Rule(i), want)
 		}
 	}
-	id := plan.Claims[2]
-	if id.Key != "action/0123" || id.Amount != 1 || id.Limit != 1 || id.AtEnd != budget.Keep {
+	id := plan.Claims[0]
+	if id.Key != "action/0123" || id.Amount != 1 || id.Limit != 1 || id.AtEnd != budget.Spend || id.GroupMax != policy.MaxActionIDs || id.Window != idle(policy.ActionIDLife) {
 		t.Errorf("%+v", id)
 	}
-	observed := []budget.Observed{{Spent: 3, Held: 2}, {}, {}}
+	observed := []budget.Observed{{}, {Spent: 3, Held: 2}, {}}
 	left := plan.Remaining(observed)
 	if len(left) != 3 || left[0] != (policy.Remaining{Budget: "total", Limit: 1e9, Spent: 3, Held: 9, Left: 1e9 - 12}) {
 		t.Errorf("%+v", left)
 	}
-	used := plan.Explain(&budget.Denied{Observed: observed, Reasons: []budget.Reason{"", "", budget.Exhausted}})
-	if used.Reason != policy.ActionIDUsed || used.Budget != "action_id" {
-		t.Errorf("%+v", used)
-	}
-	crowded := plan.Explain(&budget.Denied{Observed: observed, Reasons: []budget.Reason{"", "", budget.Crowded}})
-	if crowded.Reason != policy.TooManyNames || crowded.Budget != "action_id" {
-		t.Errorf("%+v", crowded)
+}
+
+// TestUsedIDIsToldFirst: that an id is used is told before whatever else stops the
+// action, and under Observe too.
+func TestUsedIDIsToldFirst(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"enforce", "observe"} {
+		p := mustParse(t, "    mode: "+mode+"\n    budgets: [{name: total, window: forever, limit_usd: \"1\"}]\n")
+		plan, denial := policy.Decide(p.Tenants[0].Keys[0], new(actionFacts("payment", 7)))
+		if denial != nil {
+			t.Fatal(denial)
+		}
+		for _, row := range []struct {
+			id     budget.Reason
+			seen   budget.Observed
+			reason policy.Reason
+			says   string
+		}{
+			{budget.Exhausted, budget.Observed{Spent: 1}, policy.ActionIDUsed, "has ended"},
+			{budget.Held, budget.Observed{Held: 1}, policy.ActionIDUsed, "differs from this one"},
+			{budget.Crowded, budget.Observed{}, policy.BudgetExhausted, ""},
+		} {
+			d := plan.Explain(&budget.Denied{Observed: []budget.Observed{row.seen, {}}, Reasons: []budget.Reason{row.id, budget.Exhausted}})
+			if d.Reason != row.reason || !strings.Contains(d.Message, row.says) || d.Passes() || plan.Claims[0].Limit != 1 {
+				t.Errorf("%s, %s: %+v", mode, row.id, d)
+			}
+		}
+		crowded := plan.Explain(&budget.Denied{Observed: []budget.Observed{{}, {}}, Reasons: []budget.Reason{budget.Crowded, ""}})
+		if crowded.Reason != policy.TooManyNames || crowded.Budget != "action_id" {
+			t.Errorf("%+v", crowded)
+		}
 	}
 }
 

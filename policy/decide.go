@@ -16,7 +16,7 @@ type Plan struct {
 
 // verdicts are the stateless rules in the order of decision: first what stops
 // a caller altogether. The first denial wins. They ask no ledger, so they go
-// before all claims, which have an order of their own: nonce, slots, tool
+// before all claims, which have an order of their own: nonce or id, slots, tool
 // calls, money, requests.
 var verdicts = [...]struct {
 	module string
@@ -63,6 +63,9 @@ func plan(k *Key, f *Facts) Plan {
 	if r := t.Replay; r != nil {
 		p.add(&r.counter, r.claim(p.next(), who, f))
 	}
+	if f.ActionID != "" {
+		p.useOnce(f)
+	}
 	for _, c := range t.counters {
 		if c.unit == toolCalls && len(f.ToolResults) == 0 {
 			continue
@@ -73,9 +76,6 @@ func plan(k *Key, f *Facts) Plan {
 			applies = c.countCalls(claim, t, f)
 		}
 		p.add(c, applies)
-	}
-	if f.ActionID != "" {
-		p.useOnce(f)
 	}
 	return p
 }

@@ -15,6 +15,9 @@ import (
 // the same nonce and count their attempts: each attempt from 0 to Retries is
 // spent by itself. A request that is denied, or of which no byte was sent, does
 // not spend its nonce, and one that goes on to a fallback spends it once.
+//
+// Under Observe MaxNonces is not looked at: what the ledger remembers is bounded
+// by maxNames, and one nonce more is denied in either mode.
 type Replay struct {
 	Window    time.Duration
 	Retries   int64 // attempts after the first
@@ -100,7 +103,7 @@ func (r *Replay) claim(claim *budget.Claim, who *caller, f *Facts) bool {
 		GroupMax: r.MaxNonces,
 	}
 	if who.key.Tenant.Mode == Observe {
-		claim.Limit, claim.GroupMax = budget.NoLimit, budget.MaxAmount
+		claim.Limit, claim.GroupMax = budget.NoLimit, maxNames // as runs and end users
 	}
 	return true
 }

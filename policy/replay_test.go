@@ -90,12 +90,18 @@ func TestReplayIsTold(t *testing.T) {
 	}
 }
 
-func TestReplayUnderObserveNeverDenies(t *testing.T) {
+// TestReplayUnderObserveIsBounded: it denies no replay, and not by max_nonces, but
+// what the ledger remembers is bounded all the same, as it is of runs and users.
+func TestReplayUnderObserveIsBounded(t *testing.T) {
 	t.Parallel()
 	owner := tenant(t, "mode: observe", "replay: {max_nonces: 1}")
 	plan, denial := policy.Decide(owner.Keys[0], new(nonced("n", 0)))
-	if c := plan.Claims[0]; denial != nil || c.Limit != budget.NoLimit || c.GroupMax != budget.MaxAmount || plan.Limit(0) != 1 {
+	if c := plan.Claims[0]; denial != nil || c.Limit != budget.NoLimit || c.GroupMax != 1_000_000 || plan.Limit(0) != 1 {
 		t.Errorf("%v %+v", denial, plan.Claims)
+	}
+	full := plan.Explain(&budget.Denied{Reasons: []budget.Reason{budget.Crowded}, Observed: []budget.Observed{{}}})
+	if full.Reason != policy.TooManyNames || full.Budget != "replay" {
+		t.Errorf("%+v", full)
 	}
 	if got := plan.Broken([]budget.Observed{{Spent: 1}}); len(got) != 1 || got[0] != policy.ReplayedRequest {
 		t.Errorf("broken %v", got)

@@ -111,6 +111,7 @@ budgets: [{name: total, window: forever, limit_usd: "1"}]`})
 	open := w.act(authorizePath, pay("open", "0.40")).Lease
 	ended := w.act(authorizePath, pay("ended", "0.10")).Lease
 	w.act(settlePath, settleBody(ended, "0.2"))
+	w.act(releasePath, leaseBody(w.act(authorizePath, pay("released", "0.10")).Lease))
 	unknown := "act-" + strings.Repeat("0", 32)
 	w.mustBalance(2e8, 4e8)
 	type row struct {
@@ -124,7 +125,11 @@ budgets: [{name: total, window: forever, limit_usd: "1"}]`})
 		{authorizePath, pay("x", "0.81"), 402, "insufficient_quota", ""},
 		{authorizePath, pay("x", "0.91"), 402, "insufficient_quota", ""},
 		{authorizePath, pay("open", "0.41"), 409, "replayed_request", ""},
+		{authorizePath, pay("open", "0.85"), 409, "replayed_request", ""}, // more than there is left
 		{authorizePath, pay("ended", "0.10"), 409, "replayed_request", ""},
+		{authorizePath, pay("ended", "0.85"), 409, "replayed_request", ""},
+		{authorizePath, pay("released", "0.10"), 409, "replayed_request", ""},
+		{authorizePath, pay("released", "0.11"), 409, "replayed_request", ""},
 		{authorizePath, `{"id":"x","action":"holiday","amount_usd":"0"}`, 403, "capability_not_allowed", ""},
 		{authorizePath, `{"id":"x","action":"tool"}`, 400, "invalid_request", "amount_usd"},
 		{authorizePath, `{"action":"tool","amount_usd":"1"}`, 400, "invalid_request", "id"},
@@ -241,6 +246,20 @@ func TestActionsOfATenantWithout(t *testing.T) {
 	w, _ := simulated(t, simulator.Config{}, setting{tenant: `capabilities: [chat]`})
 	if a := w.post(authorizePath, pay("x", "1")); a.status != http.StatusForbidden || a.code() != "capability_not_allowed" {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestActionIDsWithoutBudgets: where nothing is held an id is of one intent too.
+func TestActionIDsWithoutBudgets(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{tenant: `mode: enforce`})
+	first, again := w.act(authorizePath, pay("a", "1")), w.act(authorizePath, pay("a", "1"))
+	if again.Lease != first.Lease || again.ExpiresAt != first.ExpiresAt {
+		t.Errorf("%+v after %+v", again, first)
+	}
+	mustDeny(t, w.post(authorizePath, pay("a", "2")), 409, "replayed_request", "false", "differs from this one")
+	w.act(releasePath, leaseBody(first.Lease))
+	for _, amount := range []string{"1", "2"} {
+		mustDeny(t, w.post(authorizePath, pay("a", amount)), 409, "replayed_request", "false", "has ended")
 	}
 }
 

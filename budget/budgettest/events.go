@@ -140,7 +140,7 @@ func reopen(w *world) {
 	w.same("balances", after, before)
 	again, err := w.ledger.Reserve(w.Context(), r)
 	w.must(err)
-	grant.Repeated = true
+	grant.Repeated, grant.Keys = true, keysOf(r.Claims)
 	w.same("grant", again, grant)
 	w.same("settled", w.settle(settled, 9), repeated(ending))
 	w.same("corrected", w.settle(expired, 1).Kind, budget.Corrected)

@@ -156,6 +156,13 @@ func limitsOf(claims []budget.Claim) (limits []budget.Limit) {
 	return limits
 }
 
+func keysOf(claims []budget.Claim) (keys []string) {
+	for _, c := range claims {
+		keys = append(keys, c.Key)
+	}
+	return keys
+}
+
 func (w *world) extend(l budget.LeaseRef, total int64) (budget.Grant, error) {
 	return w.ledger.Extend(w.Context(), w.extension(l, total))
 }
@@ -260,6 +267,13 @@ func money(key string, amount, limit int64) budget.Claim {
 func keep(key string, amount, limit int64) budget.Claim {
 	c := money(key, amount, limit)
 	c.AtEnd = budget.Keep
+	return c
+}
+
+// once is a claim that is spent however its lease ends.
+func once(key string, limit int64) budget.Claim {
+	c := money(key, 1, limit)
+	c.AtEnd = budget.Spend
 	return c
 }
 

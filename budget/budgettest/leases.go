@@ -25,6 +25,29 @@ var leasePromises = []promise{
 		w.holds(keep("rate", 0, 0), 0, 0)
 		w.holds(slot("slots", 0), 0, 0)
 	}},
+	{"what is to be spent is, however its lease ends", func(w *world) {
+		settled, released := w.granted(once("settled", 1)), w.granted(once("released", 1), keep("rate", 1, 10))
+		w.leaveOpen(once("expired", 1))
+		expired := w.leaveOpen(once("corrected", 1))
+		w.same("in flight", w.denied(once("released", 1)), []budget.Reason{budget.Held})
+		w.settle(settled, 0)
+		w.release(released)
+		w.pass(short)
+		w.release(expired)
+		for _, key := range []string{"settled", "released", "expired", "corrected"} {
+			w.same(key, w.denied(once(key, 1)), []budget.Reason{budget.Exhausted})
+			w.holds(once(key, 1), 1, 0)
+		}
+		w.holds(keep("rate", 0, 0), 0, 0)
+	}},
+	{"what is to be spent lasts as long as its counter, the lease forgotten", func(w *world) {
+		id := over(once("id", 1), budget.Idle, time.Hour)
+		w.release(w.granted(id))
+		w.pass(time.Hour - time.Millisecond)
+		w.same("within the window", w.denied(id), []budget.Reason{budget.Exhausted})
+		w.pass(time.Millisecond)
+		w.granted(id)
+	}},
 	{"an expiry charges the hold and returns the slot", func(w *world) {
 		w.leaveOpen(money("usd", 50, 100), keep("rate", 2, 10), slot("slots", 3))
 		w.pass(short)
@@ -61,7 +84,7 @@ var leasePromises = []promise{
 		again, err := w.ledger.Reserve(w.Context(), r)
 		w.must(err)
 		w.same("hold", first.Hold, int64(60))
-		first.Repeated = true
+		first.Repeated, first.Keys = true, []string{"usd"}
 		w.same("grant", again, first)
 		w.holds(money("usd", 0, 0), 0, 60)
 	}},
@@ -74,7 +97,7 @@ var leasePromises = []promise{
 		r.Claims = []budget.Claim{money("eur", 5, 100), money("usd", 5, 100)}
 		again, err := w.ledger.Reserve(w.Context(), r)
 		w.must(err)
-		first.Repeated = true
+		first.Repeated, first.Keys = true, []string{"usd"}
 		w.same("grant", again, first)
 		w.holds(money("eur", 0, 0), 0, 0)
 	}},

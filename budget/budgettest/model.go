@@ -192,10 +192,10 @@ func (m *model) stakes(l *modelLease, c budget.Claim) (spent, held int64) {
 	if l.end == "" {
 		return 0, c.Amount
 	}
-	if l.end == budget.Released || c.AtEnd == budget.Return || m.left(l, c) {
+	if l.end == budget.Released && c.AtEnd != budget.Spend || c.AtEnd == budget.Return || m.left(l, c) {
 		return 0, 0
 	}
-	if c.AtEnd == budget.Keep {
+	if c.AtEnd == budget.Keep || c.AtEnd == budget.Spend {
 		return c.Amount, 0
 	}
 	return l.ending.Charge, 0
@@ -276,7 +276,7 @@ func (m *model) reserve(r budget.Reservation) (budget.Grant, error) {
 	m.expire()
 	if l := m.find(r.Lease); l != nil && l.end == "" {
 		again := l.grant
-		again.Repeated = true
+		again.Repeated, again.Keys = true, keysOf(l.claims)
 		return again, nil
 	} else if l != nil {
 		return budget.Grant{}, budget.ErrEnded

@@ -91,7 +91,7 @@ var switchPromises = []promise{
 		w.throw("tenant")
 		again, err := w.ledger.Reserve(w.Context(), r)
 		w.must(err)
-		first.Repeated = true
+		first.Repeated, first.Keys = true, []string{"usd"}
 		w.same("repeat", again, first)
 		l := budget.LeaseRef{Tenant: w.tenant, Lease: r.Lease}
 		_, err = w.extend(l, 70)

@@ -22,6 +22,9 @@ func toReserve(ctx context.Context, r *budget.Reservation) question[budget.Grant
 		g, e, err := s.Reserve(r, at)
 		if e.Kind == "" {
 			g.Repeated = err == nil && !made
+			if g.Repeated {
+				g.Keys = s.KeysOf(r.Lease)
+			}
 			return g, e, err
 		}
 		made = e.Kind == budget.Granted

@@ -18,6 +18,7 @@ func TestUnknownReply(t *testing.T) {
 	for _, reply := range []string{
 		"", " ", "granted", "surprise 1700000000000 epoch 5", "granted now epoch 5", "OK",
 		start, start + "4", start + "4 1 2 0 0 0", start + "4 1 2 0 0 0 0 9", start + "4 1 2 0 0 0 1e+15",
+		start + "4 1 2 0 1 0 0 0 0", start + "4 1 2 0 1 0 0 0 0 usd", start + "4 1 2 0 1 0 0 0 0 =usd =eur",
 		"denied 1700000000000 epoch 5 0 0 0 0 because", "denied 1700000000000 epoch 5",
 		"closed 1700000000000 epoch 5 settle 4", "closed 1700000000000 epoch 5 settle 4 1 1 1",
 		"killed 1700000000000 epoch 5", "killed 1700000000000 epoch 5 tenant 4", "killed 1700000000000 epoch 5 tenant 4 now",

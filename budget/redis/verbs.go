@@ -128,16 +128,28 @@ func (a *answer) grant(c *call, count int) (budget.Grant, error) {
 	g := budget.Grant{Lease: c.args[0].(string), Epoch: a.epoch}
 	g.Number, g.At, g.Expires, g.Hold = a.int(), a.int(), a.int(), a.int()
 	g.Repeated = a.int() == 1
-	for a.more() {
+	for a.more() && !a.atKey() {
 		g.Observed = append(g.Observed, a.observed())
 	}
-	if count != anyCount && !g.Repeated && len(g.Observed) != count {
+	for a.more() {
+		g.Keys = append(g.Keys, a.key())
+	}
+	if count != anyCount && !tells(&g, count) {
 		a.broken = true
 	}
 	if err := a.finished(c.script.verb); err != nil {
 		return budget.Grant{}, err
 	}
 	return g, nil
+}
+
+// tells reports whether the answer to a reserve tells of as many claims as it
+// must: those that were asked for, or where the lease was there, its own.
+func tells(g *budget.Grant, asked int) bool {
+	if g.Repeated {
+		return len(g.Keys) == len(g.Observed)
+	}
+	return len(g.Observed) == asked && len(g.Keys) == 0
 }
 
 func (a *answer) denied(c *call, count int) error {

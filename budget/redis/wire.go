@@ -140,6 +140,17 @@ func (f *fields) observed() budget.Observed {
 	return o
 }
 
+// keyMark begins the words that are keys where a reply has other words too.
+const keyMark = "="
+
+func (f *fields) atKey() bool { return strings.HasPrefix(f.rest, keyMark) }
+
+func (f *fields) key() string {
+	key, ok := strings.CutPrefix(f.word(), keyMark)
+	f.broken = f.broken || !ok
+	return key
+}
+
 // observedAll reads exactly count counters.
 func (f *fields) observedAll(count int) []budget.Observed {
 	all := make([]budget.Observed, 0, count)

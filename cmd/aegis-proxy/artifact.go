@@ -43,7 +43,7 @@ type artifact struct {
 // readArtifact returns nil for a file that is none.
 func readArtifact(path string) (*artifact, error) {
 	info, err := os.Stat(path)
-	if err != nil || info.IsDir() || info.Size() > oxdeai.MaxDocumentBytes {
+	if err != nil || !info.Mode().IsRegular() || info.Size() > oxdeai.MaxDocumentBytes {
 		return nil, err
 	}
 	data, err := os.ReadFile(path)

@@ -37,7 +37,8 @@ func newReplay() *cobra.Command {
 		Short: "Recompute every verdict, cost, charge and balance from receipts, policies and price tables alone",
 		Long: `Replay verifies receipts and then makes every decision and charge in them again,
 offline and without a clock. Name the receipts of every replica, and every
-policy that was in force. It exits 1 and names the receipts that do not follow,
+policy that was in force. Files may be pipes, those of one log in their order,
+with --keys. It exits 1 and names the receipts that do not follow,
 the first one first.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -140,7 +141,7 @@ func (c verifyConfig) feed(cmd *cobra.Command, report io.Writer, paths []string,
 		return errReported
 	}
 	if found.Lines == 0 {
-		return fmt.Errorf("%s: no receipts are there; of several names none may be a pipe", strings.Join(paths, ", "))
+		return fmt.Errorf("%s: no receipts are there", strings.Join(paths, ", "))
 	}
 	return nil
 }
@@ -148,6 +149,9 @@ func (c verifyConfig) feed(cmd *cobra.Command, report io.Writer, paths []string,
 // allKeys are those of all paths: each replica may have one of its own.
 func (c verifyConfig) allKeys(paths []string) (audit.Keys, error) {
 	keys := audit.Keys{}
+	if c.KeysPath != "" { // read once: it may be a pipe
+		paths = paths[:1]
+	}
 	for _, path := range paths {
 		more, err := c.keys(path)
 		if err != nil {

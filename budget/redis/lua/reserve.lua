@@ -12,10 +12,10 @@
 --       10... claims, twelve arguments each (see shared/claim.lua)
 -- Reply lost WHY
 --       ended|deadline|stale|window NOW EPOCH NUMBER
---       granted NOW EPOCH NUMBER GRANT AT EXPIRES HOLD REPEATED { START END SPENT HELD [+NEW] }...
+--       granted NOW EPOCH NUMBER GRANT AT EXPIRES HOLD REPEATED { START END SPENT HELD [+NEW] }... { =KEY }...
 --       killed NOW EPOCH NUMBER SWITCH EVENT AT
 --       denied NOW EPOCH NUMBER { START END SPENT HELD [+NEW] REASON }...
---       where only a claim with marks has +NEW
+--       where only a claim with marks has +NEW, and only a lease that was there =KEY
 
 local id, deadline, ttl = ARGV[4], ARGV[5] + 0, ARGV[6] + 0
 local generation, hash = ARGV[7] + 0, ARGV[8]
@@ -37,7 +37,7 @@ local function judge_all(t, claims)
   local reasons, fits, newcomers = {}, true, {}
   for i = 1, #claims do
     local c = claims[i]
-    if #c.at_end > 6 then -- longer than adjust and return: it has marks
+    if #c.at_end > 6 then -- longer than any without: it has marks
       marks().count(c)
       ARGV[9 + 12 * (i - 1) + 2] = int(c.amount) -- the event tells it
     end
@@ -99,11 +99,19 @@ local function first_hold(l)
   return 0
 end
 
+-- repeated is the answer where the lease is there: the first, and whose claims
+-- it tells of.
+local function repeated(t, l)
+  local out = { granted(t, l, l.number, l.at, l.seen, first_hold(l), 1) }
+  for _, c in ipairs(unpack_claims(l)) do out[#out + 1] = '=' .. c.key end
+  return table.concat(out, ' ')
+end
+
 local t, lost = begin('switches', 'generation', 'hash')
 if not t then return lost end
 local l = own_lease(t, id)
 if l and l.state ~= 'open' then return reply('ended', t) end
-if l then return granted(t, l, l.number, l.at, l.seen, first_hold(l), 1) end
+if l then return repeated(t, l) end
 if t.now >= deadline then return reply('deadline', t) end
 if is_stale(t, generation, hash) then return reply('stale', t) end
 

@@ -13,7 +13,8 @@ local function end_lease(t, id, l, kind, charge)
 end
 
 -- close_lease gives back the holds of an open lease and charges what it cost.
--- A release charges nothing, also where a hold is to be kept.
+-- A release charges nothing, also where a hold is to be kept, but what is to be
+-- spent.
 local function close_lease(t, id, l, kind, cost)
   local claims = unpack_claims(l)
   load_counters(claims, t.now)
@@ -22,13 +23,13 @@ local function close_lease(t, id, l, kind, cost)
     local hold = c.amount
     if c.at_end == 'adjust' then hold = l.hold end
     if c.open > 0 then c.open = c.open - 1 end
-    if #c.at_end > 6 then -- longer than adjust and return: it has marks
+    if #c.at_end > 6 then -- longer than any without: it has marks
       marks().close(c, kind == 'release', t.now)
     else
       c.held = clamp(c.held - hold)
     end
     if c.at_end == 'adjust' and cost > 0 then add(c, cost, t.now) end
-    if c.at_end == 'keep' and kind ~= 'release' then add(c, c.amount, t.now) end
+    if c.at_end == 'spend' or c.at_end == 'keep' and kind ~= 'release' then add(c, c.amount, t.now) end
   end
   write_counters(claims, t.now)
   call('ZREM', OPEN, id)
