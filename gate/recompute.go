@@ -52,11 +52,10 @@ func bookOf(rules *Rules) *rulesBook {
 	return b
 }
 
-// outside are the reasons that no facts and no policy give: what failed, what
-// an operator stopped, or what an earlier request did. A receipt is believed
-// about them.
+// outside are the reasons that no facts and no policy give: what failed, or
+// what an earlier request did. A receipt is believed about them.
 var outside = []policy.Reason{
-	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.Killed, policy.ActionIDUsed,
+	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.ActionIDUsed,
 }
 
 // recompute makes the decision again, as far as it does not depend on the
@@ -277,6 +276,8 @@ func (q *quote) redecide(d *audit.Decision) (told bool, f *fault) {
 		return false, q.checkStateless(d, denial)
 	case len(d.Claims) > 0:
 		return denies(d, policy.ReceiptsUnavailable), q.checkClaims(d)
+	case denies(d, policy.Killed): // the fold knows what is thrown
+		return false, nil
 	case len(d.Reasons) == 1 && slices.Contains(outside, policy.Reason(d.Reasons[0])):
 		return true, nil
 	}
