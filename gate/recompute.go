@@ -71,8 +71,11 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		told, f = q.reextend(d)
 		return q, told, f
 	}
-	if q.unseen(d) {
+	if d.Existing { // a lease that was there before: no receipt tells what it found
 		return q, true, nil
+	}
+	if q.hidesTools(d) {
+		return q, false, faultf(WrongSum, "it offers tools that the policy looks at, and tells none")
 	}
 	if q.action != nil {
 		told, f = q.redecide(d)
@@ -99,11 +102,11 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 	return q, told, f
 }
 
-// unseen reports whether the decision rests on what no receipt holds: the
-// names of tools that were offered, or a lease that was there before.
-func (q *quote) unseen(d *audit.Decision) bool {
-	tenant := q.Key.Tenant
-	return d.Existing || denies(d, policy.ToolNotAllowed) && (tenant.AllowTools != nil || tenant.DenyTools != nil)
+// hidesTools reports whether a receipt lacks the names of tools that were
+// offered, where the policy has a rule for them.
+func (q *quote) hidesTools(d *audit.Decision) bool {
+	offers := slices.Contains(d.Facts.Capabilities, policy.CapTools)
+	return offers && len(d.Facts.Tools) == 0 && q.Key.Tenant.LimitsTools()
 }
 
 // wrong is the fault of a verdict that the policy does not give.
@@ -135,6 +138,7 @@ func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
 			Upstream:     d.Facts.Upstream,
 			Stream:       d.Facts.Stream,
 			Capabilities: d.Facts.Capabilities,
+			Tools:        d.Facts.Tools,
 			ToolResults:  toldResults(d.Facts.ToolResults),
 			Depth:        d.Facts.Depth,
 			Nonce:        d.Facts.Nonce,
