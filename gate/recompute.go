@@ -226,6 +226,9 @@ func (q *quote) checkPricedAt(d *audit.Decision) *fault {
 	if q.Upstream == nil {
 		return faultf(wrong(d), "the policy has no upstream %q", d.Facts.Upstream)
 	}
+	if !q.routes(d.Facts.Upstream) {
+		return faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)
+	}
 	apart := time.Duration(max(d.At-d.PricedAt, d.PricedAt-d.At)) * time.Millisecond
 	if apart > pricedWithin+q.Key.Tenant.WaitLimit {
 		return faultf(WrongPrice, "the price was looked up %v from the decision", apart)

@@ -95,6 +95,8 @@ func (r *Replayer) extension(e *entry, held *heldLease) {
 	switch {
 	case book == nil:
 		r.report.Unchecked[lacksPolicy]++
+	case held.quote == nil && held.receipt == (position{}): // a copy tells of its grant, but not who asked
+		r.report.Told++
 	case held.quote == nil:
 		r.report.Unchecked[lacksDecision]++
 	default:
