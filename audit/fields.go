@@ -85,6 +85,7 @@ func (a *Facts) visit(f fields) {
 	f.optText("tenant", &a.Tenant)
 	f.optText("tool", &a.Tool)
 	f.optTexts("tool_results", &a.ToolResults)
+	f.optTexts("tools", &a.Tools)
 	f.optText("upstream", &a.Upstream)
 	f.optText("user", &a.User)
 }

@@ -20,7 +20,7 @@ func fullDecision() audit.Decision {
 	d.Facts.CacheWrite, d.Facts.Audio = true, true
 	d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted = 2, "5ca1ab1e", 1, true
 	d.Existing, d.Facts.Target, d.Facts.Tool = true, "0badcafe", "0ddba11"
-	d.Facts.ToolResults = []string{"ca11ab1e search", "c0ffee"}
+	d.Facts.ToolResults, d.Facts.Tools = []string{"ca11ab1e search", "c0ffee"}, []string{"search", "fetch"}
 	d.Claims = append(d.Claims, audit.Claim{Key: "tool_calls/day", Amount: 1, AtEnd: "keep", Window: "fixed", Marks: "ca11ab1e c0ffee"})
 	return d
 }

@@ -41,6 +41,7 @@ type Facts struct {
 	CacheWrite   bool     // cache writes could be billed, so Cost covers them
 	Audio        bool     // audio rates could apply, so Cost covers them
 	ToolResults  []string // where they are counted: each as "ID TOOL", hashed id and name, or "ID"
+	Tools        []string // names of the tools offered, where a rule looks at them
 }
 
 // Claim is one claim of a decision with what the ledger observed before it.

@@ -144,7 +144,7 @@ func referenceLines(t testing.TB) (lines []string) {
 	odd := "q\"\\\t\x01\u00e9\u2028\U0001F600"
 	for _, body := range []Body{
 		Decision{At: 5, Verdict: Allow, Cost: 12, Facts: Facts{Tenant: "acme", Stream: true, Capabilities: []string{"chat", odd},
-			ToolResults: []string{"aa search", "bb " + odd}},
+			ToolResults: []string{"aa search", "bb " + odd}, Tools: []string{"search", odd}},
 			Claims: []Claim{{Key: "usd/day", Amount: 12, Limit: 99, AtEnd: "adjust", Window: "fixed", Start: 1, End: 2}, {Key: odd, Spent: 7},
 				{Key: "tool_calls/day", Amount: 1, Marks: "aa bb", Reason: "held"}, {Key: "tool_calls/hour", Marks: odd}},
 			Lease: "l1", Expires: 9, Epoch: "e1", Event: 3, Policy: "ab", Generation: 1, Prices: "cd", PricedAt: 4},

@@ -169,6 +169,19 @@ func (s *State) thrown() []Switch {
 	return list
 }
 
+// Stopped returns the first of these switches that is thrown, "" if none is.
+func (s *State) Stopped(names []string) string {
+	for _, name := range names {
+		if s.IsThrown(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// AnyThrown reports whether any switch is thrown.
+func (s *State) AnyThrown() bool { return len(s.switches) > 0 }
+
 // IsThrown reports whether a switch is thrown.
 func (s *State) IsThrown(name string) bool {
 	_, ok := s.switches[name]

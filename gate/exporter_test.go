@@ -336,7 +336,7 @@ func TestExportIsOfTheNewestLife(t *testing.T) {
 			audit.Event{At: at, Tenant: "acme", Event: 1, Epoch: epoch, Name: "provision"},
 			audit.Event{At: at, Tenant: "acme", Event: 2, Epoch: epoch, Name: "policy", Generation: v.Generation, Policy: v.Hash},
 			audit.Decision{
-				At: at + 1, Verdict: audit.Deny, Reasons: []string{"killed"}, Generation: v.Generation, Policy: v.Hash, Prices: "another table",
+				At: at + 1, Verdict: audit.Deny, Reasons: []string{"ledger_unavailable"}, Generation: v.Generation, Policy: v.Hash, Prices: "another table",
 				Facts: audit.Facts{Tenant: "acme", Key: "acme-1", Run: epoch},
 			},
 		}
@@ -446,7 +446,7 @@ func denialsOf(version budget.PolicyVersion, denials int) iter.Seq2[audit.Receip
 			add(audit.Event{At: 2, Tenant: "acme", Event: 2, Epoch: "e", Name: "policy", Generation: version.Generation, Policy: version.Hash})
 		for range denials {
 			ok = ok && add(audit.Decision{
-				At: 3000 + n, Verdict: audit.Deny, Reasons: []string{"killed"}, Generation: version.Generation, Policy: version.Hash,
+				At: 3000 + n, Verdict: audit.Deny, Reasons: []string{"ledger_unavailable"}, Generation: version.Generation, Policy: version.Hash,
 				Facts: audit.Facts{Tenant: "acme", Key: "acme-1"}, Prices: "another table",
 			})
 		}

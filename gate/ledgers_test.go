@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,13 +20,18 @@ import (
 
 // step is one thing that happens in a scenario.
 type step struct {
-	do      string // "begin", or how the oldest open call ends: "settle", "unbilled", "unsent"
+	do      string // "begin"; "throw", "lift"; or how the oldest open call ends: "settle", "unbilled", "unsent"
+	kill    string // the switch to throw or lift
 	run     string
 	nonce   string
 	attempt int64
 	counted bool
 	depth   int64
 	tools   []string // results that it brings, each "ID" or "ID TOOL"
+	offers  []string // tools
+	model   string   // "": toy
+	needs   string   // a capability
+	output  int64    // tokens; 0: 50
 	want    string   // of begin: "" if granted, else the reason and the rule
 }
 
@@ -41,6 +47,13 @@ func retried(nonce string, attempt int64, want string) step {
 func bring(run, results, want string) step {
 	return step{do: "begin", run: run, tools: strings.Split(results, ","), want: want}
 }
+
+func throw(name string) step { return step{do: "throw", kill: name} }
+func lift(name string) step  { return step{do: "lift", kill: name} }
+
+// beginLarge asks for more output than the 50 tokens of the others: 100 + 2 a
+// token in nano-USD, instead of 200.
+func beginLarge(output int64, want string) step { return step{do: "begin", output: output, want: want} }
 
 var (
 	settle   = step{do: "settle"}
@@ -95,6 +108,35 @@ var scenarios = []struct {
 	{"verdicts ask no ledger", "max_depth: 1\nreplay: {required: true}", []step{
 		step{do: "begin", depth: 1, nonce: "a"}, step{do: "begin", depth: 2, nonce: "b", want: "depth_exceeded "}, begin("nonce_required "),
 		beginOnce("b", ""),
+	}},
+	{"a kill switch stops whom it names", "max_depth: 1", []step{
+		begin(""), throw(policy.KeySwitch("another")), begin(""), throw(policy.RunSwitch("a")), beginRun("a", "killed "), beginRun("b", ""),
+		throw(policy.KeySwitch("acme-1")), begin("killed "), lift(policy.KeySwitch("acme-1")), begin(""), throw(policy.TenantSwitch), begin("killed "),
+		step{do: "begin", depth: 2, want: "depth_exceeded "}, throw("global"), lift(policy.TenantSwitch), begin("killed "), lift("global"), begin(""),
+		beginRun("a", "killed "), lift(policy.RunSwitch("a")), beginRun("a", ""),
+	}},
+	{"a stopped request takes nothing", "mode: enforce\nreplay: {}\nconcurrency: [{name: parallel, limit: 1}]\n" + daily(200), []step{
+		throw(policy.TenantSwitch), beginOnce("a", "killed "), lift(policy.TenantSwitch), beginOnce("a", ""),
+		throw(policy.TenantSwitch), beginOnce("b", "killed "), settle, lift(policy.TenantSwitch), beginOnce("b", "budget_exhausted daily"),
+	}},
+	{"observe obeys kill switches", "mode: observe", []step{begin(""), throw("global"), begin("killed ")}},
+	{"lists ask no ledger", "capabilities: [tools]\nmodels: {allow: [toy, gpt-*], deny: [gpt-4o]}\ntools: {allow: [\"db_*\"], deny: [\"*_delete\"]}", []step{
+		begin(""), step{do: "begin", model: "gpt-4o", want: "model_not_allowed "}, step{do: "begin", model: "claude", want: "no_price "},
+		step{do: "begin", needs: policy.CapStream, want: "capability_not_allowed "}, step{do: "begin", needs: policy.CapTools, offers: []string{"db_read"}},
+		step{do: "begin", offers: []string{"db_read", "db_delete"}, want: "tool_not_allowed "}, step{do: "begin", offers: []string{""}, want: "tool_not_allowed "},
+	}},
+	{"an endpoint that is denied", "endpoints: {deny: [\"chat/*\"]}", []step{begin("endpoint_not_allowed ")}},
+	{"the cap of one request", "per_request_usd: \"0.0000003\"", []step{
+		beginLarge(100, ""), beginLarge(101, "request_cap_exceeded per_request"), begin(""),
+	}},
+	{"held and exhausted", daily(500), []step{
+		begin(""), begin(""), begin("budget_held daily"), unsent, begin(""), settle, settle, begin("budget_exhausted daily"),
+		beginLarge(10, ""), unbilled, beginLarge(30, ""), settle,
+	}},
+	{"the narrowest budget of several", "budgets: [{name: all, window: forever, limit_usd: \"0.000001\"}, {name: runs, scope: run, window: day, limit_usd: \"0.0000003\"}, " +
+		"{name: rolling, scope: key, window: rolling, length: 24h, limit_usd: \"0.0000006\"}]", []step{
+		beginRun("a", ""), beginRun("a", "budget_held runs"), beginRun("b", ""), begin(""), beginRun("c", "budget_held rolling"), settle,
+		beginRun("a", "budget_exhausted runs"), settle, settle, beginRun("d", "budget_exhausted rolling"),
 	}},
 	{"each tool call counts once", "tool_calls: [{name: calls, limit: 3}]", []step{
 		bring("", "1,2", ""), bring("", "2,1", ""), settle, settle, bring("", "1,2,3", ""), bring("", "3,4", "tool_calls_exceeded calls never"),
@@ -169,7 +211,7 @@ func play(t *testing.T, l gate.Ledger, tenant, rules string, steps []step) []str
 		t.Fatal(err)
 	}
 	w.gate = gate.New(gate.Config{Ledger: l, Log: w.audit, Outbox: outbox})
-	w.perform(steps)
+	w.perform(l, steps)
 	var transcript []string
 	for _, d := range bodies[audit.Decision](w.receipts()) {
 		line := fmt.Sprint(d.Verdict, d.Reasons, d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted)
@@ -182,33 +224,49 @@ func play(t *testing.T, l gate.Ledger, tenant, rules string, steps []step) []str
 }
 
 // perform takes the steps one by one and ends what is open then.
-func (w *world) perform(steps []step) {
+func (w *world) perform(l gate.Ledger, steps []step) {
 	w.t.Helper()
 	var open []*gate.Grant
 	for i, s := range steps {
-		if s.do != "begin" {
+		switch s.do {
+		case "begin":
+			grant, err := w.gate.Begin(context.Background(), w.asked(s))
+			if err == nil {
+				open = append(open, grant)
+			}
+			if got := told(err); got != s.want {
+				w.t.Errorf("step %d: got %q, want %q", i, got, s.want)
+			}
+		case "throw":
+			_, err := l.Throw(w.t.Context(), w.key().Tenant.Name, s.kill)
+			w.must(err)
+		case "lift":
+			_, err := l.Lift(w.t.Context(), w.key().Tenant.Name, s.kill, 0)
+			w.must(err)
+		default:
 			open[0].End(outcomes[s.do])
 			open = open[1:]
-			continue
-		}
-		call := w.call(100, 50)
-		call.Facts.Run, call.Facts.Nonce, call.Facts.Attempt = s.run, s.nonce, s.attempt
-		call.Facts.Counted, call.Facts.Depth = s.counted, s.depth
-		for _, result := range s.tools {
-			id, tool, _ := strings.Cut(result, " ")
-			call.Facts.ToolResults = policy.AddToolResult(call.Facts.ToolResults, id, tool)
-		}
-		grant, err := w.gate.Begin(context.Background(), call)
-		if err == nil {
-			open = append(open, grant)
-		}
-		if got := told(err); got != s.want {
-			w.t.Errorf("step %d: got %q, want %q", i, got, s.want)
 		}
 	}
 	for _, grant := range open {
 		grant.End(gate.Outcome{})
 	}
+}
+
+// asked is the call of a step.
+func (w *world) asked(s step) gate.Bid {
+	call := w.call(100, cmp.Or(s.output, 50))
+	f := &call.Facts
+	f.Model = cmp.Or(s.model, f.Model)
+	f.Run, f.Nonce, f.Attempt, f.Counted, f.Depth, f.Tools = s.run, s.nonce, s.attempt, s.counted, s.depth, s.offers
+	if s.needs != "" {
+		f.Capabilities = []string{s.needs}
+	}
+	for _, result := range s.tools {
+		id, tool, _ := strings.Cut(result, " ")
+		f.ToolResults = policy.AddToolResult(f.ToolResults, id, tool)
+	}
+	return call
 }
 
 var outcomes = map[string]gate.Outcome{

@@ -52,11 +52,10 @@ func bookOf(rules *Rules) *rulesBook {
 	return b
 }
 
-// outside are the reasons that no facts and no policy give: what failed, what
-// an operator stopped, or what an earlier request did. A receipt is believed
-// about them.
+// outside are the reasons that no facts and no policy give: what failed, or
+// what an earlier request did. A receipt is believed about them.
 var outside = []policy.Reason{
-	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.Killed, policy.ActionIDUsed,
+	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.ActionIDUsed,
 }
 
 // recompute makes the decision again, as far as it does not depend on the
@@ -72,8 +71,11 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		told, f = q.reextend(d)
 		return q, told, f
 	}
-	if q.unseen(d) {
+	if d.Existing { // a lease that was there before: no receipt tells what it found
 		return q, true, nil
+	}
+	if q.hidesTools(d) {
+		return q, false, faultf(WrongSum, "it offers tools that the policy looks at, and tells none")
 	}
 	if q.action != nil {
 		told, f = q.redecide(d)
@@ -100,11 +102,11 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 	return q, told, f
 }
 
-// unseen reports whether the decision rests on what no receipt holds: the
-// names of tools that were offered, or a lease that was there before.
-func (q *quote) unseen(d *audit.Decision) bool {
-	tenant := q.Key.Tenant
-	return d.Existing || denies(d, policy.ToolNotAllowed) && (tenant.AllowTools != nil || tenant.DenyTools != nil)
+// hidesTools reports whether a receipt lacks the names of tools that were
+// offered, where the policy has a rule for them.
+func (q *quote) hidesTools(d *audit.Decision) bool {
+	offers := slices.Contains(d.Facts.Capabilities, policy.CapTools)
+	return offers && len(d.Facts.Tools) == 0 && q.Key.Tenant.LimitsTools()
 }
 
 // wrong is the fault of a verdict that the policy does not give.
@@ -136,6 +138,7 @@ func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
 			Upstream:     d.Facts.Upstream,
 			Stream:       d.Facts.Stream,
 			Capabilities: d.Facts.Capabilities,
+			Tools:        d.Facts.Tools,
 			ToolResults:  toldResults(d.Facts.ToolResults),
 			Depth:        d.Facts.Depth,
 			Nonce:        d.Facts.Nonce,
@@ -223,6 +226,9 @@ func (q *quote) checkPricedAt(d *audit.Decision) *fault {
 	if q.Upstream == nil {
 		return faultf(wrong(d), "the policy has no upstream %q", d.Facts.Upstream)
 	}
+	if !q.routes(d.Facts.Upstream) {
+		return faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)
+	}
 	apart := time.Duration(max(d.At-d.PricedAt, d.PricedAt-d.At)) * time.Millisecond
 	if apart > pricedWithin+q.Key.Tenant.WaitLimit {
 		return faultf(WrongPrice, "the price was looked up %v from the decision", apart)
@@ -277,6 +283,8 @@ func (q *quote) redecide(d *audit.Decision) (told bool, f *fault) {
 		return false, q.checkStateless(d, denial)
 	case len(d.Claims) > 0:
 		return denies(d, policy.ReceiptsUnavailable), q.checkClaims(d)
+	case denies(d, policy.Killed): // the fold knows what is thrown
+		return false, nil
 	case len(d.Reasons) == 1 && slices.Contains(outside, policy.Reason(d.Reasons[0])):
 		return true, nil
 	}

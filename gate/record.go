@@ -136,6 +136,9 @@ func (q *quote) facts() audit.Facts {
 		CacheWrite:   q.CacheWrite,
 		Audio:        q.Audio,
 	}
+	if q.Key.Tenant.LimitsTools() {
+		facts.Tools = policy.ToldTools(q.Facts.Tools)
+	}
 	if q.action != nil {
 		facts.Target, facts.Tool = policy.HashName(q.action.Target), policy.HashName(q.action.Tool)
 	}

@@ -107,8 +107,8 @@ func (r *Replayer) decision(e *entry, d *audit.Decision) {
 		r.event(e)
 	case d.Event > 0:
 		r.denial(e, d)
-	case len(d.Claims) > 0:
-		r.find(e, faultf(WrongSum, "it has claims, but does not tell which event they were observed after"))
+	case observes(d):
+		r.find(e, faultf(WrongSum, "it tells what the ledger said, but not after which event"))
 	}
 }
 
@@ -232,7 +232,7 @@ func (l *life) waits() int { return len(l.events) + len(l.denials) }
 func (r *Replayer) denial(e *entry, d *audit.Decision) {
 	l := r.life(e.life)
 	l.latest = max(l.latest, e.at)
-	if e.quote == nil || e.faulty || l.broken || len(d.Claims) == 0 {
+	if e.quote == nil || e.faulty || l.broken || !observes(d) {
 		return
 	}
 	after := d.Event
@@ -247,6 +247,9 @@ func (r *Replayer) denial(e *entry, d *audit.Decision) {
 	r.wait()
 	r.advance(l, false)
 }
+
+// observes reports whether a denial rests on what the ledger said.
+func observes(d *audit.Decision) bool { return len(d.Claims) > 0 || denies(d, policy.Killed) }
 
 // double takes another receipt of an event that waits.
 func (r *Replayer) double(l *life, e *entry) {

@@ -28,7 +28,7 @@ func (q *quote) reextend(d *audit.Decision) (told bool, f *fault) {
 		return false, nil
 	case denial != nil:
 		return false, q.checkStateless(d, denial)
-	case len(d.Claims) > 0: // the fold judges them
+	case len(d.Claims) > 0 || denies(d, policy.Killed): // the fold judges them
 		return false, nil
 	case len(d.Reasons) == 1 && slices.Contains(outside, policy.Reason(d.Reasons[0])), denies(d, policy.BudgetExhausted):
 		return true, nil
@@ -39,6 +39,7 @@ func (q *quote) reextend(d *audit.Decision) (told bool, f *fault) {
 // judgeExtension makes the ledger's denial of an extension again.
 func (l *life) judgeExtension(q *quote, d *audit.Decision) *fault {
 	x := q.extension()
+	x.Switches = q.Key.Switches(nil, &q.Facts)
 	_, event, err := l.state.Extend(&x, d.At)
 	denied, refused := errors.AsType[*budget.Denied](err)
 	switch {
@@ -94,6 +95,8 @@ func (r *Replayer) extension(e *entry, held *heldLease) {
 	switch {
 	case book == nil:
 		r.report.lackPolicy(e.told.Policy)
+	case held.quote == nil && held.receipt == (position{}): // a copy tells of its grant, but not who asked
+		r.report.Told++
 	case held.quote == nil:
 		r.report.Unchecked[lacksDecision]++
 	default:

@@ -42,12 +42,15 @@ func (l *life) judge(q *quote, d *audit.Decision) *fault {
 		return faultf(WrongEvent, "instant %d is before that of the event it observed", d.At)
 	}
 	l.folded = l.state.Advance(d.At)
-	if q.extends() {
+	switch {
+	case denies(d, policy.Killed):
+		return l.judgeKilled(q)
+	case q.extends():
 		return l.judgeExtension(q, d)
 	}
 	_, event, err := l.state.Reserve(&budget.Reservation{
 		Tenant: l.id.tenant, Lease: "replay", Claims: q.plan.Claims,
-		Policy: q.Rules.Policy.Version, TTL: LeaseTTL,
+		Policy: q.Rules.Policy.Version, TTL: LeaseTTL, Switches: q.Key.Switches(nil, &q.Facts),
 	}, d.At)
 	denied, refused := errors.AsType[*budget.Denied](err)
 	switch {
@@ -98,6 +101,7 @@ func (r *Replayer) fold(l *life, e *entry) {
 	}
 	held := l.leases[event.Lease]
 	r.find(e, held.checkBefore(event))
+	r.find(e, l.checkStopped(e, held))
 	switch b := e.body.(type) {
 	case audit.Event:
 		r.find(e, checkFields(&b))

@@ -128,3 +128,21 @@ func TestReplayOfAFullTenantThatClamps(t *testing.T) {
 	w.must(w.upkeep().Sweep(t.Context(), "acme"))
 	w.mustReplay(t, w.rules)
 }
+
+// TestReplayOfAnActionWithoutItsOwnReceipt: an action whose receipt the log did
+// not take has leave when it is asked for again, and may be extended. Only a
+// copy tells of its grant then, which nobody is blamed for.
+func TestReplayOfAnActionWithoutItsOwnReceipt(t *testing.T) {
+	w := newWorld(t, daily(1000))
+	w.log.fail(refuseDecisions)
+	if _, err := w.gate.Authorize(t.Context(), w.payment("a", 60)); err == nil {
+		t.Fatal("allowed without a receipt")
+	}
+	w.log.fail(nil)
+	leave, err := w.gate.Authorize(t.Context(), w.payment("a", 60))
+	w.must(err)
+	_, err = w.gate.Extend(t.Context(), gate.LeaseCall{Rules: w.rules, Key: w.key(), Lease: leave.Lease}, 70)
+	w.must(err)
+	w.must(w.upkeep().Recover(t.Context(), w.real, w.audit))
+	w.mustReplay(t, w.rules)
+}

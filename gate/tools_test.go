@@ -164,7 +164,8 @@ func TestToolCallsSurviveAKill(t *testing.T) {
 	}
 }
 
-// TestTheLargestReceiptFits: as many claims, marks and results as there can be.
+// TestTheLargestReceiptFits: as many claims, marks, results and tools as there
+// can be.
 func TestTheLargestReceiptFits(t *testing.T) {
 	limits := "tool_calls:"
 	for i := range 8 {
@@ -174,13 +175,13 @@ func TestTheLargestReceiptFits(t *testing.T) {
 	for i := range 24 {
 		limits += fmt.Sprintf("\n  - {name: %s%02d, scope: [key, run, user, model], models: \"%s*\", window: day, limit_usd: \"9\"}", strings.Repeat("b", 62), i, strings.Repeat("*", 60+i))
 	}
-	w := newWorld(t, "user_field: user\n"+limits)
+	w := newWorld(t, "user_field: user\ntools: {deny: [shell]}\n"+limits)
 	var many []string
 	for i := range policy.MaxToolResults {
 		many = append(many, fmt.Sprintf("id-%d %s", i, strings.Repeat("01234567", 12)))
 	}
 	c := w.bringing(many...)
-	c.Facts.User = "u"
+	c.Facts.User, c.Facts.Tools = "u", slices.Repeat([]string{strings.Repeat("t", 96)}, policy.MaxTools)
 	w.begin(c).End(used(1, 1))
 	d := bodies[audit.Decision](w.receipts())[0]
 	marks := 0

@@ -47,6 +47,9 @@
 // every object are absent here. The check of an issued authorization also looks at the expiry that the engine signed, and a
 // state with a missing part is not healed by an import.
 //
+// Two weaknesses are in the protocol's own golden data, so a default engine has them: a list of assets does not bind an
+// intent without one, and a nonce is forgotten in its window when more come than the state keeps. Harden closes them.
+//
 // The verifiers are closed in the same way, with options called Accept and what they accept: strict mode takes no
 // HMAC without a secret, and by default no retired key, no signature without its domain, no unsigned envelope, no
 // snapshot that the last checkpoint does not name, no audit log without a head to compare, and no delegation that

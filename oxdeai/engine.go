@@ -55,6 +55,18 @@ type Options struct {
 	AutoPersist bool       // Evaluate writes an allowed state to StateStore before it answers
 
 	Compat Compat
+	Harden Harden
+}
+
+// Harden closes weaknesses that are decisions of the protocol: its golden data demand them of a default engine, so each
+// has to be asked for. No bytes of an artifact depend on it, and neither does the policy id.
+type Harden struct {
+	// NameAsset denies an intent without an asset (ALLOWLIST_ASSET) where a list of assets restricts. The protocol lets
+	// it pass.
+	NameAsset bool
+	// KeepNonces denies a nonce (REPLAY_NONCE) for which the state has no room while the window protects those before
+	// it: all nonces where it has room for none. The protocol forgets the oldest, which can then be used again.
+	KeepNonces bool
 }
 
 // Compat brings back weaknesses of the reference engine, one by one, for hosts that need its decisions exactly. The

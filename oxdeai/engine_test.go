@@ -103,6 +103,52 @@ func TestCompat(t *testing.T) {
 	}
 }
 
+// TestHarden shows what the protocol lets through, and what is denied with a switch.
+func TestHarden(t *testing.T) {
+	t.Parallel()
+	keeping := func(n int64) func(*State) { return func(s *State) { s.Replay.MaxNoncesPerAgent = n } }
+	for _, c := range []struct {
+		name   string
+		edit   func(*State)
+		harden Harden
+		last   []Member // of the intent after those with the nonces 1 and 2
+		want   []Reason // for it; nil: it is allowed, as without the switch
+	}{
+		{"no asset", func(s *State) { s.Allowlists.Assets = []string{"EUR"} }, Harden{NameAsset: true}, nil, []Reason{AllowlistAsset}},
+		{"no list of assets", nil, Harden{NameAsset: true}, nil, nil},
+		{"a nonce too many", keeping(2), Harden{KeepNonces: true}, nil, []Reason{NonceReplayed}},
+		{"a nonce that fits", keeping(3), Harden{KeepNonces: true}, nil, nil},
+		{"no room for nonces", keeping(0), Harden{KeepNonces: true}, nil, []Reason{NonceReplayed}},
+		{"room after the window", keeping(2), Harden{KeepNonces: true}, []Member{{"timestamp", Int(1730003601)}}, nil},
+	} {
+		for _, hard := range []bool{false, true} {
+			o := exampleOptions()
+			want := []Reason(nil)
+			if hard {
+				o.Harden, want = c.harden, c.want
+			}
+			hardened := engineOf(t, o)
+			s := exampleState()
+			s.Concurrency.MaxConcurrent["agent-1"] = 10
+			if c.edit != nil {
+				c.edit(s)
+			}
+			for _, nonce := range []string{"1", "2"} {
+				if out := exampleEngine(t).EvaluatePure(exampleIntent(Member{"nonce", nonce}), s, FailFast); out.Decision == Allow {
+					s = out.NextState
+				}
+			}
+			last := exampleIntent(append([]Member{{"nonce", "3"}}, c.last...)...)
+			if out := hardened.EvaluatePure(last, s, CollectAll); !slices.Equal(out.Reasons, want) {
+				t.Errorf("%s, hardened %v: %v (%v), want %v", c.name, hard, out.Reasons, out.Err, want)
+			}
+			if hardened.PolicyID() != exampleEngine(t).PolicyID() {
+				t.Errorf("%s changes the policy id", c.name)
+			}
+		}
+	}
+}
+
 // acquire runs the example intent and returns the state and a function that releases its authorization with a nonce.
 func acquire(t *testing.T, e *Engine) (*State, func(nonce string) Intent) {
 	t.Helper()

@@ -96,7 +96,7 @@ func (e *Engine) decide(in Intent, s *State, mode DenyMode) (Outcome, error) {
 	if !ok {
 		return Outcome{}, fmt.Errorf("%w: timestamp is no integer", ErrIntentInvalid)
 	}
-	q := &request{intent: in, state: s, agent: in.agentID, now: now, compat: e.options.Compat}
+	q := &request{intent: in, state: s, agent: in.agentID, now: now, compat: e.options.Compat, harden: e.options.Harden}
 	if err := e.record(Event{Type: IntentReceived, Timestamp: now, IntentHash: hash, AgentID: in.agentID}); err != nil {
 		return Outcome{}, err
 	}

@@ -22,11 +22,13 @@ func TestGoldenQuirks(t *testing.T) {
 	})
 }
 
-// TestGoldenQuirksClosed shows that the default engine denies where those lines allow because of a switch in Compat.
+// TestGoldenQuirksClosed shows that an engine denies where those lines allow because of a switch in Compat, or because
+// of one in Harden that was not thrown.
 func TestGoldenQuirksClosed(t *testing.T) {
-	closed := map[string]int{"quirk-01": 2, "quirk-02": 1, "quirk-03": 1, "quirk-07": 1}
+	closed := map[string]int{"quirk-01": 2, "quirk-02": 1, "quirk-03": 1, "quirk-07": 1, "quirk-08": 1, "quirk-09": 1}
 	goldenLines(t, "quirks.jsonl", func(t *testing.T, line *Object) {
 		opts, _ := optionsOf(t, member(t, line, "options"))
+		opts.Harden = Harden{NameAsset: true, KeepNonces: true}
 		e := engineOf(t, opts)
 		state := ReadState(member(t, line, "initial_state"))
 		refused := 0

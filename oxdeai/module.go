@@ -47,6 +47,7 @@ type request struct {
 	agent  string
 	now    int64 // the intent's timestamp, Unix seconds
 	compat Compat
+	harden Harden
 }
 
 // ruling is what a rule says. No reasons means that the rule has nothing against the intent; apply, if there is one,

@@ -3,14 +3,16 @@ package oxdeai
 import "slices"
 
 // decideAllowlists collects every list that the intent misses. Names are compared as they came. An intent that names
-// no asset passes the list of assets; that is the protocol.
+// no asset passes the list of assets; that is the protocol, which Harden.NameAsset closes.
 func decideAllowlists(q *request) (ruling, error) {
 	var reasons []Reason
 	lists := &q.state.Allowlists
 	if misses(lists.ActionTypes, q.intent.get("action_type")) {
 		reasons = append(reasons, AllowlistAction)
 	}
-	if asset := q.intent.get("asset"); asset != nil && asset != "" && misses(lists.Assets, asset) {
+	asset := q.intent.get("asset")
+	named := asset != nil && asset != ""
+	if (named || q.harden.NameAsset) && misses(lists.Assets, asset) {
 		reasons = append(reasons, AllowlistAsset)
 	}
 	if misses(lists.Targets, q.intent.get("target")) {

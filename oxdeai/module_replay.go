@@ -7,7 +7,7 @@ import (
 )
 
 // decideReplay denies a nonce that the agent used in the window, and remembers it otherwise. The oldest entries of
-// the list go first when it is too long, even inside the window.
+// the list go first when it is too long, even inside the window, unless Harden.KeepNonces denies what is too much.
 func decideReplay(q *request) (ruling, error) {
 	if q.intent.nonce == nil {
 		return ruling{}, fmt.Errorf("%w: no nonce", ErrIntentInvalid)
@@ -25,9 +25,11 @@ func decideReplay(q *request) (ruling, error) {
 		keep = append(keep, r)
 	}
 	keep = append(keep, NonceRecord{nonce, q.now})
-	if extra := int64(len(keep)) - max(q.state.Replay.MaxNoncesPerAgent, 0); extra > 0 {
-		keep = keep[extra:]
+	extra := int64(len(keep)) - max(q.state.Replay.MaxNoncesPerAgent, 0)
+	if extra > 0 && q.harden.KeepNonces {
+		return denied(NonceReplayed)
 	}
+	keep = keep[max(extra, 0):]
 	return allowed(func(w *State) { w.Replay.Nonces = with(w.Replay.Nonces, q.agent, keep) })
 }
 

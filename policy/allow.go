@@ -48,21 +48,64 @@ func allowEndpoint(t *Tenant, f *Facts) *Denial {
 	}
 }
 
+// MaxTools is how many tools one request may offer where a rule looks at them.
+// OpenAI takes as many.
+const MaxTools = 128
+
+// LimitsTools reports whether the tenant's rules look at the tools that its
+// requests offer.
+func (t *Tenant) LimitsTools() bool { return t.AllowTools != nil || t.DenyTools != nil }
+
 // allowTools denies a request that offers the model a tool which is not
-// allowed. A tool without a name is allowed only where all are.
+// allowed. Tools whose names no receipt can tell as they are, or too many, are
+// allowed only where all are: a receipt has all that the rule looked at.
 func allowTools(t *Tenant, f *Facts) *Denial {
-	if t.AllowTools == nil && t.DenyTools == nil {
+	if !t.LimitsTools() {
 		return nil
 	}
 	for _, tool := range f.Tools {
-		if tool == "" || !allows(t.AllowTools, t.DenyTools, tool) {
+		if !isTold(tool) || !allows(t.AllowTools, t.DenyTools, tool) {
 			return &Denial{
 				Reason:  ToolNotAllowed,
 				Message: fmt.Sprintf("tool %s is not allowed for this tenant", quote(tool)),
 			}
 		}
 	}
+	if len(f.Tools) > MaxTools {
+		return &Denial{
+			Reason:  ToolNotAllowed,
+			Message: fmt.Sprintf("more than %d tools in one request are not allowed for this tenant", MaxTools),
+		}
+	}
 	return nil
+}
+
+// isTold reports whether a receipt can tell a tool's name as it is.
+func isTold(tool string) bool {
+	return tool != "" && len(tool) <= maxPatternBytes && only(tool, patternMarks)
+}
+
+// ToldTools is what a receipt tells of the tools that a request offers. The rule
+// says the same of it: what it cannot tell as it is has a "?", and of more than
+// MaxTools it has one more.
+func ToldTools(tools []string) []string {
+	tools = tools[:min(len(tools), MaxTools+1)]
+	if !slices.ContainsFunc(tools, func(tool string) bool { return !isTold(tool) }) {
+		return tools
+	}
+	told := make([]string, len(tools))
+	for i, tool := range tools {
+		told[i] = toldTool(tool)
+	}
+	return told
+}
+
+func toldTool(tool string) string {
+	told := toolName(tool)
+	if tool == "" || len(tool) > maxPatternBytes {
+		return told[:min(len(told), maxPatternBytes-1)] + "?"
+	}
+	return told
 }
 
 // allows reports whether no deny pattern matches a name, and an allow pattern

@@ -1,8 +1,11 @@
 package policy_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -35,6 +38,9 @@ func TestEndpointsAndTools(t *testing.T) {
 		{"a tool without a name", `tools: {allow: ["*"]}`, offering(""), policy.ToolNotAllowed, `tool "" is not allowed`},
 		{"that, without a rule", `mode: enforce`, offering(""), "", ""},
 		{"a name of any bytes", `tools: {allow: [x]}`, offering("\x00" + strings.Repeat("z", 1<<16)), policy.ToolNotAllowed, `tool "\x00zzz`},
+		{"a long name", `tools: {deny: [shell]}`, offering(strings.Repeat("z", 97)), policy.ToolNotAllowed, "is not allowed"},
+		{"many tools", `tools: {deny: [shell]}`, offering(slices.Repeat([]string{"x"}, policy.MaxTools)...), "", ""},
+		{"too many", `tools: {deny: [shell]}`, offering(slices.Repeat([]string{"x"}, policy.MaxTools+1)...), policy.ToolNotAllowed, "more than 128 tools"},
 		{"endpoints before tools", "tools: {allow: []}\n    endpoints: {allow: []}", offering("x"), policy.EndpointNotAllowed, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -72,4 +78,28 @@ func mustBeTellable(t *testing.T, d *policy.Denial) {
 	if !strings.HasPrefix(text, "aegis: ") || strings.Contains(text, "://") || strings.Contains(text, "rate limit") {
 		t.Errorf("message %q", d.Error())
 	}
+}
+
+// TestReceiptsTellWhatTheRuleSaw: of the tools as a receipt tells them the rule
+// says what it said of those that were offered, whatever their names.
+func TestReceiptsTellWhatTheRuleSaw(t *testing.T) {
+	t.Parallel()
+	owner := tenant(t, `tools: {allow: ["db_*", "*x"], deny: ["*_delete"]}`)
+	rapid.Check(t, func(rt *rapid.T) {
+		name := rapid.OneOf(
+			rapid.SampledFrom([]string{"", "db_read", "db_delete", "ax", "db ax", strings.Repeat("x", 96), strings.Repeat("x", 97) + "\n", "?"}),
+			rapid.StringMatching(`(db_)?[a-z ?]{0,120}x?`),
+		)
+		offered := rapid.SliceOfN(name, 0, policy.MaxTools+3).Draw(rt, "offered")
+		told := policy.ToldTools(offered)
+		before, after := offering(offered...), offering(told...)
+		_, saw := policy.Decide(owner.Keys[0], &before)
+		_, again := policy.Decide(owner.Keys[0], &after)
+		if (saw == nil) != (again == nil) || saw != nil && saw.Reason != again.Reason {
+			rt.Fatalf("offered %q: %v; told %q: %v", offered, saw, told, again)
+		}
+		if len(told) > policy.MaxTools+1 || slices.ContainsFunc(told, func(s string) bool { return s == "" || len(s) > 96 }) {
+			rt.Fatalf("told %q", told)
+		}
+	})
 }

@@ -148,24 +148,34 @@ func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *le
 			strconv.QuoteToASCII(e.Facts.Model), e.Facts.Upstream, e.InputTokens, e.OutputTokens, policy.USD(e.Facts.Cost))
 	}
 	stops := seen.stops(e.Switches)
-	verdicts, claims := printVerdicts(w, e.Verdicts, killVerdict(seen, stops)), printClaims(w, e, seen)
+	verdicts, claims := printVerdicts(w, e, killVerdict(seen, stops)), printClaims(w, e, seen)
 	broken := e.Unpriced != nil || verdicts || claims
 	return len(stops) > 0 || broken && key.Tenant.Mode == policy.Enforce
 }
 
 // printVerdicts begins with what the kill switches say, which go before all
-// rules.
-func printVerdicts(w io.Writer, verdicts []policy.Verdict, kill string) (denied bool) {
+// rules, and with where the request could go.
+func printVerdicts(w io.Writer, e gate.Explanation, kill string) (denied bool) {
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "MODULE\tVERDICT\tWHY")
 	fmt.Fprintf(table, "kill_switch\t%s\n", kill)
-	for _, v := range verdicts {
+	fmt.Fprintf(table, "upstreams\t%s\n", routeVerdict(e))
+	for _, v := range e.Verdicts {
 		denied = denied || v.Denial != nil
 		fmt.Fprintf(table, "%s\t%s\n", v.Module, verdictOf(v.Denial))
 	}
 	table.Flush()
 	return denied
+}
+
+// routeVerdict is what the tenant's list of upstreams says, and with it that of
+// providers, since each upstream has one.
+func routeVerdict(e gate.Explanation) string {
+	if e.Unpriced != nil && e.Unpriced.Reason == policy.NoRoute {
+		return verdictOf(e.Unpriced)
+	}
+	return allowed
 }
 
 // What a table says of a rule that allows, and of one of which nobody was asked.

@@ -141,7 +141,7 @@ func sound(ctx context.Context, w io.Writer, sources []audit.Source, receipts []
 		return err
 	}
 	if !report.OK() {
-		printReport(w, report)
+		verifyConfig{}.printReport(w, report)
 		return errors.New("the receipts do not verify; nothing was restored")
 	}
 	return nil

@@ -137,7 +137,7 @@ func (c verifyConfig) feed(cmd *cobra.Command, report io.Writer, paths []string,
 		return err
 	}
 	if !found.OK() {
-		printReport(report, found)
+		verifyConfig{}.printReport(report, found)
 		return errReported
 	}
 	if found.Lines == 0 {

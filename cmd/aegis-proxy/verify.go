@@ -91,8 +91,7 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 	if err != nil {
 		return err
 	}
-	printReport(cmd.OutOrStdout(), report)
-	if !report.OK() || (c.Complete && report.GapCount > 0) {
+	if !c.printReport(cmd.OutOrStdout(), report) {
 		return errReported
 	}
 	return saveCheckpoints(c.SavePath, report)
@@ -219,7 +218,8 @@ func totalBytes(paths []string) int64 {
 	return total
 }
 
-func printReport(w io.Writer, r audit.Report) {
+// printReport reports whether all is in order, too.
+func (c verifyConfig) printReport(w io.Writer, r audit.Report) bool {
 	for _, chain := range r.Chains {
 		fmt.Fprintf(w, "chain %s: lines %d to %d, %d receipts, %d of them sealed\n",
 			chain.Chain, chain.First, chain.Last, chain.Receipts, chain.Sealed)
@@ -229,17 +229,26 @@ func printReport(w io.Writer, r audit.Report) {
 		}
 	}
 	for _, gap := range r.Gaps {
-		fmt.Fprintf(w, "note: tenant %s: events %d to %d are not in these receipts; another replica may have them\n",
-			gap.Tenant, gap.From, gap.To)
+		fmt.Fprintf(w, c.gapLine(), gap.Tenant, gap.From, gap.To)
 	}
 	for _, finding := range r.Findings {
 		fmt.Fprintln(w, finding)
 	}
-	if r.OK() {
-		fmt.Fprintln(w, "ok: nothing altered, missing, reordered, duplicated, truncated or wrongly signed")
-		return
+	if !r.OK() || c.Complete && r.GapCount > 0 {
+		fmt.Fprintln(w, "NOT OK")
+		return false
 	}
-	fmt.Fprintln(w, "NOT OK")
+	fmt.Fprintln(w, "ok: nothing altered, missing, reordered, duplicated, truncated or wrongly signed")
+	return true
+}
+
+// gapLine tells of events that no receipt has: a fault only where those of
+// every replica are there.
+func (c verifyConfig) gapLine() string {
+	if c.Complete {
+		return "missing: tenant %s: events %d to %d are in no receipt\n"
+	}
+	return "note: tenant %s: events %d to %d are not in these receipts; another replica may have them\n"
 }
 
 // progress is a bar on a terminal, and nothing elsewhere.
