@@ -108,7 +108,7 @@ func (s *State) applyGranted(e *Event) error {
 		}
 		c := s.counterFor(p, s.found[i], e)
 		c.held += p.Amount
-		c.know(p.Marks)
+		c.know(p.Marks, p.New)
 		c.take()
 		c.open++
 		c.lastUse = e.At

@@ -67,10 +67,17 @@ func (m marks) unknownTo(others marks) int {
 	return n
 }
 
-// know adds the marks of a new lease. What they hold is not its matter.
-func (c *counter) know(list []string) {
+// know adds the marks of a new lease, of which so many are new. What they hold is
+// not its matter.
+func (c *counter) know(list []string, fresh int64) {
 	if c.marks == nil && len(list) > 0 {
 		c.marks = make(marks, len(list))
+	}
+	if fresh == int64(len(list)) {
+		for _, mark := range list {
+			c.marks[mark] = 1
+		}
+		return
 	}
 	for _, mark := range list {
 		if leases, known := c.marks[mark]; !known || leases != spentMark {

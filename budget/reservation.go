@@ -2,6 +2,7 @@ package budget
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -92,19 +93,26 @@ func ValidName(name string) error {
 	if name == "" || len(name) > MaxKeyBytes {
 		return fmt.Errorf("%w: a name has 1 to %d bytes, not %d", ErrInvalid, MaxKeyBytes, len(name))
 	}
+	var foreign byte // no branch for each byte: a reservation has hundreds
 	for i := range len(name) {
-		if !nameBytes[name[i]] {
-			return fmt.Errorf("%w: byte %q in name %q", ErrInvalid, name[i], name)
-		}
+		foreign |= foreignBytes[name[i]]
+	}
+	if foreign != 0 {
+		return fmt.Errorf("%w: byte %q in name %q", ErrInvalid, strings.TrimLeft(name, nameBytes)[0], name)
 	}
 	return nil
 }
 
-var nameBytes = func() (allowed [256]bool) {
-	for _, b := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/@=*-") {
-		allowed[b] = true
+const nameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/@=*-"
+
+// foreignBytes has a 1 for each byte that no name has.
+var foreignBytes = func() (foreign [256]byte) {
+	for b := range foreign {
+		if strings.IndexByte(nameBytes, byte(b)) < 0 {
+			foreign[b] = 1
+		}
 	}
-	return allowed
+	return foreign
 }()
 
 // ValidAmount refuses, with ErrInvalid, an amount outside 0 to MaxAmount.

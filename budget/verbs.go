@@ -75,22 +75,25 @@ func (s *State) place(claims []Claim, at int64) ([]Placed, error) {
 	return placed, nil
 }
 
-// fewClaims is how many claims take one piece of memory with the counters of their
-// lease: those of nearly every reservation.
-const fewClaims = 7
+// From someClaims to mostClaims, claims take one piece of memory with the counters
+// of their lease. For fewer that would be too large.
+const (
+	someClaims = 4
+	mostClaims = 7
+)
 
 // newPlaced is room for claims, and in holds for the counters of their lease.
 func (s *State) newPlaced(n int) []Placed {
-	if n > fewClaims {
+	if n < someClaims || n > mostClaims {
 		s.holds = make([]*counter, n)
 		return make([]Placed, n)
 	}
-	few := new(struct {
-		placed [fewClaims]Placed
-		holds  [fewClaims]*counter
+	both := new(struct {
+		placed [mostClaims]Placed
+		holds  [mostClaims]*counter
 	})
-	s.holds = few.holds[:n]
-	return few.placed[:n:n]
+	s.holds = both.holds[:n]
+	return both.placed[:n:n]
 }
 
 // judge is nil if all claims fit, else *Denied.

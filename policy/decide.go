@@ -80,9 +80,13 @@ func plan(k *Key, f *Facts) Plan {
 	return p
 }
 
-// fewClaims is how many claims of a plan take one piece of memory with their
-// counters: one of each module, and two more budgets.
-const fewClaims = 7
+// From someClaims to mostClaims, a plan takes one piece of memory with its
+// counters: of one of each module, and two more budgets. For fewer claims that
+// would be too large.
+const (
+	someClaims = 4
+	mostClaims = 7
+)
 
 func newPlan(t *Tenant, f *Facts) Plan {
 	most := len(t.counters)
@@ -92,14 +96,14 @@ func newPlan(t *Tenant, f *Facts) Plan {
 	if f.ActionID != "" {
 		most++
 	}
-	if most > fewClaims {
+	if most < someClaims || most > mostClaims {
 		return Plan{Claims: make([]budget.Claim, 0, most), counters: make([]*counter, 0, most), tenant: t}
 	}
-	few := new(struct {
-		claims   [fewClaims]budget.Claim
-		counters [fewClaims]*counter
+	both := new(struct {
+		claims   [mostClaims]budget.Claim
+		counters [mostClaims]*counter
 	})
-	return Plan{Claims: few.claims[:0], counters: few.counters[:0], tenant: t}
+	return Plan{Claims: both.claims[:0], counters: both.counters[:0], tenant: t}
 }
 
 // keyBytes is room for the keys of a request's claims.
