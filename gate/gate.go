@@ -5,7 +5,7 @@
 //
 //	g, err := gate.Open(ctx, gate.Config{
 //		Policy: source, // who may spend what: policy.Watch, policy.Parse
-//		Ledger: ledger, // the balances: embedded.Open, redis.Open
+//		Ledger: ledger, // the balances: embedded.Open, embedded.InMemory, redis.Open
 //		Log:    log,    // the receipts: audit.Open
 //	})
 //	...
@@ -78,8 +78,8 @@ type Policies interface {
 	Current() *policy.Policy
 }
 
-// Ledger keeps the balances. An *embedded.Ledger keeps those of one process in a
-// directory, a *redis.Ledger those of many replicas.
+// Ledger keeps the balances. An *embedded.Ledger keeps those of one process, in a
+// directory or in memory; a *redis.Ledger those of many replicas.
 type Ledger interface {
 	budget.Ledger
 	budget.Keeper

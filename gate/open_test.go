@@ -102,6 +102,10 @@ func TestEveryPartWillDo(t *testing.T) {
 		{"ledger: embedded, ahead of the log", func(p *parts) {
 			p.config.Ledger = embedded.Leading{Ledger: p.config.Ledger.(*embedded.Ledger)}
 		}},
+		{"ledger: in memory", func(p *parts) {
+			p.must(p.config.Ledger.Close())
+			p.config.Ledger = embedded.InMemory(nil)
+		}},
 		{"ledger: Redis", func(p *parts) {
 			p.must(p.config.Ledger.Close())
 			l, err := redis.Open(p.t.Context(), redis.Config{URL: server.URL()})

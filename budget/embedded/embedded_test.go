@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -55,6 +56,32 @@ func TestConformance(t *testing.T) {
 				return harness(t, compactBytes)
 			})
 		})
+	}
+}
+
+// TestConformanceInMemory: nothing but a restart tells it from one that writes.
+func TestConformanceInMemory(t *testing.T) {
+	budgettest.Run(t, func(t *testing.T) budgettest.Harness {
+		c := newClock()
+		l := embedded.InMemory(c.now)
+		t.Cleanup(func() { l.Close() })
+		return budgettest.Harness{Ledger: l, Advance: c.advance}
+	})
+}
+
+// TestInMemoryIsOverWithClose: nothing is granted by what nobody keeps any more.
+func TestInMemoryIsOverWithClose(t *testing.T) {
+	l := embedded.InMemory(nil)
+	must(t, l.Provision(t.Context(), "t"))
+	must(t, l.Ready(t.Context()))
+	must(t, l.Close())
+	must(t, l.Close())
+	r := budget.Reservation{Tenant: "t", Lease: "l", TTL: time.Minute, Policy: budget.PolicyVersion{Generation: 1, Hash: "ab"}}
+	if _, err := l.Reserve(t.Context(), r); !errors.Is(err, budget.ErrUnreachable) {
+		t.Errorf("reserve after the close: %v", err)
+	}
+	if err := l.Ready(t.Context()); !errors.Is(err, budget.ErrUnreachable) {
+		t.Errorf("ready after the close: %v", err)
 	}
 }
 

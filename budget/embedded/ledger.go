@@ -1,6 +1,7 @@
 // Package embedded is the ledger of one process: in memory, with every event
 // durable in a directory before the verb that caused it returns. Behind Leading
 // the verbs return earlier, and what rests on an event waits for Flush instead.
+// InMemory has no directory.
 //
 // # Files
 //
@@ -113,8 +114,8 @@ func (c *Config) fill() {
 // from many goroutines.
 type Ledger struct {
 	config   Config
-	lock     *os.File
-	journal  *journal
+	lock     *os.File // nil in memory
+	journal  writer
 	recovery Recovery
 	latest   atomic.Int64 // milliseconds; see Now
 
@@ -162,8 +163,12 @@ func (l *Ledger) start() error {
 		l.config.Log.Warn("cut off a record that was being written when the ledger stopped",
 			"file", l.recovery.TornFile, "bytes", l.recovery.TornBytes)
 	}
-	l.journal, err = startJournal(&l.config, loaded.files)
-	return err
+	journal, err := startJournal(&l.config, loaded.files)
+	if err != nil {
+		return err
+	}
+	l.journal = journal
+	return nil
 }
 
 // Recovery is what Open found.
@@ -181,6 +186,9 @@ func (l *Ledger) Recovery() Recovery { return l.recovery }
 // does nothing.
 func (l *Ledger) Close() error {
 	err := l.journal.close()
+	if l.lock == nil {
+		return err
+	}
 	if lockErr := l.lock.Close(); err == nil && !errors.Is(lockErr, os.ErrClosed) {
 		err = lockErr
 	}
