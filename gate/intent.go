@@ -139,6 +139,7 @@ var protocolReasons = map[policy.Reason]oxdeai.Reason{
 	policy.EndpointNotAllowed:   oxdeai.AllowlistAction,
 	policy.ToolNotAllowed:       oxdeai.AllowlistAction,
 	policy.ModelNotAllowed:      oxdeai.AllowlistTarget,
+	policy.UpstreamNotAllowed:   oxdeai.AllowlistTarget,
 	policy.ReplayedRequest:      oxdeai.NonceReplayed,
 	policy.ActionIDUsed:         oxdeai.NonceReplayed,
 	policy.DepthExceeded:        oxdeai.DepthExceeded,

@@ -204,29 +204,29 @@ func actionID(d *audit.Decision) string {
 // neverPriced checks a decision that was made before a price was looked up.
 func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 	switch {
-	case denies(d, policy.NoRoute):
-		if q.routes(d.Facts.Upstream) {
+	case denies(d, policy.NoRoute), denies(d, policy.UpstreamNotAllowed):
+		denial := q.unrouted(d.Facts.Upstream)
+		if denial == nil {
 			return false, faultf(WrongDenial, "the policy has an upstream for model %q", d.Facts.Model)
 		}
-		return false, nil
+		return false, sameDenial(d, denial.Reason)
 	case denies(d, policy.NoBound), denies(d, policy.LedgerUnavailable):
 		return true, nil
 	}
 	return false, faultf(WrongDenial, "reasons %q, but no price was looked up", d.Reasons)
 }
 
-// routes reports whether the policy has the upstream of that name for the call;
+// unrouted is why the policy does not have the upstream of that name for the call;
 // for "" any.
-func (q *quote) routes(name string) bool {
-	_, upstreams := q.Rules.Policy.Route(q.Key.Tenant, q.Facts.Model)
-	return slices.ContainsFunc(upstreams, func(u *policy.Upstream) bool { return name == "" || u.Name == name })
+func (q *quote) unrouted(name string) *policy.Denial {
+	return q.Rules.Policy.Unrouted(q.Key.Tenant, q.Facts.Model, name)
 }
 
 func (q *quote) checkPricedAt(d *audit.Decision) *fault {
 	if q.Upstream == nil {
 		return faultf(wrong(d), "the policy has no upstream %q", d.Facts.Upstream)
 	}
-	if !q.routes(d.Facts.Upstream) {
+	if q.unrouted(d.Facts.Upstream) != nil {
 		return faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)
 	}
 	apart := time.Duration(max(d.At-d.PricedAt, d.PricedAt-d.At)) * time.Millisecond

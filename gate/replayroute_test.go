@@ -47,3 +47,32 @@ func TestReplayKnowsWhereRequestsMayGo(t *testing.T) {
 		}
 	}
 }
+
+// TestReplayKnowsWhyARequestMayGoNowhere: whether the tenant's list of upstreams
+// denied it, or the policy has none.
+func TestReplayKnowsWhyARequestMayGoNowhere(t *testing.T) {
+	p, err := policy.Parse("policy.yaml", []byte(routedPolicy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, daily(1000))
+	if w.rules, err = gate.NewRules(p); err != nil {
+		t.Fatal(err)
+	}
+	w.begin(w.call(10, 10)).End(used(10, 10))
+	w.must(w.upkeep().Sweep(t.Context(), "acme"))
+	for upstream, why := range map[string]policy.Reason{"spare": policy.UpstreamNotAllowed, "idle": policy.NoRoute} {
+		bid := w.call(10, 10)
+		bid.Facts.Upstream = upstream
+		w.gate.Refuse(t.Context(), bid, p.Unrouted(w.key().Tenant, "toy", upstream))
+		last := spoken(w.receipts())
+		if told := last[len(last)-1].Body.(audit.Decision); len(told.Reasons) != 1 || told.Reasons[0] != string(why) {
+			t.Errorf("for %s: %v, want %s", upstream, told.Reasons, why)
+		}
+	}
+	w.mustReplay(t, w.rules)
+	swapped := retell(t, alter(deniedFor(policy.UpstreamNotAllowed), func(d *audit.Decision) { d.Reasons = []string{string(policy.NoRoute)} })(t, spoken(w.receipts())))
+	if got := replayDirs(t, []*gate.Rules{w.rules}, swapped).Findings; len(got) == 0 || got[0].Fault != gate.WrongDenial {
+		t.Errorf("with the other reason: found %v", got)
+	}
+}

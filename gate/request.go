@@ -177,7 +177,7 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 	model, upstream := r.route(rules.Policy, key.Tenant)
 	if upstream == nil {
 		b.Facts.Upstream = r.Upstream // else the receipt would not tell why there is none
-		return b, &policy.Denial{Reason: policy.NoRoute, Message: "no such upstream of the policy serves this model to this tenant"}
+		return b, rules.Policy.Unrouted(key.Tenant, r.Model, r.Upstream)
 	}
 	b.Upstream, b.Facts.Upstream = upstream, upstream.Name
 	if b.Facts.Endpoint == Embeddings {

@@ -25,6 +25,7 @@ const (
 	CapabilityNotAllowed Reason = "capability_not_allowed"
 	EndpointNotAllowed   Reason = "endpoint_not_allowed"
 	ToolNotAllowed       Reason = "tool_not_allowed"
+	UpstreamNotAllowed   Reason = "upstream_not_allowed"
 	NoRoute              Reason = "no_upstream"
 	NoPrice              Reason = "no_price"
 	NoBound              Reason = "no_bound"

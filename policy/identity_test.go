@@ -86,6 +86,38 @@ func TestRoute(t *testing.T) {
 	}
 }
 
+// TestUnrouted: a tenant's list of upstreams denies by a reason of its own, and
+// what no tenant has by another.
+func TestUnrouted(t *testing.T) {
+	p := parse(t, head+`tenants:
+  - {name: any}
+  - {name: one, upstreams: openai}
+  - {name: "local", upstreams: [local]}
+`)
+	for _, c := range []struct {
+		tenant, model, upstream string
+		want                    policy.Reason
+	}{
+		{"any", "gpt-4o", "", ""},
+		{"any", "gpt-4o", "azure", ""},
+		{"any", "gpt-4o", "local", policy.NoRoute},
+		{"any", "o1", "", policy.NoRoute},
+		{"one", "gpt-4o", "openai", ""},
+		{"one", "gpt-4o", "azure", policy.UpstreamNotAllowed},
+		{"local", "gpt-4o", "", policy.UpstreamNotAllowed},
+		{"local", "gpt-4o", "nowhere", policy.NoRoute},
+		{"local", "o1", "", policy.NoRoute},
+	} {
+		got := policy.Reason("")
+		if denial := p.Unrouted(p.Tenant(c.tenant), c.model, c.upstream); denial != nil {
+			got = denial.Reason
+		}
+		if got != c.want {
+			t.Errorf("%s to %q for %s: %q, want %q", c.model, c.upstream, c.tenant, got, c.want)
+		}
+	}
+}
+
 // upstream parses a policy whose one upstream has a line more.
 func upstream(t *testing.T, line string) *policy.Upstream {
 	t.Helper()

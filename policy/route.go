@@ -1,5 +1,10 @@
 package policy
 
+import (
+	"fmt"
+	"slices"
+)
+
 // ModelFor returns what the policy says of a model: the first entry whose
 // pattern matches, or nil.
 func (p *Policy) ModelFor(name string) *Model {
@@ -35,4 +40,27 @@ func (m *Model) upstreams() []*Upstream {
 		return nil
 	}
 	return m.Upstreams
+}
+
+// routes reports whether one of some upstreams has a name; for "" whether there is
+// any.
+func routes(upstreams []*Upstream, name string) bool {
+	return slices.ContainsFunc(upstreams, func(u *Upstream) bool { return name == "" || u.Name == name })
+}
+
+// Unrouted denies a request for a model that Route gives no upstream, or not the
+// one that is named; nil if it does. The rule: a tenant that names upstreams uses no
+// other, and with them no other provider, since each upstream has one.
+func (p *Policy) Unrouted(t *Tenant, model, upstream string) *Denial {
+	m, route := p.Route(t, model)
+	if routes(route, upstream) {
+		return nil
+	}
+	if routes(m.upstreams(), upstream) {
+		return &Denial{
+			Reason:  UpstreamNotAllowed,
+			Message: fmt.Sprintf("the upstreams of model %s are not allowed for this tenant", quote(model)),
+		}
+	}
+	return &Denial{Reason: NoRoute, Message: "no upstream of the policy serves this model to this tenant"}
 }

@@ -93,7 +93,7 @@ func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.
 	call := gate.Bid{Rules: rules, Key: key, Facts: facts, Choices: max(1, r.Choices)}
 	model, upstreams := rules.Policy.Route(key.Tenant, r.Model)
 	if len(upstreams) == 0 {
-		return nil, call, denied(policy.NoRoute, "no upstream of the policy serves this model to this tenant")
+		return nil, call, rules.Policy.Unrouted(key.Tenant, r.Model, "")
 	}
 	if why := unbounded(r); why != "" {
 		return nil, call, denied(policy.NoBound, "what this request costs has no bound, because of "+why)

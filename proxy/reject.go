@@ -119,6 +119,7 @@ var wires = map[policy.Reason]wire{
 	policy.CapabilityNotAllowed: {403, "invalid_request_error", "capability_not_allowed", retryNever},
 	policy.EndpointNotAllowed:   {403, "invalid_request_error", "endpoint_not_allowed", retryNever},
 	policy.ToolNotAllowed:       {403, "invalid_request_error", "tool_not_allowed", retryNever},
+	policy.UpstreamNotAllowed:   {403, "invalid_request_error", "upstream_not_allowed", retryNever},
 	policy.NoRoute:              {403, "invalid_request_error", "no_upstream", retryNever},
 	policy.NoPrice:              {403, "invalid_request_error", "no_price", retryNever},
 	policy.NoBound:              {403, "invalid_request_error", "no_bound", retryNever},

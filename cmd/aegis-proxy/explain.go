@@ -172,7 +172,7 @@ func printVerdicts(w io.Writer, e gate.Explanation, kill string) (denied bool) {
 // routeVerdict is what the tenant's list of upstreams says, and with it that of
 // providers, since each upstream has one.
 func routeVerdict(e gate.Explanation) string {
-	if e.Unpriced != nil && e.Unpriced.Reason == policy.NoRoute {
+	if e.Unpriced != nil && (e.Unpriced.Reason == policy.NoRoute || e.Unpriced.Reason == policy.UpstreamNotAllowed) {
 		return verdictOf(e.Unpriced)
 	}
 	return allowed
