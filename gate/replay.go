@@ -46,7 +46,8 @@ type Replayer struct {
 	waiting int
 	most    int // of waiting
 	report  ReplayReport
-	witness witness // nil: nobody
+	witness witness        // nil: nobody
+	decided audit.Decision // the one at hand: each on its own would be memory
 }
 
 // witness is told of what a replay takes in.
@@ -85,7 +86,8 @@ func (r *Replayer) Add(receipt audit.Receipt) {
 	}
 	r.report.Receipts++
 	if d, ok := e.body.(audit.Decision); ok {
-		r.decision(e, &d)
+		r.decided = d
+		r.decision(e, &r.decided)
 	} else {
 		r.event(e)
 	}
