@@ -186,3 +186,50 @@ func TestBrokenRestore(t *testing.T) {
 		t.Errorf("restored %+v, was %+v", after, before)
 	}
 }
+
+// TestRestoreOfAPassedBucket: a charge that has left its rolling window by the
+// last use of the counter does not come back with a restore.
+func TestRestoreOfAPassedBucket(t *testing.T) {
+	t.Parallel()
+	l := open(t, redistest.Start(t).URL())
+	hourly := func(amount int64) budget.Claim {
+		return budget.Claim{Key: "usd/rolling", Amount: amount, Limit: 100, AtEnd: budget.Adjust,
+			Window: budget.Window{Kind: budget.Rolling, Length: time.Hour}}
+	}
+	now := time.Now().UnixMilli()
+	ago := func(minutes int64) int64 { return now - minutes*time.Minute.Milliseconds() }
+	state := budget.NewState("t")
+	follow := func(e budget.Event, err error) {
+		t.Helper()
+		if err == nil {
+			err = state.Apply(e)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant := func(lease string, amount, at int64) {
+		t.Helper()
+		r := reservation("t", lease, hourly(amount))
+		r.TTL = 2 * time.Hour
+		for e := (budget.Event{}); e.Kind != budget.Granted; {
+			var err error
+			_, e, err = state.Reserve(&r, state.Advance(at))
+			follow(e, err)
+		}
+	}
+	follow(state.Provision("e", ago(70)))
+	grant("early", 10, ago(70))
+	_, e, err := state.Settle("early", 10, ago(70))
+	follow(e, err)
+	grant("keeps-it", 1, ago(20))
+	grant("late", 2, ago(1))
+
+	if err := l.Restore(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Balances(t.Context(), "t", []budget.Claim{hourly(0)})
+	if err != nil || b.Observed[0] != (budget.Observed{Held: 3}) {
+		t.Errorf("it shows %+v (%v), want a hold of 3 alone", b.Observed, err)
+	}
+}

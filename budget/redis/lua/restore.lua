@@ -102,11 +102,15 @@ local function leases()
   return 'done'
 end
 
+-- fill_ring takes over the buckets that still count at the last use: the slots of
+-- the others are those of later ones by then.
 local function fill_ring(c, buckets, used)
   c.head, c.cleared, c.slots, c.outlived = math.floor(used * BUCKETS / c.life), {}, {}, true
   for bucket, spent in string.gmatch(buckets, '(%d+) (%d+)') do
-    c.slots[tonumber(bucket) % (BUCKETS + 1)] = tonumber(spent)
-    c.spent = clamp(c.spent + tonumber(spent))
+    if tonumber(bucket) >= c.head - BUCKETS then
+      c.slots[tonumber(bucket) % (BUCKETS + 1)] = tonumber(spent)
+      c.spent = clamp(c.spent + tonumber(spent))
+    end
   end
 end
 
