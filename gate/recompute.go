@@ -72,10 +72,10 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		return q, told, f
 	}
 	if d.Existing { // a lease that was there before: no receipt tells what it found
-		return q, true, nil
+		return q, true, q.checkExisting(d)
 	}
 	if q.hidesTools(d) {
-		return q, false, faultf(WrongSum, "it offers tools that the policy looks at, and tells none")
+		return q, false, faultf(WrongSum, "the policy looks at its tools, and it does not tell which they are")
 	}
 	if q.action != nil {
 		told, f = q.redecide(d)
@@ -102,11 +102,38 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 	return q, told, f
 }
 
-// hidesTools reports whether a receipt lacks the names of tools that were
-// offered, where the policy has a rule for them.
+// checkExisting refuses what is no repeat of an action: nothing else gets a lease
+// that was there.
+func (q *quote) checkExisting(d *audit.Decision) *fault {
+	run, leased := runOfLease(d.Lease)
+	if q.action == nil || d.Verdict != audit.Allow || !leased || run != d.Facts.Run {
+		return faultf(wrong(d), "only leave for an action can be about a lease that was there, and of its run")
+	}
+	if len(d.Claims) > 0 {
+		return faultf(WrongClaims, "a lease that was there claims nothing")
+	}
+	return nil
+}
+
+// hidesTools reports whether a receipt lacks the names of tools that were offered
+// or used, where the policy has a rule for them.
 func (q *quote) hidesTools(d *audit.Decision) bool {
-	offers := slices.Contains(d.Facts.Capabilities, policy.CapTools)
-	return offers && len(d.Facts.Tools) == 0 && q.Key.Tenant.LimitsTools()
+	switch {
+	case !q.Key.Tenant.LimitsTools():
+		return false
+	case q.action != nil:
+		return !tellsTool(&d.Facts)
+	}
+	return slices.Contains(d.Facts.Capabilities, policy.CapTools) && len(d.Facts.Tools) == 0
+}
+
+// tellsTool reports whether an action's receipt names the tool whose hash it has,
+// or a name that no receipt can tell as it is, which the rule denies.
+func tellsTool(f *audit.Facts) bool {
+	if f.Tool == "" {
+		return len(f.Tools) == 0
+	}
+	return len(f.Tools) == 1 && (policy.HashName(f.Tools[0]) == f.Tool || strings.Contains(f.Tools[0], "?"))
 }
 
 // wrong is the fault of a verdict that the policy does not give.

@@ -191,6 +191,16 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			d.Facts.InputTokens, d.Facts.OutputCap, d.Facts.OutputTokens, d.Cost = 160, 500, 500, 1160
 			reclaim(d, func(c *audit.Claim) { c.Amount = 1160 })
 		})},
+		{"a call that no lease holds for, told as a repeat", gate.WrongAllow, func(t testing.TB, rs []audit.Receipt) []audit.Receipt {
+			i := at(t, rs, allowed)
+			repeat := rs[i].Body.(audit.Decision)
+			repeat.Existing, repeat.Claims = true, nil
+			return slices.Insert(rs, i+1, audit.Receipt{Body: repeat})
+		}},
+		{"denied for nothing, told as a repeat", gate.WrongDenial, alter(deniedFor(policy.BudgetExhausted), func(d *audit.Decision) {
+			d.Facts.InputTokens, d.Cost = 1, 1
+			d.Existing, d.Claims = true, nil
+		})},
 		{"cost above bound times price", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Cost++ })},
 		{"bound below the cost", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Facts.InputTokens-- })},
 		{"price of another year", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.PricedAt -= 365 * 86_400_000 })},

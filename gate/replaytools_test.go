@@ -52,8 +52,12 @@ func TestReplayKnowsOfferedTools(t *testing.T) {
 			d.Facts.Tools = []string{"shell"}
 		})},
 		{"an action, though its tool is not", gate.WrongAllow, alter(leave("actions/tool"), func(d *audit.Decision) {
-			d.Facts.Tools = []string{"shell"}
+			d.Facts.Tools, d.Facts.Tool = []string{"shell"}, policy.HashName("shell")
 		})},
+		{"an action, that tells another tool than it uses", gate.WrongSum, alter(leave("actions/tool"), func(d *audit.Decision) {
+			d.Facts.Tool = policy.HashName("shell")
+		})},
+		{"an action, that hides its tool", gate.WrongSum, alter(leave("actions/tool"), func(d *audit.Decision) { d.Facts.Tools = nil })},
 		{"tools left out", gate.WrongSum, alter(leave("chat/completions"), func(d *audit.Decision) { d.Facts.Tools = nil })},
 		{"denied though all are allowed", gate.WrongDenial, alter(deniedFor(policy.ToolNotAllowed), func(d *audit.Decision) {
 			d.Facts.Tools = []string{"db_read"}
