@@ -78,7 +78,7 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		return q, false, faultf(WrongSum, "the policy looks at its tools, and it does not tell which they are")
 	}
 	if q.action != nil {
-		told, f = q.redecide(d)
+		told, f = q.redecideAction(d)
 		return q, told, f
 	}
 	if q.bounded() && d.Facts.OutputTokens != q.outputTokens() {
@@ -100,6 +100,15 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 	}
 	told, f = q.redecide(d)
 	return q, told, f
+}
+
+// redecideAction makes the decision about an action again. Which id it used only
+// its claims tell.
+func (q *quote) redecideAction(d *audit.Decision) (told bool, f *fault) {
+	if q.Facts.ActionID == "" && (d.Verdict == audit.Allow || len(d.Claims) > 0) {
+		return false, faultf(WrongClaims, "it has no claim on its id, as every action has")
+	}
+	return q.redecide(d)
 }
 
 // checkExisting refuses what is no repeat of an action: nothing else gets a lease

@@ -3,6 +3,7 @@ package gate_test
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,9 @@ func TestReplayKnowsOfferedTools(t *testing.T) {
 			d.Facts.Tool = policy.HashName("shell")
 		})},
 		{"an action, that hides its tool", gate.WrongSum, alter(leave("actions/tool"), func(d *audit.Decision) { d.Facts.Tools = nil })},
+		{"an action, that uses no id", gate.WrongClaims, alter(leave("actions/tool"), func(d *audit.Decision) {
+			d.Claims = slices.DeleteFunc(slices.Clone(d.Claims), func(c audit.Claim) bool { return strings.HasPrefix(c.Key, "action/") })
+		})},
 		{"tools left out", gate.WrongSum, alter(leave("chat/completions"), func(d *audit.Decision) { d.Facts.Tools = nil })},
 		{"denied though all are allowed", gate.WrongDenial, alter(deniedFor(policy.ToolNotAllowed), func(d *audit.Decision) {
 			d.Facts.Tools = []string{"db_read"}
