@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// MaxLineBytes bounds a line, its newline not counted. A decision with the
-// most claims and the longest names that the ledger allows takes a third.
+// MaxLineBytes bounds a line, its newline not counted. A decision with the most
+// claims, marks, tool results and offered tools that the rules allow, all of the
+// longest names, takes 59 KB.
 const MaxLineBytes = 64 << 10
 
 // maxCount is the largest JSON number in a line: 2^53 - 1, the last integer
