@@ -130,7 +130,7 @@ func drawEvent(t *rapid.T) budget.Event {
 	claim := rapid.Custom(func(t *rapid.T) budget.Placed {
 		return budget.Placed{
 			Claim: budget.Claim{Key: name.Draw(t, "key"), Amount: number.Draw(t, "amount"), Limit: number.Draw(t, "limit"),
-				AtEnd: rapid.SampledFrom([]budget.AtEnd{"", budget.Adjust, budget.Keep, budget.Return}).Draw(t, "at end"),
+				AtEnd: rapid.SampledFrom([]budget.AtEnd{"", budget.Adjust, budget.Keep, budget.Return, budget.Spend}).Draw(t, "at end"),
 				Window: budget.Window{
 					Kind:    rapid.SampledFrom([]budget.WindowKind{"", budget.Fixed, budget.Rolling, budget.Idle, budget.Forever}).Draw(t, "kind"),
 					Current: span.Draw(t, "current"), Next: span.Draw(t, "next"),
@@ -143,7 +143,7 @@ func drawEvent(t *rapid.T) budget.Event {
 		Amount: number.Draw(t, "amount"), Expires: number.Draw(t, "expires"),
 		Policy: budget.PolicyVersion{Generation: number.Draw(t, "generation"), Hash: rapid.SampledFrom([]string{"", "00ff"}).Draw(t, "hash")},
 		Switch: name.Draw(t, "switch")}
-	if claims := rapid.SliceOfN(claim, 0, 3).Draw(t, "claims"); len(claims) > 0 {
+	if claims := rapid.SliceOfN(claim, 0, 12).Draw(t, "claims"); len(claims) > 0 {
 		e.Claims = claims
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "limits") {
