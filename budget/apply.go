@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrFold: an event does not follow from the state before it.
@@ -221,8 +222,10 @@ func (s *State) counterFor(p *Placed, found spot, e *Event) *counter {
 	return c
 }
 
+// newCounter has a key of its own: the claim's may be part of a larger text, which
+// the counter would keep for as long as it lives.
 func newCounter(claim *Claim, span Span, e *Event) *counter {
-	c := &counter{key: claim.Key, window: lifetimeOf(claim, span), born: e.Number, lastUse: e.At}
+	c := &counter{key: strings.Clone(claim.Key), window: lifetimeOf(claim, span), born: e.Number, lastUse: e.At}
 	c.length = c.window.length
 	if c.window.kind == Rolling {
 		c.ring = &ring{newest: bucketOf(e.At, c.length)}

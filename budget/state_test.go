@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"pgregory.net/rapid"
@@ -184,6 +185,20 @@ func TestForgotten(t *testing.T) {
 	}
 	if left := s.Snapshot(); len(left.Leases) != 0 || len(left.Counters) != 1 {
 		t.Errorf("%d leases and %d counters are left", len(left.Leases), len(left.Counters))
+	}
+}
+
+// TestCountersKeepKeysAlone: a request's keys are parts of one text, and a counter
+// that lives for weeks must not keep all of it.
+func TestCountersKeepKeysAlone(t *testing.T) {
+	s := budget.NewState("acme")
+	apply(t, s, provisioned(t, s))
+	all := strings.Repeat("a", budget.MaxKeyBytes) + "run/1"
+	claim := run(1)
+	claim.Key = all[budget.MaxKeyBytes:]
+	reserveIn(t, s, budget.Reservation{Tenant: "acme", Lease: "l", Policy: firstPolicy, TTL: time.Second, Claims: []budget.Claim{claim}}, start)
+	if c := s.Snapshot().Counters[0]; c.Key != claim.Key || unsafe.StringData(c.Key) == unsafe.StringData(claim.Key) {
+		t.Errorf("counter %q has its claim's memory", c.Key)
 	}
 }
 
