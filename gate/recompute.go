@@ -67,6 +67,9 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		return nil, false, faultf(wrong(d), "the policy has no key %q of this tenant", d.Facts.Key)
 	}
 	q = b.quote(key, d)
+	if denies(d, policy.Killed) && len(d.Claims) > 0 {
+		return q, false, faultf(WrongClaims, "a request that a kill switch stops has no claims")
+	}
 	if q.extends() {
 		told, f = q.reextend(d)
 		return q, told, f

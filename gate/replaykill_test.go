@@ -70,6 +70,12 @@ func TestReplayKnowsKillSwitches(t *testing.T) {
 			gate.WrongDenial, gate.WrongDenial,
 			gate.WrongEvent, // what is lifted was not thrown
 		}},
+		{"stopped, but with balances that nobody observed", alter(deniedFor(policy.Killed), func(d *audit.Decision) {
+			d.Claims = []audit.Claim{{Rule: "daily", Key: "usd/forever", Amount: 30, Limit: 1000, AtEnd: "adjust", Window: "forever",
+				Spent: 999, Reason: "exhausted"}}
+		}), []gate.Fault{
+			gate.WrongClaims,
+		}},
 		{"stopped by an event that is not told", alter(deniedFor(policy.Killed), func(d *audit.Decision) { d.Event = 0 }), []gate.Fault{
 			gate.WrongSum,
 		}},
