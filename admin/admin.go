@@ -127,8 +127,8 @@ func (s server) notReady(ctx context.Context) error {
 	return errors.Join(s.LogReady(), s.Ledger.Ready(ctx))
 }
 
-// Budget is one limit as the operator sees it. Amounts are decimal USD with the
-// unit, as in "0.25 USD".
+// Budget is one limit as the operator sees it. Amounts are USD as
+// decimal text, as in "0.25".
 type Budget struct {
 	Budget   string `json:"budget"`
 	Scope    string `json:"scope"`
@@ -250,9 +250,9 @@ func budgetOf(limit *policy.Budget, s policy.Standing, seen budget.Observed) Bud
 		Scope:    s.Claim.Key,
 		Window:   limit.Window.String(),
 		Kind:     string(limit.Kind),
-		Limit:    policy.USD(limit.Limit),
-		Spent:    policy.USD(seen.Spent),
-		Held:     policy.USD(seen.Held),
+		Limit:    policy.Decimal(limit.Limit),
+		Spent:    policy.Decimal(seen.Spent),
+		Held:     policy.Decimal(seen.Held),
 		ResetsAt: resetsAt(seen),
 	}
 }

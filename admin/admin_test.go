@@ -256,13 +256,13 @@ func TestBudgets(t *testing.T) {
 	s.spend("a", policy.Scope{Key: "one", Run: "r", User: "u"}, 30_000_000, 20_000_000)
 	s.spend("b", policy.Scope{Key: "two"}, 5_000_000, 0)
 	const (
-		all    = "all hard usd/forever spent 0.02 USD held 0.005 USD of 5.00 USD resets "
-		daily  = "daily soft usd/day spent 0.02 USD held 0.005 USD of 1.00 USD resets 2026-09-02T00:00:00Z"
-		keyOne = "per-key hard usd/key:one/hour spent 0.02 USD held 0.00 USD of 0.50 USD resets 2026-09-01T13:00:00Z"
-		keyTwo = "per-key hard usd/key:two/hour spent 0.00 USD held 0.005 USD of 0.50 USD resets 2026-09-01T13:00:00Z"
-		run    = "per-run hard usd/run:#/forever spent 0.02 USD held 0.00 USD of 0.25 USD resets "
-		other  = "per-run hard usd/run:#/forever spent 0.00 USD held 0.00 USD of 0.25 USD resets "
-		user   = "per-user hard usd/user:#/day spent 0.02 USD held 0.00 USD of 0.125 USD resets 2026-09-02T00:00:00Z"
+		all    = "all hard usd/forever spent 0.02 held 0.005 of 5.00 resets "
+		daily  = "daily soft usd/day spent 0.02 held 0.005 of 1.00 resets 2026-09-02T00:00:00Z"
+		keyOne = "per-key hard usd/key:one/hour spent 0.02 held 0.00 of 0.50 resets 2026-09-01T13:00:00Z"
+		keyTwo = "per-key hard usd/key:two/hour spent 0.00 held 0.005 of 0.50 resets 2026-09-01T13:00:00Z"
+		run    = "per-run hard usd/run:#/forever spent 0.02 held 0.00 of 0.25 resets "
+		other  = "per-run hard usd/run:#/forever spent 0.00 held 0.00 of 0.25 resets "
+		user   = "per-user hard usd/user:#/day spent 0.02 held 0.00 of 0.125 resets 2026-09-02T00:00:00Z"
 	)
 	for query, want := range map[string][]string{
 		"tenant=acme":                      {all, daily, keyOne, keyTwo},

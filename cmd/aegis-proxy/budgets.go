@@ -102,7 +102,7 @@ func printBudgets(w io.Writer, b *admin.Balances) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "BUDGET\tSCOPE\tKIND\tSPENT\tHELD\tLIMIT\tRESETS AT")
 	for _, v := range b.Budgets {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Budget, v.Scope, v.Kind, v.Spent, v.Held, v.Limit, orDash(v.ResetsAt))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s USD\t%s USD\t%s USD\t%s\n", v.Budget, v.Scope, v.Kind, v.Spent, v.Held, v.Limit, orDash(v.ResetsAt))
 	}
 	for _, v := range b.Counts {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", v.Rule, v.Scope, v.Unit, v.Spent, v.Held, v.Limit, orDash(v.ResetsAt))

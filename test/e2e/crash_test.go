@@ -82,7 +82,7 @@ func (w *world) open(r *replica, q request, n int) []*http.Response {
 
 // standing is a balance in the form that the operator sees.
 func standing(spent, held int64) balance {
-	return balance{Spent: policy.USD(spent), Held: policy.USD(held)}
+	return balance{Spent: policy.Decimal(spent), Held: policy.Decimal(held)}
 }
 
 // awaitStanding waits until the budget shows these amounts.

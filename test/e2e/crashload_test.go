@@ -136,7 +136,7 @@ func (w *world) checkCrashed(replicas []*replica, rebuild func() *replica) {
 		w.t.Errorf("spent %s; receipts charge %s, the provider billed %d nano-USD", spent, want, billed)
 	}
 	r := rebuild()
-	if got := r.balances()["daily"]; got.Spent != spent || got.Held != "0.00 USD" {
+	if got := r.balances()["daily"]; got.Spent != spent || got.Held != "0.00" {
 		w.t.Errorf("rebuilt: spent %s, held %s; want spent %s", got.Spent, got.Held, spent)
 	}
 	r.stop()

@@ -106,7 +106,7 @@ func raceForBudgets(t *testing.T, d deployment, q request) {
 		if calls := w.sim.Totals().Complete - before; calls != fits || served != fits {
 			t.Errorf("provider answered %d, clients were served %d, want %d", calls, served, fits)
 		}
-		atRest(t, replicas[0], fmt.Sprintf("repetition-%d", i), policy.USD(limit))
+		atRest(t, replicas[0], fmt.Sprintf("repetition-%d", i), policy.Decimal(limit))
 	}
 	for _, r := range replicas {
 		if code := r.stop(); code != 0 {
@@ -170,7 +170,7 @@ func atRest(t *testing.T, r *replica, run, spent string) {
 	if err := json.Unmarshal([]byte(body), &view); err != nil || len(view.Budgets) != 1 {
 		t.Fatalf("%v: %s", err, body)
 	}
-	if b := view.Budgets[0]; b.Held != "0.00 USD" || b.Spent != spent {
+	if b := view.Budgets[0]; b.Held != "0.00" || b.Spent != spent {
 		t.Errorf("at rest: spent %s, held %s; want spent %s, held nothing", b.Spent, b.Held, spent)
 	}
 }
@@ -219,7 +219,7 @@ func useUpBudgets(t *testing.T, d deployment, stream bool) {
 			if spent > limit || spent < limit*95/100 {
 				t.Errorf("%s: %s of %s was spent", r.run, usd(spent), usd(limit))
 			}
-			atRest(t, replicas[0], r.run, policy.USD(spent))
+			atRest(t, replicas[0], r.run, policy.Decimal(spent))
 		}
 	}
 	if billed := w.sim.Totals().Complete; billed != answers {

@@ -117,7 +117,7 @@ func TestReload(t *testing.T) {
 		generation := i + 2
 		way.write(w.policyText(generation, monthly(int64(generation)*1e9)))
 		awaitGeneration(t, r, generation)
-		if got, want := r.balances()["daily"].Limit, policy.USD(int64(generation)*1e9); got != want {
+		if got, want := r.balances()["daily"].Limit, policy.Decimal(int64(generation)*1e9); got != want {
 			t.Errorf("%s: the limit is %s, want %s", way.name, got, want)
 		}
 	}
