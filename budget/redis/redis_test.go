@@ -86,12 +86,8 @@ func TestBadURLs(t *testing.T) {
 // that touch another slot, by both ways of naming a cluster.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	nodes := redistest.StartCluster(t, 3)
-	var addresses []string
-	for _, node := range nodes {
-		addresses = append(addresses, node.Addr())
-	}
-	for i, url := range []string{"redis://" + strings.Join(addresses, ","), nodes[0].URL() + "?cluster=true"} {
+	cluster := redistest.StartCluster(t, 3, 0)
+	for i, url := range []string{cluster.URL(), cluster.Masters[0].URL() + "?cluster=true"} {
 		l := open(t, url)
 		suffix := string(rune('a' + i))
 		tenants := []string{"one-" + suffix, "two-" + suffix, "three-" + suffix, "four-" + suffix}

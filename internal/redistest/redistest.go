@@ -297,12 +297,5 @@ func (s *Server) SetConfig(name, value string) {
 // AwaitReplica waits until a replica follows the server.
 func (s *Server) AwaitReplica() {
 	s.t.Helper()
-	deadline := time.Now().Add(startTimeout)
-	for time.Now().Before(deadline) {
-		if strings.Contains(s.reply("INFO replication"), "state=online") {
-			return
-		}
-		time.Sleep(pollEvery)
-	}
-	s.t.Fatal("no replica came online")
+	s.await("INFO replication", "state=online")
 }

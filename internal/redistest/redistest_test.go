@@ -51,3 +51,19 @@ func TestOlderDataComesBack(t *testing.T) {
 		t.Errorf("the key is %q, want the older value", got)
 	}
 }
+
+// TestCluster: what a cluster's nodes know of each other when it has started.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3, 1)
+	if len(c.Masters) != 3 || len(c.Nodes()) != 6 {
+		t.Fatalf("%d masters of %d nodes, want 3 of 6", len(c.Masters), len(c.Nodes()))
+	}
+	ids := make(map[string]bool)
+	for _, node := range c.Nodes() {
+		ids[node.NodeID()] = true
+	}
+	if len(ids) != 6 {
+		t.Errorf("%d different nodes, want 6", len(ids))
+	}
+}
