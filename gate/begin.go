@@ -145,6 +145,8 @@ func (g *Gate) refused(q *quote, err error) (budget.Grant, *misfit) {
 	case errors.As(err, &killed):
 		seen := budget.Grant{Epoch: killed.Epoch, Number: killed.Number, At: killed.At}
 		return seen, &misfit{policy.KilledBy(killed.Switch.Name), -1}
+	case errors.Is(err, errClientGone):
+		return budget.Grant{}, &misfit{clientGone(), -1}
 	case q.action != nil && errors.Is(err, budget.ErrEnded):
 		return budget.Grant{}, &misfit{policy.ActionReplayed("the action of this id has ended"), -1}
 	default:
@@ -170,12 +172,19 @@ func roomOf(d *policy.Denial) int64 {
 	return -1
 }
 
+// errClientGone: the context of the caller ended before the ledger was asked.
+var errClientGone = errors.New("the client closed the request")
+
+func clientGone() *policy.Denial {
+	return &policy.Denial{Reason: policy.ClientClosedRequest, Message: "the client closed the request before it had leave; nothing was sent"}
+}
+
 // reserve asks the ledger, once more if the window has turned meanwhile. It
 // does not begin for a client that has left, nor stop for one that leaves: then
 // nobody would know the answer.
 func (g *Gate) reserve(ctx context.Context, q *quote) (budget.Grant, error) {
-	if err := ctx.Err(); err != nil {
-		return budget.Grant{}, fmt.Errorf("%w: %w", budget.ErrDeadline, err)
+	if ctx.Err() != nil {
+		return budget.Grant{}, errClientGone
 	}
 	within := q.within(ctx)
 	defer within.stop()

@@ -1,8 +1,10 @@
 package gate_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -197,15 +199,23 @@ func TestReceiptNotWrittenDenies(t *testing.T) {
 	}
 }
 
+// TestClientThatLeavesHoldsNothing: nor is that the ledger's fault, in receipt
+// or log.
 func TestClientThatLeavesHoldsNothing(t *testing.T) {
 	w := newWorld(t, daily(1000))
+	var said bytes.Buffer
+	g := gate.New(gate.Config{Ledger: w.real, Log: w.log, Outbox: w.outbox, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := w.gate.Begin(ctx, w.call(100, 50)); err == nil {
-		t.Fatal("granted to nobody")
+	_, err := g.Begin(ctx, w.call(100, 50))
+	if refusal, ok := errors.AsType[*gate.Refusal](err); !ok || refusal.Reason != policy.ClientClosedRequest || refusal.Receipt == "" {
+		t.Fatalf("got %v", err)
 	}
 	w.drain()
 	w.mustBalance(0, 0)
+	if said.Len() > 0 {
+		t.Errorf("logged: %s", &said)
+	}
 }
 
 func TestDenialsHaveReceipts(t *testing.T) {

@@ -55,7 +55,7 @@ func bookOf(rules *Rules) *rulesBook {
 // outside are the reasons that no facts and no policy give: what failed, or
 // what an earlier request did. A receipt is believed about them.
 var outside = []policy.Reason{
-	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.ActionIDUsed,
+	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.ClientClosedRequest, policy.ActionIDUsed,
 }
 
 // recompute makes the decision again, as far as it does not depend on the

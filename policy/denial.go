@@ -32,6 +32,7 @@ const (
 	LedgerUnavailable    Reason = "ledger_unavailable"
 	ReceiptsUnavailable  Reason = "receipts_unavailable"
 	StalePolicy          Reason = "stale_policy"
+	ClientClosedRequest  Reason = "client_closed_request" // it hung up before it had leave
 	Killed               Reason = "killed"
 	ActionIDUsed         Reason = "action_id_used"
 )

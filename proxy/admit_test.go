@@ -68,6 +68,9 @@ func TestRefusedBeforeTheLedger(t *testing.T) {
 			if a.status != row.status || a.code() != row.code || !strings.Contains(a.body, `"message":"aegis: `) {
 				t.Errorf("%d %s", a.status, a.body)
 			}
+			if again := a.header.Get("X-Should-Retry"); again != "false" || a.header.Get("Retry-After") != "" {
+				t.Errorf("x-should-retry %q, Retry-After %q", again, a.header.Get("Retry-After"))
+			}
 			if got := a.header.Get("X-Aegis-Decision"); got != "deny" {
 				t.Errorf("decision %q", got)
 			}

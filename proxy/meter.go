@@ -22,6 +22,7 @@ const maxErrorBytes = 64 << 10
 // a client's next request finds its budget settled.
 type meteredBody struct {
 	src     io.ReadCloser
+	resp    *http.Response
 	meter   *providers.Meter
 	decoder *decoder // meters a decoded copy of a compressed response; else nil
 	x       *exchange
@@ -45,6 +46,7 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 	strip := stream && plain && x.asksUsage()
 	b := &meteredBody{
 		src:    resp.Body,
+		resp:   resp,
 		meter:  providers.NewMeter(x.request.Endpoint, stream, strip),
 		x:      x,
 		call:   x.calls[0],
@@ -108,6 +110,7 @@ func (b *meteredBody) fill(p []byte) {
 		return
 	}
 	b.err = err
+	dropOurs(b.resp.Trailer) // which is whole now
 	b.finish()
 	b.settle()
 }

@@ -290,7 +290,7 @@ func TestRatesOnTheWire(t *testing.T) {
 		says        string
 	}{
 		{"minute", "window: minute", "", func(s int) bool { return 1 <= s && s <= 60 }, "it resets at "},
-		{"day", "window: day, timezone: " + zone, "false", func(s int) bool { return s == 60 }, "it resets at "},
+		{"day", "window: day, timezone: " + zone, "false", func(s int) bool { return s == 0 }, "it resets at "},
 		{"rolling", "window: rolling, length: 5m", "", func(s int) bool { return s == 5 }, "as requests leave its window of 5m"},
 		{"forever", "window: forever", "false", func(s int) bool { return s == 0 }, "does not reset at a fixed time"},
 	} {

@@ -42,7 +42,7 @@ type rejection struct {
 	decision string
 	receipt  string
 	retry    retry
-	after    int64 // seconds, for Retry-After; 0: by retry
+	after    int64 // seconds, for Retry-After where a retry helps; 0: by retry
 }
 
 func (e *rejection) Error() string { return e.body.Message }
@@ -69,8 +69,8 @@ func deny(status int, kind, code string, again retry, format string, args ...any
 }
 
 var (
-	errNoKey   = deny(401, "invalid_request_error", "invalid_api_key", retryUnsaid, "no API key: send one tenant key as Authorization: Bearer")
-	errBadKey  = deny(401, "invalid_request_error", "invalid_api_key", retryUnsaid, "this API key belongs to no tenant")
+	errNoKey   = deny(401, "invalid_request_error", "invalid_api_key", retryNever, "no API key: send one tenant key as Authorization: Bearer")
+	errBadKey  = deny(401, "invalid_request_error", "invalid_api_key", retryNever, "this API key belongs to no tenant")
 	errTwoRuns = deny(400, "invalid_request_error", "invalid_run", retryNever, "the request names two runs; name one, in the path or in %s", runHeader)
 	errLongRun = deny(400, "invalid_request_error", "invalid_run", retryNever, "a run's name has at most %d bytes", maxRunBytes)
 	errLarge   = deny(413, "invalid_request_error", "request_too_large", retryNever, "the request's body is larger than this proxy takes")
@@ -101,6 +101,10 @@ type wire struct {
 	retry  retry
 }
 
+// statusClientClosed is what servers log of a request whose client has gone: no
+// standard has a status for it, and nobody reads it.
+const statusClientClosed = 499
+
 // wires maps every reason of a denial to the status and code that official
 // SDKs turn into the right error. 402 and 403 are never retried by them;
 // LangChain stops on insufficient_quota.
@@ -128,6 +132,7 @@ var wires = map[policy.Reason]wire{
 	policy.ActionIDUsed:         {409, "invalid_request_error", "replayed_request", retryNever},
 	policy.StalePolicy:          {503, "server_error", "ledger_unavailable", retrySoon},
 	policy.Killed:               {403, "invalid_request_error", "kill_switch", retryNever},
+	policy.ClientClosedRequest:  {statusClientClosed, "invalid_request_error", "client_closed_request", retryNever},
 }
 
 // reject answers in the shape of the API that was called.
@@ -155,8 +160,13 @@ func (p *Proxy) reject(w http.ResponseWriter, err error) {
 	w.Write(body)
 }
 
+// retryAfter is what Retry-After says; 0 for none. Beside an x-should-retry of
+// false there is none: some clients sleep it out before they give up.
 func (e *rejection) retryAfter() int64 {
-	if e.after == 0 && e.retry == retrySoon {
+	switch {
+	case e.retry == retryNever:
+		return 0
+	case e.after == 0 && e.retry == retrySoon:
 		return retryAfter
 	}
 	return e.after

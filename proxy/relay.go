@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -230,7 +231,7 @@ func (p *Proxy) respond(resp *http.Response) error {
 	if fallbackStatus(resp.StatusCode) && len(x.calls) > 1 && x.body.buffer() && p.next(x) {
 		return errNextAttempt
 	}
-	x.mark(resp.Header)
+	x.mark(resp)
 	return nil
 }
 
@@ -261,8 +262,10 @@ func (p *Proxy) next(x *exchange) bool {
 }
 
 // mark puts our headers on the upstream's response.
-func (x *exchange) mark(h http.Header) {
+func (x *exchange) mark(resp *http.Response) {
+	h := resp.Header
 	dropOurs(h)
+	dropOurs(resp.Trailer) // those that are announced
 	h[decisionHeader] = []string{decisionAllow}
 	h[receiptHeader] = []string{x.grant.Receipt}
 	if len(x.grant.Warnings) > 0 {
@@ -289,13 +292,22 @@ func (p *Proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	x := exchangeOf(r)
-	p.logger.Warn("upstream gave no response", "upstream", x.calls[0].Upstream.Name, "sent", x.sent.wrote(), "err", err)
+	p.logger.Log(r.Context(), x.levelOfFailure(), "upstream gave no response", "upstream", x.calls[0].Upstream.Name, "sent", x.sent.wrote(), "err", err)
 	receipt := x.grant.Receipt
 	x.grant.End(x.lost())
 	if p.next(x) {
 		return
 	}
 	x.failed = upstreamFailed(x, receipt, err)
+}
+
+// levelOfFailure is Debug where the client hung up: its own doing, and no upstream's
+// fault.
+func (x *exchange) levelOfFailure() slog.Level {
+	if x.client.Err() != nil {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 func upstreamFailed(x *exchange, receipt string, err error) *rejection {

@@ -248,6 +248,51 @@ func TestUpstreamCannotSpeakForTheProxy(t *testing.T) {
 	}
 }
 
+// TestUpstreamCannotSpeakForTheProxyInTrailers: announced ones and others, of
+// answers with and without a stream.
+func TestUpstreamCannotSpeakForTheProxyInTrailers(t *testing.T) {
+	for _, row := range []struct{ name, contentType, announced, body string }{
+		{"announced", "application/json", "X-Sum, X-Aegis-Decision", `{}`},
+		{"announced in a stream", "text/event-stream", "X-Aegis-Decision, X-Sum", "data: [DONE]\n\n"},
+		{"announced alone", "application/json", "X-Aegis-Receipt", `{}`},
+		{"not announced", "application/json", "X-Sum", `{}`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, setting{upstreams: []http.Handler{raw(func(w http.ResponseWriter) {
+				w.Header().Set("Content-Type", row.contentType)
+				w.Header().Set("Trailer", row.announced)
+				io.WriteString(w, row.body)
+				w.(http.Flusher).Flush()
+				for _, name := range []string{"X-Aegis-Decision", "X-Aegis-Receipt"} {
+					if !strings.Contains(row.announced, name) {
+						name = http.TrailerPrefix + name
+					}
+					w.Header().Set(name, "forged")
+				}
+				w.Header().Set("X-Sum", "42")
+			})}})
+			resp, err := w.client.Do(request(t.Context(), w.front.URL+chatPath, hello))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+				t.Fatal(err)
+			}
+			if resp.Header.Get("X-Aegis-Decision") != "allow" {
+				t.Errorf("header %v", resp.Header)
+			}
+			want := http.Header{"X-Sum": {"42"}}
+			if !strings.Contains(row.announced, "X-Sum") {
+				want = nil
+			}
+			if !reflect.DeepEqual(resp.Trailer, want) {
+				t.Errorf("trailers %v, want %v", resp.Trailer, want)
+			}
+		})
+	}
+}
+
 // TestFirstByteIsNotBuffered: the client has chunk 1 before the upstream sends
 // chunk 2.
 func TestFirstByteIsNotBuffered(t *testing.T) {
