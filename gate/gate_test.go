@@ -216,6 +216,8 @@ func TestClientThatLeavesHoldsNothing(t *testing.T) {
 	if said.Len() > 0 {
 		t.Errorf("logged: %s", &said)
 	}
+	w.begin(w.call(100, 50)).End(used(100, 50))
+	w.mustReplay(t, w.rules)
 }
 
 func TestDenialsHaveReceipts(t *testing.T) {

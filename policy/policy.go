@@ -105,7 +105,7 @@ type Tenant struct {
 	DenyEndpoints  []string      // patterns
 	AllowTools     []string      // patterns of the names of tools offered; nil: all
 	DenyTools      []string      // patterns
-	Providers      []string      // names of upstreams in order of preference; nil: the model's
+	Upstreams      []string      // names of upstreams in order of preference; nil: the model's
 	PerRequest     int64         // nano-USD; 0: no cap
 	MinOutput      int64         // tokens; a cap clamped below denies instead
 	Clamp          bool          // lower the output cap to what fits, instead of denying

@@ -21,11 +21,11 @@ func (p *Policy) ModelFor(name string) *Model {
 // names, in the tenant's order. None means that the request is denied.
 func (p *Policy) Route(t *Tenant, model string) (*Model, []*Upstream) {
 	m := p.ModelFor(model)
-	if m == nil || t.Providers == nil {
+	if m == nil || t.Upstreams == nil {
 		return m, m.upstreams()
 	}
 	var route []*Upstream
-	for _, name := range t.Providers {
+	for _, name := range t.Upstreams {
 		for _, u := range m.Upstreams {
 			if u.Name == name {
 				route = append(route, u)

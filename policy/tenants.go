@@ -57,7 +57,7 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.DenyEndpoints = l.patterns(&endpoints.Deny, t.DenyEndpoints)
 	t.AllowTools = l.patterns(&tools.Allow, t.AllowTools)
 	t.DenyTools = l.patterns(&tools.Deny, t.DenyTools)
-	t.Providers = l.upstreamNames(&d.Upstreams, t.Providers)
+	t.Upstreams = l.upstreamNames(&d.Upstreams, t.Upstreams)
 	t.PerRequest = l.usd(&d.PerRequest, t.PerRequest)
 	t.MinOutput = l.count(&d.MinOutput, t.MinOutput, 1, maxTokens)
 	t.Redact = l.flag(&d.RedactAmounts, t.Redact)
