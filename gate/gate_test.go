@@ -217,6 +217,8 @@ func TestClientThatLeavesHoldsNothing(t *testing.T) {
 		t.Errorf("logged: %s", &said)
 	}
 	w.begin(w.call(100, 50)).End(used(100, 50))
+	w.clock.advance(budget.OverdueAfter)
+	w.sweepOnce()
 	w.mustReplay(t, w.rules)
 }
 
