@@ -13,7 +13,8 @@
 // docs/admin.md says what each member is and gives an example of each answer.
 //
 // What changes something wants application/json, no Origin, and a bearer token
-// where one is set; a listener off loopback without one changes nothing.
+// where one is set; a listener off loopback without one changes nothing. Nothing
+// but the probes is answered under a Host that a stranger could own.
 package admin
 
 import (
@@ -49,6 +50,7 @@ type Config struct {
 	Logger   *slog.Logger // told of every change; slog.Default if nil
 	Token    string       // that changes must bear; "": none
 	Loopback bool         // the listener is reached from this machine alone
+	Hosts    []string     // names by which it is reached, beside its addresses and names without a dot
 }
 
 // Ledger is what the operator's side needs of a ledger.
@@ -72,13 +74,17 @@ func Handler(c Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", Health)
 	mux.HandleFunc("GET /readyz", s.ready)
-	mux.HandleFunc("GET /admin/v1/budgets", s.budgets)
-	mux.HandleFunc("POST /admin/v1/counters", s.counters)
-	mux.HandleFunc("GET /admin/v1/switches", s.listSwitches)
-	mux.HandleFunc("POST /admin/v1/switches", s.guard(s.changeSwitch))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{}))
+	for pattern, h := range map[string]http.HandlerFunc{
+		"GET /admin/v1/budgets":    s.budgets,
+		"POST /admin/v1/counters":  s.counters,
+		"GET /admin/v1/switches":   s.listSwitches,
+		"POST /admin/v1/switches":  s.guard(s.changeSwitch),
+		"GET /debug/pprof/":        brief(pprof.Index),
+		"GET /debug/pprof/profile": brief(pprof.Profile),
+		"GET /metrics":             promhttp.HandlerFor(c.Metrics, promhttp.HandlerOpts{}).ServeHTTP,
+	} {
+		mux.HandleFunc(pattern, s.local(h))
+	}
 	return mux
 }
 

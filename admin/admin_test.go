@@ -143,7 +143,7 @@ func (s *side) receipt(_ context.Context, tenant string) error {
 
 func get(h http.Handler, path string) *httptest.ResponseRecorder {
 	recorder := httptest.NewRecorder()
-	h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
+	h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "http://127.0.0.1:8081"+path, nil))
 	return recorder
 }
 
@@ -195,7 +195,7 @@ func TestProbesShowNothingElse(t *testing.T) {
 	}
 	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/admin/v1/budgets?tenant=acme"} {
 		recorder := httptest.NewRecorder()
-		admin.Handler(s.config()).ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, path, nil))
+		admin.Handler(s.config()).ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "http://localhost"+path, nil))
 		if recorder.Code != http.StatusMethodNotAllowed {
 			t.Errorf("POST %s: %d", path, recorder.Code)
 		}

@@ -17,7 +17,7 @@ import (
 
 // askCounters sends a question for counters.
 func askCounters(c admin.Config, body string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, "/admin/v1/counters", strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, "http://localhost/admin/v1/counters", strings.NewReader(body))
 	recorder := httptest.NewRecorder()
 	admin.Handler(c).ServeHTTP(recorder, r)
 	return recorder

@@ -99,7 +99,7 @@ func requestOf(t *testing.T, text string) *http.Request {
 	if !ok {
 		t.Fatalf("not a request: %q", text)
 	}
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}

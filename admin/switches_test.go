@@ -19,7 +19,7 @@ const switchPath = "/admin/v1/switches"
 
 // order sends an order with headers in pairs.
 func order(c admin.Config, body string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, switchPath, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, "http://localhost"+switchPath, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])

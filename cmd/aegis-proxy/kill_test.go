@@ -69,7 +69,7 @@ func startReplica(t *testing.T, c stackConfig) *replica {
 		t.Fatal(err)
 	}
 	loopback := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
-	r := &replica{c.DataDir, s, httptest.NewServer(s.front()), httptest.NewServer(s.operators("", loopback))}
+	r := &replica{c.DataDir, s, httptest.NewServer(s.front()), httptest.NewServer(s.operators(serveConfig{}, loopback))}
 	t.Cleanup(func() {
 		r.front.Close()
 		r.admin.Close()

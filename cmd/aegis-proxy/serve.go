@@ -37,6 +37,7 @@ type serveConfig struct {
 	Listen      string
 	AdminListen string
 	AdminToken  string
+	AdminHosts  []string
 	TLSCert     string
 	TLSKey      string
 	DrainLimit  time.Duration
@@ -68,6 +69,7 @@ func newServe() *cobra.Command {
 	f.StringVar(&c.Listen, "listen", ":8080", "address for applications")
 	f.StringVar(&c.AdminListen, "admin-listen", "127.0.0.1:8081", "address for operators: health, metrics, balances, kill switches")
 	f.StringVar(&c.AdminToken, "admin-token", "", "what changes on --admin-listen must bear; needed there off loopback. Better set as AEGIS_ADMIN_TOKEN")
+	f.StringSliceVar(&c.AdminHosts, "admin-host", nil, "names with a dot by which --admin-listen is asked, as in aegis.internal; addresses and names without a dot always do")
 	f.StringVar(&c.LedgerURL, "ledger", "", "redis://, rediss:// or unix:// URL of a shared ledger (default: embedded, in --data)")
 	f.BoolVar(&c.AcceptWeak, "accept-weak-durability", false, "serve although Redis is not, or cannot be seen to be, configured to keep what it acknowledges")
 	f.IntVar(&c.Replicas, "wait-replicas", 0, "Redis replicas that must acknowledge a grant")
@@ -126,7 +128,7 @@ func serve(ctx context.Context, c serveConfig) error {
 		return errors.Join(fmt.Errorf("--admin-listen: %w", err), front.Close(), s.close())
 	}
 	applications := newServer(s.front(), c.Logger)
-	operators := newServer(s.operators(c.AdminToken, back.Addr()), c.Logger)
+	operators := newServer(s.operators(c, back.Addr()), c.Logger)
 	failed := make(chan error, 2)
 	go func() { failed <- applications.Serve(front) }()
 	go func() { failed <- operators.Serve(back) }()
@@ -211,9 +213,9 @@ func (s *stack) adminConfig() admin.Config {
 }
 
 // operators is the operators' handler on a listener of that address.
-func (s *stack) operators(token string, address net.Addr) http.Handler {
+func (s *stack) operators(c serveConfig, address net.Addr) http.Handler {
 	config := s.adminConfig()
-	config.Token = token
+	config.Token, config.Hosts = c.AdminToken, c.AdminHosts
 	tcp, ok := address.(*net.TCPAddr)
 	config.Loopback = ok && tcp.IP.IsLoopback()
 	return admin.Handler(config)
