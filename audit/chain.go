@@ -79,6 +79,9 @@ func (r Receipt) EventID() (EventID, bool) {
 func eventOf(b Body) (id EventID, own bool) {
 	switch b := b.(type) {
 	case Decision:
+		if b.Denials.ID != "" { // written late: its ledger may have begun anew meanwhile
+			return EventID{}, false
+		}
 		return EventID{b.Facts.Tenant, b.Epoch, b.Event}, b.Verdict == Allow && b.Lease != "" && !b.Existing
 	case *Decision:
 		return eventOf(*b)

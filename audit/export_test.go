@@ -80,6 +80,13 @@ func (c *Chain) Add(body Body) *Chain {
 	return c
 }
 
+// AddText appends a line with a body that no encoder would write.
+func (c *Chain) AddText(kind, body string) *Chain {
+	line, after := c.link.appendLine(nil, kind, []byte(body))
+	c.Lines, c.link = append(c.Lines, string(line)), after
+	return c
+}
+
 // Seal appends a seal.
 func (c *Chain) Seal(s Signer) *Chain {
 	seal, err := newSealer(s).seal(c.link)

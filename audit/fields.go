@@ -1,5 +1,7 @@
 package audit
 
+import "fmt"
+
 // fields visits an object's fields in the order of canonical JSON. One
 // implementation writes them, the other reads them, so that each object's
 // shape is stated once. Optional fields are left out when empty.
@@ -37,17 +39,24 @@ func (s Seal) kind() string       { return kindSeal }
 func (s Start) kind() string      { return kindStart }
 func (r Rotate) kind() string     { return kindRotate }
 
-func (d Decision) encode(dst []byte) ([]byte, error)   { return encodeRecord(dst, &d) }
 func (s Settlement) encode(dst []byte) ([]byte, error) { return encodeRecord(dst, &s) }
 func (e Event) encode(dst []byte) ([]byte, error)      { return encodeRecord(dst, &e) }
 func (s Seal) encode(dst []byte) ([]byte, error)       { return encodeRecord(dst, &s) }
 func (s Start) encode(dst []byte) ([]byte, error)      { return encodeRecord(dst, &s) }
 func (r Rotate) encode(dst []byte) ([]byte, error)     { return encodeRecord(dst, &r) }
 
+func (d Decision) encode(dst []byte) ([]byte, error) {
+	if err := d.checkDenials(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return encodeRecord(dst, &d)
+}
+
 func (d *Decision) visit(f fields) {
 	f.count("at", &d.At)
 	f.optClaims("claims", &d.Claims)
 	f.amount("cost", &d.Cost)
+	f.optObject("denials", &d.Denials)
 	f.optText("epoch", &d.Epoch)
 	f.optCount("event", &d.Event)
 	f.optFlag("existing", &d.Existing)

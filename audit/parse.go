@@ -138,7 +138,7 @@ func (p *parser) parseTail(tail string) (r Receipt, kind string, err error) {
 func (p *parser) parseBody(kind, s string) (Body, error) {
 	switch kind {
 	case kindDecision:
-		return p.decisions.parse(s)
+		return p.parseDecision(s)
 	case kindSettlement:
 		return p.settlements.parse(s)
 	case kindEvent:
@@ -151,6 +151,17 @@ func (p *parser) parseBody(kind, s string) (Body, error) {
 		return p.rotations.parse(s)
 	}
 	return nil, fmt.Errorf("unknown kind %q", kind)
+}
+
+func (p *parser) parseDecision(s string) (Body, error) {
+	body, err := p.decisions.parse(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.decisions.body.checkDenials(); err != nil {
+		return nil, fmt.Errorf("body: %w", err)
+	}
+	return body, nil
 }
 
 func isHex(s string, size int) bool {

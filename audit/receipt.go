@@ -87,6 +87,7 @@ type Decision struct {
 	Generation int64
 	Prices     string
 	PricedAt   int64 // when the price was looked up, ledger milliseconds; 0: it was not
+	Denials    Denials
 }
 
 // Bases of a charge: where its figure comes from.

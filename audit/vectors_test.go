@@ -54,6 +54,16 @@ func vectors(t *testing.T) []vector {
 			lines: audit.NewChain(1).Add(startLine(hmac)).Add(fullDecision()).Add(settlement(1)).Add(fullEvent()).Seal(hmac).Lines,
 		},
 	}
+	all = append(all, vector{
+		File: "sound-denials.jsonl", Title: "a denial, and two receipts that tell of several",
+		lines: deniedChain(hmac, "", "").Lines,
+	}, vector{
+		File: "bad-denials-with-one-id.jsonl", Title: "two receipts of denials with one id",
+		lines: audit.NewChain(1).Add(startLine(hmac)).Add(denials(1, "a")).Add(denials(2, "a")).Seal(hmac).Lines,
+	})
+	for _, m := range spoiltDenials(hmac) {
+		all = append(all, vector{File: "bad-" + strings.ReplaceAll(m.name, " ", "-") + ".jsonl", Title: m.name, lines: m.do(nil)})
+	}
 	for _, m := range manipulations(t) {
 		if strings.HasPrefix(m.name, "event") { // of the ledger, not of the chain
 			continue

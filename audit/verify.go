@@ -134,7 +134,7 @@ func verifyLogs(ctx context.Context, logs [][]Source, v *verifier, take func(Rec
 			return Report{}, err
 		}
 	}
-	v.chains, v.found = map[string]*chainState{}, map[FindingKind]*Finding{}
+	v.chains, v.found, v.denials = map[string]*chainState{}, map[FindingKind]*Finding{}, denialsIDs{}
 	m := startMerge(ctx, logs, v.opts.Keys, v.leaf)
 	defer m.scan.stop()
 	for _, l := range m.logs {
@@ -156,14 +156,15 @@ func verifyLogs(ctx context.Context, logs [][]Source, v *verifier, take func(Rec
 
 // verifier keeps what was found in all logs.
 type verifier struct {
-	opts   VerifyOptions
-	leaf   leafHash // nil: no trees
-	chains map[string]*chainState
-	order  []*chainState
-	events eventSet
-	found  map[FindingKind]*Finding
-	done   Progress
-	told   int64 // bytes at the last call of opts.Progress
+	opts    VerifyOptions
+	leaf    leafHash // nil: no trees
+	chains  map[string]*chainState
+	order   []*chainState
+	events  eventSet
+	denials denialsIDs
+	found   map[FindingKind]*Finding
+	done    Progress
+	told    int64 // bytes at the last call of opts.Progress
 }
 
 func (v *verifier) find(kind FindingKind, file string, line int64, format string, args ...any) {
@@ -226,9 +227,13 @@ func (v *logVerifier) line(p *parsedLine) {
 	}
 	counts := c.line(p, v.skipped)
 	v.current, v.skipped = c, 0
-	if id, ok := p.EventID(); ok && counts {
+	if !counts {
+		return
+	}
+	if id, ok := p.EventID(); ok {
 		v.events.add(id, p)
 	}
+	v.denials.add(v.verifier, p)
 }
 
 // chainOf is the state of the line's chain. In the middle of a source a new

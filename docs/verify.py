@@ -57,7 +57,20 @@ def parse(line):
     need(r["kind"] in KINDS and isinstance(r["body"], dict), "unknown kind")
     need(is_hex(r["chain"], 32) and is_hex(r["prev"], 64), "chain or prev is not hex")
     need(type(r["n"]) is int and 0 < r["n"] < 2**53, "n out of range")
+    if "denials" in r["body"]:
+        check_denials(r["kind"], r["body"])
     return r
+
+
+def check_denials(kind, body):
+    """What stands for several denials is one itself, and tells how many, until when and by what id."""
+    several, at = body["denials"], body.get("at")
+    need(kind == "decision" and body.get("verdict") == "deny", "denials that are none")
+    need(isinstance(several, dict) and sorted(several) == ["count", "id", "until"], "denials of another form")
+    id, count, until = several["id"], several["count"], several["until"]
+    need(type(count) is int and 0 < count < 2**53, "denials without a count")
+    need(type(until) is int and type(at) is int and max(1, at) <= until < 2**53, "denials that end before the first")
+    need(isinstance(id, str) and id.startswith("denials-") and is_hex(id[8:], 32), "denials without an id")
 
 
 def kid_of(alg, material):
@@ -215,8 +228,9 @@ def warn(checked):
 
 
 class Chain:
-    def __init__(self, keys):
+    def __init__(self, keys, denials):
         self.tree = Tree()
+        self.denials = denials  # the ids of those of all chains
         self.keys = dict(keys)  # kid -> (alg, public key or secret)
         self.n, self.hash, self.kid, self.announced = 0, "0" * 64, None, None
         self.receipts = self.sealed = 0
@@ -226,6 +240,10 @@ class Chain:
         need(r["n"] == self.n + 1, "n is %d, want %d" % (r["n"], self.n + 1))
         need(r["prev"] == self.hash, "prev is not the hash of the line before: one of the two was altered")
         need(r["n"] > 1 or r["kind"] == "start", "the first line is not a start line")
+        if "denials" in r["body"]:
+            id = r["body"]["denials"]["id"]
+            need(id not in self.denials, "another receipt has the id " + id)
+            self.denials.add(id)
         handler = getattr(self, r["kind"], None)
         if handler:
             handler(r, r["body"])
@@ -297,7 +315,7 @@ def lines_of(paths):
 
 
 def verify(args):
-    keys, chains, where, checked = load_keys(args), {}, "end", True
+    keys, chains, denials, where, checked = load_keys(args), {}, set(), "end", True
     try:
         checkpoints = load_checkpoints(args.checkpoint) if args.checkpoint else []
         for c in checkpoints:
@@ -305,7 +323,7 @@ def verify(args):
         for where, line in lines_of(args.log):
             need(line.endswith(b"\n"), "the line is torn")
             r = parse(line[:-1])
-            chain = chains.setdefault(r["chain"], Chain(keys))
+            chain = chains.setdefault(r["chain"], Chain(keys, denials))
             chain.line(r, line[:-1])
             for c in checkpoints:
                 if (c.chain, c.size) == (r["chain"], r["n"]):

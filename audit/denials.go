@@ -1,0 +1,88 @@
+package audit
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// Denials tells that a decision stands for several denials: of one tenant, for one
+// reason, under one policy. All else that the decision says is of the first of them.
+type Denials struct {
+	ID    string // of NewDenialsID; "" of a decision that stands for itself
+	Count int64  // with the first one
+	Until int64  // ledger milliseconds of the latest
+}
+
+const (
+	denialsPrefix = "denials-"
+	// denialsIDBytes are random, so that no two ids of any logs are the same.
+	denialsIDBytes = 16
+)
+
+// NewDenialsID is an id by which answers can name a receipt before it is written,
+// and so before it has the number that its Ref tells.
+func NewDenialsID() string {
+	id := make([]byte, denialsIDBytes)
+	rand.Read(id)
+	return denialsPrefix + hex.EncodeToString(id)
+}
+
+func isDenialsID(id string) bool {
+	digits, ok := strings.CutPrefix(id, denialsPrefix)
+	return ok && isHex(digits, denialsIDBytes)
+}
+
+func (t *Denials) visit(f fields) {
+	f.optCount("count", &t.Count)
+	f.optText("id", &t.ID)
+	f.optCount("until", &t.Until)
+}
+
+// checkDenials refuses a decision that can not stand for several.
+func (d *Decision) checkDenials() error {
+	switch t := &d.Denials; {
+	case *t == Denials{}:
+		return nil
+	case !isDenialsID(t.ID):
+		return fmt.Errorf("the id of denials is not %q and %d bytes in lowercase hex", denialsPrefix, denialsIDBytes)
+	case t.Count < 1:
+		return fmt.Errorf("denials have no count")
+	case t.Until < max(1, d.At):
+		return fmt.Errorf("denials until %d, but the first was at %d", t.Until, d.At)
+	case d.Verdict != Deny:
+		return fmt.Errorf("the verdict of denials is %q", d.Verdict)
+	}
+	return nil
+}
+
+// ID is the receipt's, as the answers have it that it was written for.
+func (r Receipt) ID() string {
+	if id := r.denialsID(); id != "" {
+		return id
+	}
+	return r.Ref().ID
+}
+
+func (r *Receipt) denialsID() string {
+	if d, ok := r.Body.(Decision); ok {
+		return d.Denials.ID
+	}
+	return ""
+}
+
+// denialsIDs finds an id that two receipts have.
+type denialsIDs map[string]struct{}
+
+func (ids denialsIDs) add(v *verifier, p *parsedLine) {
+	id := p.denialsID()
+	if id == "" {
+		return
+	}
+	if _, known := ids[id]; known {
+		v.find(Conflicting, p.File, p.Line, "another receipt has the id %s", id)
+		return
+	}
+	ids[strings.Clone(id)] = struct{}{} // not the line's memory
+}
