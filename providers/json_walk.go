@@ -31,11 +31,7 @@ func (w *walk) more(f func(name span)) {
 		if !w.take(':') {
 			return
 		}
-		start := w.at
-		f(span{name.start + 1, name.end - 1})
-		if w.at == start {
-			w.value()
-		}
+		w.offer(func() { f(span{name.start + 1, name.end - 1}) })
 		if !w.take(',') {
 			break
 		}
@@ -50,16 +46,24 @@ func (w *walk) elements(f func()) {
 		return
 	}
 	for c := w.next(); c != ']' && c != 0; c = w.next() {
-		start := w.at
-		f()
-		if w.at == start && w.value().end == start {
-			return
-		}
-		if !w.take(',') {
+		if !w.offer(f) || !w.take(',') {
 			break
 		}
 	}
 	w.take(']')
+}
+
+// offer lets f take the value that comes next, and skips it if f has left it. The
+// blanks before it are neither's: f may look past them and leave the value all the
+// same. It reports whether there was anything to take.
+func (w *walk) offer(f func()) bool {
+	w.next()
+	start := w.at
+	f()
+	if w.at == start {
+		w.value()
+	}
+	return w.at > start
 }
 
 // next is the byte that comes next after blanks; 0 at the end of the text.

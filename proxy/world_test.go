@@ -60,6 +60,9 @@ type setting struct {
 	tenant    string         // members of the tenant; "": an ample budget
 	bodyLimit int64
 	authority *gate.Authority
+	// policy is a whole one in place of policyText, with {up} for the address of
+	// the first upstream and {hash} for the hash of the tenant's key.
+	policy string
 }
 
 // world is a proxy in front of upstreams of the test's making, with a real
@@ -136,6 +139,9 @@ func (w *world) parse(s setting) *policy.Policy {
 	hash := sha256.Sum256([]byte(tenantKey))
 	all := strings.Join(names, ", ")
 	text := fmt.Sprintf(policyText, strings.Join(list, ""), all, all, hex.EncodeToString(hash[:]), strings.ReplaceAll(s.tenant, "\n", "\n    "))
+	if s.policy != "" {
+		text = strings.NewReplacer("{up}", w.upstreams[0].URL, "{hash}", hex.EncodeToString(hash[:])).Replace(s.policy)
+	}
 	p, err := policy.Parse("policy.yaml", []byte(text))
 	if err != nil {
 		w.t.Fatal(err)
