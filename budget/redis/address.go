@@ -74,9 +74,15 @@ func connectCluster(first *url.URL, query url.Values, others []string) (redis.Un
 		return nil, badURL(err.Error())
 	}
 	options.ContextTimeoutEnabled = true
+	options.DialerRetries = 1
 	options.Protocol = respVersion
 	options.DisableIdentity = true
-	return redis.NewClusterClient(options), nil
+	// Every command of ours names its key first; a client that looks that up
+	// asks for the server's list of commands.
+	options.DisableRoutingPolicies = true
+	client := redis.NewClusterClient(options)
+	reloadOnFailure(client)
+	return client, nil
 }
 
 // badURL does not repeat the URL, which may hold a password.

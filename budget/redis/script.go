@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -107,6 +106,9 @@ const maxAttempts = 3
 // sent often enough. The error wraps budget.ErrUnreachable if no attempt got
 // as far as a connection.
 func (s *script) run(ctx context.Context, on evaluator, keys []string, args []any) (any, error) {
+	if _, cluster := on.(*redis.ClusterClient); cluster {
+		return s.runOnCluster(ctx, on, keys, args)
+	}
 	sent := false
 	for attempt := 1; ; attempt++ {
 		reply, err := s.once(ctx, on, keys, args)
@@ -115,7 +117,24 @@ func (s *script) run(ctx context.Context, on evaluator, keys []string, args []an
 		}
 		sent = sent || !unsent(err)
 		if isReply(err) || ctx.Err() != nil || attempt == maxAttempts {
-			return nil, s.failure(on, sent, err)
+			return nil, s.failure(sent, err)
+		}
+	}
+}
+
+// runOnCluster leaves it to the cluster's client to send again, which knows
+// where to. It goes on until the context ends while the cluster says that it is
+// down: that passes as soon as the masters have agreed on who has failed.
+func (s *script) runOnCluster(ctx context.Context, on evaluator, keys []string, args []any) (any, error) {
+	var way trip
+	ctx = context.WithValue(ctx, tripKey{}, &way)
+	for {
+		reply, err := s.once(ctx, on, keys, args)
+		if err == nil {
+			return reply, nil
+		}
+		if !redis.IsClusterDownError(err) || ctx.Err() != nil {
+			return nil, s.failure(way.sent.Load(), err)
 		}
 	}
 }
@@ -130,10 +149,9 @@ func (s *script) once(ctx context.Context, on evaluator, keys []string, args []a
 	return reply, err
 }
 
-// failure is the error of a verb. The client of a cluster sends again by
-// itself, so what its last error says of the others is not known.
-func (s *script) failure(on evaluator, sent bool, err error) error {
-	if _, cluster := on.(*redis.ClusterClient); sent || cluster {
+// failure is the error of a verb that was sent, or was not.
+func (s *script) failure(sent bool, err error) error {
+	if sent {
 		return unavailable(s.verb, err)
 	}
 	return fmt.Errorf("%w: redis: %s: %w", budget.ErrUnreachable, s.verb, err)
@@ -143,13 +161,6 @@ func (s *script) failure(on evaluator, sent bool, err error) error {
 func isReply(err error) bool {
 	var said redis.Error
 	return errors.As(err, &said)
-}
-
-// unsent reports whether a command that failed did not get as far as a
-// connection.
-func unsent(err error) bool {
-	var operation *net.OpError
-	return errors.Is(err, errUnsent) || errors.As(err, &operation) && operation.Op == "dial"
 }
 
 // unavailable marks an error after which nobody knows what the server did.

@@ -120,3 +120,31 @@ func containsAll(text string, wanted []string) bool {
 	}
 	return true
 }
+
+// AwaitMaster waits until a replica has become a master whose cluster is whole.
+func (s *Server) AwaitMaster() {
+	s.t.Helper()
+	s.await("INFO replication", "role:master")
+	s.await("CLUSTER INFO", "cluster_state:ok")
+}
+
+// Owns reports whether a cluster's node answers for a key.
+func (s *Server) Owns(key string) bool {
+	return !strings.HasPrefix(s.reply("GET "+key), "-MOVED")
+}
+
+// AwaitAcknowledged waits until the server's replica has all that it has written.
+func (s *Server) AwaitAcknowledged() {
+	s.t.Helper()
+	deadline := time.Now().Add(startTimeout)
+	for time.Now().Before(deadline) {
+		info := s.reply("INFO replication")
+		_, rest, _ := strings.Cut(info, "master_repl_offset:")
+		offset, _, _ := strings.Cut(rest, "\r")
+		if strings.Contains(info, "state=online,offset="+offset+",") {
+			return
+		}
+		time.Sleep(pollEvery)
+	}
+	s.t.Fatalf("no replica has all that %s has written: %s", s.Addr(), s.reply("INFO replication"))
+}
