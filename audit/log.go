@@ -51,8 +51,8 @@ var (
 	ErrUnavailable = errors.New("audit: receipt log unavailable")
 
 	// ErrBroken is wrapped after a write or fsync failed for another reason
-	// than a full disk. Nobody knows what the disk holds, so every Append
-	// fails until the log is opened again.
+	// than a full disk, or when the file was gone from its place. Nobody knows
+	// what the disk holds, so every Append fails until the log is opened again.
 	ErrBroken = errors.New("audit: receipt log broken, restart once the disk is well")
 
 	// ErrWriteOnly is returned by Find of a log that goes to a writer: nobody
@@ -145,10 +145,11 @@ type Log struct {
 	posting sync.RWMutex // held by those who post, and by Close
 	closed  bool         // guarded by posting
 
-	mu  sync.Mutex // guards what follows
-	tip tip
-	at  place // the end of what is durable
-	err error // why the log is not ready
+	mu   sync.Mutex // guards what follows
+	tip  tip
+	at   place // the end of what is durable
+	name named // of the segment
+	err  error // why the log is not ready
 }
 
 // Open takes the directory, repairs a torn last line and writes a start line.
@@ -265,7 +266,11 @@ func (l *Log) openSegment() error {
 	if err := syncDir(l.cfg.Dir); err != nil {
 		return errors.Join(fmt.Errorf("audit: %w", err), f.Close())
 	}
-	l.segment = &segment{file: f, number: l.at.segment, size: l.at.offset}
+	name, err := nameOf(path)
+	if err != nil {
+		return errors.Join(fmt.Errorf("audit: %w", err), f.Close())
+	}
+	l.segment = &segment{file: f, name: name, number: l.at.segment, size: l.at.offset}
 	return nil
 }
 
@@ -291,7 +296,7 @@ func (l *Log) begin() error {
 		return fmt.Errorf("audit: write the start line: %w", err)
 	}
 	l.tip.link, l.tip.kid, l.tip.announce = b.link, key.ID, ""
-	l.at.offset = l.segment.size
+	l.at.offset, l.name = l.segment.size, l.segment.name
 	return nil
 }
 
@@ -365,9 +370,13 @@ func (l *Log) enqueue(e *entry) bool {
 // Ready reports why the last batch was not written, nil if it was. It wraps
 // ErrUnavailable while the disk is full, and has the log try again, so that a
 // replica which gets no requests because it is not ready finds out when there
-// is room. It wraps ErrBroken when only a restart helps.
+// is room. It wraps ErrBroken when only a restart helps. It also looks whether
+// the file that is written to is in its place.
 func (l *Log) Ready() error {
 	err := l.lastError()
+	if err == nil {
+		err = l.inPlace()
+	}
 	if errors.Is(err, ErrUnavailable) {
 		select {
 		case l.retry <- struct{}{}:
@@ -375,6 +384,16 @@ func (l *Log) Ready() error {
 		}
 	}
 	return err
+}
+
+func (l *Log) inPlace() error {
+	l.mu.Lock()
+	name := l.name
+	l.mu.Unlock()
+	if err := name.inPlace(); err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	return nil
 }
 
 func (l *Log) lastError() error {

@@ -65,15 +65,66 @@ func listSegments(dir string) ([]int, error) {
 // segment is the file that the log appends to.
 type segment struct {
 	file   file
+	name   named
 	number int
 	size   int64 // of what is durable, or handed to the system under SyncNever
+}
+
+// named is a file as its path named it when it was opened. The zero value, of a
+// log on a writer, is always in place.
+type named struct {
+	path string
+	info os.FileInfo
+}
+
+func nameOf(path string) (named, error) {
+	info, err := os.Stat(path)
+	return named{path, info}, err
+}
+
+// ErrGone is wrapped when the file that receipts are written to is no longer the
+// one that its path names: it, or its directory, was removed, moved, replaced or
+// unmounted, and what is written there nobody will find.
+var ErrGone = errors.New("the receipts are not where they were")
+
+// inPlace reports whether the path still names the file.
+func (n named) inPlace() error {
+	_, err := n.look()
+	return err
+}
+
+func (n named) look() (os.FileInfo, error) {
+	if n.path == "" {
+		return nil, nil
+	}
+	now, err := os.Stat(n.path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	if !os.SameFile(n.info, now) {
+		return nil, fmt.Errorf("%w: %s is another file than the one that was opened", ErrGone, n.path)
+	}
+	return now, nil
+}
+
+// whole reports whether the path still names the file, and it has the segment's
+// bytes and no others.
+func (s *segment) whole() error {
+	now, err := s.name.look()
+	if err == nil && now != nil && now.Size() != s.size {
+		err = fmt.Errorf("%w: %s has %d bytes where %d were written: something else cut or wrote it",
+			ErrGone, s.name.path, now.Size(), s.size)
+	}
+	return err
 }
 
 // errFull is a write that found no room and was taken back.
 var errFull = errors.New("no space left")
 
 // write appends all of buf or none. An error that wraps errFull left the
-// segment as it was; after any other, nobody knows what the file holds.
+// segment as it was; after any other, nobody knows what the file holds. It looks
+// after the write whether the file is still in its place, so that no receipt
+// counts which was written where nobody will find it: one stat for each batch.
 func (s *segment) write(buf []byte, sync SyncPolicy) error {
 	if _, err := s.file.Write(buf); err != nil {
 		return s.takeBack(err)
@@ -84,7 +135,7 @@ func (s *segment) write(buf []byte, sync SyncPolicy) error {
 		}
 	}
 	s.size += int64(len(buf))
-	return nil
+	return s.whole()
 }
 
 func (s *segment) takeBack(cause error) error {

@@ -234,7 +234,7 @@ func (l *Log) commit(entries []*entry) {
 	l.err = err
 	if err == nil {
 		l.tip.link = b.link
-		l.at = place{l.segment.number, l.segment.size}
+		l.at, l.name = place{l.segment.number, l.segment.size}, l.segment.name
 		for _, e := range entries {
 			observeHead(l.tip.heads, e.event)
 		}
@@ -287,23 +287,34 @@ func (l *Log) rotateSegment() error {
 	if l.segment.size < l.cfg.SegmentBytes {
 		return nil
 	}
-	if err := l.segment.file.Sync(); err != nil {
+	if err := errors.Join(l.segment.file.Sync(), l.segment.whole()); err != nil {
 		return err
 	}
-	number := l.segment.number + 1
-	f, err := l.cfg.open(filepath.Join(l.cfg.Dir, segmentName(number)), os.O_CREATE|os.O_EXCL)
+	next, err := l.nextSegment()
 	if err != nil {
-		return fullOr(err)
-	}
-	if err := syncDir(l.cfg.Dir); err != nil {
-		return errors.Join(err, f.Close())
+		return err
 	}
 	if err := l.segment.file.Close(); err != nil {
-		return errors.Join(err, f.Close())
+		return errors.Join(err, next.file.Close())
 	}
-	l.segment = &segment{file: f, number: number}
+	l.segment = next
 	l.cacheHeads()
 	return nil
+}
+
+// nextSegment makes the file after the current one.
+func (l *Log) nextSegment() (*segment, error) {
+	number := l.segment.number + 1
+	path := filepath.Join(l.cfg.Dir, segmentName(number))
+	f, err := l.cfg.open(path, os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return nil, fullOr(err)
+	}
+	name, err := nameOf(path)
+	if err := errors.Join(err, syncDir(l.cfg.Dir)); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &segment{file: f, name: name, number: number}, nil
 }
 
 // cacheHeads writes heads.json. A failure costs the next Open some time and
@@ -318,7 +329,7 @@ func (l *Log) cacheHeads() {
 // finish closes the files. A broken log leaves heads.json alone, because what
 // it would say is not known to be durable.
 func (l *Log) finish() {
-	err := l.segment.file.Sync()
+	err := errors.Join(l.segment.file.Sync(), l.segment.name.inPlace())
 	if err == nil && !errors.Is(l.err, ErrBroken) {
 		l.cacheHeads()
 	}

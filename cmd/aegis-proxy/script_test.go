@@ -148,10 +148,11 @@ func post(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// fetch writes what a URL answers to a file.
+// fetch writes what a URL answers to a file. It fails unless the status is 200;
+// with a !, if it is.
 func fetch(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: fetch URL FILE")
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] fetch URL FILE")
 	}
 	resp, err := http.Get(args[0])
 	ts.Check(err)
@@ -159,7 +160,7 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	var body bytes.Buffer
 	_, err = body.ReadFrom(resp.Body)
 	ts.Check(err)
-	if resp.StatusCode != http.StatusOK {
+	if (resp.StatusCode == http.StatusOK) == neg {
 		ts.Fatalf("%s: %s", args[0], resp.Status)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), body.Bytes(), 0o644))
