@@ -199,30 +199,59 @@ func outputCap(u *policy.Upstream, model *policy.Model, r *providers.Request, li
 }
 
 // inputOf bounds the input tokens by bytes, and counts them when asked to,
-// where the provider's tokenizer is known.
+// where the provider's tokenizer is known. Neither reads on where the context is
+// full.
 func inputOf(u *policy.Upstream, r *providers.Request, overhead, context int64) gate.Input {
-	loose := overhead
-	for _, text := range r.Texts {
-		loose += tokenizer.UpperBound(text)
-	}
-	in := within(loose, "bytes", context)
+	in := within(looseBound(r.Texts, overhead, context), "bytes", context)
 	encoding, known := tokenizer.ForModel(r.Model)
 	if !known || !slices.Contains(exactProviders, u.Provider) {
 		return in
 	}
 	in.Tighten = func() (int64, string) {
-		exact := overhead
-		for _, text := range r.Texts {
-			n, err := encoding.Count(text)
-			if err != nil {
-				return in.Tokens, in.How
-			}
-			exact += n
-		}
-		tight := within(exact, "exact", context)
+		tokens, how := count(encoding, r.Texts, in, overhead, context)
+		tight := within(tokens, how, context)
 		return tight.Tokens, tight.How
 	}
 	return in
+}
+
+// looseBound bounds the tokens of texts without counting them.
+func looseBound(texts []string, overhead, context int64) int64 {
+	least := overhead
+	for _, text := range texts {
+		least += int64(len(text)) // no text has a lower bound
+	}
+	if context > 0 && least > context {
+		return least
+	}
+	loose := overhead
+	for _, text := range texts {
+		loose += tokenizer.UpperBound(text)
+	}
+	return loose
+}
+
+// count counts the tokens of texts up to the context, as far as that is worth it;
+// where it is not, they are bounded by bytes.
+func count(e tokenizer.Encoding, texts []string, loose gate.Input, overhead, context int64) (tokens int64, how string) {
+	room := int64(-1)
+	if context > 0 {
+		room = max(0, context-overhead)
+	}
+	counter, err := e.Counter(room)
+	if err != nil {
+		return loose.Tokens, loose.How
+	}
+	for _, text := range texts {
+		if !counter.Add(text) {
+			break
+		}
+	}
+	tokens, exact := counter.Tokens()
+	if !exact {
+		return overhead + tokens, "bytes"
+	}
+	return overhead + tokens, "exact"
 }
 
 // exactProviders serve a model of OpenAI's name with OpenAI's tokenizer.

@@ -42,23 +42,11 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// count returns the tokens of text, which must be valid UTF-8.
-func (e *encoder) count(text string) int64 {
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
-	tokens := 0
-	for at := 0; at < len(text); {
-		end := e.split(text, at)
-		tokens += e.countPiece(text[at:end], s)
-		at = end
-	}
-	return int64(tokens)
-}
+// isToken reports whether a piece is one token as it is.
+func (e *encoder) isToken(piece string) bool { return len(piece) == 1 || e.rank(piece) != noRank }
 
-func (e *encoder) countPiece(piece string, s *scratch) int {
-	if len(piece) == 1 || e.rank(piece) != noRank {
-		return 1
-	}
+// merged returns the tokens of a piece that is not one token.
+func (e *encoder) merged(piece string, s *scratch) int {
 	if len(piece) <= scanBytes {
 		return e.countShort(piece, s.parts[:len(piece)])
 	}

@@ -77,7 +77,7 @@ func TestScratchStaysSmall(t *testing.T) {
 	e := mustEncoder(t, O200kBase)
 	s := new(scratch)
 	for _, unit := range []string{"a", " ", "ab", "\n", "!?", "\u4f60\u597d"} {
-		e.countPiece(strings.Repeat(unit, 20_000), s)
+		e.merged(strings.Repeat(unit, 20_000), s)
 	}
 	held := 12*cap(s.merge.nodes) + 8*cap(s.merge.heap) + 4*(cap(s.starts[0])+cap(s.starts[1]))
 	if held > 128<<10 {

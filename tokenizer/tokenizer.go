@@ -18,6 +18,9 @@
 //     piece of n bytes. A long piece is merged in overlapping windows of
 //     about 1 KiB, which bounds the memory; see countLong for why that is exact.
 //
+// Merging can take a hundred times as long as looking a word up, by texts made
+// for it, so a Counter allows for so much of it and takes the rest by its bytes.
+//
 // Unicode classes are those of package unicode of the Go release that compiled
 // the program. For a code point assigned since, the split, and so the count, can
 // differ from that of a tiktoken built with newer tables.
@@ -31,7 +34,10 @@
 // the same words, and r50k_base is the first 50,256 of them.
 package tokenizer
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Encoding names one of OpenAI's encodings, as tiktoken does.
 type Encoding string
@@ -62,7 +68,9 @@ func (e Encoding) Count(text string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return enc.count(replaceInvalid(text)), nil
+	c := Counter{encoder: enc, most: math.MaxInt64, effort: math.MaxInt64}
+	c.Add(text)
+	return c.tokens, nil
 }
 
 func (e Encoding) encoder() (encoder, error) {
