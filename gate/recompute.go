@@ -74,11 +74,11 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		told, f = q.reextend(d)
 		return q, told, f
 	}
-	if d.Existing { // a lease that was there before: no receipt tells what it found
-		return q, true, q.checkExisting(d)
-	}
 	if q.hidesTools(d) {
 		return q, false, faultf(WrongSum, "the policy looks at its tools, and it does not tell which they are")
+	}
+	if d.Existing {
+		return q, false, q.recheckRepeat(d)
 	}
 	if q.action != nil {
 		told, f = q.redecideAction(d)
@@ -112,19 +112,6 @@ func (q *quote) redecideAction(d *audit.Decision) (told bool, f *fault) {
 		return false, faultf(WrongClaims, "it has no claim on its id, as every action has")
 	}
 	return q.redecide(d)
-}
-
-// checkExisting refuses what is no repeat of an action: nothing else gets a lease
-// that was there.
-func (q *quote) checkExisting(d *audit.Decision) *fault {
-	run, leased := runOfLease(d.Lease)
-	if q.action == nil || d.Verdict != audit.Allow || !leased || run != d.Facts.Run {
-		return faultf(wrong(d), "only leave for an action can be about a lease that was there, and of its run")
-	}
-	if len(d.Claims) > 0 {
-		return faultf(WrongClaims, "a lease that was there claims nothing")
-	}
-	return nil
 }
 
 // hidesTools reports whether a receipt lacks the names of tools that were offered

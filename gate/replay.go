@@ -104,7 +104,8 @@ func (r *Replayer) decision(e *entry, d *audit.Decision) {
 		r.witness.denied(e, d)
 	}
 	switch {
-	case d.Existing: // of a lease whose event has a receipt of its own
+	case d.Existing && d.Verdict == audit.Allow:
+		r.revisit(e, d)
 	case d.Verdict == audit.Allow:
 		r.event(e)
 	case d.Event > 0:
@@ -145,7 +146,7 @@ type life struct {
 	lag     int64              // milliseconds
 	events  map[int64]*entry   // not folded yet, by number
 	head    *entry             // of them the next to be folded, once it is known
-	denials map[int64][]*entry // by the number that they observed
+	denials map[int64][]*entry // and leave about leases that were there, by the number that they observed
 	leases  map[string]*heldLease
 	expired []*heldLease     // in order of their expiry
 	copied  map[int64]string // lease by number: folded from a copy, its own receipt may follow
@@ -328,13 +329,17 @@ func (r *Replayer) judgeDenials(l *life, next int64) {
 	r.waiting -= len(list)
 	slices.SortStableFunc(list, func(a, b *entry) int { return cmp.Compare(a.at, b.at) })
 	for _, e := range list {
-		if e.at > next { // only on a ledger whose clock was set back
-			r.report.Unchecked[lacksOrder]++
-			continue
-		}
 		d := e.body.(audit.Decision)
-		r.find(e, l.judge(e.quote, &d))
+		switch {
+		case d.Existing && d.Verdict == audit.Allow:
+			r.judgeAgain(l, e, &d)
+		case e.at > next: // only on a ledger whose clock was set back
+			r.report.Unchecked[lacksOrder]++
+		default:
+			r.find(e, l.judge(e.quote, &d))
+		}
 	}
+	r.checkAsker(l, list)
 }
 
 // gap reports the number that a tenant's waiting receipts wait for.

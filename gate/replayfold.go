@@ -21,13 +21,18 @@ type heldLease struct {
 	charge  int64    // since its expiry
 	ended   int64    // when it expired
 	id      string
-	leave   *leave // for a witness; nil without
+	leave   *leave          // for a witness; nil without
+	last    moment          // of its last extension, else of its grant
+	raised  *budget.Event   // its last extension
+	first   *audit.Decision // of an action: what a repeat has to tell too
 }
 
 // told adds what the decision's receipt says of the lease.
 func (h *heldLease) told(e *entry, d *audit.Decision) {
 	h.receipt, h.prices = e.place, d.Prices
-	if !ofAction(h.id) { // which holds nothing where no budget concerns it
+	if ofAction(h.id) { // which holds nothing where no budget concerns it
+		h.first = firstOf(e, 0)
+	} else {
 		h.hold = d.Cost
 	}
 	if e.quote != nil && !e.faulty {
@@ -205,7 +210,7 @@ func (l *life) note(e *entry, held *heldLease) {
 		l.leases[event.Lease] = grantedBy(e)
 	case budget.Extended:
 		if held != nil {
-			held.hold = event.Amount
+			held.hold, held.last, held.raised = event.Amount, momentOf(event), event
 		}
 	case budget.Settled, budget.Released:
 		l.spent += event.Amount
@@ -226,7 +231,7 @@ func (l *life) note(e *entry, held *heldLease) {
 }
 
 func grantedBy(e *entry) *heldLease {
-	held := &heldLease{id: e.told.Lease, expires: e.told.Expires}
+	held := &heldLease{id: e.told.Lease, expires: e.told.Expires, last: momentOf(&e.told)}
 	for _, c := range e.told.Claims {
 		if c.AtEnd == budget.Adjust {
 			held.hold = c.Amount
@@ -235,6 +240,8 @@ func grantedBy(e *entry) *heldLease {
 	}
 	if d, ok := e.body.(audit.Decision); ok {
 		held.told(e, &d)
+	} else if ofAction(held.id) {
+		held.first = firstOf(e, held.hold)
 	}
 	return held
 }
