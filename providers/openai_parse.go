@@ -15,6 +15,9 @@ func (p *parser) request() error {
 	if p.Endpoint != ChatCompletions && p.Endpoint != Completions && p.Endpoint != Embeddings {
 		return parseErrorf("", "%s takes no request body", p.Endpoint)
 	}
+	if err := checkEncoding(p.scanner.body); err != nil {
+		return err
+	}
 	p.members = make([]member, 0, 16)
 	err := p.object("", func(name string) error {
 		at, start := p.name, p.valueStart()

@@ -291,6 +291,20 @@ func (s *scanner) end() error {
 	return nil
 }
 
+// checkEncoding refuses a body that begins as text in another encoding does, with
+// a better reason than that it is not JSON. In UTF-16 and UTF-32 one of the first
+// four bytes is zero, or they are a mark.
+func checkEncoding(body []byte) error {
+	head := body[:min(4, len(body))]
+	switch {
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
+		return parseErrorf("", "body begins with a byte order mark; send UTF-8 without one")
+	case bytes.IndexByte(head, 0) >= 0, bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return parseErrorf("", "body is not UTF-8 but UTF-16 or UTF-32; send UTF-8")
+	}
+	return nil
+}
+
 func syntaxError(err error) error {
 	at := int64(0)
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {

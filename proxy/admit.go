@@ -52,14 +52,20 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target) (*provid
 	return providers.Parse(t.endpoint, body)
 }
 
-// readWithin reads a request's body of so many bytes at most.
+// readWithin reads a request's body, decoded, of so many bytes at most.
 func readWithin(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if err := decodeBody(w, r, limit); err != nil {
+		return nil, err
+	}
 	if r.ContentLength > limit {
 		return nil, errLarge
 	}
 	body, err := readBody(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, errLarge
+	}
+	if broken, ok := errors.AsType[*rejection](err); ok {
+		return nil, broken
 	}
 	if err != nil {
 		return nil, errBody

@@ -163,22 +163,12 @@ func (p *Proxy) newReverse() *httputil.ReverseProxy {
 	}
 }
 
-// clientOnly are request headers that are not for the upstream: the client's
-// credentials, what would hide usage or open a tunnel, and the wait for a leave
-// to send a body that has arrived already.
-var clientOnly = []string{
-	"Authorization", "Api-Key", "X-Api-Key", "Openai-Organization", "Openai-Project",
-	"Connection", "Upgrade", "Http2-Settings", "Expect",
-}
-
 // rewrite turns the client's request into the upstream's.
 func rewrite(pr *httputil.ProxyRequest) {
 	x, out := exchangeOf(pr.In), pr.Out
 	call := &x.calls[0]
-	for _, name := range clientOnly {
-		delete(out.Header, name)
-	}
-	dropOurs(out.Header)
+	withhold(out.Header)
+	out.Header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	if call.Upstream.Authorized {
 		out.Header[authorizationHeader] = []string{base64.StdEncoding.EncodeToString(x.authorization)}
 	}
@@ -273,15 +263,6 @@ func (x *exchange) mark(resp *http.Response) {
 	}
 	if x.grant.OutputCap != x.calls[0].OutputCap {
 		h[outputCapHeader] = []string{strconv.FormatInt(x.grant.OutputCap, 10)}
-	}
-}
-
-// dropOurs removes headers that only the proxy may set.
-func dropOurs(h http.Header) {
-	for name := range h {
-		if strings.HasPrefix(name, "X-Aegis-") {
-			delete(h, name)
-		}
 	}
 }
 

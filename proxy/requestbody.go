@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// maxCodings is how many times over a request's body may be compressed.
+const maxCodings = 4
+
+// decodeBody makes r.Body what it is without its content codings, and the length
+// unknown where it had any. Of each coding's result no more than limit bytes are
+// read, so a small body cannot become a large one. What the headers say of the
+// body goes no further than here: the upstream gets what the proxy has parsed.
+//
+// The errors are rejections: of a charset that JSON cannot have, of a coding that
+// the proxy cannot undo, and of a body that is too large before it is read.
+func decodeBody(w http.ResponseWriter, r *http.Request, limit int64) error {
+	if charset, ok := foreignCharset(r.Header["Content-Type"]); ok {
+		return unsupported("the body is said to be in charset %q; send JSON in UTF-8", clip(charset))
+	}
+	codings, err := codingsOf(r.Header["Content-Encoding"])
+	if err != nil || len(codings) == 0 {
+		return err
+	}
+	if r.ContentLength > limit {
+		return errLarge
+	}
+	r.ContentLength = -1
+	for i := len(codings) - 1; i >= 0; i-- { // the last was applied last
+		r.Body = &decodedBody{coding: codings[i], in: http.MaxBytesReader(w, r.Body, limit)}
+	}
+	return nil
+}
+
+// foreignCharset returns the first charset in which a body is said to be and in
+// which JSON cannot be (RFC 8259, section 8.1). The header is read as loosely as
+// any server may read it.
+func foreignCharset(contentTypes []string) (charset string, foreign bool) {
+	for _, value := range contentTypes {
+		for part := range strings.FieldsFuncSeq(value, func(c rune) bool { return c == ';' || c == ',' }) {
+			name, charset, _ := strings.Cut(part, "=")
+			charset = strings.Trim(charset, " \t\"'")
+			if strings.EqualFold(strings.TrimSpace(name), "charset") && !isUTF8(charset) {
+				return charset, true
+			}
+		}
+	}
+	return "", false
+}
+
+func isUTF8(charset string) bool {
+	switch strings.ToLower(charset) {
+	case "", "utf-8", "utf8", "us-ascii", "ascii":
+		return true
+	}
+	return false
+}
+
+// codingsOf returns the content codings of a body in the order in which they were
+// applied, without identity, which is none.
+func codingsOf(headers []string) ([]string, error) {
+	var list []string
+	for _, value := range headers {
+		for part := range strings.SplitSeq(value, ",") {
+			coding := strings.ToLower(strings.TrimSpace(part))
+			switch coding {
+			case "", "identity":
+			case "gzip", "x-gzip", "deflate":
+				list = append(list, coding)
+			default:
+				return nil, unsupported("content encoding %q is not known; send the body plain, or in gzip or deflate", clip(coding))
+			}
+		}
+	}
+	if len(list) > maxCodings {
+		return nil, unsupported("the body is encoded %d times; %d is the most", len(list), maxCodings)
+	}
+	return list, nil
+}
+
+func unsupported(format string, args ...any) *rejection {
+	return deny(http.StatusUnsupportedMediaType, "invalid_request_error", "unsupported_media_type", retryNever, format, args...)
+}
+
+// decodedBody undoes one content coding. It begins to read when it is read: the
+// client may wait for a 100 Continue.
+type decodedBody struct {
+	coding string
+	in     io.ReadCloser
+	source *bufio.Reader
+	plain  io.Reader
+}
+
+func (d *decodedBody) Read(p []byte) (int, error) {
+	if d.plain == nil {
+		d.source = bufio.NewReader(d.in)
+		plain, err := decode(d.coding, d.source)
+		if err != nil {
+			return 0, d.broken(err)
+		}
+		d.plain = plain
+	}
+	n, err := d.plain.Read(p)
+	if errors.Is(err, io.EOF) {
+		if _, more := d.source.Peek(1); !errors.Is(more, io.EOF) {
+			return n, d.broken(more)
+		}
+		return n, io.EOF
+	}
+	if err != nil {
+		return n, d.broken(err)
+	}
+	return n, nil
+}
+
+// broken says that a body cannot be decoded, unless the reason is its length or
+// lies with a coding below.
+func (d *decodedBody) broken(err error) error {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return err
+	}
+	if _, inner := errors.AsType[*rejection](err); inner {
+		return err
+	}
+	return deny(http.StatusBadRequest, "invalid_request_error", "invalid_request", retryNever,
+		"the body is not whole and valid %s, as its Content-Encoding says", d.coding)
+}
+
+func (d *decodedBody) Close() error { return d.in.Close() }
