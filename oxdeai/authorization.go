@@ -117,7 +117,7 @@ func (e *Engine) authorize(q *request, intentHash, stateHash, snapshotHash strin
 	a := &Authorization{
 		Issuer: o.AuthorizationIssuer, Audience: o.AuthorizationAudience, IntentHash: intentHash, StateHash: stateHash,
 		StateSnapshotHash: snapshotHash, PolicyID: e.policyID, PolicyVersion: o.PolicyVersion, IssuedAt: q.now,
-		Expiry: q.now + o.AuthorizationTTLSeconds, Alg: o.AuthorizationSigningAlg, KID: o.AuthorizationSigningKID,
+		Expiry: q.now + *o.AuthorizationTTLSeconds, Alg: o.AuthorizationSigningAlg, KID: o.AuthorizationSigningKID,
 		Nonce: q.intent.nonce.String(),
 	}
 	if named {

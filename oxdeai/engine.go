@@ -38,7 +38,7 @@ type Options struct {
 	PolicyVersion string // the version that a state has to have
 	EngineSecret  string `json:"-"` // key of the engine signature, at least MinSecretUnits long
 
-	AuthorizationTTLSeconds    int64  // how long an authorization is valid; 0 means DefaultTTLSeconds
+	AuthorizationTTLSeconds    *int64 // how long an authorization is valid, from 0; nil means DefaultTTLSeconds
 	AuthorizationIssuer        string // empty means DefaultIssuer
 	AuthorizationAudience      string // empty means DefaultAudience
 	AuthorizationSigningAlg    string // AlgHMAC (the default) or AlgEd25519
@@ -120,10 +120,12 @@ func (o *Options) complete() error {
 	if !utf8.ValidString(o.EngineSecret + o.PolicyVersion + o.PolicyID + string(o.DenyMode)) {
 		return fmt.Errorf("%w: a text is not UTF-8", ErrOptions)
 	}
-	if o.AuthorizationTTLSeconds < 0 || o.AuthorizationTTLSeconds > MaxSafeInteger {
-		return fmt.Errorf("%w: AuthorizationTTLSeconds %d", ErrOptions, o.AuthorizationTTLSeconds)
+	if o.AuthorizationTTLSeconds == nil { // 0 is a lifetime too
+		o.AuthorizationTTLSeconds = new(int64(DefaultTTLSeconds))
 	}
-	o.AuthorizationTTLSeconds = cmp.Or(o.AuthorizationTTLSeconds, DefaultTTLSeconds)
+	if ttl := *o.AuthorizationTTLSeconds; ttl < 0 || ttl > MaxSafeInteger {
+		return fmt.Errorf("%w: AuthorizationTTLSeconds %d", ErrOptions, ttl)
+	}
 	o.AuthorizationIssuer = cmp.Or(o.AuthorizationIssuer, DefaultIssuer)
 	o.AuthorizationAudience = cmp.Or(o.AuthorizationAudience, DefaultAudience)
 	o.AuthorizationSigningAlg = cmp.Or(o.AuthorizationSigningAlg, AlgHMAC)

@@ -46,6 +46,29 @@ func TestGenesisHash(t *testing.T) {
 	}
 }
 
+// TestLifetimeOfZero: it can be said, and is another policy than the default. The id is the SHA-256 of the
+// example's preimage with 0 in the place of 60.
+func TestLifetimeOfZero(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		seconds *int64
+		lasts   int64
+		id      string
+	}{
+		"unsaid":  {nil, DefaultTTLSeconds, "41f8505db29c3fe49ba565490c232f55c66a780a07331b7191647f8e5588f978"},
+		"default": {new(int64(DefaultTTLSeconds)), DefaultTTLSeconds, "41f8505db29c3fe49ba565490c232f55c66a780a07331b7191647f8e5588f978"},
+		"zero":    {new(int64(0)), 0, "8ee2f29329bffa1e9a3a623dfcef695fe46d83efbd7b4e4cf26099d412919e47"},
+	} {
+		o := exampleOptions()
+		o.AuthorizationTTLSeconds = c.seconds
+		e := engineOf(t, o)
+		a := e.Evaluate(exampleIntent(), exampleState()).Authorization
+		if e.PolicyID() != c.id || a == nil || a.Expiry-a.IssuedAt != c.lasts {
+			t.Errorf("%s: policy id %s, authorization %+v", name, e.PolicyID(), a)
+		}
+	}
+}
+
 func TestNewEngineRefuses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -54,7 +77,7 @@ func TestNewEngineRefuses(t *testing.T) {
 	}{
 		"a short secret":        {func(o *Options) { o.EngineSecret = strings.Repeat("s", 31) }, "at least 32 characters (got 31 chars)"},
 		"surrogates count two":  {func(o *Options) { o.EngineSecret = strings.Repeat("😀", 15) }, "(got 30 chars)"},
-		"a negative lifetime":   {func(o *Options) { o.AuthorizationTTLSeconds = -1 }, "AuthorizationTTLSeconds -1"},
+		"a negative lifetime":   {func(o *Options) { o.AuthorizationTTLSeconds = new(int64(-1)) }, "AuthorizationTTLSeconds -1"},
 		"an unknown algorithm":  {func(o *Options) { o.AuthorizationSigningAlg = "none" }, `AuthorizationSigningAlg "none"`},
 		"a key that is none":    {func(o *Options) { o.AuthorizationPrivateKeyPEM = "x" }, "AuthorizationPrivateKeyPEM"},
 		"a version not UTF-8":   {func(o *Options) { o.PolicyVersion = "\xff" }, "not UTF-8"},

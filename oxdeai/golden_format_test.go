@@ -73,8 +73,8 @@ func optionsOf(tb testing.TB, o *Object) (opts Options, fraction bool) {
 	n, _ := SafeInt(v)
 	opts.CheckpointEveryNEvents = int(n)
 	if v, ok := o.Get("authorization_ttl_seconds"); ok {
-		opts.AuthorizationTTLSeconds, ok = SafeInt(v)
-		fraction = !ok
+		seconds, whole := SafeInt(v)
+		opts.AuthorizationTTLSeconds, fraction = &seconds, !whole
 	}
 	return opts, fraction
 }

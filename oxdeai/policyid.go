@@ -17,7 +17,7 @@ func policyID(o *Options) string {
 	if o.PolicyID != "" {
 		return o.PolicyID
 	}
-	b := strconv.AppendInt([]byte(policyModules), o.AuthorizationTTLSeconds, 10)
+	b := strconv.AppendInt([]byte(policyModules), *o.AuthorizationTTLSeconds, 10)
 	b = appendQuoted(append(b, `,"deny_mode":`...), string(o.DenyMode))
 	b = appendQuoted(append(b, `,"policy_version":`...), o.PolicyVersion)
 	b = strconv.AppendBool(append(b, `,"strict":`...), o.StrictDeterminism)
