@@ -81,7 +81,7 @@ func plans(windows []string, waits bool) *rapid.Generator[plan] {
 		return move{
 			do:      rapid.SampledFrom(kinds).Draw(t, "do"),
 			key:     rapid.IntRange(0, 1).Draw(t, "key"),
-			model:   rapid.SampledFrom([]string{"toy", "toy", "toy", "bear"}).Draw(t, "model"),
+			model:   rapid.SampledFrom([]string{"toy", "toy", "Toy", "bear"}).Draw(t, "model"),
 			nonce:   rapid.SampledFrom([]string{"", "", "m", "n", "o"}).Draw(t, "nonce"),
 			depth:   rapid.SampledFrom([]int64{0, 0, 0, 1, 2, 3}).Draw(t, "depth"),
 			tool:    rapid.SampledFrom([]string{"", "search", "search", "fetch"}).Draw(t, "tool"),
@@ -121,7 +121,7 @@ func tenantMembers(t *rapid.T, windows []string) string {
 		return fmt.Sprintf(`per_request_usd: "0.%09d"`, rapid.IntRange(300, 700).Draw(t, "per_request"))
 	})
 	maybe("models", func() string {
-		return "models: " + rapid.SampledFrom([]string{"{allow: [toy]}", "{allow: [toy, bear]}", "{allow: [toy, bear], deny: [t*]}", "{allow: [toy], deny: [toy]}"}).Draw(t, "models")
+		return "models: " + rapid.SampledFrom([]string{"{allow: [toy]}", "{allow: [tOy, bear]}", "{allow: [toy, bear], deny: [t*]}", "{allow: [toy], deny: [toy]}"}).Draw(t, "models")
 	})
 	maybe("replay", func() string { return fmt.Sprintf("replay: {window: %ds, retries: 0}", nonceSeconds) })
 	maybe("slots", func() string {

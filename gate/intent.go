@@ -4,6 +4,7 @@ import (
 	"math/big"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -72,7 +73,9 @@ func targetOf(d audit.Decision) string {
 	return target(d.Facts.Upstream, d.Facts.Model)
 }
 
-func target(upstream, model string) string { return upstream + "/" + model }
+// target is a model at an upstream. The protocol compares targets letter by
+// letter, and the policy models' names in any case.
+func target(upstream, model string) string { return upstream + "/" + names.Fold(model) }
 
 // nonceOf is the number that a request spends: that of its nonce, or of its
 // event where it spends none.

@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // allowModel denies a model that a deny pattern matches, or that no allow
@@ -120,30 +122,5 @@ func (t *Tenant) MayUse(model string) bool {
 }
 
 func matchAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return Match(p, name) })
-}
-
-// Match reports whether a name fits a pattern, in which * stands for any run
-// of characters and everything else for itself. It takes time proportional to
-// the product of both lengths at most.
-func Match(pattern, name string) bool {
-	p, n, star, mark := 0, 0, -1, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, n
-			p++
-		case p < len(pattern) && pattern[p] == name[n]:
-			p, n = p+1, n+1
-		case star >= 0:
-			mark++
-			p, n = star+1, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
+	return slices.ContainsFunc(patterns, func(p string) bool { return names.Match(p, name) })
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // unit is what a stateful rule counts. Each module has its own, in its own
@@ -166,7 +167,7 @@ func (c *caller) names(f *Facts) {
 // claim writes what a request must hold of the counter, and reports whether the
 // counter concerns it at all.
 func (c *counter) claim(claim *budget.Claim, who *caller, f *Facts) bool {
-	if c.models != "" && (f.Action != "" || !Match(c.models, f.Model)) || c.unit.once && f.Counted {
+	if c.models != "" && (f.Action != "" || !names.Match(c.models, f.Model)) || c.unit.once && f.Counted {
 		return false
 	}
 	key, applies := c.keyOf(who)

@@ -3,13 +3,15 @@ package policy
 import (
 	"fmt"
 	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // ModelFor returns what the policy says of a model: the first entry whose
 // pattern matches, or nil.
 func (p *Policy) ModelFor(name string) *Model {
 	for _, m := range p.Models {
-		if Match(m.Match, name) {
+		if names.Match(m.Match, name) {
 			return m
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // toolCalls is the unit of tool amplification. The rule: the results of tools
@@ -130,7 +131,7 @@ func (c *counter) countCalls(claim *budget.Claim, t *Tenant, f *Facts) bool {
 func (c *counter) calls(results []ToolResult) []string {
 	var ids []string
 	for i, r := range results {
-		concerned := c.tool == "" || r.Tool != "" && Match(c.tool, r.Tool)
+		concerned := c.tool == "" || r.Tool != "" && names.Match(c.tool, r.Tool)
 		if concerned && len(ids) < MaxToolResults && !slices.Contains(ids, r.Call) {
 			ids = append(slices.Grow(ids, len(results)-i), r.Call)
 		}

@@ -6,7 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 //go:embed limits.json
@@ -108,7 +109,7 @@ func (l *limit) check() error {
 	switch {
 	case l.Provider == "" || l.Model == "" || l.Source == "":
 		return errors.New("provider, model and source must be given")
-	case l.Model != strings.ToLower(l.Model):
+	case l.Model != names.Fold(l.Model):
 		return errors.New("model must be in lower case")
 	case l.ContextTokens < 0 || l.MaxOutputTokens < 0:
 		return errors.New("a limit is negative")

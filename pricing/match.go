@@ -3,6 +3,8 @@ package pricing
 import (
 	"slices"
 	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // maxModelName is the longest model name in bytes that is looked up. Names come from clients.
@@ -10,7 +12,7 @@ const maxModelName = 256
 
 // pattern stands for the releases of one model.
 type pattern[T any] struct {
-	text  string // in lower case
+	text  string // folded
 	infix bool
 	value T
 }
@@ -18,15 +20,12 @@ type pattern[T any] struct {
 // matcher finds what is known of a model name: whole names first, then the longest prefix, then the longest infix. There is
 // no cache of what was looked up: patterns are few, and a cache of names that clients choose would be theirs to fill.
 type matcher[T any] struct {
-	names    map[string]T
+	names    map[string]T // by their folds
 	patterns []pattern[T]
 }
 
 func (m *matcher[T]) find(model string) (value T, ok bool) {
-	if value, ok = m.names[model]; ok {
-		return value, true
-	}
-	model = strings.ToLower(model)
+	model = names.Fold(model)
 	if value, ok = m.names[model]; ok {
 		return value, true
 	}
@@ -39,20 +38,19 @@ func (m *matcher[T]) find(model string) (value T, ok bool) {
 	return value, false
 }
 
-// addName enters a whole name, as written and in lower case. The first to take a name keeps it.
+// addName enters a whole name, in any case. The first to take a name keeps it.
 func (m *matcher[T]) addName(name string, value T) {
 	if m.names == nil {
 		m.names = map[string]T{}
 	}
-	for _, key := range []string{name, strings.ToLower(name)} {
-		if _, taken := m.names[key]; !taken {
-			m.names[key] = value
-		}
+	key := names.Fold(name)
+	if _, taken := m.names[key]; !taken {
+		m.names[key] = value
 	}
 }
 
 func (m *matcher[T]) addPattern(text string, infix bool, value T) {
-	m.patterns = append(m.patterns, pattern[T]{text: strings.ToLower(text), infix: infix, value: value})
+	m.patterns = append(m.patterns, pattern[T]{text: names.Fold(text), infix: infix, value: value})
 }
 
 // sort puts patterns in the order of their search: prefixes first, long before short, so that the most specific wins.

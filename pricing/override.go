@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
 )
 
@@ -162,20 +163,20 @@ type overlay[T any] struct {
 	globs []glob[T]
 }
 
-type overlayKey struct{ provider, model string }
+type overlayKey struct{ provider, model string } // model folded
 
 type glob[T any] struct {
 	provider string
-	parts    []string // the texts between the stars, in lower case
+	model    string
 	value    T
 }
 
 func (o *overlay[T]) add(provider, model string, value T) error {
-	model = strings.ToLower(model)
 	if strings.Contains(model, "*") {
-		o.globs = append(o.globs, glob[T]{provider, strings.Split(model, "*"), value})
+		o.globs = append(o.globs, glob[T]{provider, model, value})
 		return nil
 	}
+	model = names.Fold(model)
 	if o.exact == nil {
 		o.exact = map[overlayKey]T{}
 	}
@@ -191,7 +192,7 @@ func (o *overlay[T]) find(provider, model string) (value T, ok bool) {
 	if len(o.exact)+len(o.globs) == 0 {
 		return value, false
 	}
-	model = strings.ToLower(model)
+	model = names.Fold(model)
 	if value, ok = o.exact[overlayKey{provider, model}]; ok {
 		return value, true
 	}
@@ -200,7 +201,7 @@ func (o *overlay[T]) find(provider, model string) (value T, ok bool) {
 	}
 	for i := range o.globs {
 		g := &o.globs[i]
-		if (g.provider == "" || g.provider == provider) && g.matches(model) {
+		if (g.provider == "" || g.provider == provider) && names.Match(g.model, model) {
 			return g.value, true
 		}
 	}
@@ -216,17 +217,4 @@ func (o *overlay[T]) names(provider string) []string {
 		}
 	}
 	return names
-}
-
-// matches finds the parts from left to right; the first begins the name and the last ends it.
-func (g *glob[T]) matches(model string) bool {
-	last := len(g.parts) - 1
-	model, ok := strings.CutPrefix(model, g.parts[0])
-	for _, part := range g.parts[1:last] {
-		if !ok {
-			return false
-		}
-		_, model, ok = strings.Cut(model, part)
-	}
-	return ok && strings.HasSuffix(model, g.parts[last])
 }

@@ -3,6 +3,8 @@ package providers
 import (
 	"errors"
 	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // Tokens that no text of a request shows. Where two sources differ the larger
@@ -95,8 +97,9 @@ func isOpenAIModel(model string) bool {
 	return false
 }
 
-// bareModel takes off what names a router or a fine-tuning around a model.
+// bareModel folds a model's name and takes off what names a router or a
+// fine-tuning around it.
 func bareModel(model string) string {
-	model = strings.TrimPrefix(model, "openai/")
+	model = strings.TrimPrefix(names.Fold(model), "openai/")
 	return strings.TrimPrefix(model, "ft:")
 }

@@ -3,6 +3,8 @@ package providers
 import (
 	"bytes"
 	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // parser fills a Request from one pass of its scanner.
@@ -255,7 +257,7 @@ func (p *parser) finish() error {
 		p.Choices = p.prompts * max(p.n, p.bestOf)
 		p.MultipleChoices = max(p.n, p.bestOf) > 1
 	}
-	if strings.Contains(p.Model, "-search-") {
+	if strings.Contains(names.Fold(p.Model), "-search-") {
 		p.unbounded(UnboundedWebSearch) // these models search without being asked
 	}
 	return p.nameResults()

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -48,13 +49,13 @@ func namesOf(rules *gate.Rules, m *policy.Model) []string {
 	if !strings.Contains(m.Match, "*") {
 		return []string{m.Match}
 	}
-	var names []string
+	var list []string
 	for _, upstream := range m.Upstreams {
 		for _, name := range rules.Prices.Models(upstream.Provider) {
-			if policy.Match(m.Match, name) {
-				names = append(names, name)
+			if names.Match(m.Match, name) {
+				list = append(list, name)
 			}
 		}
 	}
-	return names
+	return list
 }

@@ -1,6 +1,10 @@
 package tokenizer
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
+)
 
 // families are models whose dated and sized variants, NAME-SUFFIX, share an
 // encoding. From OpenAI's tiktoken 0.14, model.py; o200k_harmony, which it
@@ -65,9 +69,9 @@ var models = map[string]Encoding{
 // (gpt-4o-mini-2024-07-18), fine-tuned models (ft:gpt-4o-mini:acme::id, and
 // davinci:ft-acme of old), and names as gateways spell them (openai/gpt-4o,
 // openai/gpt-oss-120b:free). Like tiktoken it takes whatever begins with gpt-5.
-// Names are case-sensitive.
+// A name is the same in any case.
 func ForModel(model string) (Encoding, bool) {
-	name := strings.TrimPrefix(model, "openai/")
+	name := strings.TrimPrefix(names.Fold(model), "openai/")
 	name = strings.TrimPrefix(name, "ft:")
 	name, _, _ = strings.Cut(name, ":")
 	if strings.HasPrefix(name, "gpt-5") {

@@ -128,7 +128,7 @@ func TestForModel(t *testing.T) {
 		tokenizer.P50kEdit: {"text-davinci-edit-001"},
 		tokenizer.R50kBase: {"davinci", "davinci:ft-acme-2023-01-01", "text-ada-001", "gpt2"},
 		"": {
-			"", "-", ":", "ft:", "openai/", "gpt", "gpt-", "gpt-6", "gpt-4.9", "gpt-4p", "GPT-4o", " gpt-4o", "o2", "o10",
+			"", "-", ":", "ft:", "openai/", "gpt", "gpt-", "gpt-6", "gpt-4.9", "gpt-4p", " gpt-4o", "o2", "o10",
 			"davinci-003", "text-embedding-4-small", "claude-sonnet-4", "gemini-2.5-pro", "llama-3.1-8b",
 			"acme/gpt-4o", "my-gpt-4o", "ft:claude:gpt-4o",
 		},
@@ -138,6 +138,9 @@ func TestForModel(t *testing.T) {
 			got, ok := tokenizer.ForModel(model)
 			if got != want || ok != (want != "") {
 				t.Errorf("%q: %q, %t, want %q", model, got, ok, want)
+			}
+			if upper, _ := tokenizer.ForModel(strings.ToUpper(model)); upper != want {
+				t.Errorf("%q in capitals: %q, want %q", model, upper, want)
 			}
 		}
 	}
