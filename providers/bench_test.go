@@ -2,6 +2,7 @@ package providers_test
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -69,7 +70,7 @@ func BenchmarkMeterStream(b *testing.B) {
 				for _, c := range chunks {
 					m.Feed(c)
 				}
-				m.Close()
+				m.Close(io.EOF)
 				if !m.Report().HasUsage {
 					b.Fatal("no usage")
 				}

@@ -17,40 +17,39 @@ type walk struct {
 
 // members calls f with each name of the object that comes next, without its
 // quotes. f may take the value; what it leaves is skipped. Of anything else than
-// an object, nothing is taken.
-func (w *walk) members(f func(name span)) {
-	if w.take('{') {
-		w.more(f)
-	}
+// an object, nothing is taken. It reports whether the object is there and closed.
+func (w *walk) members(f func(name span)) (closed bool) {
+	return w.take('{') && w.more(f)
 }
 
 // more goes on with members, from the next name on.
-func (w *walk) more(f func(name span)) {
+func (w *walk) more(f func(name span)) (closed bool) {
 	for w.next() == '"' {
 		name := w.value()
 		if !w.take(':') {
-			return
+			return false
 		}
 		w.offer(func() { f(span{name.start + 1, name.end - 1}) })
 		if !w.take(',') {
 			break
 		}
 	}
-	w.take('}')
+	return w.take('}')
 }
 
 // elements calls f before each element of the array that comes next. f may take
 // it; what it leaves is skipped. Of anything else than an array, nothing is taken.
-func (w *walk) elements(f func()) {
+// It reports whether the array is there and closed.
+func (w *walk) elements(f func()) (closed bool) {
 	if !w.take('[') {
-		return
+		return false
 	}
 	for c := w.next(); c != ']' && c != 0; c = w.next() {
 		if !w.offer(f) || !w.take(',') {
 			break
 		}
 	}
-	w.take(']')
+	return w.take(']')
 }
 
 // offer lets f take the value that comes next, and skips it if f has left it. The

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +40,7 @@ func meter(e providers.Endpoint, stream, strip bool, chunks ...[]byte) ([]byte, 
 	for _, c := range chunks {
 		out = append(out, m.Feed(c)...)
 	}
-	out = append(out, m.Close()...)
+	out = append(out, m.Close(io.EOF)...)
 	return out, m.Report()
 }
 
@@ -128,7 +129,12 @@ func TestMeterStripProperty(t *testing.T) {
 		{"data: {\"choices\":[],\"usage\":{}}\r\r", ""},
 		{": note\ndata: {\"choices\":[],\"usage\":{}}\n\n", ": note\n"},
 		{"data: {\"choices\":[{}],\"usage\":{}}\n\n", "data: {\"choices\":[{}],\"usage\":{}}\n\n"},
-		{"data: {\"usage\":{}}\n\n", "data: {\"usage\":{}}\n\n"},
+		{"data: {\"usage\":{}}\n\n", ""},
+		{"data: {\"usage\":{},\"choices\": null}\n\n", ""},
+		{"data: {\"usage\":{}}\n: note\nid: 1\n\n", ": note\n"},
+		{"data: {\"usage\":{},\"error\":{}}\n\n", "data: {\"usage\":{},\"error\":{}}\n\n"},
+		{"data: {\"a\":1}\ndata: {\"usage\":{}}\ndata: [DONE]\n\n", "data: {\"a\":1}\ndata: [DONE]\n\n"},
+		{"data: {\"usage\":\r\ndata: {}}\r\n\r\n", ""},
 		{"data: {\"a\":{\"usage\":null},\"choices\":[]}\n\n", "data: {\"a\":{\"usage\":null},\"choices\":[]}\n\n"},
 		{"data: \"usage\":null\r\r", "data: \"usage\":null\r\r"},
 		{"\n", "\n"}, {"\r\n", "\r\n"}, {": ping\n\n", ": ping\n\n"}, {"event: x\ndata\n\n", "event: x\ndata\n\n"},
@@ -164,7 +170,7 @@ func TestMeterPassesTheSameSlice(t *testing.T) {
 		if got := m.Feed(chunk); &got[0] != &chunk[0] || len(got) != len(chunk) {
 			t.Errorf("stream %v: the chunk was copied or held", stream)
 		}
-		if tail := m.Close(); len(tail) != 0 {
+		if tail := m.Close(io.EOF); len(tail) != 0 {
 			t.Errorf("stream %v: tail %q", stream, tail)
 		}
 	}
@@ -175,8 +181,8 @@ func TestMeterHoldsOnlyPartialEvents(t *testing.T) {
 	m := providers.NewMeter(providers.ChatCompletions, true, true)
 	steps := []struct{ in, out string }{
 		{"data: {\"a\"", ""},
-		{":1}\n", ""},
-		{"\ndata: {}", "data: {\"a\":1}\n\n"},
+		{":1}\n", "data: {\"a\":1}\n"},
+		{"\ndata: {}", "\n"},
 		{"\r\n\r", "data: {}\r\n\r"},
 		{"\n: ", "\n"},
 	}
@@ -185,7 +191,7 @@ func TestMeterHoldsOnlyPartialEvents(t *testing.T) {
 			t.Errorf("after %q: got %q, want %q", s.in, got, s.out)
 		}
 	}
-	if got := m.Close(); string(got) != ": " {
+	if got := m.Close(io.EOF); string(got) != ": " {
 		t.Errorf("tail %q", got)
 	}
 }
@@ -262,10 +268,10 @@ func TestMeterReadsOddObjects(t *testing.T) {
 		{"usage beyond all sense", `{"usage":{"prompt_tokens":1e30,"completion_tokens":2}}`, true, false},
 		{"usage too long to hold", `{"usage":` + long + `{"prompt_tokens":3,"completion_tokens":2}}`, true, false},
 		{"two objects", `{` + usage + `}{}`, true, false},
-		{"closed once too often", `{` + usage + `}}`, false, false},
+		{"closed once too often", `{` + usage + `}}`, true, false},
 		{"cut off", `{` + usage, false, false},
 		{"cut off in a string", `{` + usage + `,"a":"}`, false, false},
-		{"empty", ``, false, false},
+		{"empty", ``, true, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -280,24 +286,25 @@ func TestMeterReadsOddObjects(t *testing.T) {
 	}
 }
 
-// Parts never exceed their whole, whatever an upstream says, so that a price
-// cannot become negative.
-func TestMeterUsageIsConsistent(t *testing.T) {
+// Whatever an upstream says, the parts fit into their wholes, so that no price
+// becomes negative, and nothing that it says is left out: only what is cached,
+// which costs less, gives way.
+func TestMeterUsageLeavesNothingOut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := func(name string) int64 { return rapid.Int64Range(0, 20).Draw(t, name) }
+		n := func(name string, least int64) int64 { return rapid.Int64Range(least, 20).Draw(t, name) }
+		in, out, total := n("input", 1), n("output", 0), n("total", 0)
+		cached, audio, write, reasoning, spoken := n("cached", 0), n("audio", 0), n("write", 0), n("reasoning", 0), n("spoken", 0)
 		body := fmt.Sprintf(`{"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,
 			"prompt_tokens_details":{"cached_tokens":%d,"audio_tokens":%d,"cache_write_tokens":%d},
-			"completion_tokens_details":{"reasoning_tokens":%d,"audio_tokens":%d}}}`,
-			n("input"), n("output"), n("total"), n("cached"), n("audio"), n("write"), n("reasoning"), n("audio out"))
+			"completion_tokens_details":{"reasoning_tokens":%d,"audio_tokens":%d}}}`, in, out, total, cached, audio, write, reasoning, spoken)
 		_, r := meter(providers.ChatCompletions, false, false, []byte(body))
 		u := r.Usage
-		if !r.HasUsage || u.Cached+u.CacheWrite+u.Audio > u.Input || u.Reasoning+u.AudioOutput > u.Output {
+		switch {
+		case !r.HasUsage,
+			u.Audio != audio || u.CacheWrite != write || u.Reasoning != reasoning || u.AudioOutput != spoken || u.Cached > cached,
+			u.Input < max(in, cached+write, audio) || u.Output < max(out, reasoning+spoken, total-u.Input),
+			u.Cached < 0 || u.Cached+u.CacheWrite > u.Input || u.Audio > u.Input || u.Reasoning+u.AudioOutput > u.Output:
 			t.Fatalf("%s: %+v", body, r)
-		}
-		for _, part := range []int64{u.Cached, u.CacheWrite, u.Audio, u.Reasoning, u.AudioOutput} {
-			if part < 0 {
-				t.Fatalf("%s: %+v", body, r)
-			}
 		}
 	})
 }
@@ -316,27 +323,68 @@ func TestMeterMemory(t *testing.T) {
 	}
 }
 
-func TestUnbilled(t *testing.T) {
-	failed := providers.Report{Complete: true, Failed: true}
+// What is whole and speaks for no bill is refused, whatever its shape; what does
+// is not.
+func TestRefused(t *testing.T) {
+	const cut = true
 	tests := []struct {
-		name   string
-		report providers.Report
-		status []int
-		want   bool
+		name, body  string
+		cut, stream bool
+		want        bool
 	}{
-		{"listed errors", failed, []int{400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503}, true},
-		{"an answer may have been lost", failed, []int{408, 502, 504, 520, 524}, false},
-		{"no error status", failed, []int{200, 204, 302}, false},
-		{"no error object", providers.Report{Complete: true}, []int{400, 429, 500}, false},
-		{"incomplete", providers.Report{Failed: true}, []int{400, 429, 500}, false},
-		{"with usage", providers.Report{Complete: true, Failed: true, HasUsage: true}, []int{400, 500}, false},
-		{"filtered prompt", providers.Report{Complete: true, Failed: true, ErrorCode: "content_filter"}, []int{400}, false},
+		{"an error", `{"error":{"message":"x","code":"rate_limit_exceeded"}}`, !cut, false, true},
+		{"an error and nothing else it could be", `{"error":"x","choices":[],"usage":null}`, !cut, false, true},
+		{"another shape", `{"detail":[{"loc":["body"],"input":{"messages":[{"content":"a"}]}}]}`, !cut, false, true},
+		{"a list", `[{"error":{"code":400}}]`, !cut, false, true},
+		{"a string", `"too many requests"`, !cut, false, true},
+		{"a page", `<html>{"choices":[{"text":"a"}]}</html>`, !cut, false, true},
+		{"nothing", ``, !cut, false, true},
+		{"an error that closes, before its end was seen", `{"error":{"message":"x"}}`, cut, false, true},
+		{"usage of zeros", `{"message":"x","usage":{"prompt_tokens":0,"completion_tokens":0}}`, !cut, false, true},
+		{"an error in a stream", "data: {\"error\":{}}\n\n", !cut, true, true},
+		{"an error in a stream that goes on to its end", "data: {\"error\":\"x\"}\n\ndata: [DONE]\n\n", cut, true, true},
+
+		{"a page that breaks off", `<html>`, cut, false, false},
+		{"an object that breaks off", `{"error":{"message":"x"}`, cut, false, false},
+		{"an object that is never closed", `{"error":{"message":"x"}`, !cut, false, false},
+		{"output", `{"error":{},"choices":[{"index":0,"message":{"role":"assistant","content":"a"}}]}`, !cut, false, false},
+		{"output in a list", `[{"choices":[{"text":"a"}]}]`, !cut, false, false},
+		{"output in a member of no name", `{"choices":[{"message":{"x":[{"y":"a"}]}}],"error":null}`, !cut, false, false},
+		{"usage", `{"error":{},"usage":{"prompt_tokens":3}}`, !cut, false, false},
+		{"usage that cannot be read", `{"error":{},"usage":{"prompt_tokens":"3"}}`, !cut, false, false},
+		{"usage in a list", `[{"usage":{"prompt_tokens":3,"completion_tokens":1}}]`, !cut, false, false},
+		{"a filtered prompt", `{"error":{"code":"content_filter"}}`, !cut, false, false},
+		{"a filtered prompt, said below", `{"error":{"code":null,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}`, !cut, false, false},
+		{"a filtered prompt, said flat", `{"code":"content_filter","message":"x"}`, !cut, false, false},
+		{"a stream that breaks off", "data: {\"error\":{}}\n\n", cut, true, false},
+		{"an error behind output", "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{}}\n\n", !cut, true, false},
 	}
 	for _, tt := range tests {
-		for _, status := range tt.status {
-			if got := tt.report.Unbilled(status); got != tt.want {
-				t.Errorf("%s, %d: got %v", tt.name, status, got)
+		t.Run(tt.name, func(t *testing.T) {
+			m := providers.NewMeter(providers.ChatCompletions, tt.stream, false)
+			m.Feed([]byte(tt.body))
+			end := io.EOF
+			if tt.cut {
+				end = io.ErrUnexpectedEOF
 			}
+			m.Close(end)
+			if r := m.Report(); r.Refused() != tt.want {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// An embeddings response is output of numbers.
+func TestEmbeddingsAreOutput(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"data":[{"embedding":[0.5],"index":0}]}`:          true,
+		`{"data":[{"embedding":"AAAA","object":"x"}]}`:      true,
+		`{"data":[],"error":{"code":400}}`:                  false,
+		`{"data":null,"object":"error","message":"no 400"}`: false,
+	} {
+		if _, r := meter(providers.Embeddings, false, false, []byte(body)); r.Ran != want || r.HasUsage {
+			t.Errorf("%s: %+v", body, r)
 		}
 	}
 }

@@ -1,12 +1,14 @@
 package providers
 
+import "io"
+
 // Limits of what a Meter holds of a response.
 const (
 	// MaxEventBytes is the longest stream event that is metered. A longer one
 	// passes through unread.
 	MaxEventBytes = 1 << 20
 	// MaxCaptureBytes bounds each of usage, model and error in a JSON
-	// response. A longer one counts as absent.
+	// response. A longer one cannot be read.
 	MaxCaptureBytes = 64 << 10
 )
 
@@ -18,30 +20,38 @@ type Report struct {
 	HasUsage bool
 	// Model is the model that answered, empty if the response named none.
 	Model string
-	// Complete says that the response ended as it should: the JSON object was
-	// closed, or the stream sent [DONE].
+	// Complete says that the response came whole: its JSON was closed, its
+	// stream sent [DONE], or what is neither was read to its end.
 	Complete bool
-	// Failed says that the response carries an error object; ErrorCode is its
-	// code, empty if it has none.
-	Failed    bool
-	ErrorCode string
-	// OutputBytes counts the text in the deltas of a stream, and OutputDeltas
-	// the deltas that had any. A server that sends each token once it has it
-	// generated at least OutputDeltas tokens.
-	OutputBytes  int64
-	OutputDeltas int64
+	// Failed says that the response carries an error; ErrorStatus is the HTTP
+	// status that the error gives as its code, 0 if it gives none; Filtered that
+	// the error is that of a content filter.
+	Failed      bool
+	ErrorStatus int
+	Filtered    bool
+	// Ran says that there is output in the response, or a count of tokens that is
+	// not zero: something was done for it that may be billed.
+	Ran bool
+	// OutputTokens is how much output was seen in a stream: a token for each byte
+	// of text in a delta, in whatever member it stands, and at least one for each
+	// event with a choice in it.
+	OutputTokens int64
 }
+
+// Refused reports whether this is a whole response in which nothing speaks for a
+// bill: neither output, nor usage, nor the error of a content filter, because
+// Azure bills the prompt that it has filtered (Azure OpenAI, "Content filtering",
+// status 400). Whether it costs nothing depends on its status.
+func (r Report) Refused() bool { return r.Complete && !r.Ran && !r.HasUsage && !r.Filtered }
 
 // Unbilled reports whether this response, with this HTTP status, is one that
 // OpenAI does not bill: a complete error object under a status that says that
 // no answer was generated.
 //
 // 408, 502 and 504 are not among them, nor anything incomplete: a gateway may
-// have lost an answer that was generated, so that its cost is unknown. A
-// content filter's error is not either, because Azure bills the prompt that it
-// has filtered (Azure OpenAI, "Content filtering", status 400).
+// have lost an answer that was generated, so that its cost is unknown.
 func (r Report) Unbilled(status int) bool {
-	if !r.Complete || !r.Failed || r.HasUsage || r.ErrorCode == "content_filter" {
+	if !r.Refused() || !r.Failed {
 		return false
 	}
 	switch status {
@@ -55,22 +65,21 @@ func (r Report) Unbilled(status int) bool {
 // It is not safe for concurrent use.
 type Meter struct {
 	found  findings
-	object *objectScan
-	stream *eventStream
+	opened opening
+	object objectScan
+	stream eventStream
 }
 
 // NewMeter returns a meter for a response to a request to endpoint. stream says
-// that the response is an event stream (its content type, not the request, tells);
-// stripUsage that usage was injected into the request and is to be taken out
-// again: the event with empty choices and a usage object, and usage members
-// that are null. All other bytes pass as they are.
+// that the response is announced as an event stream, but its first bytes are
+// believed before that: servers answer a stream with an object, and send a stream
+// under any content type. stripUsage says that usage was injected into the request
+// and is to be taken out of a stream again: the event with a usage object and no
+// choices, and usage members that are null. All other bytes pass as they are.
 func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
-	m := &Meter{found: findings{endpoint: endpoint}}
-	if !stream {
-		m.object = &objectScan{}
-		return m
-	}
-	m.stream = &eventStream{lineEmpty: true, found: &m.found}
+	m := &Meter{found: findings{endpoint: endpoint}, opened: opening{announced: stream}}
+	m.object.numbers = endpoint == Embeddings
+	m.stream.found = &m.found
 	if stripUsage {
 		m.stream.out = make([]byte, 0, 1<<10)
 	}
@@ -79,35 +88,53 @@ func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
 
 // Feed takes the next bytes of the response and returns those to pass on. Without
 // stripping that is chunk itself. With it the result is valid until the next call,
-// and an event is held until its blank line.
+// and an event is held until its last line has come.
 func (m *Meter) Feed(chunk []byte) []byte {
-	if m.object != nil {
+	before := m.opened.shape
+	switch m.opened.look(chunk) {
+	case document:
 		m.object.feed(chunk)
-		return chunk
+		if before == document {
+			return chunk
+		}
+		return m.stream.leave(chunk)
+	case events:
+		return m.stream.feed(chunk)
 	}
+	m.object.feed(chunk) // only blanks, and the beginning of a name
 	return m.stream.feed(chunk)
 }
 
-// Close returns what is still to pass on when the response has ended.
-func (m *Meter) Close() []byte {
-	if m.object != nil {
+// Close returns what is still to pass on when the response has ended. err is what
+// the body ended with: io.EOF if its sender ended it.
+func (m *Meter) Close(err error) []byte {
+	m.found.ended = err == io.EOF
+	if m.opened.shape == document {
 		return nil
 	}
 	return m.stream.close()
 }
 
-// Complete is Report().Complete, at no cost.
+// Opened reports whether enough was seen to tell a stream from a document.
+func (m *Meter) Opened() bool { return m.opened.shape != unopened }
+
+// Streams reports whether the response is an event stream, by what was seen of it.
+func (m *Meter) Streams() bool {
+	return m.opened.shape == events || m.opened.shape == unopened && m.opened.announced
+}
+
+// Complete reports whether a document was closed or a stream has sent [DONE].
 func (m *Meter) Complete() bool {
-	if m.object != nil {
-		return m.object.complete()
+	if m.Streams() {
+		return m.found.done
 	}
-	return m.found.seen.Complete
+	return m.object.complete()
 }
 
 // Report returns what was found so far; it is final after Close.
 func (m *Meter) Report() Report {
-	if m.object != nil {
-		m.found.readObject(m.object)
+	if m.Streams() {
+		return m.found.ofStream()
 	}
-	return m.found.report()
+	return m.found.ofDocument(&m.object)
 }

@@ -1,78 +1,122 @@
 package providers
 
-// The members of a response object that are captured.
+import "slices"
+
+// The members of a response object that are looked at.
 const (
-	captureUsage = iota
-	captureModel
+	captureModel = iota
 	captureError
 	captures
+	memberUsage  = captures
+	memberOutput = captures + 1
+	none         = -1 // another member
 )
 
-var captureNames = [captures]string{"usage", "model", "error"}
+// memberNames are their names. What choices hold is output; so is what an
+// embeddings response has as data.
+var memberNames = [...]string{"model", "error", "usage", "choices"}
 
-// none says that no member is being captured.
-const none = -1
+const embeddingsOutput = "data"
 
-// objectScan follows a JSON object of any size byte by byte and keeps only
-// the few members above, so that an embeddings response of many megabytes costs
-// no memory.
+// maxUsages bounds the usages of one response: names can be repeated.
+const maxUsages = 4
+
+// objectScan follows a JSON document of any size byte by byte and keeps only the
+// few members above, and whether there is output, so that a response of many
+// megabytes costs no memory. Of a list of objects it looks at the members of each.
 type objectScan struct {
-	values  [captures][]byte
+	numbers bool // of data are output
+
+	values   [captures][]byte
+	usages   [][]byte
+	overflow bool // a usage was too long, or one too many
+	text     bool // there is output
+	filtered bool // something says that a content filter was at work
+	list     bool // it is a list
+
 	depth   int
-	inside  bool // a string
-	escaped bool // the next byte of the string is
-	part    objectPart
-	name    []byte // of the current member, cut at maxNameBytes
-	capture int    // the member being captured, or none
+	base    int    // the depth of the objects whose members are looked at, less one
+	inside  bool   // a string
+	escaped bool   // the next byte of the string is
+	ended   bool   // a string was: a name, if a colon follows
+	word    []byte // how the string begins, cut at maxWordBytes
+	label   bool   // the value at hand is no text
+	member  int    // the current one, or none
+	value   []byte // of the member being captured
+	odd     bool   // the value is too long
+	begun   bool
 	closed  bool
+	plain   bool // it is no JSON object or list
 	broken  bool
 }
 
-// objectPart is where in the top level object the scan is.
-type objectPart uint8
+// maxWordBytes is enough to tell the names and values that matter from all others.
+const maxWordBytes = 32
 
-const (
-	beforeObject objectPart = iota
-	inName
-	inValue
-	afterObject
-)
+// complete reports whether the document was closed and nothing was odd about it.
+func (o *objectScan) complete() bool { return o.closed && !o.broken && !o.plain }
 
-// maxNameBytes is enough to tell the captured names from all others.
-const maxNameBytes = 8
-
-// complete reports whether the object was closed and nothing was odd about it.
-func (o *objectScan) complete() bool { return o.closed && !o.broken }
+// open reports whether more of the document must follow.
+func (o *objectScan) open() bool { return o.begun && (o.depth > 0 || o.inside) }
 
 func (o *objectScan) feed(b []byte) {
 	start := 0 // of what this chunk adds to the value being captured
-	for i := 0; i < len(b); i++ {
+	for i := 0; i < len(b) && !o.plain; i++ {
 		if o.inside {
 			i = o.skipString(b, i)
 			continue
 		}
-		switch b[i] {
+		c := b[i]
+		if isBlank(c) {
+			continue
+		}
+		if o.ended && c != ':' {
+			o.stringValue()
+		}
+		switch c {
 		case '"':
-			o.inside = true
+			o.beginString()
 		case '{', '[':
-			o.descend()
+			o.descend(c)
 		case ':':
-			if o.depth == 1 && o.part == inName {
-				o.beginValue()
+			if o.name() {
 				start = i + 1
 			}
 		case ',', '}', ']':
-			if o.depth == 1 {
+			if o.depth == o.base+1 {
 				o.keep(b[min(start, i):i])
 			}
-			o.leave(b[i])
-		case ' ', '\t', '\r', '\n':
+			o.leave(c)
 		default:
-			o.broken = o.broken || o.depth == 0
+			o.scalar(c)
 		}
+		o.ended = false
 	}
-	if o.depth > 0 {
-		o.keep(b[min(start, len(b)):])
+	o.keep(b[min(start, len(b)):])
+}
+
+// beginString is at an opening quote. Before the document there is none.
+func (o *objectScan) beginString() {
+	if o.depth == 0 {
+		o.noJSON()
+		return
+	}
+	o.inside, o.word = true, o.word[:0]
+}
+
+// noJSON is at a byte that stands beside the document, or in place of it.
+func (o *objectScan) noJSON() {
+	o.plain = !o.begun
+	o.broken = true
+}
+
+// scalar is at a byte of a number or a literal, or of a byte order mark.
+func (o *objectScan) scalar(c byte) {
+	if o.depth == 0 && (o.begun || c < 0xbb) {
+		o.noJSON()
+	}
+	if o.numbers && o.member == memberOutput && '0' <= c && c <= '9' {
+		o.text = true
 	}
 }
 
@@ -87,48 +131,66 @@ func (o *objectScan) skipString(b []byte, i int) int {
 		case b[i] == '\\':
 			o.escaped = true
 		case b[i] == '"':
-			o.inside = false
-			o.addName(b[from:i])
+			o.inside, o.ended = false, true
+			o.addWord(b[from:i])
 			return i
 		}
 	}
-	o.addName(b[from:])
+	o.addWord(b[from:])
 	return i
 }
 
-// addName collects the name of a top level member.
-func (o *objectScan) addName(b []byte) {
-	if o.depth == 1 && o.part == inName && len(o.name) < maxNameBytes {
-		o.name = append(o.name, b[:min(len(b), maxNameBytes-len(o.name))]...)
+func (o *objectScan) addWord(b []byte) {
+	if len(o.word) < maxWordBytes {
+		o.word = append(o.word, b[:min(len(b), maxWordBytes-len(o.word))]...)
 	}
 }
 
-func (o *objectScan) descend() {
+// stringValue looks at a string that was no name.
+func (o *objectScan) stringValue() {
+	if o.member == memberOutput && len(o.word) > 0 && !o.label {
+		o.text = true
+	}
+	o.filtered = o.filtered || slices.Contains(filterCodes, view(o.word))
+}
+
+func (o *objectScan) descend(c byte) {
 	if o.depth == 0 {
-		o.broken = o.broken || o.part != beforeObject
-		o.part = inName
-		o.name = o.name[:0]
-		o.capture = none
+		o.broken = o.broken || o.begun
+		o.begun = true
+		o.list = c == '['
+		o.base = 0
+		if o.list {
+			o.base = 1
+		}
+		o.member = none
 	}
 	o.depth++
 }
 
-func (o *objectScan) beginValue() {
-	o.part = inValue
-	for i, name := range captureNames {
-		if string(o.name) == name {
-			o.capture = i
-			o.values[i] = o.values[i][:0]
-		}
+// name is at the colon behind a name. It reports whether the value is captured.
+func (o *objectScan) name() bool {
+	name := view(o.word)
+	if o.depth != o.base+1 || !o.ended {
+		o.label = labels[name]
+		return false
 	}
+	o.member, o.label = slices.Index(memberNames[:], name), false
+	if o.numbers && name == embeddingsOutput {
+		o.member = memberOutput
+	}
+	o.value, o.odd = o.value[:0], false
+	return o.captures()
 }
+
+// captures reports whether the current member is one that is kept.
+func (o *objectScan) captures() bool { return o.member >= 0 && o.member <= memberUsage }
 
 // leave handles a comma or a closing bracket.
 func (o *objectScan) leave(c byte) {
-	if o.depth == 1 {
-		o.part = inName
-		o.name = o.name[:0]
-		o.capture = none
+	o.label = false
+	if o.depth == o.base+1 {
+		o.endMember()
 	}
 	if c == ',' {
 		return
@@ -136,21 +198,35 @@ func (o *objectScan) leave(c byte) {
 	o.depth--
 	switch {
 	case o.depth == 0:
-		o.closed, o.part = true, afterObject
+		o.closed = true
 	case o.depth < 0:
 		o.depth, o.broken = 0, true
 	}
 }
 
+// endMember takes the value that was captured. A usage is kept beside others of
+// that name, of anything else the last counts.
+func (o *objectScan) endMember() {
+	switch {
+	case !o.captures():
+	case o.member == memberUsage && (o.odd || len(o.usages) == maxUsages):
+		o.overflow = true
+	case o.member == memberUsage:
+		o.usages = append(o.usages, slices.Clone(o.value))
+	case o.odd:
+		o.values[o.member] = nil
+	default:
+		o.values[o.member] = slices.Clone(o.value)
+	}
+	o.member = none
+}
+
 // keep adds bytes to the captured value, or drops it where it grows too long.
 func (o *objectScan) keep(b []byte) {
-	if o.part != inValue || o.capture == none {
+	if !o.captures() || o.depth == 0 || o.odd {
 		return
 	}
-	if len(o.values[o.capture])+len(b) > MaxCaptureBytes {
-		o.values[o.capture] = nil
-		o.capture = none
-		return
+	if o.odd = len(o.value)+len(b) > MaxCaptureBytes; !o.odd {
+		o.value = append(o.value, b...)
 	}
-	o.values[o.capture] = append(o.values[o.capture], b...)
 }

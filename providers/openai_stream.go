@@ -1,26 +1,25 @@
 package providers
 
-import (
-	"bytes"
+import "bytes"
 
-	"github.com/tidwall/gjson"
-)
-
-// eventStream cuts a stream of server-sent events at their blank lines,
-// whatever ends its lines (LF, CRLF or CR), and reads each event.
+// eventStream cuts a stream of server-sent events into lines, whatever ends them
+// (LF, CRLF or CR), and reads each event. An event ends with the data line that
+// makes it whole, or with a blank line: some servers send no blank lines, and no
+// JSON goes on behind its last brace.
 type eventStream struct {
 	found *findings
-	held  []byte // of the event that is not complete yet
 	out   []byte // what to pass on; nil where nothing is stripped
 
-	lineEmpty bool // the line has no byte yet
-	afterCR   bool // a LF now belongs to the line end before it
-	ended     bool // that CR ended an event, which was
-	dropped   bool // dropped
-	tooLong   bool // the event is beyond MaxEventBytes and passes unread
+	held    []byte     // of the event that is not complete yet, its last line perhaps cut
+	start   int        // of that line
+	lines   []dataLine // of the event
+	nesting nesting    // of the JSON in its data lines
+	joined  []byte
 
-	lines  []dataLine
-	joined []byte
+	afterCR bool // a LF now belongs to the line end before it
+	gone    bool // the last line was dropped
+	leaving bool // the event was dropped: what follows of it goes too
+	tooLong bool // the line is of an event beyond MaxEventBytes and passes unread
 }
 
 // dataLine is the value of one data line of an event.
@@ -39,15 +38,23 @@ func (s *eventStream) feed(chunk []byte) []byte {
 	return s.out
 }
 
-// close reads what follows the last blank line as an event too: some servers
-// end without one.
+// leave passes on what was held, and a chunk: it is no stream after all.
+func (s *eventStream) leave(chunk []byte) []byte {
+	if s.out == nil {
+		return chunk
+	}
+	s.out = append(append(s.out[:0], s.held...), chunk...)
+	return s.out
+}
+
+// close reads the line that has no end as if it had: some servers end without one.
 func (s *eventStream) close() []byte {
 	if s.out != nil {
 		s.out = s.out[:0]
 	}
 	if len(s.held) > 0 {
+		s.addLine(s.held, s.start)
 		s.event(s.held)
-		s.held = nil
 	}
 	return s.out
 }
@@ -55,44 +62,193 @@ func (s *eventStream) close() []byte {
 func (s *eventStream) split(chunk []byte) {
 	lines := newLineEnds(chunk)
 	for from := 0; from < len(chunk); {
-		if s.ended && chunk[from] == '\n' { // second half of the CRLF that ended it
-			if !s.dropped {
-				s.pass(chunk[from : from+1])
-			}
-			s.ended, s.afterCR = false, false
+		if s.afterCR && chunk[from] == '\n' {
+			s.afterCR = false
+			s.second(chunk[from : from+1])
 			from++
 			continue
 		}
-		s.ended = false
-		to, complete := s.scan(lines, from)
-		s.take(chunk[from:to], complete)
+		end := lines.next(from)
+		s.afterCR = end < len(chunk) && chunk[end] == '\r'
+		to := min(end+1, len(chunk))
+		s.take(chunk[from:to], end < len(chunk))
 		from = to
 	}
 }
 
-// scan returns where the current event ends in the chunk, or the chunk does, and
-// whether the event is complete there.
-func (s *eventStream) scan(lines *lineEnds, from int) (to int, complete bool) {
-	for from < len(lines.text) {
-		end := lines.next(from)
-		if end > from {
-			s.lineEmpty, s.afterCR = false, false
+// second takes the LF of a CRLF, which goes where the line went.
+func (s *eventStream) second(lf []byte) {
+	switch {
+	case len(s.held) > 0:
+		s.held = append(s.held, lf...)
+		s.start = len(s.held)
+	case !s.gone:
+		s.pass(lf)
+	}
+}
+
+// take adds bytes to the current line and handles it once it is complete.
+func (s *eventStream) take(b []byte, complete bool) {
+	if s.tooLong || len(s.held)+len(b) > MaxEventBytes {
+		s.passUnread(b)
+		s.tooLong = !complete
+		return
+	}
+	event := b
+	if len(s.held) > 0 || !complete {
+		s.held = append(s.held, b...)
+		event = s.held
+	}
+	if complete {
+		s.line(event, s.start)
+	}
+}
+
+// passUnread passes on an event that is too long. It may have held usage, and
+// each of its bytes may have been a token.
+func (s *eventStream) passUnread(b []byte) {
+	s.found.unread(len(s.held) + len(b))
+	s.pass(s.held)
+	s.pass(b)
+	s.reset()
+	s.gone, s.leaving = false, false
+}
+
+// reset begins another event.
+func (s *eventStream) reset() {
+	s.held, s.start, s.lines, s.nesting = s.held[:0], 0, s.lines[:0], nesting{}
+}
+
+// line handles a line that is complete: the last one of the event.
+func (s *eventStream) line(event []byte, start int) {
+	text := bytes.TrimRight(event[start:], "\r\n")
+	whole := s.addLine(event, start)
+	switch blank := len(text) == 0; {
+	case start > 0 && blank, whole:
+		s.end(event, whole)
+	case start > 0, len(s.lines) > 0:
+		s.hold(event)
+	case blank, text[0] == ':':
+		s.passLine(event, s.leaving && blank)
+	case s.leaving:
+		s.passLine(nil, true)
+	default:
+		s.hold(event)
+	}
+}
+
+// end handles an event that is complete.
+func (s *eventStream) end(event []byte, whole bool) {
+	s.gone = s.event(event)
+	s.leaving = s.gone && whole
+	s.reset()
+}
+
+// hold keeps the lines of an event that goes on.
+func (s *eventStream) hold(event []byte) {
+	if len(s.held) == 0 {
+		s.held = append(s.held, event...)
+	}
+	s.start, s.leaving = len(s.held), false
+}
+
+// passLine handles a line that is no part of an event with data.
+func (s *eventStream) passLine(line []byte, drop bool) {
+	if !drop {
+		s.pass(line)
+	} else if len(line) > 0 {
+		s.leaving = false
+	}
+	s.gone = drop
+	s.reset()
+}
+
+// addLine notes the line that begins at start, if it is one of data, and reports
+// whether that makes the payload whole.
+func (s *eventStream) addLine(event []byte, start int) (whole bool) {
+	text := bytes.TrimRight(event[start:], "\r\n")
+	end := start + len(text)
+	if start == 0 {
+		text = trimMark(text)
+	}
+	value, ok := bytes.CutPrefix(text, []byte("data:"))
+	if !ok {
+		return false
+	}
+	value = bytes.TrimPrefix(value, []byte(" "))
+	s.lines = append(s.lines, dataLine{at: span{end - len(value), end}})
+	return s.nesting.closes(value)
+}
+
+func (s *eventStream) pass(b []byte) {
+	if s.out != nil {
+		s.out = append(s.out, b...)
+	}
+}
+
+// event reads one event and passes on what is to remain of it. It reports whether
+// the event is dropped.
+func (s *eventStream) event(event []byte) (dropped bool) {
+	added := s.found.read(s.payload(event))
+	switch {
+	case s.out == nil:
+	case added.event:
+		s.passComments(event)
+		return true
+	default:
+		s.passWithout(event, added.member)
+	}
+	return false
+}
+
+// payload is what the data lines say, joined by LF.
+func (s *eventStream) payload(event []byte) []byte {
+	switch len(s.lines) {
+	case 0:
+		return nil
+	case 1:
+		return event[s.lines[0].at.start:s.lines[0].at.end]
+	}
+	s.joined = s.joined[:0]
+	for i, l := range s.lines {
+		if i > 0 {
+			s.joined = append(s.joined, '\n')
 		}
-		if end == len(lines.text) {
-			break
+		s.lines[i].payload = len(s.joined)
+		s.joined = append(s.joined, event[l.at.start:l.at.end]...)
+	}
+	return s.joined
+}
+
+// passComments passes on the comment lines of a dropped event.
+func (s *eventStream) passComments(event []byte) {
+	lines := newLineEnds(event)
+	for start := 0; start < len(event); {
+		next := min(lines.next(start)+1, len(event))
+		if next < len(event) && event[next-1] == '\r' && event[next] == '\n' {
+			next++
 		}
-		second := lines.text[end] == '\n' && s.afterCR
-		s.afterCR = lines.text[end] == '\r'
-		from = end + 1
-		switch {
-		case second:
-		case s.lineEmpty:
-			return from, true
-		default:
-			s.lineEmpty = true
+		if event[start] == ':' {
+			s.pass(event[start:next])
+		}
+		start = next
+	}
+}
+
+// passWithout passes on the event without this span of its payload. The ends of
+// its data lines stay.
+func (s *eventStream) passWithout(event []byte, cut span) {
+	from := 0
+	for _, l := range s.lines {
+		shift := l.at.start - l.payload
+		start := max(cut.start+shift, l.at.start)
+		end := min(cut.end+shift, l.at.end)
+		if start < end {
+			s.pass(event[from:start])
+			from = end
 		}
 	}
-	return len(lines.text), false
+	s.pass(event[from:])
 }
 
 // lineEnds finds the ends of lines, reading each byte once for LF and once for CR.
@@ -120,242 +276,4 @@ func indexFrom(text []byte, c byte, from int) int {
 		return from + i
 	}
 	return len(text)
-}
-
-// take adds bytes to the current event and handles it once it is complete.
-func (s *eventStream) take(b []byte, complete bool) {
-	if !s.tooLong && len(s.held)+len(b) > MaxEventBytes {
-		s.tooLong = true
-		s.found.forget()
-		s.pass(s.held)
-		s.held = nil
-	}
-	switch {
-	case s.tooLong:
-		s.pass(b)
-		s.dropped = false
-	case !complete:
-		s.held = append(s.held, b...)
-	case len(s.held) == 0:
-		s.event(b)
-	default:
-		s.held = append(s.held, b...)
-		s.event(s.held)
-		s.held = s.held[:0]
-	}
-	if complete {
-		s.tooLong = false
-		s.ended = s.afterCR
-	}
-}
-
-func (s *eventStream) pass(b []byte) {
-	if s.out != nil {
-		s.out = append(s.out, b...)
-	}
-}
-
-// event reads one event and passes on what is to remain of it.
-func (s *eventStream) event(event []byte) {
-	s.dropped = false
-	payload := s.payload(event)
-	if len(s.lines) == 0 {
-		s.pass(event)
-		return
-	}
-	if string(bytes.TrimSpace(payload)) == "[DONE]" {
-		s.found.seen.Complete = true
-		s.pass(event)
-		return
-	}
-	added := s.found.readEvent(payload)
-	if s.out == nil {
-		return
-	}
-	switch {
-	case added.event:
-		s.dropped = true
-		s.passComments(event)
-	default:
-		s.passWithout(event, added.member)
-	}
-}
-
-// payload finds the data lines and returns what they say, joined by LF.
-func (s *eventStream) payload(event []byte) []byte {
-	s.lines, s.joined = s.lines[:0], s.joined[:0]
-	eachLine(event, func(line span, _ int) {
-		text := event[line.start:line.end]
-		if line.start == 0 {
-			text = bytes.TrimPrefix(text, []byte("\ufeff"))
-		}
-		value, ok := bytes.CutPrefix(text, []byte("data:"))
-		if !ok {
-			return
-		}
-		value = bytes.TrimPrefix(value, []byte(" "))
-		s.lines = append(s.lines, dataLine{at: span{line.end - len(value), line.end}})
-	})
-	if len(s.lines) == 1 {
-		return event[s.lines[0].at.start:s.lines[0].at.end]
-	}
-	for i, l := range s.lines {
-		if i > 0 {
-			s.joined = append(s.joined, '\n')
-		}
-		s.lines[i].payload = len(s.joined)
-		s.joined = append(s.joined, event[l.at.start:l.at.end]...)
-	}
-	return s.joined
-}
-
-// eachLine calls f with each line of an event, without its end, and where the
-// next one begins.
-func eachLine(event []byte, f func(line span, next int)) {
-	lines := newLineEnds(event)
-	for start := 0; start < len(event); {
-		end := lines.next(start)
-		next := min(end+1, len(event))
-		if end+1 < len(event) && event[end] == '\r' && event[end+1] == '\n' {
-			next++
-		}
-		f(span{start, end}, next)
-		start = next
-	}
-}
-
-// passComments passes on the comment lines of a dropped event.
-func (s *eventStream) passComments(event []byte) {
-	eachLine(event, func(line span, next int) {
-		if line.end > line.start && event[line.start] == ':' {
-			s.pass(event[line.start:next])
-		}
-	})
-}
-
-// passWithout passes on the event without this span of its payload. The ends of
-// its data lines stay.
-func (s *eventStream) passWithout(event []byte, cut span) {
-	from := 0
-	for _, l := range s.lines {
-		shift := l.at.start - l.payload
-		start := max(cut.start+shift, l.at.start)
-		end := min(cut.end+shift, l.at.end)
-		if start < end {
-			s.pass(event[from:start])
-			from = end
-		}
-	}
-	s.pass(event[from:])
-}
-
-// addition is what include_usage has added to an event: the event itself, or
-// the span of a null usage member.
-type addition struct {
-	event  bool
-	member span
-}
-
-// readEvent reads the object of one event.
-func (f *findings) readEvent(payload []byte) (added addition) {
-	var usage, key span
-	empty := false
-	w := walk{text: payload}
-	f.begin(&w, func(name span) {
-		switch w.nameOf(name) {
-		case "usage":
-			key, usage = name, w.value()
-		case "choices":
-			empty = f.readChoices(&w)
-		case "model":
-			f.readModel(gjson.ParseBytes(w.bytes()))
-		case "error":
-			f.readError(gjson.ParseBytes(w.bytes()))
-		case "x_groq": // Groq reports a stream's usage here
-			f.readUsage(memberOf(gjson.ParseBytes(w.bytes()), "usage").Raw, false)
-		}
-	})
-	switch object := payload[usage.start:usage.end]; {
-	case bytes.HasPrefix(object, []byte("{")):
-		f.readUsage(view(object), empty)
-		added.event = empty
-	case string(object) == "null":
-		added.member = memberSpan(payload, key.start-1, usage.end)
-	}
-	return added
-}
-
-// memberSpan widens the span of a member by the comma that goes with it.
-func memberSpan(object []byte, start, end int) span {
-	const blank = " \t\r\n"
-	rest := bytes.TrimLeft(object[end:], blank)
-	if len(rest) > 0 && rest[0] == ',' {
-		return span{start, len(object) - len(bytes.TrimLeft(rest[1:], blank))}
-	}
-	before := bytes.TrimRight(object[:start], blank)
-	if n := len(before); n > 0 && before[n-1] == ',' {
-		return span{n - 1, end}
-	}
-	return span{start, end}
-}
-
-// maxHeadBytes bounds what is remembered of how an event began.
-const maxHeadBytes = 1 << 10
-
-// begin walks the members of an event. Those of one stream begin alike, byte by
-// byte: its id, its model. Up to the choices, or what else may differ, an event
-// that does is not read again.
-func (f *findings) begin(w *walk, member func(name span)) {
-	if len(f.head) > 0 && bytes.HasPrefix(w.text, f.head) {
-		w.at = len(f.head)
-		w.more(member)
-		return
-	}
-	f.head = f.head[:0]
-	w.members(func(name span) {
-		if len(f.head) == 0 && !sameInStream[w.nameOf(name)] && name.start <= maxHeadBytes {
-			f.head = append(f.head, w.text[:name.start-1]...)
-		}
-		member(name)
-	})
-}
-
-// sameInStream are the members that every event of a stream repeats.
-var sameInStream = map[string]bool{"id": true, "object": true, "created": true, "model": true, "service_tier": true, "system_fingerprint": true}
-
-// readChoices takes the choices and counts the text in their deltas. It reports
-// whether there is an array of choices, and nothing in it. One that is cut off
-// may have gone on: usage beside it is not the last word.
-func (f *findings) readChoices(w *walk) (empty bool) {
-	empty = w.next() == '['
-	w.elements(func() {
-		empty = false
-		if text := textBytes(w, 0); text > 0 {
-			f.seen.OutputBytes += text
-			f.seen.OutputDeltas++
-		}
-	})
-	return empty && w.text[w.at-1] == ']'
-}
-
-// maxDeltaDepth is how deep the text of a choice lies: delta, tool_calls, its
-// element, function.
-const maxDeltaDepth = 4
-
-// textBytes takes a choice, or a part of one, and adds up the generated text in
-// it.
-func textBytes(w *walk, depth int) (n int64) {
-	if depth > maxDeltaDepth {
-		return 0
-	}
-	w.members(func(name span) {
-		switch w.nameOf(name) {
-		case "content", "refusal", "reasoning", "reasoning_content", "text", "arguments", "input", "name":
-			n += w.stringBytes()
-		case "delta", "tool_calls", "function", "function_call", "custom":
-			n += textBytes(w, depth+1)
-		}
-	})
-	w.elements(func() { n += textBytes(w, depth+1) })
-	return n
 }

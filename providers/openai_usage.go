@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -12,113 +13,195 @@ import (
 type findings struct {
 	endpoint Endpoint
 	seen     Report
-	// usage was found; final says that nothing can follow that changes it.
-	usage, final bool
-	head         []byte // how the last event began, to its first member of its own
+	counts   counts // of all usage that was told
+	broken   bool   // the last usage could not be read
+	text     bool   // there is generated text
+	tells    bool   // the event at hand has usage
+	final    bool   // nothing can follow that changes it
+	stale    bool   // text came after it
+	done     bool   // the stream sent [DONE]
+	ended    bool   // the response came to its end
+	finished bool   // a choice was finished
+	head     []byte // how the last event began, to its first member of its own
 }
 
-// report settles which usage counts: one beside no choices is the last word, one
-// beside choices may be a running total until the response is complete.
-func (f *findings) report() Report {
+// ofStream is the report of a stream. Its usage counts where it was the last word,
+// or where the stream has ended as streams do.
+func (f *findings) ofStream() Report {
+	f.seen.Complete = f.done || f.ended
+	return f.report(f.final || f.done || f.ended && f.finished)
+}
+
+// ofDocument is the report of a document.
+func (f *findings) ofDocument(o *objectScan) Report {
+	f.seen.Complete = o.complete() || f.ended && !o.open()
+	f.text = o.text
+	f.counts, f.broken = counts{}, o.overflow
+	for _, usage := range o.usages {
+		f.readUsage(usage)
+	}
+	f.stale = o.list // the answers in a list may be several
+	f.readModel(o.values[captureModel])
+	f.readError(o.values[captureError])
+	f.seen.Filtered = f.seen.Filtered || o.filtered
+	return f.report(o.complete())
+}
+
+func (f *findings) report(settled bool) Report {
 	r := f.seen
-	r.HasUsage = f.usage && (f.final || r.Complete)
+	usage, whole := f.counts.usage(f.endpoint)
+	r.Usage = usage
+	unsaid := usage.Input == 0 || f.text && f.endpoint != Embeddings && f.counts.completion.n == 0
+	r.HasUsage = settled && whole && !unsaid && !f.broken && !f.stale
+	r.Ran = r.Ran || f.text || f.broken || f.counts.any()
 	return r
 }
 
-// forget drops the usage: an event was not read, and may have held a later one.
-func (f *findings) forget() {
-	f.usage, f.final = false, false
+// unread notes that so many bytes of an event were not read. They may have held
+// the last usage, and text.
+func (f *findings) unread(bytes int) {
+	f.counts, f.final, f.stale = counts{}, false, false
+	f.seen.OutputTokens += int64(bytes)
+	f.seen.Ran = true
 }
 
-func (f *findings) readObject(o *objectScan) {
-	f.seen.Complete = o.complete()
-	f.readUsage(view(o.values[captureUsage]), false)
-	f.readModel(gjson.ParseBytes(o.values[captureModel]))
-	f.readError(gjson.ParseBytes(o.values[captureError]))
-}
-
-func (f *findings) readModel(v gjson.Result) {
-	if v.Type == gjson.String && v.Str != f.seen.Model && len(v.Str) <= MaxModelBytes {
+func (f *findings) readModel(value []byte) {
+	v := gjson.ParseBytes(value)
+	if v.Type == gjson.String && v.Str != "" && v.Str != f.seen.Model && len(v.Str) <= MaxModelBytes {
 		f.seen.Model = strings.Clone(v.Str)
 	}
 }
 
-func (f *findings) readError(v gjson.Result) {
-	if v.Type != gjson.String && !v.IsObject() {
-		return
+// filterCodes are what the errors of content filters say as code.
+var filterCodes = []string{"content_filter", "ResponsibleAIPolicyViolation"}
+
+// readError takes what an error member says, and reports whether it says anything.
+func (f *findings) readError(value []byte) bool {
+	v := gjson.ParseBytes(value)
+	if v.Type == gjson.String && v.Str == "" || v.Type != gjson.String && !v.IsObject() && !v.IsArray() {
+		return false
 	}
 	f.seen.Failed = true
-	if code := memberOf(v, "code"); code.Type == gjson.String && len(code.Str) <= MaxModelBytes {
-		f.seen.ErrorCode = strings.Clone(code.Str)
+	if code := memberOf(v, "code"); code.Type == gjson.Number || code.Type == gjson.String {
+		if n, err := strconv.Atoi(code.String()); err == nil && 300 <= n && n <= 599 {
+			f.seen.ErrorStatus = n
+		}
 	}
+	for _, code := range filterCodes {
+		f.seen.Filtered = f.seen.Filtered || bytes.Contains(value, []byte(`"`+code+`"`))
+	}
+	return true
 }
 
-// readUsage takes a usage object. One that cannot be read is as good as none,
-// even after one that could.
-func (f *findings) readUsage(object string, final bool) {
-	if object == "" || object == "null" {
+// readUsage takes a usage object. Of two the larger counts, member by member. One
+// that cannot be read is as good as none, even after one that could; one that says
+// nothing is as good as absent.
+func (f *findings) readUsage(object []byte) {
+	if object = bytes.TrimSpace(object); len(object) == 0 || string(object) == "null" {
 		return
 	}
-	usage, ok := parseUsage(object, f.endpoint)
-	f.usage, f.final = ok, final
-	if ok {
-		f.seen.Usage = usage
+	c, ok := parseCounts(object)
+	if !ok {
+		f.broken, f.tells = true, true
+		return
+	}
+	if c.any() {
+		f.counts.merge(&c)
+		f.broken, f.tells = false, true
 	}
 }
 
-// parseUsage reads a usage object; ok is false if it is malformed, or lacks the
-// counts that the endpoint bills.
+// parseCounts reads a usage object; ok is false if it is malformed.
+func parseCounts(object []byte) (c counts, ok bool) {
+	if !jsontext.Value(object).IsValid() {
+		return c, false
+	}
+	v := gjson.ParseBytes(object)
+	if !v.IsObject() {
+		return c, false
+	}
+	c = readCounts(v)
+	return c, !c.prompt.odd && !c.completion.odd && !c.total.odd
+}
+
+// counts are the token counts of usage objects.
 //
 // Cached input is in prompt_tokens_details.cached_tokens; DeepSeek says
-// prompt_cache_hit_tokens and Moonshot cached_tokens. Where total_tokens is
-// more than prompt and completion, the difference is reasoning that xAI and
-// Gemini leave out of completion_tokens, and is billed as output.
-func parseUsage(object string, endpoint Endpoint) (u Usage, ok bool) {
-	if !jsontext.Value(object).IsValid() {
-		return u, false
-	}
-	v := gjson.Parse(object)
-	if !v.IsObject() {
-		return u, false
-	}
-	c := readCounts(v)
-	if !c.hasPrompt || endpoint != Embeddings && !c.hasCompletion {
-		return u, false
-	}
-	u = Usage{
-		Input:       c.prompt,
-		Cached:      max(c.cachedInDetails, c.cacheHits, c.cached),
-		CacheWrite:  c.cacheWrite,
-		Audio:       c.audio,
-		Output:      c.completion,
-		Reasoning:   c.reasoning,
-		AudioOutput: c.audioOutput,
-	}
-	if endpoint != Embeddings {
-		u.Output = max(u.Output, c.total-u.Input)
-	}
-	return consistent(u), !c.broken
-}
-
-// consistent makes parts no more than their whole, the cheaper ones giving way.
-func consistent(u Usage) Usage {
-	u.Audio = min(u.Audio, u.Input)
-	u.CacheWrite = min(u.CacheWrite, u.Input-u.Audio)
-	u.Cached = min(u.Cached, u.Input-u.Audio-u.CacheWrite)
-	u.AudioOutput = min(u.AudioOutput, u.Output)
-	u.Reasoning = min(u.Reasoning, u.Output-u.AudioOutput)
-	return u
-}
-
-// counts are the token counts of a usage object, each 0 where it is absent or
-// null.
+// prompt_cache_hit_tokens and Moonshot cached_tokens: the largest of them.
 type counts struct {
-	prompt, completion, total          int64
-	cachedInDetails, cacheHits, cached int64
-	cacheWrite, audio                  int64
-	reasoning, audioOutput             int64
-	hasPrompt, hasCompletion           bool // also where it is null
-	broken                             bool // one of them is no count
+	prompt, completion, total count
+	cached, cacheWrite, audio count
+	reasoning, audioOutput    count
+	// inputPart and outputPart are the largest details that have no price of their
+	// own, as of text, images, predictions.
+	inputPart, outputPart count
+}
+
+// all lists the counts that a larger one replaces.
+func (c *counts) all() []*count {
+	return []*count{&c.prompt, &c.completion, &c.total, &c.cacheWrite, &c.audio, &c.reasoning, &c.audioOutput, &c.inputPart, &c.outputPart}
+}
+
+// any reports whether one of them is more than zero, or is odd.
+func (c *counts) any() bool {
+	for _, n := range append(c.all(), &c.cached) {
+		if n.n > 0 || n.odd {
+			return true
+		}
+	}
+	return false
+}
+
+// merge takes in another usage of the same answer. What is cached costs less, so
+// of that the smaller counts.
+func (c *counts) merge(other *counts) {
+	mine, theirs := c.all(), other.all()
+	for i := range mine {
+		mine[i].add(*theirs[i])
+	}
+	if !c.cached.told || other.cached.told && other.cached.n < c.cached.n {
+		c.cached = other.cached
+	}
+}
+
+// usage is what the counts come to, in the dearest way that they can be read; ok
+// is false where they lack what the endpoint bills.
+//
+// A detail is a part of prompt_tokens or completion_tokens. Where the parts are
+// more than the whole they lie beside it, as reasoning does at xAI, audio at
+// Mistral, and the cache at Anthropic. Where total_tokens is more than both, the
+// difference is output that completion_tokens leaves out.
+func (c *counts) usage(endpoint Endpoint) (u Usage, ok bool) {
+	ok = c.prompt.told && c.completion.told
+	u.Input = c.prompt.n
+	if endpoint == Embeddings {
+		ok = c.prompt.told || c.total.told
+		u.Input = max(u.Input, c.total.n-c.completion.n)
+	}
+	c.readInput(&u)
+	u.Output = c.completion.n
+	if beside := c.reasoning.n + c.audioOutput.n; beside > u.Output {
+		u.Output += beside
+	}
+	u.Output = max(u.Output, c.total.n-u.Input, c.outputPart.n)
+	u.AudioOutput = c.audioOutput.of(u.Output)
+	u.Reasoning = min(c.reasoning.of(u.Output), u.Output-u.AudioOutput)
+	return u, ok
+}
+
+// readInput divides the input. Audio and what is written to a cache may be the
+// same tokens, and are priced at the dearer; cached ones only where both leave
+// room.
+func (c *counts) readInput(u *Usage) {
+	if beside := c.cached.n + c.cacheWrite.n; beside > u.Input {
+		u.Input += beside
+	}
+	if c.audio.n > u.Input {
+		u.Input += c.audio.n
+	}
+	u.Input = max(u.Input, c.inputPart.n)
+	u.Audio, u.CacheWrite = c.audio.of(u.Input), c.cacheWrite.of(u.Input)
+	u.Cached = min(c.cached.n, max(0, u.Input-u.Audio-u.CacheWrite))
 }
 
 // readCounts reads a usage object in one pass.
@@ -127,15 +210,13 @@ func readCounts(usage gjson.Result) counts {
 	usage.ForEach(func(name, v gjson.Result) bool {
 		switch name.Str {
 		case "prompt_tokens":
-			c.prompt, c.hasPrompt = c.count(v), true
+			c.prompt = exactCount(v)
 		case "completion_tokens":
-			c.completion, c.hasCompletion = c.count(v), true
+			c.completion = exactCount(v)
 		case "total_tokens":
-			c.total = c.count(v)
-		case "prompt_cache_hit_tokens":
-			c.cacheHits = c.count(v)
-		case "cached_tokens":
-			c.cached = c.count(v)
+			c.total = exactCount(v)
+		case "prompt_cache_hit_tokens", "cached_tokens":
+			c.cached.add(discount(v))
 		case "prompt_tokens_details":
 			c.readPrompt(v)
 		case "completion_tokens_details":
@@ -147,45 +228,42 @@ func readCounts(usage gjson.Result) counts {
 }
 
 func (c *counts) readPrompt(details gjson.Result) {
-	if !details.IsObject() {
-		return
-	}
-	details.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+	eachDetail(details, func(name string, v gjson.Result) {
+		switch name {
 		case "cached_tokens":
-			c.cachedInDetails = c.count(v)
+			c.cached.add(discount(v))
 		case "cache_write_tokens":
-			c.cacheWrite = c.count(v)
+			c.cacheWrite = detail(v)
 		case "audio_tokens":
-			c.audio = c.count(v)
+			c.audio = detail(v)
+		default:
+			c.inputPart.add(discount(v))
 		}
-		return true
 	})
 }
 
 func (c *counts) readCompletion(details gjson.Result) {
+	eachDetail(details, func(name string, v gjson.Result) {
+		switch name {
+		case "reasoning_tokens":
+			c.reasoning = detail(v)
+		case "audio_tokens":
+			c.audioOutput = detail(v)
+		default:
+			c.outputPart.add(discount(v))
+		}
+	})
+}
+
+// eachDetail calls f with the counts of tokens in an object.
+func eachDetail(details gjson.Result, f func(name string, v gjson.Result)) {
 	if !details.IsObject() {
 		return
 	}
 	details.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
-		case "reasoning_tokens":
-			c.reasoning = c.count(v)
-		case "audio_tokens":
-			c.audioOutput = c.count(v)
+		if strings.HasSuffix(name.Str, "_tokens") {
+			f(name.Str, v)
 		}
 		return true
 	})
-}
-
-func (c *counts) count(v gjson.Result) int64 {
-	if v.Type == gjson.Null {
-		return 0
-	}
-	n, err := strconv.ParseInt(v.Raw, 10, 64)
-	if v.Type != gjson.Number || err != nil || n < 0 || n > MaxCap {
-		c.broken = true
-		return 0
-	}
-	return n
 }

@@ -18,9 +18,13 @@ import (
 type decoder struct {
 	in   *io.PipeWriter
 	done chan struct{}
+	err  error // what the decoded response ended with, once done: io.EOF if it came whole
 }
 
-var errEncoding = errors.New("content encoding is not known")
+var (
+	errEncoding = errors.New("content encoding is not known")
+	errTooLarge = errors.New("the decoded response is too large to be metered")
+)
 
 // maxDecodedBytes bounds what one response may expand to before its usage is
 // given up for unknown.
@@ -31,9 +35,9 @@ func newDecoder(encoding string, meter *providers.Meter) *decoder {
 	d := &decoder{in: in, done: make(chan struct{})}
 	go func() {
 		defer close(d.done)
-		plain, err := decode(encoding, out)
-		if err == nil {
-			copyTo(meter, io.LimitReader(plain, maxDecodedBytes))
+		var plain io.Reader
+		if plain, d.err = decode(encoding, out); d.err == nil {
+			d.err = copyTo(meter, plain)
 		}
 		io.Copy(io.Discard, out) // never hold up the client
 	}()
@@ -63,21 +67,29 @@ func inflate(src *bufio.Reader) (io.Reader, error) {
 	return flate.NewReader(src), nil
 }
 
-func copyTo(meter *providers.Meter, src io.Reader) {
+// copyTo feeds the meter to the end of a response, and returns how that ended.
+func copyTo(meter *providers.Meter, src io.Reader) error {
 	var chunk [8 << 10]byte
-	for {
+	for total := 0; total <= maxDecodedBytes; {
 		n, err := src.Read(chunk[:])
 		meter.Feed(chunk[:n])
 		if err != nil {
-			return
+			return err
 		}
+		total += n
 	}
+	return errTooLarge
 }
 
 func (d *decoder) feed(chunk []byte) { d.in.Write(chunk) }
 
-// close waits until everything fed has been metered.
-func (d *decoder) close() {
+// close waits until everything fed has been metered. err is what the compressed
+// response ended with; that of the decoded one is returned, if it is the worse.
+func (d *decoder) close(err error) error {
 	d.in.Close()
 	<-d.done
+	if err == io.EOF {
+		return d.err
+	}
+	return err
 }

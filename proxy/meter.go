@@ -29,7 +29,6 @@ type meteredBody struct {
 	call    gate.Bid
 	grant   *gate.Grant
 	status  int
-	stream  bool
 	idle    *idleWatch
 
 	pending []byte // ready for the client, not read yet
@@ -40,30 +39,39 @@ type meteredBody struct {
 
 // meter wraps the body of a response.
 func (x *exchange) meter(resp *http.Response) *meteredBody {
-	stream := isEventStream(resp.Header.Get("Content-Type"))
 	encoding := strings.Join(resp.Header["Content-Encoding"], ",")
 	plain := encoding == "" || strings.EqualFold(encoding, "identity")
-	strip := stream && plain && x.asksUsage()
+	strip := plain && x.asksUsage()
 	b := &meteredBody{
 		src:    resp.Body,
 		resp:   resp,
-		meter:  providers.NewMeter(x.request.Endpoint, stream, strip),
+		meter:  providers.NewMeter(x.request.Endpoint, isEventStream(resp.Header.Get("Content-Type")), strip),
 		x:      x,
 		call:   x.calls[0],
 		grant:  x.grant,
 		status: resp.StatusCode,
-		stream: stream,
 	}
 	if !plain {
 		b.decoder = newDecoder(encoding, b.meter)
 	}
-	if strip {
+	b.idle = watchIdle(x.calls[0].Upstream.IdleLimit, x.cancel)
+	resp.Body = b
+	if strip && resp.ContentLength >= 0 && b.opensStream() {
 		resp.ContentLength = -1
 		resp.Header.Del("Content-Length")
 	}
-	b.idle = watchIdle(x.calls[0].Upstream.IdleLimit, x.cancel)
-	resp.Body = b
 	return b
+}
+
+// opensStream reads so much of a response that its shape is known: the length of
+// a stream changes where usage is taken out of it. What has a length was sent whole,
+// so that the header waits for nothing.
+func (b *meteredBody) opensStream() bool {
+	var scratch [512]byte
+	for b.err == nil && !b.meter.Opened() {
+		b.fillBehind(scratch[:])
+	}
+	return b.meter.Streams()
 }
 
 func isEventStream(contentType string) bool {
@@ -115,6 +123,13 @@ func (b *meteredBody) fill(p []byte) {
 	b.settle()
 }
 
+// fillBehind reads once, and keeps what is pending already.
+func (b *meteredBody) fillBehind(p []byte) {
+	before := bytes.Clone(b.pending)
+	b.fill(p)
+	b.pending = append(before, b.pending...)
+}
+
 func (b *meteredBody) feed(chunk []byte) []byte {
 	if b.decoder == nil {
 		return b.meter.Feed(chunk)
@@ -125,16 +140,12 @@ func (b *meteredBody) feed(chunk []byte) []byte {
 
 // finish takes in the end of a response, also of one that was cut off.
 func (b *meteredBody) finish() {
+	end := b.err
 	if b.decoder != nil {
-		b.decoder.close()
+		end = b.decoder.close(end)
 	}
-	passed := b.pending
-	if b.stream {
-		passed = bytes.Clone(passed) // the meter's own, and Close writes there too
-	}
-	if tail := b.meter.Close(); len(tail) > 0 {
-		b.pending = append(passed, tail...)
-	}
+	passed := bytes.Clone(b.pending) // it may be the meter's own, and Close writes there too
+	b.pending = append(passed, b.meter.Close(end)...)
 }
 
 // complete reports whether the answer was seen to its end. A compressed one is
@@ -151,7 +162,7 @@ func (b *meteredBody) settle() {
 	}
 	b.settled = true
 	if b.decoder != nil {
-		b.decoder.close()
+		b.decoder.close(b.err)
 	}
 	b.grant.End(b.outcome())
 }
@@ -181,16 +192,16 @@ func (b *meteredBody) outcome() gate.Outcome {
 // stops billing. An answer that is not a stream was generated before it was
 // sent.
 func (b *meteredBody) cancelled() bool {
-	return b.stream && b.status == http.StatusOK && b.err != nil && b.err != io.EOF &&
+	return b.meter.Streams() && b.status == http.StatusOK && b.err != nil && b.err != io.EOF &&
 		b.x.ctx.Err() != nil && b.call.Upstream.CancelStops
 }
 
 // seen is the usage of a response that was cut off: all of the input that is
-// held, and of the output at most a token for each byte that was seen.
+// held, and of the output what was seen, which the cap bounds, or was told.
 func (b *meteredBody) seen(report providers.Report) pricing.Usage {
 	return pricing.Usage{
 		Input:  b.grant.InputTokens(),
-		Output: min(report.OutputBytes, b.grant.OutputCap*b.call.Choices),
+		Output: max(report.Usage.Output, min(report.OutputTokens, b.grant.OutputCap*b.call.Choices)),
 	}
 }
 
@@ -222,12 +233,9 @@ func (b *meteredBody) drain() {
 // attempt begins. It reports whether that was all of it: one above
 // maxErrorBytes is no matter for a fallback.
 func (b *meteredBody) buffer() bool {
-	var whole []byte
 	var scratch [4 << 10]byte
-	for b.err == nil && len(whole) <= maxErrorBytes {
-		b.fill(scratch[:])
-		whole = append(whole, b.pending...)
+	for b.err == nil && len(b.pending) <= maxErrorBytes {
+		b.fillBehind(scratch[:])
 	}
-	b.pending = whole
 	return b.err != nil
 }
