@@ -75,6 +75,7 @@ type Request struct {
 	ReasoningEffort string // reasoning tokens are output, inside the cap
 
 	body     []byte
+	copied   int64
 	members  []member // of the body, in order
 	caps     [2]outputCap
 	includes includeUsage
@@ -118,8 +119,13 @@ func Parse(endpoint Endpoint, body []byte) (*Request, error) {
 	if err := p.request(); err != nil {
 		return nil, err
 	}
+	r.copied = p.scanner.copied
 	return r, nil
 }
+
+// Copied is how much memory the request takes beside the body, in bytes: that of
+// texts which are not in the body as they are, because it has them with escapes.
+func (r *Request) Copied() int64 { return r.copied }
 
 // Prompts is how many prompts or inputs the request has, each with the model's
 // context to itself: 1 for a chat.

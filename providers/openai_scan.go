@@ -25,6 +25,9 @@ const (
 	// MaxElements is how many elements one array may have: the longest are
 	// prompts of token ids, no longer than the largest context windows.
 	MaxElements = 1 << 20
+	// MaxValues is how many names, values and brackets a body may have in all,
+	// twice the longest prompt of token ids. It bounds the time of a scan.
+	MaxValues = 1 << 21
 	// MaxTexts is how many texts a request may carry in all.
 	MaxTexts = 1 << 16
 	// MaxChoices bounds n and best_of each; OpenAI takes 128 and 20.
@@ -60,13 +63,16 @@ type scanner struct {
 	buf  bytes.Buffer
 	body []byte
 	name span // of the member name that was read last, with its quotes
+
+	tokens int   // names, values and brackets read so far
+	copied int64 // bytes of memory for strings that have escapes
 }
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
 func newScanner(body []byte) *scanner {
 	s := scanners.Get().(*scanner)
-	s.body = body
+	s.body, s.tokens, s.copied = body, 0, 0
 	s.buf = *bytes.NewBuffer(body)
 	s.dec.Reset(&s.buf)
 	return s
@@ -139,8 +145,19 @@ func (s *scanner) close() error {
 	return err
 }
 
+// tally counts a name, value or bracket before it is read.
+func (s *scanner) tally() error {
+	if s.tokens++; s.tokens > MaxValues {
+		return parseErrorf("", "body has more than %d names and values", MaxValues)
+	}
+	return nil
+}
+
 // token reads one token and checks the nesting.
 func (s *scanner) token() (jsontext.Token, error) {
+	if err := s.tally(); err != nil {
+		return jsontext.Token{}, err
+	}
 	t, err := s.dec.ReadToken()
 	if err != nil {
 		return t, syntaxError(err)
@@ -153,6 +170,9 @@ func (s *scanner) token() (jsontext.Token, error) {
 
 // raw reads the scalar that comes next and returns its bytes in the body.
 func (s *scanner) raw() ([]byte, error) {
+	if err := s.tally(); err != nil {
+		return nil, err
+	}
 	v, err := s.dec.ReadValue()
 	if err != nil {
 		return nil, syntaxError(err)
@@ -190,7 +210,11 @@ func (s *scanner) string() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return unquote(raw)
+	text, err := unquote(raw)
+	if len(text) != len(raw)-2 {
+		s.copied += int64(len(raw))
+	}
+	return text, err
 }
 
 func unquote(raw []byte) (string, error) {

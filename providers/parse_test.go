@@ -156,6 +156,7 @@ func TestParseBoundsHostileBodies(t *testing.T) {
 		"too many members":           `{"model":"m"` + members.String() + `}`,
 		"too many members below":     with(`"x":{"a":1` + members.String() + `}`),
 		"too many texts":             `{"model":"m","messages":[{"content":[` + strings.Repeat(`"",`, providers.MaxTexts) + `""]}]}`,
+		"too many values":            with(`"x":[[` + strings.Repeat(`1,`, providers.MaxValues/2) + `1],[` + strings.Repeat(`1,`, providers.MaxValues/2) + `1]]`),
 		"a string that never closes": `{"model":"` + strings.Repeat("a", 1<<20),
 	}
 	for name, body := range tests {

@@ -54,12 +54,14 @@ func actionOf(r *http.Request) (actionRoute, bool) {
 }
 
 // act serves a request of the API for actions.
-func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, route actionRoute) error {
-	text, err := readWithin(w, r, actionBodyLimit)
+func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, key *policy.Key, route actionRoute) error {
+	room := p.intake.open(key.Tenant.Name)
+	defer room.end()
+	text, err := room.read(w, r, actionBodyLimit)
 	if err != nil {
 		return err
 	}
-	body, err := parseAction(text, route.members)
+	body, err := parseAction(text.join(), route.members)
 	if err != nil {
 		return err
 	}

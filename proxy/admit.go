@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -29,11 +28,35 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, request *pro
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), known, denial)
 	}
+	p.countInTurns(r, calls, request)
 	grant, err := p.gate.Begin(r.Context(), calls[0])
 	if err != nil {
 		return nil, err
 	}
 	return &exchange{request: request, calls: calls, grant: grant}, nil
+}
+
+// countInTurns has the gate wait for a turn before it counts long texts.
+func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, request *providers.Request) {
+	size := int64(0)
+	for _, text := range request.Texts {
+		size += int64(len(text))
+	}
+	for i := range calls {
+		in := &calls[i].Input
+		count, loose, how := in.Tighten, in.Tokens, in.How
+		if count == nil || size < longWork {
+			continue
+		}
+		in.Tighten = func() (int64, string) {
+			done, err := p.turns.take(r.Context(), size)
+			if err != nil {
+				return loose, how // its client has left
+			}
+			defer done()
+			return count()
+		}
+	}
 }
 
 // isStale reports whether a request was refused because another one of its
@@ -44,52 +67,21 @@ func isStale(err error) bool {
 }
 
 // parse reads the body, whole and bounded, and the facts in it.
-func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target) (*providers.Request, error) {
-	body, err := readWithin(w, r, p.bodyLimit)
+func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target, m *room) (*providers.Request, error) {
+	body, err := m.read(w, r, p.bodyLimit)
 	if err != nil {
 		return nil, err
 	}
-	return providers.Parse(t.endpoint, body)
-}
-
-// readWithin reads a request's body, decoded, of so many bytes at most.
-func readWithin(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if err := decodeBody(w, r, limit); err != nil {
+	done, err := p.turns.take(r.Context(), body.size())
+	if err != nil {
+		return nil, errBody // its client has left
+	}
+	defer done()
+	request, err := providers.Parse(t.endpoint, body.join())
+	if err != nil {
 		return nil, err
 	}
-	if r.ContentLength > limit {
-		return nil, errLarge
-	}
-	body, err := readBody(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, errLarge
-	}
-	if broken, ok := errors.AsType[*rejection](err); ok {
-		return nil, broken
-	}
-	if err != nil {
-		return nil, errBody
-	}
-	return body, nil
-}
-
-// trustedLength is how much memory a Content-Length alone may claim, in bytes.
-const trustedLength = 1 << 20
-
-// readBody reads a body whole. Where its length is announced it takes no more
-// memory than that, and only once the first of it has come.
-func readBody(r io.Reader, length int64) ([]byte, error) {
-	if length < 0 {
-		return io.ReadAll(r)
-	}
-	body := make([]byte, min(length, trustedLength))
-	n, err := io.ReadFull(r, body)
-	if err != nil || length <= trustedLength {
-		return body[:n], err
-	}
-	body = append(make([]byte, 0, length), body...)[:length]
-	_, err = io.ReadFull(r, body[n:])
-	return body, err
+	return request, m.take(request.Copied())
 }
 
 // bound makes one call for each upstream that may serve the request, the

@@ -47,3 +47,10 @@ const (
 	MaxActionIDBytes   = maxActionIDBytes
 	MaxActionTextBytes = maxActionTextBytes
 )
+
+// Taken is the memory that bodies take now, in bytes.
+func (p *Proxy) Taken() int64 {
+	p.intake.mu.Lock()
+	defer p.intake.mu.Unlock()
+	return p.intake.taken
+}

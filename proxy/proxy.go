@@ -29,6 +29,9 @@ type Config struct {
 	Logger    *slog.Logger
 	Metrics   Metrics
 	BodyLimit int64 // bytes; 0: DefaultBodyLimit
+	// BodyMemory bounds the bodies of all requests together, in bytes. 0: DefaultBodyMemory,
+	// or LeastBodyMemory if that is more.
+	BodyMemory int64
 }
 
 // Metrics is told what the gate does not see. Its methods must not block.
@@ -53,6 +56,8 @@ type Proxy struct {
 	bodyLimit  int64
 	reverse    *httputil.ReverseProxy
 	transports transports
+	intake     *intake
+	turns      turns
 
 	stopping context.Context // done when requests in flight are to be cut
 	stop     context.CancelFunc
@@ -73,6 +78,10 @@ func New(c Config) *Proxy {
 	if p.bodyLimit == 0 {
 		p.bodyLimit = DefaultBodyLimit
 	}
+	if c.BodyMemory == 0 {
+		c.BodyMemory = max(DefaultBodyMemory, LeastBodyMemory(p.bodyLimit))
+	}
+	p.intake, p.turns = newIntake(c.BodyMemory), newTurns()
 	p.reverse = p.newReverse()
 	return p
 }
@@ -110,7 +119,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if route, ok := actionOf(r); ok {
-		return p.act(w, r, rules, route)
+		return p.act(w, r, rules, key, route)
 	}
 	target, err := locate(r)
 	if err != nil {
@@ -119,7 +128,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
 	if target.endpoint == providers.Models {
 		return listModels(w, rules, key)
 	}
-	request, err := p.parse(w, r, target)
+	room := p.intake.open(key.Tenant.Name)
+	defer room.end()
+	request, err := p.parse(w, r, target, room)
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ type setting struct {
 	provider  string         // "": openai
 	tenant    string         // members of the tenant; "": an ample budget
 	bodyLimit int64
+	memory    int64 // for bodies
 	authority *gate.Authority
 	// policy is a whole one in place of policyText, with {up} for the address of
 	// the first upstream and {hash} for the hash of the tenant's key.
@@ -109,7 +110,7 @@ func newWorld(t testing.TB, s setting) *world {
 	}
 	w.gate = gate.New(gate.Config{Ledger: w.ledger, Log: w.log, Outbox: outbox, Authority: s.authority})
 	w.proxy = proxy.New(proxy.Config{
-		Gate: w.gate, Rules: func() *gate.Rules { return rules }, BodyLimit: s.bodyLimit,
+		Gate: w.gate, Rules: func() *gate.Rules { return rules }, BodyLimit: s.bodyLimit, BodyMemory: s.memory,
 	})
 	w.front = httptest.NewServer(w.proxy)
 	w.client = newClient(t)

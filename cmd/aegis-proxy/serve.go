@@ -78,6 +78,7 @@ func newServe() *cobra.Command {
 	f.StringVar(&c.TLSCert, "tls-cert", "", "certificate file; with --tls-key, serve HTTPS")
 	f.StringVar(&c.TLSKey, "tls-key", "", "key file of --tls-cert")
 	f.Int64Var(&c.BodyLimit, "body-limit", proxy.DefaultBodyLimit, "largest request body in bytes")
+	f.Int64Var(&c.BodyMemory, "body-memory", proxy.DefaultBodyMemory, "bytes of memory for the request bodies that wait to be sent; a tenant has at most half")
 	f.DurationVar(&c.DrainLimit, "drain-limit", 30*time.Second, "how long requests in flight may take to finish at shutdown")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "text, json, or auto: text on a terminal")
@@ -89,6 +90,8 @@ func (c serveConfig) check() error {
 	switch {
 	case c.BodyLimit < 1:
 		return refuseBelow("body-limit", c.BodyLimit, "1 byte")
+	case c.BodyMemory < proxy.LeastBodyMemory(c.BodyLimit):
+		return refuseBelow("body-memory", c.BodyMemory, fmt.Sprintf("%d bytes, four times --body-limit, so that one body of that size passes", proxy.LeastBodyMemory(c.BodyLimit)))
 	case c.DrainLimit < 0:
 		return refuseBelow("drain-limit", c.DrainLimit, "0s, which cuts requests in flight at once")
 	case c.Replicas < 0:
@@ -109,10 +112,24 @@ func relaxCollector() {
 	}
 }
 
+// restMemory is what the proxy may take beside bodies of requests before the
+// collector works harder, in bytes: twice what a busy one was seen to take.
+const restMemory = 256 << 20
+
+// boundMemory has the collector keep the process below what the bodies of requests
+// may take, and as much again for what they are read and copied with, unless the
+// environment says otherwise.
+func boundMemory(bodies int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(2*bodies + restMemory)
+	}
+}
+
 // serve runs until the context ends or the process is told to stop, then
 // drains.
 func serve(ctx context.Context, c serveConfig) error {
 	relaxCollector()
+	boundMemory(c.BodyMemory)
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	s, err := openStack(ctx, c.stackConfig)

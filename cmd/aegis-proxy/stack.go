@@ -27,7 +27,8 @@ type stackConfig struct {
 	LedgerURL  string // "": embedded
 	AcceptWeak bool   // a Redis whose durability is not what it must be
 	Replicas   int    // acknowledgements to wait for
-	BodyLimit  int64  // bytes
+	BodyLimit  int64  // bytes; 0: proxy.DefaultBodyLimit
+	BodyMemory int64  // bytes; 0: as proxy.Config has it
 	Logger     *slog.Logger
 }
 
@@ -77,7 +78,7 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 		return err
 	}
 	s.proxy = proxy.New(proxy.Config{
-		Gate: s.gate, Rules: s.gate.Rules, Logger: c.Logger, Metrics: s.metrics, BodyLimit: c.BodyLimit,
+		Gate: s.gate, Rules: s.gate.Rules, Logger: c.Logger, Metrics: s.metrics, BodyLimit: c.BodyLimit, BodyMemory: c.BodyMemory,
 	})
 	return nil
 }

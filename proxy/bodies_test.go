@@ -1,0 +1,135 @@
+package proxy_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
+)
+
+// padded is a chat of that many bytes.
+func padded(size int) string {
+	return hello[:len(hello)-1] + strings.Repeat(" ", size-len(hello)) + "}"
+}
+
+// emptied waits until no body takes memory any more.
+func (w *world) emptied() {
+	w.t.Helper()
+	for end := time.Now().Add(settleLimit); w.proxy.Taken() != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("bodies take %d bytes", w.proxy.Taken())
+		}
+	}
+}
+
+// TestMemoryOfBodiesComesBack however a request ends.
+func TestMemoryOfBodiesComesBack(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{bodyLimit: 1 << 20})
+	for _, row := range []struct {
+		name, body string
+		path       string
+		status     int
+	}{
+		{"served", padded(500_000), chatPath, 200},
+		{"streamed", stream, chatPath, 200},
+		{"not JSON", strings.Repeat("x", 500_000), chatPath, 400},
+		{"too large", padded(2 << 20), chatPath, 413},
+		{"without bound", with(`"service_tier":"priority"`), chatPath, 403},
+		{"without budget", strings.Replace(hello, "20", "900000000", 1), chatPath, 402},
+		{"an action", `{"id":"a","action":"payment"}`, "/aegis/v1/authorize", 400},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if a := w.post(row.path, row.body); a.status != row.status {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+			w.emptied()
+		})
+	}
+	t.Run("broken off", func(t *testing.T) {
+		conn := w.announce(1<<20, hello)
+		conn.Close()
+		w.emptied()
+	})
+}
+
+// announce sends the head of a request with a body of that length, and the first of
+// it.
+func (w *world) announce(length int, first string) net.Conn {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", w.front.Listener.Addr().String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", chatPath, tenantKey, length, first)
+	return conn
+}
+
+// TestBodyBeyondTheShare is told to come again, and those before it pass.
+func TestBodyBeyondTheShare(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{bodyLimit: 1 << 20, memory: 1 << 20})
+	half := 1 << 19
+	if a := w.post(chatPath, padded(half)); a.status != 200 {
+		t.Errorf("half of the memory: %d %s", a.status, a.body)
+	}
+	a := w.post(chatPath, padded(half+1))
+	if a.status != 503 || a.code() != "body_memory_full" || a.header.Get("Retry-After") != "1" || a.header.Get("X-Should-Retry") != "true" {
+		t.Errorf("more than half of the memory: %d %v %s", a.status, a.header, a.body)
+	}
+	w.emptied()
+}
+
+// TestAnnouncedBodiesLockNobodyOut: 40 requests that announce 50 MB each and send
+// next to nothing of it do not keep a large one of the same tenant out.
+func TestAnnouncedBodiesLockNobodyOut(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{})
+	for range 40 {
+		w.announce(50<<20, "{")
+	}
+	for end := time.Now().Add(settleLimit); w.proxy.Taken() == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	if a := w.post(chatPath, padded(50<<20)); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestEscapedTextTakesMemoryTwice: the text itself, and as the body has it.
+func TestEscapedTextTakesMemoryTwice(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{bodyLimit: 1 << 20, memory: 1 << 20})
+	escaped := strings.Repeat(`\n`, 1<<17)
+	if a := w.post(chatPath, strings.Replace(hello, "hello", escaped[:1<<17], 1)); a.status != 200 {
+		t.Errorf("with its texts within the share: %d %s", a.status, a.body)
+	}
+	if a := w.post(chatPath, strings.Replace(hello, "hello", escaped, 1)); a.status != 503 || a.code() != "body_memory_full" {
+		t.Errorf("with its texts above the share: %d %s", a.status, a.body)
+	}
+	w.emptied()
+}
+
+// TestClientThatWaitsForLeaveToSend gets it, and its body is read.
+func TestClientThatWaitsForLeaveToSend(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{})
+	conn, err := net.Dial("tcp", w.front.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", chatPath, tenantKey, len(hello))
+	from := bufio.NewReader(conn)
+	if line, err := from.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	from.ReadString('\n')
+	io.WriteString(conn, hello)
+	resp, err := http.ReadResponse(from, nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	resp.Body.Close()
+}
