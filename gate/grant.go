@@ -143,6 +143,9 @@ func (o Outcome) writable() Outcome {
 	if len(o.Model) > maxNameBytes {
 		o.Model = ""
 	}
+	if !o.Sent { // nobody can have answered it
+		o.Status, o.Model = 0, ""
+	}
 	return o
 }
 

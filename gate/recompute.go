@@ -52,10 +52,10 @@ func bookOf(rules *Rules) *rulesBook {
 	return b
 }
 
-// outside are the reasons that no facts and no policy give: what failed, or
-// what an earlier request did. A receipt is believed about them.
+// outside are the reasons that no facts and no policy give: what failed. A receipt
+// is believed about them.
 var outside = []policy.Reason{
-	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.ClientClosedRequest, policy.ActionIDUsed,
+	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.ClientClosedRequest,
 }
 
 // recompute makes the decision again, as far as it does not depend on the
@@ -311,6 +311,8 @@ func (q *quote) redecide(d *audit.Decision) (told bool, f *fault) {
 		return denies(d, policy.ReceiptsUnavailable), q.checkClaims(d)
 	case denies(d, policy.Killed): // the fold knows what is thrown
 		return false, nil
+	case q.action != nil && denies(d, policy.ActionIDUsed): // nothing tells which id
+		return true, nil
 	case len(d.Reasons) == 1 && slices.Contains(outside, policy.Reason(d.Reasons[0])):
 		return true, nil
 	}

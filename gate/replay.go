@@ -139,19 +139,21 @@ func (r *Replayer) recompute(e *entry, d *audit.Decision) {
 
 // life is what was folded of one epoch of a tenant.
 type life struct {
-	id      epoch
-	state   *budget.State
-	folded  int64              // ledger milliseconds of what was folded last
-	latest  int64              // the latest of all receipts
-	lag     int64              // milliseconds
-	events  map[int64]*entry   // not folded yet, by number
-	head    *entry             // of them the next to be folded, once it is known
-	denials map[int64][]*entry // and leave about leases that were there, by the number that they observed
-	leases  map[string]*heldLease
-	expired []*heldLease     // in order of their expiry
-	copied  map[int64]string // lease by number: folded from a copy, its own receipt may follow
-	broken  bool             // a receipt does not follow; nothing after it is folded
-	spent   int64
+	id       epoch
+	state    *budget.State
+	folded   int64              // ledger milliseconds of what was folded last
+	latest   int64              // the latest of all receipts
+	lag      int64              // milliseconds
+	events   map[int64]*entry   // not folded yet, by number
+	head     *entry             // of them the next to be folded, once it is known
+	denials  map[int64][]*entry // and leave about leases that were there, by the number that they observed
+	leases   map[string]*heldLease
+	expired  []*heldLease     // in order of their expiry
+	attempts []attempt        // that ended lately
+	copied   map[int64]string // lease by number: folded from a copy, its own receipt may follow
+	first    *entry           // of its first event
+	broken   bool             // a receipt does not follow; nothing after it is folded
+	spent    int64
 }
 
 func (r *Replayer) life(id epoch) *life {
@@ -383,10 +385,12 @@ func (r *Replayer) Close() ReplayReport {
 			r.judgeDenials(l, endOfTime)
 			r.gap(l)
 		}
+		open, oldest := l.open()
 		r.report.Tenants = append(r.report.Tenants, TenantReplay{
-			Tenant: id.tenant, Epoch: id.epoch, Events: l.state.Number, Spent: l.spent, State: l.state,
+			Tenant: id.tenant, Epoch: id.epoch, Events: l.state.Number, Spent: l.spent, State: l.state, Open: open, Oldest: oldest,
 		})
 	}
+	r.checkLives()
 	r.report.trim()
 	return r.report
 }

@@ -25,6 +25,8 @@ type heldLease struct {
 	last    moment          // of its last extension, else of its grant
 	raised  *budget.Event   // its last extension
 	first   *audit.Decision // of an action: what a repeat has to tell too
+	request request         // of a call, where its decision tells
+	counted bool            // an attempt before it has counted
 }
 
 // told adds what the decision's receipt says of the lease.
@@ -33,6 +35,7 @@ func (h *heldLease) told(e *entry, d *audit.Decision) {
 	if ofAction(h.id) { // which holds nothing where no budget concerns it
 		h.first = firstOf(e, 0)
 	} else {
+		h.request, h.counted = requestOf(e, &d.Facts), d.Facts.Counted
 		h.hold = d.Cost
 	}
 	if e.quote != nil && !e.faulty {
@@ -108,8 +111,11 @@ func (r *Replayer) fold(l *life, e *entry) {
 	r.find(e, held.checkBefore(event))
 	r.find(e, l.checkStopped(e, held))
 	switch b := e.body.(type) {
+	case audit.Decision:
+		r.find(e, l.checkCounted(e))
 	case audit.Event:
 		r.find(e, checkFields(&b))
+		r.find(e, r.checkCopied(event))
 		r.extension(e, held)
 	case audit.Settlement:
 		r.settlement(held, e, &b)
@@ -206,6 +212,8 @@ func (l *life) note(e *entry, held *heldLease) {
 		l.copied[event.Number] = event.Lease
 	}
 	switch event.Kind {
+	case budget.Provisioned:
+		l.first = e
 	case budget.Granted:
 		l.leases[event.Lease] = grantedBy(e)
 	case budget.Extended:
@@ -213,11 +221,13 @@ func (l *life) note(e *entry, held *heldLease) {
 			held.hold, held.last, held.raised = event.Amount, momentOf(event), event
 		}
 	case budget.Settled, budget.Released:
+		l.attempted(held, event)
 		l.spent += event.Amount
 		delete(l.leases, event.Lease)
 	case budget.Expired:
 		l.spent += event.Amount
 		if held != nil {
+			l.attempted(held, event)
 			held.charge, held.ended = event.Amount, event.At
 			l.expired = append(l.expired, held)
 		}
@@ -282,6 +292,8 @@ func (r *Replayer) settlement(held *heldLease, e *entry, s *audit.Settlement) {
 		r.find(e, faultf(WrongSum, "hold %d at the prices %s, its decision has %d at %s", s.Hold, s.Prices, held.hold, held.prices))
 	case !held.receipt.has(s.Decision) && (s.Decision != "" || s.Charge != 0):
 		r.find(e, faultf(WrongSum, "it names the decision %q, but the lease is that of %q", s.Decision, held.receipt.id()))
+	case s.Outcome == string(budget.Released) && (s.Status != 0 || s.Model != "" || s.Usage != (audit.Usage{})):
+		r.find(e, faultf(WrongCharge, "what was not sent has no status, no model and no usage"))
 	case s.Basis == audit.BasisUnbilled || s.Outcome == string(budget.Released):
 		r.find(e, checkUnbilled(s))
 	case held.quote == nil:

@@ -57,6 +57,8 @@ type TenantReplay struct {
 	Events int64 // folded
 	Spent  int64 // nano-USD charged, corrections included
 	State  *budget.State
+	Open   int64     // leases that had not ended
+	Oldest OpenLease // of them
 }
 
 // ReplayReport is what a Replayer found.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ type seams struct {
 	rt     *rapid.T
 	rules  []*gate.Rules // of each generation
 	open   []*gate.Grant
+	bids   map[*gate.Grant]gate.Bid // those that were calls
 	leases []gate.LeaseCall
 }
 
@@ -41,14 +43,14 @@ type seams struct {
 // verifies.
 func TestEverythingAtOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := &seams{world: newWorld(t, allRules), rt: rt}
+		s := &seams{world: newWorld(t, allRules), rt: rt, bids: map[*gate.Grant]gate.Bid{}}
 		defer func() { s.must(s.real.Close()) }()
 		s.rules = []*gate.Rules{s.world.rules}
 		do := map[string]func(){
 			"step": func() { s.open = s.step(rt, s.open) }, "call": s.newCall, "policy": s.newPolicy,
-			"restart": s.recovered, "act": s.act, "end": s.endAction,
+			"restart": s.recovered, "act": s.act, "end": s.endAction, "fallback": s.fallBack,
 		}
-		kinds := []string{"step", "step", "call", "call", "call", "policy", "restart", "act", "act", "end", "end"}
+		kinds := []string{"step", "step", "call", "call", "call", "fallback", "policy", "restart", "act", "act", "end", "end"}
 		for range rapid.IntRange(1, 80).Draw(rt, "steps") {
 			do[rapid.SampledFrom(kinds).Draw(rt, "kind")]()
 		}
@@ -64,13 +66,35 @@ func (s *seams) newCall() {
 	c.Key = s.key().Tenant.KeyOf(rapid.SampledFrom([]string{"", "acme-1"}).Draw(s.rt, "key"))
 	c.Facts.Run = rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(s.rt, "run")
 	c.Facts.Depth = rapid.Int64Range(0, 3).Draw(s.rt, "depth")
-	c.Facts.Counted = rapid.IntRange(0, 5).Draw(s.rt, "counted") == 0
 	for range rapid.IntRange(0, 4).Draw(s.rt, "results") {
 		id, tool := rapid.IntRange(0, 9).Draw(s.rt, "id"), rapid.SampledFrom([]string{"", "search", "fetch", "a b"}).Draw(s.rt, "tool")
 		c.Facts.ToolResults = policy.AddToolResult(c.Facts.ToolResults, fmt.Sprint(id), tool)
 	}
+	s.ask(c)
+}
+
+func (s *seams) ask(c gate.Bid) {
 	if grant, err := s.gate.Begin(context.Background(), c); err == nil {
 		s.open = append(s.open, grant)
+		s.bids[grant] = c
+	}
+}
+
+// fallBack ends a call that was sent, and makes the next attempt at its request,
+// under the rules of the first as the proxy does.
+func (s *seams) fallBack() {
+	for i, grant := range s.open {
+		bid, known := s.bids[grant]
+		if !known {
+			continue
+		}
+		o := s.anyOutcome(s.rt)
+		o.Sent = true
+		grant.End(o)
+		s.open = slices.Delete(s.open, i, i+1)
+		bid.Facts.Counted = true
+		s.ask(bid)
+		return
 	}
 }
 

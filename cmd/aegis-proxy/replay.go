@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -182,6 +183,10 @@ func printReplay(w io.Writer, r gate.ReplayReport) {
 	}
 	for _, t := range r.Tenants {
 		fmt.Fprintf(w, "tenant %s: %d events, spent %s\n", t.Tenant, t.Events, policy.USD(t.Spent))
+		if t.Open > 0 {
+			fmt.Fprintf(w, "note: tenant %s: %d leases have not ended; the oldest is %s, of event %d at %s\n",
+				t.Tenant, t.Open, t.Oldest.Lease, t.Oldest.Event, time.UnixMilli(t.Oldest.At).UTC().Format(time.RFC3339))
+		}
 	}
 }
 
