@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/budget/redis"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 )
 
@@ -35,30 +36,27 @@ func TestEachCallerGetsItsOwnReply(t *testing.T) {
 	wantBalance(t, l, "t", callers*(callers-1)/2, 0)
 }
 
-// TestCallThatWaitedTooLongIsNeverSent: behind others that a frozen server
-// keeps, a call waits no longer than its context, and it is known not to have
-// happened.
+// TestCallThatWaitedTooLongIsNeverSent: behind others whose replies do not come,
+// a call waits no longer than its context, and it is known not to have happened.
 func TestCallThatWaitedTooLongIsNeverSent(t *testing.T) {
-	server := redistest.Start(t)
-	l := open(t, server.URL())
+	slow := startLossy(t, redistest.Start(t).Addr())
+	l := openWith(t, redis.Config{URL: slow.url() + "?read_timeout=1m", Timeout: time.Minute})
 	provision(t, l, "t")
 	mustReserve(t, l, reservation("t", "warm", usd(1, 100)))
-	server.Freeze()
-	long, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
+	slow.hold()
 	var ahead sync.WaitGroup
-	for i := range 8 {
-		ahead.Go(func() { l.Reserve(long, reservation("t", fmt.Sprint("ahead-", i), usd(1, 100))) })
+	for n := range int64(2) { // one for each sender
+		ahead.Go(func() { l.Reserve(t.Context(), reservation("t", fmt.Sprint("ahead-", n), usd(1, 100))) })
+		slow.mustHold(t, n+1)
 	}
-	time.Sleep(100 * time.Millisecond) // until both senders wait for the server
-	short, cancelShort := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancelShort()
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
 	_, err := l.Reserve(short, reservation("t", "late", usd(1, 100)))
 	if !errors.Is(err, budget.ErrUnreachable) {
 		t.Errorf("got %v, want ErrUnreachable", err)
 	}
+	slow.release()
 	ahead.Wait()
-	server.Thaw()
 	_, err = l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "late"}, 1)
 	if !errors.Is(err, budget.ErrUnknownLease) {
 		t.Errorf("the late one: %v, want ErrUnknownLease", err)
@@ -67,11 +65,11 @@ func TestCallThatWaitedTooLongIsNeverSent(t *testing.T) {
 
 // TestCloseAnswersThoseWhoWait: nobody waits for a ledger that is closed.
 func TestCloseAnswersThoseWhoWait(t *testing.T) {
-	server := redistest.Start(t)
-	l := open(t, server.URL())
+	slow := startLossy(t, redistest.Start(t).Addr())
+	l := open(t, slow.url())
 	provision(t, l, "t")
-	server.Freeze()
-	defer server.Thaw()
+	slow.hold()
+	defer slow.release()
 	var waiting sync.WaitGroup
 	for i := range 100 {
 		waiting.Go(func() {
@@ -80,7 +78,7 @@ func TestCloseAnswersThoseWhoWait(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond)
+	slow.mustHold(t, 2)
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
