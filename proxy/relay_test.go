@@ -344,13 +344,18 @@ func TestFallbackIsNotTriedForAClientThatLeft(t *testing.T) {
 		}),
 		raw(func(http.ResponseWriter) { second.Add(1) }),
 	}})
+	served, begun := w.front.Config.Handler, make(chan context.Context, 1)
+	w.front.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun <- r.Context()
+		served.ServeHTTP(w, r)
+	})
 	ctx, hangUp := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); w.readOneLine(ctx, false) }()
 	<-arrived
 	hangUp()
 	<-done
-	time.Sleep(20 * time.Millisecond) // until the server has seen it
+	<-(<-begun).Done() // the server has seen it
 	close(left)
 	w.settled(1)
 	w.front.Close()
