@@ -28,6 +28,7 @@ type upstreamDoc struct {
 	CancelStopsBilling  scalar `yaml:"cancel_stops_billing"`
 	AttachAuthorization scalar `yaml:"attach_authorization"`
 	ConnectTimeout      scalar `yaml:"connect_timeout"`
+	KeepaliveTimeout    scalar `yaml:"keepalive_timeout"`
 	HeaderTimeout       scalar `yaml:"header_timeout"`
 	IdleTimeout         scalar `yaml:"idle_timeout"`
 }

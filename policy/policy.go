@@ -42,6 +42,7 @@ type Upstream struct {
 	Authorized   bool   // it gets each request's authorization in a header
 	CancelStops  bool   // it stops billing when the connection is closed, and shows all its output
 	ConnectLimit time.Duration
+	Keepalive    time.Duration // how long a connection that is idle is kept
 	HeaderLimit  time.Duration // until the response's header
 	IdleLimit    time.Duration // between two reads of the body
 

@@ -19,8 +19,11 @@ const maxSecretBytes = 16 << 10
 // Defaults of an upstream.
 const (
 	defaultConnect = 5 * time.Second
-	defaultHeader  = 10 * time.Minute
-	defaultIdle    = 5 * time.Minute
+	// uvicorn (vLLM, LiteLLM) and Node close a connection that was idle for 5 s. A
+	// request that is written to one at that moment is lost, and charged its hold.
+	defaultKeepalive = 4 * time.Second
+	defaultHeader    = 10 * time.Minute
+	defaultIdle      = 5 * time.Minute
 )
 
 // String returns the upstream's name: where its key comes from stays out of
@@ -57,6 +60,7 @@ func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 		CancelStops:  l.flag(&d.CancelStopsBilling, false),
 		Authorized:   l.flag(&d.AttachAuthorization, false),
 		ConnectLimit: l.duration(&d.ConnectTimeout, defaultConnect, time.Millisecond, maxConnect),
+		Keepalive:    l.duration(&d.KeepaliveTimeout, defaultKeepalive, time.Millisecond, maxConnect),
 		HeaderLimit:  l.duration(&d.HeaderTimeout, defaultHeader, time.Millisecond, maxResponse),
 		IdleLimit:    l.duration(&d.IdleTimeout, defaultIdle, time.Millisecond, maxResponse),
 		secret:       l.secret(d),

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -59,7 +60,8 @@ type setting struct {
 	provider  string         // "": openai
 	tenant    string         // members of the tenant; "": an ample budget
 	bodyLimit int64
-	memory    int64 // for bodies
+	memory    int64                          // for bodies
+	connState func(net.Conn, http.ConnState) // told of connections to upstreams
 	authority *gate.Authority
 	// policy is a whole one in place of policyText, with {up} for the address of
 	// the first upstream and {hash} for the hash of the tenant's key.
@@ -129,7 +131,9 @@ func (w *world) parse(s setting) *policy.Policy {
 	}
 	var list, names []string
 	for i, h := range s.upstreams {
-		server := httptest.NewServer(h)
+		server := httptest.NewUnstartedServer(h)
+		server.Config.ConnState = s.connState
+		server.Start()
 		w.t.Cleanup(server.Close)
 		w.upstreams = append(w.upstreams, server)
 		name := fmt.Sprintf("up%d", i+1)
