@@ -38,6 +38,7 @@ type serveConfig struct {
 	AdminListen string
 	AdminToken  string
 	AdminHosts  []string
+	Connections int
 	TLSCert     string
 	TLSKey      string
 	DrainLimit  time.Duration
@@ -79,6 +80,7 @@ func newServe() *cobra.Command {
 	f.StringVar(&c.TLSKey, "tls-key", "", "key file of --tls-cert")
 	f.Int64Var(&c.BodyLimit, "body-limit", proxy.DefaultBodyLimit, "largest request body in bytes")
 	f.Int64Var(&c.BodyMemory, "body-memory", proxy.DefaultBodyMemory, "bytes of memory for the request bodies that wait to be sent; a tenant has at most half")
+	f.IntVar(&c.Connections, "max-connections", 0, "clients' connections at a time; where one more comes the one that is quiet for longest is closed. 0: half of the files that the process may have open, 16384 at most")
 	f.DurationVar(&c.DrainLimit, "drain-limit", 30*time.Second, "how long requests in flight may take to finish at shutdown")
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "auto", "text, json, or auto: text on a terminal")
@@ -92,12 +94,22 @@ func (c serveConfig) check() error {
 		return refuseBelow("body-limit", c.BodyLimit, "1 byte")
 	case c.BodyMemory < proxy.LeastBodyMemory(c.BodyLimit):
 		return refuseBelow("body-memory", c.BodyMemory, fmt.Sprintf("%d bytes, four times --body-limit, so that one body of that size passes", proxy.LeastBodyMemory(c.BodyLimit)))
+	case c.Connections < 0:
+		return refuseBelow("max-connections", c.Connections, "0, which leaves it to the number of files that the process may have open")
 	case c.DrainLimit < 0:
 		return refuseBelow("drain-limit", c.DrainLimit, "0s, which cuts requests in flight at once")
 	case c.Replicas < 0:
 		return refuseBelow("wait-replicas", c.Replicas, "0, which waits for none")
 	}
 	return nil
+}
+
+// connections is how many of clients may be open.
+func (c serveConfig) connections() int {
+	if c.Connections > 0 {
+		return c.Connections
+	}
+	return connectionsWithin(openFiles())
 }
 
 // gcPercent lets the heap grow to four times what is live before it is
@@ -145,6 +157,7 @@ func serve(ctx context.Context, c serveConfig) error {
 		return errors.Join(fmt.Errorf("--admin-listen: %w", err), front.Close(), s.close())
 	}
 	applications := newServer(s.front(), c.Logger)
+	applications.ConnState = newConnections(c.connections()).watch
 	operators := newServer(s.operators(c, back.Addr()), c.Logger)
 	failed := make(chan error, 2)
 	go func() { failed <- applications.Serve(front) }()
