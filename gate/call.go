@@ -82,7 +82,8 @@ func under[T any](ctx context.Context, grant *Grant, run func(context.Context, *
 // and cache_creation_input_tokens.
 //
 // Set the Outcome's Model too where the response names another than was asked
-// for: that one's price is charged then, if it has one.
+// for: that one's price is charged then, if it is the dearer, and the policy tells
+// none of the model that was asked for.
 func Used(u pricing.Usage) Outcome {
 	return Outcome{Sent: true, Basis: audit.BasisReported, Usage: u}
 }

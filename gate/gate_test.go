@@ -59,11 +59,11 @@ func TestOutcomesAreCharged(t *testing.T) {
 		{"impossible: cached above input", reported(pricing.Usage{Input: 5, Cached: 6}), 200, audit.BasisUnknown, 0},
 		{"impossible: negative", reported(pricing.Usage{Input: -5}), 200, audit.BasisUnknown, 0},
 		{"beyond all counting", reported(pricing.Usage{Input: 1 << 60}), 200, audit.BasisUnknown, 0},
-		{"a model with a price of its own", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "gpt-4o", Usage: pricing.Usage{Input: 1, Output: 1}},
-			12500, audit.BasisReported, 12300},
-		{"cached input at its own price", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "gpt-4o", Usage: pricing.Usage{Input: 10, Cached: 8}},
-			2*2500 + 8*1250, audit.BasisReported, 14800},
-		{"a model without one: as requested", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "nobody-knows", Usage: pricing.Usage{Input: 1, Output: 1}},
+		{"another model than the one whose price the policy tells", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "gpt-4o", Usage: pricing.Usage{Input: 1, Output: 1}},
+			3, audit.BasisReported, 0},
+		{"cached input, and another model", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "gpt-4o", Usage: pricing.Usage{Input: 10, Cached: 8}},
+			10, audit.BasisReported, 0},
+		{"a model without a price", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "nobody-knows", Usage: pricing.Usage{Input: 1, Output: 1}},
 			3, audit.BasisReported, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {

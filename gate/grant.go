@@ -156,25 +156,32 @@ func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 	case !o.Sent || o.Basis == audit.BasisUnbilled:
 		return 0, audit.BasisUnbilled
 	case o.Basis == audit.BasisReported || o.Basis == audit.BasisFloor:
-		if cost, err := gr.priceOf(o.Model).Cost(o.Usage); err == nil {
+		if cost, err := gr.cost(o.Model, o.Usage); err == nil {
 			return cost, o.Basis
 		}
 	}
 	return gr.Hold(), audit.BasisUnknown
 }
 
-// priceOf returns the price of the model that the response names; one without
-// a price is charged as the model requested.
-func (gr *Grant) priceOf(model string) pricing.Price {
+// cost is what usage costs at the price of the model requested, which the hold was
+// made with. The operator's own price is final, whatever name the answer has: a
+// dated one, or that of a deployment. The table's yields to that of the model which
+// the answer names, if that one costs more for this usage.
+func (gr *Grant) cost(answered string, u pricing.Usage) (nano int64, err error) {
 	q := gr.quote
-	if model == "" || model == q.Facts.Model {
-		return q.price
+	nano, err = q.price.Cost(u)
+	if err != nil || answered == "" || answered == q.Facts.Model || q.price.Own() {
+		return nano, err
 	}
-	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, model, q.pricedAt)
+	other, err := q.Rules.Prices.Lookup(q.Upstream.Provider, answered, q.pricedAt)
 	if err != nil {
-		return q.price
+		return nano, nil // it has no price of its own
 	}
-	return price
+	dearer, err := other.Cost(u)
+	if errors.Is(err, pricing.ErrNoPrice) {
+		return nano, nil // nor for such usage
+	}
+	return max(nano, dearer), err
 }
 
 // keepAlive renews the lease until End.

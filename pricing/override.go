@@ -123,7 +123,7 @@ func (o *Override) schedule() (*schedule, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.entry = o.Provider + "/" + o.Model + " (override)"
+	s.entry, s.own = o.Provider+"/"+o.Model+" (override)", true
 	return s, nil
 }
 

@@ -46,6 +46,7 @@ type Price struct {
 // schedule is one price list of a model, compiled: no absent prices, tiers by rising threshold.
 type schedule struct {
 	entry      string // "provider/id" of the entry, for people
+	own        bool   // an override's
 	from       int64  // unix second of its first day
 	start, end int64  // seconds of the UTC day
 	request    int64  // pico-USD per request
@@ -68,6 +69,10 @@ func (p Price) Entry() string {
 	}
 	return p.schedule.entry
 }
+
+// Own reports whether the price is the operator's, from an override, and not the
+// table's.
+func (p Price) Own() bool { return p.schedule != nil && p.schedule.own }
 
 // TellsAudioOutput reports whether the price list says what audio output costs. Where it does not, Worst and Cost take
 // the rate of text, which is far below any provider's for audio.
