@@ -40,6 +40,9 @@ func (t *Denials) visit(f fields) {
 	f.optCount("until", &t.Until)
 }
 
+// Told is how many decisions the receipt tells of: 1, or as many denials as it counts.
+func (d *Decision) Told() int64 { return max(1, d.Denials.Count) }
+
 // checkDenials refuses a decision that can not stand for several.
 func (d *Decision) checkDenials() error {
 	switch t := &d.Denials; {

@@ -47,6 +47,7 @@ type Exporter struct {
 	entries  []exported
 	most     int   // of entries
 	left     int64 // entries that were let go
+	counted  int64 // denials beside those that the envelope tells of
 	err      error
 }
 
@@ -67,6 +68,7 @@ type exported struct {
 	at     int64  // ledger milliseconds
 	number int64  // of the event; of a denial, that which it observed
 	denial bool
+	more   int64 // denials beside it that its receipt counts
 	place  position
 	events []oxdeai.Event
 }
@@ -77,6 +79,7 @@ type Exported struct {
 	Events   int    // of the protocol
 	Event    int64  // the tenant's last
 	Left     int64  // receipts that did not fit, the oldest
+	Counted  int64  // denials beside those in it, which the receipts only count
 }
 
 // NewExporter returns an exporter of one tenant, which must be in the policy.
@@ -187,7 +190,9 @@ func (x *Exporter) denied(e *entry, d *audit.Decision) {
 		x.err = cmp.Or(x.err, err)
 		return
 	}
-	x.add(exported{epoch: d.Epoch, at: d.At, number: d.Event, denial: true, place: e.place, events: x.decided(e, d, hash)})
+	x.add(exported{
+		epoch: d.Epoch, at: d.At, number: d.Event, denial: true, more: d.Told() - 1, place: e.place, events: x.decided(e, d, hash),
+	})
 }
 
 // decided are the events of every decision.
@@ -320,7 +325,7 @@ func (x *Exporter) seal(c *chapter) (*Exported, error) {
 		Type: oxdeai.StateCheckpoint, Timestamp: end / 1000, PolicyID: policyID, StateHash: hash,
 	}.Object())
 	envelope, err := x.config.Authority.Envelope(oxdeai.Envelope{Snapshot: state, Events: events})
-	return &Exported{Envelope: envelope, Events: len(events), Event: c.number, Left: x.left}, err
+	return &Exported{Envelope: envelope, Events: len(events), Event: c.number, Left: x.left, Counted: x.counted}, err
 }
 
 // fitting are the events of the newest entries that fit so many bytes.
@@ -344,6 +349,7 @@ func (x *Exporter) fitting(room int) ([]oxdeai.Value, error) {
 			list = list[:len(list)-len(e.events)]
 			break
 		}
+		x.counted += e.more
 	}
 	slices.Reverse(list)
 	return list, nil

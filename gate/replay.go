@@ -15,8 +15,9 @@ import (
 const (
 	// replayLag is how much ledger time may lie between an event and a later
 	// line of its tenant that observed what was before it. Requests write
-	// their receipts within reserveLimit and recordLimit.
-	replayLag = 2 * (reserveLimit + recordLimit)
+	// their receipts within reserveLimit and recordLimit; those of several
+	// denials may be tallyFor later.
+	replayLag = 2*(reserveLimit+recordLimit) + tallyFor
 	// maxWaiting bounds the receipts that wait for the numbers before theirs.
 	maxWaiting = 1 << 20
 )
@@ -94,11 +95,7 @@ func (r *Replayer) Add(receipt audit.Receipt) {
 }
 
 func (r *Replayer) decision(e *entry, d *audit.Decision) {
-	if d.Verdict == audit.Allow {
-		r.report.Allowed++
-	} else {
-		r.report.Denied[strings.Join(d.Reasons, ",")]++
-	}
+	r.report.decided(d)
 	r.recompute(e, d)
 	if r.witness != nil && d.Verdict == audit.Deny {
 		r.witness.denied(e, d)

@@ -66,6 +66,7 @@ type ReplayReport struct {
 	Receipts int64
 	Allowed  int64
 	Denied   map[string]int64 // by reason
+	Counted  int64            // of the denied, those that only the count of a receipt tells of
 	Tenants  []TenantReplay   // by name, then epoch
 
 	Findings []ReplayFinding // by ledger's time, at most 100

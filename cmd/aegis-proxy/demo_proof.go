@@ -132,7 +132,7 @@ func (s *stage) countDecisions(rows []row) error {
 
 func (r *row) count(d audit.Decision) {
 	if d.Verdict == audit.Deny {
-		r.denied[strings.Join(d.Reasons, "+")]++
+		r.denied[strings.Join(d.Reasons, "+")] += d.Told()
 		return
 	}
 	r.allowed++

@@ -64,6 +64,9 @@ func export(cmd *cobra.Command, c exportConfig, paths []string) error {
 	if exported.Left > 0 {
 		fmt.Fprintf(note, "note: the %d oldest receipts do not fit and are left out; export them with --to\n", exported.Left)
 	}
+	if exported.Counted > 0 {
+		fmt.Fprintf(note, "note: %d denials more are told in the receipts as a count, for which the protocol has no event\n", exported.Counted)
+	}
 	_, err = cmd.OutOrStdout().Write(exported.Envelope)
 	return err
 }

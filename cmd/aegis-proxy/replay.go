@@ -176,6 +176,9 @@ func printReplay(w io.Writer, r gate.ReplayReport) {
 	if r.Told > 0 {
 		fmt.Fprintf(w, "note: %d receipts are taken as told: an outage, a bound nobody knows, or a copy of a lost receipt\n", r.Told)
 	}
+	if r.Counted > 0 {
+		fmt.Fprintf(w, "note: %d denials are told as a count beside the first of their kind, and taken as told\n", r.Counted)
+	}
 	fmt.Fprintf(w, "receipts %d, tenants %d\n", r.Receipts, len(r.Tenants))
 	fmt.Fprintf(w, "allowed %d\n", r.Allowed)
 	for _, reason := range slices.Sorted(maps.Keys(r.Denied)) {
