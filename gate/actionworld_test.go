@@ -25,8 +25,10 @@ import (
 const actionPolicy = `generation: 1
 upstreams: [{name: sim, base_url: "http://127.0.0.1:1/v1", provider: openai, cap_field: max_completion_tokens}]
 models: [{match: "*", upstreams: [sim]}]
+plans: {every: {denial_receipts_per_second: 1000000}} # a receipt for every denial
 tenants:
   - name: acme
+    plan: every
     keys: [{id: acme-1, sha256: "%s"}]
     per_request_usd: "0.00000009"
     budgets:

@@ -35,8 +35,10 @@ upstreams:
 models:
   - {match: "toy", upstreams: [sim], price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
   - {match: "bear", upstreams: [sim], price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
+plans: {every: {denial_receipts_per_second: 1000000}} # a receipt for every denial
 tenants:
   - name: acme
+    plan: every
     keys: [{id: one, sha256: "%s"}, {id: two, sha256: "%s"}]
     %s
 `

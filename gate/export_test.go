@@ -18,6 +18,9 @@ type (
 // Deliver is one round of the outbox.
 func (g *Gate) Deliver(ctx context.Context) { g.deliver(ctx) }
 
+// WriteDenials ends the second of those that are counted.
+func (g *Gate) WriteDenials() { g.denials.flush() }
+
 // Drain is all of them.
 func (g *Gate) Drain(ctx context.Context) { g.drain(ctx) }
 

@@ -141,6 +141,7 @@ type Gate struct {
 	rooms     rooms
 	flights   flights
 	visits    visits
+	denials   *tally
 
 	complaints complaints
 
@@ -163,6 +164,7 @@ func New(c Config) *Gate {
 		line:      newLine(),
 		stop:      func() {},
 	}
+	g.denials = newTally(g.recordDenials)
 	if g.telemetry == nil {
 		g.telemetry = NoTelemetry{}
 	}
@@ -216,5 +218,8 @@ type Input struct {
 // Refusal is a call that must not run.
 type Refusal struct {
 	*policy.Denial
-	Receipt string // "" if even the receipt could not be written
+	// Receipt is the id of the denial's receipt, or beyond the tenant's rate of the
+	// one that will tell within a second of several denials like it; "" if it could
+	// not be written.
+	Receipt string
 }

@@ -108,7 +108,7 @@ func (g *Gate) Sweep(ctx context.Context, tenant string) error { return g.upkeep
 
 // Close refuses further calls, waits until those that run have ended, tells the
 // ledger once more of endings that it did not take, writes the receipts that are
-// still owed, and closes log and ledger. To cut calls that run, end their contexts
+// still owed, those of counted denials among them, and closes log and ledger. To cut calls that run, end their contexts
 // first. A second Close does nothing.
 func (g *Gate) Close() error {
 	if !g.visits.close() {
@@ -118,6 +118,7 @@ func (g *Gate) Close() error {
 	g.tasks.Wait()
 	g.lastRound()
 	g.lastSweep()
+	g.denials.flush()
 	return errors.Join(g.log.Close(), g.ledger.Close())
 }
 

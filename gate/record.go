@@ -40,18 +40,11 @@ func (g *Gate) Refuse(ctx context.Context, b Bid, denial *policy.Denial) *Refusa
 	return g.refuse(ctx, &quote{Bid: b}, budget.Grant{}, denial)
 }
 
-// refuse writes the receipt of a denial. That a denial could not be recorded
+// refuse tells the client and the log of a denial. That it could not be recorded
 // changes nothing for the client.
 func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *policy.Denial) *Refusal {
-	decision := q.decision(seen)
-	decision.Verdict = audit.Deny
-	decision.Reasons = []string{string(denial.Reason)}
 	g.telemetry.Decided(q.Key.Tenant.Name, audit.Deny, string(denial.Reason))
-	ref, err := g.recordDecision(ctx, decision)
-	if err != nil {
-		g.complain("receipt of a denial not written", "tenant", q.Key.Tenant.Name, "err", err)
-	}
-	return &Refusal{Denial: denial, Receipt: ref.ID}
+	return &Refusal{Denial: denial, Receipt: g.recordDenial(ctx, q, seen, denial.Reason)}
 }
 
 // recordDecision makes the receipt of a decision durable, also where the client has

@@ -36,8 +36,10 @@ upstreams:
 models:
   - {match: "toy", upstreams: [sim], price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
   - {match: "*", upstreams: [sim]}
+plans: {every: {denial_receipts_per_second: 1000000}} # a receipt for every denial
 tenants:
   - name: acme
+    plan: every
     keys: [{id: acme-1, sha256: "%s", trusted: true}]
 %s
 `

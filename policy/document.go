@@ -73,6 +73,7 @@ type rulesDoc struct {
 	RunLifetime   scalar               `yaml:"run_lifetime"`
 	MaxRuns       scalar               `yaml:"max_runs"`
 	MaxUsers      scalar               `yaml:"max_users"`
+	Denials       scalar               `yaml:"denial_receipts_per_second"`
 	UserField     scalar               `yaml:"user_field"`
 	Replay        section[replayDoc]   `yaml:"replay"`
 	MaxDepth      scalar               `yaml:"max_depth"`

@@ -104,6 +104,7 @@ func TestParseRefuses(t *testing.T) {
 		{"a generation too high", strings.Replace(valid, "generation: 1", "generation: 9007199254740992", 1), "policy.yaml:1:13: generation: \"9007199254740992\" does not fit"},
 		{"too many budgets", head + tenantText(manyBudgets(33)), "33 budgets with those of the plan; a tenant can have 32"},
 		{"users without a field", head + tenantText("budgets: [{name: a, scope: user, window: day, limit_usd: 1}]"), "no user_field says who they are"},
+		{"a negative rate of denials", head + tenantText("denial_receipts_per_second: -1"), "from 0 to 1000000"},
 		{"a huge number", head + tenantText("max_runs: 99999999999999999999"), "does not fit; write a whole number from 1 to 1000000"},
 		{"a huge amount", head + tenantText("per_request_usd: 99999999999999999999"), "is more than 9007199.254740991"},
 		{"a key of another tenant", head + tenantText("mode: enforce") + "  - name: b\n    keys: [{id: b-1, sha256: " + hashOf("secret") + "}]\n",

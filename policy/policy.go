@@ -118,6 +118,7 @@ type Tenant struct {
 	RunLifetime    time.Duration
 	MaxRuns        int64     // live run names
 	MaxUsers       int64     // live end-user names
+	DenialReceipts int64     // a second on each replica; denials beyond are counted
 	UserField      string    // request field that names the end user; "" for none
 	Replay         *Replay   // nil: nonces are not looked at
 	MaxDepth       int64     // -1: no limit

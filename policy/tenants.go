@@ -17,7 +17,13 @@ const (
 	defaultRunLifetime = 30 * 24 * time.Hour
 	defaultMaxRuns     = 1_000
 	defaultMaxUsers    = 10_000
+	// defaultDenialReceipts is what a few clients that obey their answers cause;
+	// one that does not is denied a thousand times as often.
+	defaultDenialReceipts = 10
 )
+
+// maxDenialReceipts is more than a machine denies in a second: all have their own.
+const maxDenialReceipts = 1_000_000
 
 // rules are what a plan or a tenant says, over what stood before: the
 // defaults under a plan, and a plan under a tenant.
@@ -29,15 +35,16 @@ type rules struct {
 
 func defaults() rules {
 	return rules{tenant: Tenant{
-		Mode:        Enforce,
-		MinOutput:   defaultMinOutput,
-		Disconnect:  Drain,
-		DrainLimit:  defaultDrain,
-		OnKill:      Finish,
-		RunLifetime: defaultRunLifetime,
-		MaxRuns:     defaultMaxRuns,
-		MaxUsers:    defaultMaxUsers,
-		MaxDepth:    noDepthLimit,
+		Mode:           Enforce,
+		MinOutput:      defaultMinOutput,
+		Disconnect:     Drain,
+		DrainLimit:     defaultDrain,
+		OnKill:         Finish,
+		RunLifetime:    defaultRunLifetime,
+		MaxRuns:        defaultMaxRuns,
+		MaxUsers:       defaultMaxUsers,
+		DenialReceipts: defaultDenialReceipts,
+		MaxDepth:       noDepthLimit,
 	}}
 }
 
@@ -64,6 +71,7 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.RunLifetime = l.duration(&d.RunLifetime, t.RunLifetime, minLength, maxLength)
 	t.MaxRuns = l.count(&d.MaxRuns, t.MaxRuns, 1, maxNames)
 	t.MaxUsers = l.count(&d.MaxUsers, t.MaxUsers, 1, maxNames)
+	t.DenialReceipts = l.count(&d.Denials, t.DenialReceipts, 0, maxDenialReceipts)
 	t.UserField = l.label(&d.UserField, t.UserField)
 	l.applyEnds(ru, d)
 	t.Replay = l.replay(&d.Replay, t.Replay)

@@ -47,8 +47,10 @@ upstreams:
 %smodels:
   - {match: "toy", upstreams: [%s], default_output_cap: 100, price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
   - {match: "*", upstreams: [%s]}
+plans: {every: {denial_receipts_per_second: 1000000}} # a receipt for every denial
 tenants:
   - name: acme
+    plan: every
     keys: [{id: acme-1, sha256: "%s", trusted: true}]
     %s
 `
