@@ -15,6 +15,10 @@ import (
 const keyPrefix = "aegis:{"
 
 func tenantKey(tenant string) string { return keyPrefix + tenant + "}:tenant" }
+
+// absentKey never exists: see slot.go.
+func absentKey(tenant string) string { return keyPrefix + tenant + "}:absent" }
+
 func leaseKey(lease budget.LeaseRef) string {
 	return keyPrefix + lease.Tenant + "}:lease:" + lease.Lease
 }
@@ -85,10 +89,24 @@ func (l *Ledger) send(ctx context.Context, c *call) (reply any, sent time.Time, 
 	return reply, sent, nil
 }
 
+// runOn runs the script once the ledger is begun, and again while the tenant's
+// slot is in motion.
 func (l *Ledger) runOn(ctx context.Context, c *call, args []any) (any, error) {
 	if err := l.begin(ctx); err != nil {
 		return nil, err
 	}
+	if _, cluster := l.client.(*redis.ClusterClient); cluster {
+		ctx = context.WithValue(ctx, tripKey{}, new(trip))
+	}
+	for {
+		reply, err := l.runOnce(ctx, c, args)
+		if !l.again(ctx, err) {
+			return reply, err
+		}
+	}
+}
+
+func (l *Ledger) runOnce(ctx context.Context, c *call, args []any) (any, error) {
 	if c.script == reserveScript && l.config.WaitReplicas > 0 {
 		return l.runAndWait(ctx, c, args)
 	}

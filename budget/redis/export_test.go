@@ -26,6 +26,15 @@ func (l *Ledger) SetClock(ctx context.Context, to time.Time, tenants ...string) 
 	return err
 }
 
+// Hasty makes every verb give up at once where the tenant's slot is in motion.
+func (l *Ledger) Hasty() { l.hasty = true }
+
+// AskForSlots reads anew which node has which slot.
+func (l *Ledger) AskForSlots(ctx context.Context) error { return l.askForSlots(ctx) }
+
+// ErrInMotion is what such a verb fails with.
+var ErrInMotion = errInMotion
+
 // ExpectClock tells the replica what its server's clock shows now.
 func (l *Ledger) ExpectClock(now time.Time) {
 	l.mu.RLock()

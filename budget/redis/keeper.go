@@ -15,8 +15,8 @@ import (
 const (
 	// epochBytes makes two epochs differ.
 	epochBytes = 16
-	// provisionBatch bounds the tenants of one pipeline.
-	provisionBatch = 500
+	// provisionSize bounds the tenants of one pipeline.
+	provisionSize = 500
 	// maxSweeps bounds the calls of one Sweep: each ends up to 100 leases.
 	maxSweeps = 100
 	// maxOverdue is how many events one Sweep returns.
@@ -37,8 +37,8 @@ func (l *Ledger) Provision(ctx context.Context, tenants ...string) error {
 		return err
 	}
 	for len(tenants) > 0 {
-		n := min(provisionBatch, len(tenants))
-		if err := l.provision(ctx, tenants[:n], born); err != nil {
+		n := min(provisionSize, len(tenants))
+		if err := l.provisionBatch(ctx, tenants[:n], born); err != nil {
 			return err
 		}
 		tenants = tenants[n:]
@@ -46,12 +46,20 @@ func (l *Ledger) Provision(ctx context.Context, tenants ...string) error {
 	return nil
 }
 
-func (l *Ledger) provision(ctx context.Context, names []string, born string) error {
+func (l *Ledger) provisionBatch(ctx context.Context, names []string, born string) error {
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
 	if err := l.begin(ctx); err != nil {
 		return err
 	}
+	for {
+		if err := l.provision(ctx, names, born); !l.again(ctx, err) {
+			return err
+		}
+	}
+}
+
+func (l *Ledger) provision(ctx context.Context, names []string, born string) error {
 	if err := l.loadEverywhere(ctx, provisionScript); err != nil {
 		return err
 	}
@@ -59,7 +67,7 @@ func (l *Ledger) provision(ctx context.Context, names []string, born string) err
 	replies := make([]*redis.Cmd, len(names))
 	for i, name := range names {
 		seen := l.tenant(name).seen(0)
-		replies[i] = pipe.EvalSha(ctx, provisionScript.hash, []string{tenantKey(name)}, seen.epoch, newEpoch(), born)
+		replies[i] = pipe.EvalSha(ctx, provisionScript.hash, l.tenant(name).keys, seen.epoch, newEpoch(), born)
 	}
 	sent := time.Now()
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -136,9 +144,8 @@ func (l *Ledger) Sweep(ctx context.Context, tenant string) ([]budget.Event, erro
 func (l *Ledger) sweepOnce(ctx context.Context, name string, limit int) (more bool, events []budget.Event, err error) {
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
-	t := l.tenant(name)
-	c := &call{script: sweepScript, tenant: t, keys: []string{tenantKey(name)},
-		args: []any{limit}, acks: maxQueued}
+	c := l.onTenant(sweepScript, name, limit)
+	c.acks = maxQueued
 	reply, sent, err := l.send(ctx, c)
 	if err != nil {
 		return false, nil, err
@@ -202,8 +209,7 @@ func (l *Ledger) Balances(ctx context.Context, tenant string, claims []budget.Cl
 	}
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
-	c := &call{script: balancesScript, tenant: l.tenant(tenant), keys: []string{tenantKey(tenant)},
-		args: appendClaims(nil, claims), acks: maxPerCall}
+	c := l.onTenant(balancesScript, tenant, appendClaims(nil, claims)...)
 	a, err := l.do(ctx, c)
 	if err != nil {
 		return budget.Balances{}, err

@@ -21,6 +21,7 @@
 //	aegis:{T}:rolling:MS:KEY     hash: a ring of buckets with its sum
 //	aegis:{T}:marks:fixed:...    hash: the marks that a counter knows, to their leases
 //	aegis:{T}:group:NAME         sorted set: live keys by when they are forgotten
+//	aegis:{T}:absent             never exists, and must not: see slot.go
 //
 // Counters and leases are packed doubles, which hold every amount exactly;
 // events are text.
@@ -92,6 +93,7 @@ type Ledger struct {
 	client  redis.UniversalClient
 	scripts evaluator
 	config  Config
+	hasty   bool // does not wait for a slot in motion: set by tests
 	clock   clock
 
 	started    atomic.Bool

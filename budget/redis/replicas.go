@@ -12,25 +12,40 @@ import (
 // errReplicas: a grant was made, but too few replicas have it.
 var errReplicas = errors.New("too few replicas acknowledged in time")
 
+// maxTurns bounds how often one reserve is sent to nodes that did not run it: one
+// that had the slot, also while others do not know yet that it has no more, and one
+// that has it and does not know the script.
+const maxTurns = 10
+
 // runAndWait runs the script and waits for the replicas on the same
-// connection, for that is whose writes WAIT speaks of. A server that does not
-// know the script is told it and asked again.
+// connection, for that is whose writes WAIT speaks of.
 func (l *Ledger) runAndWait(ctx context.Context, c *call, args []any) (any, error) {
-	node, err := l.node(ctx, c.keys[0])
-	if err != nil {
-		return nil, err
-	}
-	reply, err := l.pipeline(ctx, node, c, args)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		if err := node.ScriptLoad(ctx, c.script.source).Err(); err != nil {
+	for turn := 1; ; turn++ {
+		node, err := l.node(ctx, c.keys[0])
+		if err != nil {
+			return nil, err
+		}
+		reply, err := l.pipeline(ctx, node, c, args)
+		if err == nil {
+			return reply, nil
+		}
+		if turn == maxTurns || !l.prepare(ctx, node, c, err) {
 			return nil, unavailable(c.script.verb, err)
 		}
-		reply, err = l.pipeline(ctx, node, c, args)
 	}
-	if err != nil {
-		return nil, unavailable(c.script.verb, err)
+}
+
+// prepare does what a node asks for that did not run the script: it tells it the
+// script, or finds the node that has the slot. It reports false if there is
+// nothing to be done.
+func (l *Ledger) prepare(ctx context.Context, node redis.UniversalClient, c *call, err error) bool {
+	switch {
+	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+		return node.ScriptLoad(ctx, c.script.source).Err() == nil
+	case redis.HasErrorPrefix(err, "MOVED"):
+		return l.askForSlots(ctx) == nil && waitForSlot(ctx)
 	}
-	return reply, nil
+	return false
 }
 
 func (l *Ledger) pipeline(ctx context.Context, node redis.UniversalClient, c *call, args []any) (any, error) {

@@ -38,11 +38,8 @@ func (l *Ledger) Restore(ctx context.Context, state *budget.State) error {
 func (r *restore) step(ctx context.Context, name string, args []any) error {
 	ctx, cancel := r.ledger.bounded(ctx)
 	defer cancel()
-	keys := []string{tenantKey(r.state.Tenant)}
-	if err := r.ledger.begin(ctx); err != nil {
-		return err
-	}
-	reply, err := restoreScript.run(ctx, r.ledger.scripts, keys, append([]any{name, r.token}, args...))
+	c := r.ledger.onTenant(restoreScript, r.state.Tenant)
+	reply, err := r.ledger.runOn(ctx, c, append([]any{name, r.token}, args...))
 	if err != nil {
 		return err
 	}

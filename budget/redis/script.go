@@ -126,8 +126,7 @@ func (s *script) run(ctx context.Context, on evaluator, keys []string, args []an
 // where to. It goes on until the context ends while the cluster says that it is
 // down: that passes as soon as the masters have agreed on who has failed.
 func (s *script) runOnCluster(ctx context.Context, on evaluator, keys []string, args []any) (any, error) {
-	var way trip
-	ctx = context.WithValue(ctx, tripKey{}, &way)
+	way := ctx.Value(tripKey{}).(*trip) // by runOn
 	for {
 		reply, err := s.once(ctx, on, keys, args)
 		if err == nil {
@@ -154,7 +153,7 @@ func (s *script) failure(sent bool, err error) error {
 	if sent {
 		return unavailable(s.verb, err)
 	}
-	return fmt.Errorf("%w: redis: %s: %w", budget.ErrUnreachable, s.verb, err)
+	return fmt.Errorf("%w: redis: %s: %w", budget.ErrUnreachable, s.verb, explained(err))
 }
 
 // isReply reports whether the server itself said the error.
@@ -165,5 +164,5 @@ func isReply(err error) bool {
 
 // unavailable marks an error after which nobody knows what the server did.
 func unavailable(verb string, err error) error {
-	return fmt.Errorf("%w: redis: %s: %w", budget.ErrUnavailable, verb, err)
+	return fmt.Errorf("%w: redis: %s: %w", budget.ErrUnavailable, verb, explained(err))
 }

@@ -26,8 +26,7 @@ func (l *Ledger) turn(ctx context.Context, s *script, word, tenant, name string,
 	}
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
-	c := &call{script: s, tenant: l.tenant(tenant), keys: []string{tenantKey(tenant)},
-		args: append([]any{name}, more...), acks: maxPerCall}
+	c := l.onTenant(s, tenant, append([]any{name}, more...)...)
 	a, err := l.do(ctx, c)
 	if err != nil {
 		return budget.Switch{}, err

@@ -16,6 +16,7 @@ const (
 // tenant is what this replica knows of a tenant.
 type tenant struct {
 	name  string
+	keys  []string // of a verb that is about no lease
 	clock clock
 
 	mu     sync.Mutex
@@ -36,7 +37,7 @@ func (l *Ledger) tenant(name string) *tenant {
 	if t := l.tenants[name]; t != nil {
 		return t
 	}
-	t = &tenant{name: name}
+	t = &tenant{name: name, keys: []string{tenantKey(name), absentKey(name)}}
 	l.tenants[name] = t
 	return t
 }

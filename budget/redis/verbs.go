@@ -87,14 +87,15 @@ func (l *Ledger) Release(ctx context.Context, lease budget.LeaseRef) (budget.End
 	return a.ending(c)
 }
 
+func (l *Ledger) onTenant(s *script, tenant string, args ...any) *call {
+	t := l.tenant(tenant)
+	return &call{script: s, tenant: t, keys: t.keys, args: args, acks: maxPerCall}
+}
+
 func (l *Ledger) onLease(s *script, lease budget.LeaseRef, args ...any) *call {
-	return &call{
-		script: s,
-		tenant: l.tenant(lease.Tenant),
-		keys:   []string{tenantKey(lease.Tenant), leaseKey(lease)},
-		args:   args,
-		acks:   maxPerCall,
-	}
+	c := l.onTenant(s, lease.Tenant, args...)
+	c.keys = []string{c.keys[0], leaseKey(lease), c.keys[1]}
+	return c
 }
 
 func (l *Ledger) doOnLease(ctx context.Context, s *script, lease budget.LeaseRef, args ...any) (*call, *answer, error) {

@@ -11,9 +11,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -46,6 +49,8 @@ type Server struct {
 	settings []string
 	process  *exec.Cmd
 	output   bytes.Buffer
+	once     sync.Once
+	direct   *redis.Client // once it was needed
 }
 
 // Start runs a server until the test ends. It fails the test if no server is

@@ -7,6 +7,8 @@
 -- KEYS of every verb
 --   1  the tenant's record   aegis:{TENANT}:tenant
 --   2  the lease's record    aegis:{TENANT}:lease:ID   (verbs about one lease)
+--   and last one that never exists, so that a cluster refuses the verb as a whole
+--   while it moves the tenant's slot: see slot.go
 -- The other keys of the tenant are made here from the prefix of KEYS[1]. They
 -- share its hash tag, so a cluster finds them on the same node.
 --
