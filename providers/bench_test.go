@@ -92,3 +92,19 @@ func BenchmarkMeterEmbeddings(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkSeeHeaders(b *testing.B) {
+	r, err := providers.Parse(providers.ChatCompletions, chatBody(1<<10))
+	if err != nil {
+		b.Fatal(err)
+	}
+	header := map[string][]string{
+		"Accept": nil, "Accept-Encoding": nil, "Authorization": nil, "Connection": nil, "Content-Type": nil, "User-Agent": nil,
+		"X-Stainless-Arch": nil, "X-Stainless-Async": nil, "X-Stainless-Lang": nil, "X-Stainless-Os": nil,
+		"X-Stainless-Package-Version": nil, "X-Stainless-Retry-Count": nil, "X-Stainless-Runtime": nil, "X-Stainless-Runtime-Version": nil,
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.SeeHeaders(header)
+	}
+}

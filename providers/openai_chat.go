@@ -1,60 +1,77 @@
 package providers
 
-import "github.com/tidwall/gjson"
+import (
+	"github.com/tidwall/gjson"
 
-// chatField reads a member of a chat completions body.
-func (p *parser) chatField(name string) error {
-	switch name {
-	case "messages":
-		return p.array(name, p.message)
-	case "tools":
-		return p.toolList(name, p.tool)
-	case "functions":
-		return p.toolList(name, func() error { return p.function("functions") })
-	case "response_format":
-		return p.responseFormat()
-	case "modalities":
-		return p.modalities()
-	case "audio":
-		_, err := p.skip() // voice and format; modalities says whether it is used
-		return err
-	case "prediction":
-		return p.prediction()
-	case "prompt", "input":
-		return p.unboundedUnlessOff(name) // another endpoint's input
-	}
-	return p.unknown()
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
+)
+
+// chatMembers are those of a chat completions body alone.
+var chatMembers = map[string]reader{
+	"messages":        func(p *parser, name string) error { return p.array(name, p.message) },
+	"tools":           func(p *parser, name string) error { return p.toolList(name, p.readTool) },
+	"functions":       func(p *parser, name string) error { return p.toolList(name, p.oldFunction) },
+	"tool_choice":     func(p *parser, name string) error { return p.renderedOf(name, choiceNames) },
+	"function_call":   func(p *parser, name string) error { return p.renderedOf(name, choiceNames) },
+	"response_format": func(p *parser, _ string) error { return p.responseFormat() },
+	"modalities":      func(p *parser, _ string) error { return p.modalities() },
+	"prediction":      func(p *parser, _ string) error { return p.prediction() },
+	"prompt":          (*parser).billedMember, // another endpoint's input
+	"input":           (*parser).billedMember,
+	// Voice and format; modalities says whether it is used.
+	"audio": func(p *parser, name string) error { return p.checked(name, audioNames) },
 }
+
+// Names that mean something in values that are read whole.
+var (
+	choiceNames = vocabularyOf("type", "name", "function", "custom", "allowed_tools", "mode", "tools")
+	formatNames = vocabularyOf("type", "json_schema", "schema", "name", "strict", "description")
+	audioNames  = vocabularyOf("voice", "format", "id")
+	callNames   = vocabularyOf("id", "type", "index", "function", "custom", "name", "arguments", "input")
+)
+
+// messageLevel is one message.
+var messageLevel = levelOf(
+	func(p *parser, _ string) error { return p.values("messages", nil) }, // what other servers add
+	map[string]reader{
+		"role":         func(p *parser, _ string) error { return p.role() },
+		"tool_call_id": func(p *parser, _ string) error { return p.identity(&p.inMessage.callID, "messages.tool_call_id") },
+		"name": func(p *parser, _ string) error {
+			p.load.names++
+			return p.identity(&p.inMessage.name, "messages.name")
+		},
+		"refusal": func(p *parser, _ string) error { return p.text("messages.refusal") },
+		"content": func(p *parser, _ string) error { return p.content() },
+		"audio":   func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedAudioID) },
+		"cache_control": func(p *parser, _ string) error {
+			p.CacheControl = true
+			return p.values("messages", nil)
+		},
+		"tool_calls": func(p *parser, name string) error {
+			start := p.valueStart()
+			err := p.values("messages."+name, callNames)
+			p.inMessage.calls = span{start, p.offset()}
+			return err
+		},
+		"function_call": func(p *parser, name string) error { return p.values("messages."+name, callNames) },
+	})
 
 func (p *parser) message() error {
 	p.load.messages++
-	var m turn
-	err := p.object("messages", func(name string) error {
-		switch name {
-		case "role":
-			return p.noted(&m.role, "messages.role")
-		case "tool_call_id":
-			return p.noted(&m.callID, "messages.tool_call_id")
-		case "refusal":
-			return p.text("messages.refusal")
-		case "name":
-			p.load.names++
-			return p.noted(&m.name, "messages.name")
-		case "content":
-			return p.content()
-		case "audio":
-			return p.unboundedUnlessOff(UnboundedAudioID)
-		case "cache_control":
-			p.CacheControl = true
-		case "tool_calls":
-			start := p.valueStart()
-			err := p.values()
-			m.calls = span{start, p.offset()}
-			return err
-		}
-		return p.values() // function_call, and what other servers add
-	})
-	p.turn(&m)
+	p.inMessage = turn{}
+	err := messageLevel.object(p, "messages")
+	p.turn(&p.inMessage)
+	return err
+}
+
+// role reads a message's role. Moonshot's role cache names input that is stored
+// there.
+func (p *parser) role() error {
+	err := p.noted(&p.inMessage.role, "messages.role")
+	p.inMessage.role = names.Fold(p.inMessage.role)
+	if p.inMessage.role == "cache" {
+		p.unbounded(UnboundedCacheRole)
+	}
 	return err
 }
 
@@ -65,45 +82,55 @@ func (p *parser) content() error {
 	return p.text("messages.content")
 }
 
-// part reads a content part. Its type may come after its content, so each
+// partLevel is one content part. Its type may come after its content, so each
 // member speaks for itself and the type only has to be a known one.
+var partLevel = levelOf(
+	func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedContentPart) },
+	map[string]reader{
+		"type": func(p *parser, _ string) error {
+			kind, err := p.optionalString("messages.content.type")
+			p.partKnown = kind == "text" || kind == "refusal" || kind == "image_url" || kind == "input_audio" || kind == "file"
+			return err
+		},
+		"text":                    (*parser).partText,
+		"refusal":                 (*parser).partText,
+		"image_url":               func(p *parser, _ string) error { return p.image() },
+		"input_audio":             func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedInputAudio) },
+		"file":                    func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedFile) },
+		"prompt_cache_breakpoint": (*parser).partCache,
+		"cache_control":           (*parser).partCache,
+	})
+
 func (p *parser) part() error {
 	p.load.parts++
 	if p.dec.PeekKind() == '"' { // some servers take plain strings
 		return p.addText("messages.content")
 	}
-	known := false
-	err := p.object("messages.content", func(name string) error {
-		if name != "type" {
-			return p.partField(name)
-		}
-		kind, err := p.optionalString("messages.content.type")
-		known = kind == "text" || kind == "refusal" || kind == "image_url" || kind == "input_audio" || kind == "file"
-		return err
-	})
-	if err == nil && !known {
+	p.partKnown = false
+	err := partLevel.object(p, "messages.content")
+	if err == nil && !p.partKnown {
 		p.unbounded(UnboundedContentPart)
 	}
 	return err
 }
 
-func (p *parser) partField(name string) error {
-	switch name {
-	case "text", "refusal":
-		return p.text("messages.content." + name)
-	case "image_url":
-		return p.image()
-	case "input_audio":
-		return p.unboundedUnlessOff(UnboundedInputAudio)
-	case "file":
-		return p.unboundedUnlessOff(UnboundedFile)
-	case "prompt_cache_breakpoint", "cache_control":
-		p.CacheControl = true
-		_, err := p.skip()
-		return err
-	}
-	return p.unboundedUnlessOff(UnboundedContentPart)
+func (p *parser) partText(name string) error { return p.text("messages.content." + name) }
+
+func (p *parser) partCache(string) error {
+	p.CacheControl = true
+	_, err := p.skip()
+	return err
 }
+
+// imageLevel is an image; its detail is kept.
+var imageLevel = levelOf((*parser).skipped, map[string]reader{
+	"url": (*parser).skipped,
+	"detail": func(p *parser, _ string) error {
+		var err error
+		p.detail, err = p.optionalString("messages.content.image_url.detail")
+		return err
+	},
+})
 
 // image counts an image by its detail. Some servers take a bare URL.
 func (p *parser) image() error {
@@ -113,38 +140,35 @@ func (p *parser) image() error {
 		_, err := p.skip()
 		return err
 	}
-	detail := ""
-	err := p.object("messages.content.image_url", func(name string) error {
-		if name != "detail" {
-			_, err := p.skip()
-			return err
-		}
-		var err error
-		detail, err = p.optionalString("messages.content.image_url.detail")
-		return err
-	})
-	p.load.images.add(detail)
+	p.detail = ""
+	err := imageLevel.object(p, "messages.content.image_url")
+	p.load.images.add(p.detail)
 	return err
 }
 
-// values reads any value and adds every string in it to the texts, and every
-// name, number and bracket to the overhead.
-func (p *parser) values() error {
+// values reads any value of a message, in whose objects names are of one
+// vocabulary. It adds every string in it to the texts, and every name, number and
+// bracket to the overhead.
+func (p *parser) values(place string, v vocabulary) error {
 	switch p.dec.PeekKind() {
 	case '"':
-		if err := p.addText("messages"); err != nil {
+		if err := p.addText(place); err != nil {
 			return err
 		}
 		// Templates of other servers may write an argument string anew.
 		p.load.rewritten += renderedBytes([]byte(p.Texts[len(p.Texts)-1]))
 		return nil
 	case '{':
-		return p.object("messages", func(name string) error {
+		return p.object(place, func(name string) error {
 			p.load.rendered += int64(len(name)) + jsonMemberBytes
-			return p.values()
+			inner, err := v.inner(place, name)
+			if err != nil {
+				return err
+			}
+			return p.values(place, inner)
 		})
 	case '[':
-		return p.array("messages", p.values)
+		return p.array(place, func() error { return p.values(place, v) })
 	}
 	return p.rendered()
 }
@@ -161,28 +185,42 @@ func (p *parser) toolList(param string, element func() error) error {
 	return err
 }
 
-// tool reads one entry of tools. Only functions and custom tools run at the
+// toolLevel is one entry of tools, whose details the size of the whole list
+// counts. Only functions and custom tools run at the
 // client; any other kind runs, and is billed, at the provider.
-func (p *parser) tool() error {
-	known, before, kind := false, len(p.Tools), ""
-	err := p.object("tools", func(name string) error {
-		switch name {
-		case "function", "custom":
-			return p.function("tools." + name)
-		case "type":
-			var err error
-			kind, err = p.optionalString("tools.type")
-			known = kind == "function" || kind == "custom"
-			return err
-		case "cache_control":
-			p.CacheControl = true
-		}
-		_, err := p.skip()
+var toolLevel = levelOf((*parser).skipped, map[string]reader{
+	"function": func(p *parser, name string) error { return p.readFunction("tools." + name) },
+	"custom":   func(p *parser, name string) error { return p.readFunction("tools." + name) },
+	"type": func(p *parser, _ string) error {
+		var err error
+		p.toolType, err = p.optionalString("tools.type")
 		return err
-	})
-	if err == nil && !known {
+	},
+	"cache_control": (*parser).toolCache,
+})
+
+// functionLevel is a function or a custom tool.
+var functionLevel = levelOf((*parser).skipped, map[string]reader{
+	"name":          func(p *parser, _ string) error { return p.word(&p.function.name, under(p.function.place, "name")) },
+	"description":   (*parser).skipped,
+	"parameters":    (*parser).skipped,
+	"strict":        (*parser).skipped,
+	"format":        (*parser).skipped,
+	"cache_control": (*parser).toolCache,
+})
+
+func (p *parser) toolCache(name string) error {
+	p.CacheControl = true
+	return p.skipped(name)
+}
+
+func (p *parser) readTool() error {
+	before := len(p.Tools)
+	p.toolType = ""
+	err := toolLevel.object(p, "tools")
+	if err == nil && p.toolType != "function" && p.toolType != "custom" {
 		p.unbounded(UnboundedServerTool)
-		return p.offer("tools", kind)
+		return p.offer("tools", p.toolType)
 	}
 	if err == nil && len(p.Tools) == before {
 		return p.offer("tools", "")
@@ -191,24 +229,16 @@ func (p *parser) tool() error {
 }
 
 // function notes the name of a function or custom tool.
-func (p *parser) function(param string) error {
+func (p *parser) readFunction(place string) error {
 	p.load.tools++
-	tool := ""
-	err := p.object(param, func(name string) error {
-		if name != "name" {
-			p.CacheControl = p.CacheControl || name == "cache_control"
-			_, err := p.skip()
-			return err
-		}
-		var err error
-		tool, err = p.optionalString(param + ".name")
-		return err
-	})
-	if err != nil {
+	p.function.place, p.function.name = place, ""
+	if err := functionLevel.object(p, place); err != nil {
 		return err
 	}
-	return p.offer(param, tool)
+	return p.offer(place, p.function.name)
 }
+
+func (p *parser) oldFunction() error { return p.readFunction("functions") }
 
 func (p *parser) responseFormat() error {
 	if null, err := p.null(); null || err != nil {
@@ -219,10 +249,10 @@ func (p *parser) responseFormat() error {
 		return err
 	}
 	start := p.valueStart()
-	err := p.rendered()
+	err := p.renderedOf("response_format", formatNames)
 	if err == nil {
 		format := gjson.ParseBytes(p.scanner.body[start:p.offset()])
-		p.JSONSchema = memberOf(format, "type").Str == "json_schema"
+		p.JSONSchema = names.Fold(memberOf(format, "type").Str) == "json_schema"
 	}
 	return err
 }
@@ -248,29 +278,25 @@ func (p *parser) prediction() error {
 		return err
 	}
 	p.PredictedOutput = true
-	return p.object("prediction", func(name string) error {
-		if name != "content" {
-			_, err := p.skip()
-			return err
-		}
-		return p.predicted()
-	})
+	return predictionLevel.object(p, "prediction")
 }
 
+var predictionLevel = levelOf((*parser).skipped, map[string]reader{
+	"type":    (*parser).skipped,
+	"content": func(p *parser, _ string) error { return p.predicted() },
+})
+
+var predictedLevel = levelOf((*parser).skipped, map[string]reader{
+	"type": (*parser).skipped,
+	"text": func(p *parser, _ string) error { return p.predictedText() },
+})
+
 func (p *parser) predicted() error {
-	const param = "prediction.content"
+	const place = "prediction.content"
 	if p.dec.PeekKind() != '[' {
 		return p.predictedText()
 	}
-	return p.array(param, func() error {
-		return p.object(param, func(name string) error {
-			if name == "text" {
-				return p.predictedText()
-			}
-			_, err := p.skip()
-			return err
-		})
-	})
+	return p.array(place, func() error { return predictedLevel.object(p, place) })
 }
 
 func (p *parser) predictedText() error {

@@ -13,13 +13,15 @@ func (n *images) add(detail string) {
 		n.high++
 	case "original":
 		n.original++
-	default:
+	case "", "auto":
 		n.auto++
+	default:
+		n.original++ // whatever a server takes it for
 	}
 }
 
 // imageRule is the most tokens that one image of any size costs at each detail.
-// Auto is the larger of what it may choose.
+// Auto is the larger of what it may choose, and original the most of all.
 type imageRule struct {
 	model                     string
 	low, high, auto, original int64

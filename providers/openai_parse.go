@@ -11,10 +11,19 @@ import (
 type parser struct {
 	*scanner
 	*Request
+	level *level // of the body
+
+	// What is kept of the object of its kind that is being read. None lies in
+	// another of its kind.
+	inMessage turn
+	partKnown bool   // the content part's type
+	detail    string // of the image
+	toolType  string
+	function  struct{ place, name string }
 }
 
 func (p *parser) request() error {
-	if p.Endpoint != ChatCompletions && p.Endpoint != Completions && p.Endpoint != Embeddings {
+	if p.level = bodies[p.Endpoint]; p.level == nil {
 		return parseErrorf("", "%s takes no request body", p.Endpoint)
 	}
 	if err := checkEncoding(p.scanner.body); err != nil {
@@ -23,7 +32,7 @@ func (p *parser) request() error {
 	p.members = make([]member, 0, 16)
 	err := p.object("", func(name string) error {
 		at, start := p.name, p.valueStart()
-		if err := p.field(name); err != nil {
+		if err := p.level.member(p, "", name); err != nil {
 			return err
 		}
 		p.members = append(p.members, member{name, at, span{start, p.offset()}})
@@ -44,76 +53,6 @@ func (p *parser) valueStart() int {
 	return len(p.scanner.body) - len(bytes.TrimLeft(rest, " \t\r\n:"))
 }
 
-// field reads one member of the body.
-func (p *parser) field(name string) error {
-	if read, err := p.commonField(name); read || err != nil {
-		return err
-	}
-	switch p.Endpoint {
-	case ChatCompletions:
-		return p.chatField(name)
-	case Completions:
-		return p.completionsField(name)
-	default:
-		return p.embeddingsField(name)
-	}
-}
-
-// commonField reads the members that every endpoint has, and those that mean
-// the same wherever they appear.
-func (p *parser) commonField(name string) (read bool, err error) {
-	switch name {
-	case "model":
-		err = p.model()
-	case "stream":
-		p.Stream, err = p.optionalBool(name)
-	case "stream_options":
-		err = p.streamOptions()
-	case "n":
-		err = p.count(name, 1, &p.n)
-	case "best_of":
-		err = p.count(name, 0, &p.bestOf)
-	case FieldMaxTokens, FieldMaxCompletionTokens:
-		err = p.outputCap(name)
-	case "service_tier":
-		p.ServiceTier, err = p.optionalString(name)
-	case "store":
-		p.Store, err = p.optionalBool(name)
-	case "reasoning_effort":
-		p.ReasoningEffort, err = p.optionalString(name)
-	case "logprobs", "top_logprobs":
-		err = p.logprobs()
-	case "cache_control":
-		p.CacheControl = true
-		err = p.unknown()
-	case "user", "safety_identifier", "metadata", "logit_bias", "stop",
-		"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options":
-		_, err = p.skip() // never part of the prompt
-	default:
-		return p.billedField(name)
-	}
-	return true, err
-}
-
-// billedField reads extensions of compatible servers that can cost more than
-// the body shows: searches, other models, prompts stored elsewhere.
-func (p *parser) billedField(name string) (read bool, err error) {
-	switch name {
-	case "web_search_options", // OpenAI
-		"data_sources",                    // Azure
-		"search_parameters",               // xAI
-		"enable_search", "search_options", // Alibaba
-		"plugins", "models", "provider", "preset", // OpenRouter
-		"compound_custom", "search_settings", // Groq
-		"previous_response_id", "conversation", // Responses API
-		"background", "deferred", // answered elsewhere, past the meter
-		"chat_template", "mm_processor_kwargs", // vLLM
-		"n_predict": // llama.cpp, where it overrides the cap
-		return true, p.unboundedUnlessOff(name)
-	}
-	return false, nil
-}
-
 // unboundedUnlessOff reads a value that makes the cost unbounded unless it is
 // null or false.
 func (p *parser) unboundedUnlessOff(reason string) error {
@@ -128,7 +67,7 @@ func (p *parser) unboundedUnlessOff(reason string) error {
 }
 
 // logprobs reads a flag in chats, a count in completions.
-func (p *parser) logprobs() error {
+func (p *parser) logprobs(string) error {
 	kind := p.dec.PeekKind()
 	p.Logprobs = p.Logprobs || kind != 'n' && kind != 'f'
 	return p.unknown()
@@ -181,7 +120,7 @@ func (p *parser) streamOptions() error {
 	}
 	return p.object(param, func(name string) error {
 		start := p.valueStart()
-		err := p.streamOption(name)
+		err := streamLevel.member(p, param, name)
 		p.includes.last = p.offset()
 		if name == "include_usage" {
 			p.includes.value = span{start, p.offset()}
@@ -190,15 +129,14 @@ func (p *parser) streamOptions() error {
 	})
 }
 
-func (p *parser) streamOption(name string) error {
-	if name != "include_usage" {
-		_, err := p.skip()
-		return err
-	}
-	var err error
-	p.IncludeUsage, err = p.optionalBool("stream_options.include_usage")
-	return err
-}
+// streamLevel is stream_options.
+var streamLevel = levelOf((*parser).skipped, map[string]reader{
+	"include_usage": func(p *parser, _ string) error {
+		return p.flag(&p.IncludeUsage, "stream_options.include_usage")
+	},
+	"include_obfuscation":    (*parser).skipped,
+	"continuous_usage_stats": (*parser).skipped, // vLLM
+})
 
 // text adds the string that comes next to the texts; null adds none.
 func (p *parser) text(param string) error {
@@ -228,6 +166,14 @@ func (p *parser) addText(param string) error {
 func (p *parser) rendered() error {
 	at, err := p.skip()
 	p.load.rendered += renderedBytes(p.scanner.body[at.start:at.end])
+	return err
+}
+
+// renderedOf reads a value as rendered does, and checks the names in it.
+func (p *parser) renderedOf(place string, v vocabulary) error {
+	start := p.valueStart()
+	err := p.checked(place, v)
+	p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
 	return err
 }
 

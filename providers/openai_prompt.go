@@ -1,30 +1,23 @@
 package providers
 
-// completionsField reads a member of a completions body.
-func (p *parser) completionsField(name string) error {
-	switch name {
-	case "prompt":
-		return p.prompt(name)
-	case "suffix":
-		return p.text(name)
-	case "messages", "input":
-		return p.unboundedUnlessOff(name)
-	}
-	return p.unknown()
+// completionsMembers are those of a completions body alone.
+var completionsMembers = map[string]reader{
+	"prompt":   func(p *parser, name string) error { return p.prompt(name) },
+	"suffix":   func(p *parser, name string) error { return p.text(name) },
+	"messages": (*parser).billedMember, // another endpoint's input
+	"input":    (*parser).billedMember,
 }
 
-// embeddingsField reads a member of an embeddings body.
-func (p *parser) embeddingsField(name string) error {
-	switch name {
-	case "input":
+// embeddingsMembers are those of an embeddings body alone.
+var embeddingsMembers = map[string]reader{
+	"input": func(p *parser, name string) error {
 		if null, err := p.null(); null || err != nil {
 			return parseErrorf(name, "input must not be null")
 		}
 		return p.prompt(name)
-	case "messages", "prompt":
-		return p.unboundedUnlessOff(name)
-	}
-	return p.unknown()
+	},
+	"messages": (*parser).billedMember,
+	"prompt":   (*parser).billedMember,
 }
 
 // prompt reads a prompt or an input: a string, strings, token ids, or arrays

@@ -25,6 +25,7 @@ const (
 	UnboundedServerTool  = "tools"                        // runs, and is billed, at the provider
 	UnboundedWebSearch   = "web_search_options"           // a fee per search, and its results
 	UnboundedZeroCap     = "max_tokens"                   // 0, which some servers read as no cap
+	UnboundedCacheRole   = "messages.role"                // cache: input stored earlier, by id
 	UnboundedModality    = "modalities"                   // output that is neither text nor audio
 )
 
@@ -109,9 +110,10 @@ type includeUsage struct {
 //
 // It is strict where money depends on the meaning: no duplicate names, no bad
 // UTF-8, nothing after the object, no value of a wrong type coerced to the
-// right one. Null counts as absent, as at OpenAI. Names are case sensitive;
-// unknown members pass, and are counted as if a template put them in the
-// prompt.
+// right one. Null counts as absent, as at OpenAI. A name that
+// some server reads as one that means something, because it differs from it by case
+// alone, is refused; other unknown members pass, and are counted as if a template
+// put them in the prompt.
 func Parse(endpoint Endpoint, body []byte) (*Request, error) {
 	r := &Request{Endpoint: endpoint, body: body, n: 1, bestOf: 1, prompts: 1}
 	p := parser{scanner: newScanner(body), Request: r}

@@ -283,6 +283,16 @@ func (s *scanner) optionalBool(param string) (bool, error) {
 	return false, err
 }
 
+func (s *scanner) flag(into *bool, name string) (err error) {
+	*into, err = s.optionalBool(name)
+	return err
+}
+
+func (s *scanner) word(into *string, name string) (err error) {
+	*into, err = s.optionalString(name)
+	return err
+}
+
 // optionalInteger reads an integer from low to high; ok is false for null. Never
 // coerced: a fraction, an exponent or a string is an error.
 func (s *scanner) optionalInteger(param string, low, high int64) (v int64, ok bool, err error) {

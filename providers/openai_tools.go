@@ -39,6 +39,10 @@ func (p *parser) noted(into *string, param string) error {
 	return nil
 }
 
+// identity adds a string to the texts and keeps it to tell one thing from another
+// by, so that it must be told whole.
+func (p *parser) identity(into *string, param string) error { return p.noted(into, param) }
+
 // turn follows the chat: what answers the tools that the last assistant message
 // called are the results that this request brings. They are counted beyond
 // MaxTools, but not kept.

@@ -59,7 +59,7 @@ func TestOverheadOfUnknownMembers(t *testing.T) {
 		grows  int64
 	}{
 		{`"documents":[{"text":"` + long + `"}]`, 1000},
-		{`"Messages":"` + long + `"`, 1000},
+		{`"context":"` + long + `"`, 1000},
 		{`"user":"` + long + `"`, 0},
 		{`"metadata":{"a":"` + long + `"}`, 0},
 		{`"seed":12345`, 0},

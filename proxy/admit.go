@@ -81,6 +81,7 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target, m *room)
 	if err != nil {
 		return nil, err
 	}
+	request.SeeHeaders(r.Header)
 	return request, m.take(request.Copied())
 }
 

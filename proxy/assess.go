@@ -21,6 +21,7 @@ func Assess(rules *gate.Rules, key *policy.Key, r *http.Request, body []byte) (g
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
+	request.SeeHeaders(r.Header)
 	from, err := originOf(key.Tenant, r.Header, t)
 	if err != nil {
 		return gate.Bid{}, nil, err

@@ -1,0 +1,169 @@
+package providers
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+)
+
+// body returns what the members of an endpoint's body mean. The names of other
+// endpoints' members are known to each, and read as unknown.
+func body(own map[string]reader) *level {
+	all := maps.Clone(commonMembers)
+	for _, name := range plain {
+		all[name] = (*parser).unknownMember
+	}
+	for _, name := range billed {
+		all[name] = (*parser).billedMember
+	}
+	for _, name := range retried {
+		all[name] = (*parser).retriedMember
+	}
+	for _, other := range [...]map[string]reader{chatMembers, completionsMembers, embeddingsMembers} {
+		for name := range other {
+			all[name] = (*parser).unknownMember
+		}
+	}
+	maps.Copy(all, own)
+	return levelOf((*parser).unknownMember, all)
+}
+
+var bodies = map[Endpoint]*level{
+	ChatCompletions: body(chatMembers),
+	Completions:     body(completionsMembers),
+	Embeddings:      body(embeddingsMembers),
+}
+
+// commonMembers are those that every endpoint has, and those that mean the same
+// wherever they appear.
+var commonMembers = map[string]reader{
+	"model":          func(p *parser, _ string) error { return p.model() },
+	"stream":         func(p *parser, name string) error { return p.flag(&p.Stream, name) },
+	"stream_options": func(p *parser, _ string) error { return p.streamOptions() },
+	"n":              func(p *parser, name string) error { return p.count(name, 1, &p.n) },
+	"best_of":        func(p *parser, name string) error { return p.count(name, 0, &p.bestOf) },
+	"service_tier":   func(p *parser, name string) error { return p.word(&p.ServiceTier, name) },
+	"store":          func(p *parser, name string) error { return p.flag(&p.Store, name) },
+	"reasoning_effort": func(p *parser, name string) error {
+		return p.word(&p.ReasoningEffort, name)
+	},
+	FieldMaxTokens:           func(p *parser, name string) error { return p.outputCap(name) },
+	FieldMaxCompletionTokens: func(p *parser, name string) error { return p.outputCap(name) },
+	"logprobs":               (*parser).logprobs,
+	"top_logprobs":           (*parser).logprobs,
+	"cache_control": func(p *parser, name string) error {
+		p.CacheControl = true
+		return p.unknownMember(name)
+	},
+	"extra_body": (*parser).extraBody,
+	"google":     (*parser).google,
+	// Never part of the prompt.
+	"user":                   (*parser).skipped,
+	"safety_identifier":      (*parser).skipped,
+	"metadata":               (*parser).skipped,
+	"logit_bias":             (*parser).skipped,
+	"stop":                   (*parser).skipped,
+	"prompt_cache_key":       (*parser).skipped,
+	"prompt_cache_retention": (*parser).skipped,
+	"prompt_cache_options":   (*parser).skipped,
+}
+
+// plain are members that OpenAI documents and that change no bound.
+var plain = []string{
+	"temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "verbosity", "moderation",
+	"parallel_tool_calls", "echo", "suffix", "encoding_format", "dimensions",
+}
+
+// billed are extensions of compatible servers that can cost more than the body
+// shows: searches, other models, input stored elsewhere.
+var billed = []string{
+	"web_search_options",              // OpenAI
+	"data_sources",                    // Azure
+	"search_parameters",               // xAI
+	"enable_search", "search_options", // Alibaba
+	"provider", "preset", "route", // OpenRouter
+	"providerOptions",                    // Vercel
+	"compound_custom", "search_settings", // Groq
+	"previous_response_id", "conversation", // Responses API
+	"background", "deferred", // answered elsewhere, past the meter
+	"chat_template", "mm_processor_kwargs", // vLLM
+	"n_predict",                       // llama.cpp, where it overrides the cap
+	"cached_content", "cachedContent", // Google, also through gateways
+	"context_id",                 // Volcengine
+	"prompt_id", "extra_headers", // LiteLLM
+	"api_base", "base_url", // LiteLLM: another server
+}
+
+// retried are members by which gateways send a request again, or to other
+// models. None of them, or no times, is as good as absent.
+var retried = []string{
+	"models", "plugins", // OpenRouter
+	"fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "num_retries", "max_retries", // LiteLLM, Bifrost
+}
+
+// skipped reads what says nothing to a bound.
+func (p *parser) skipped(string) error {
+	_, err := p.skip()
+	return err
+}
+
+func (p *parser) unknownMember(string) error { return p.unknown() }
+
+func (p *parser) billedMember(name string) error { return p.unboundedUnlessOff(name) }
+
+func (p *parser) retriedMember(name string) error {
+	at, err := p.skip()
+	if err != nil {
+		return err
+	}
+	switch string(bytes.Join(bytes.Fields(p.scanner.body[at.start:at.end]), nil)) {
+	case "null", "false", "0", "[]":
+	default:
+		p.unbounded(name)
+	}
+	return nil
+}
+
+// extraBody reads members that a gateway or server lays over those of the body
+// itself. What is read or refused there has no bound here: which of the two would
+// win is not known.
+func (p *parser) extraBody(place string) error {
+	if p.dec.PeekKind() != '{' {
+		return p.unknown()
+	}
+	start := p.valueStart()
+	err := p.object(place, func(name string) error {
+		if err := p.level.known.check(place, name); err != nil {
+			return err
+		}
+		switch _, known := p.level.members[name]; {
+		case name == "google":
+			return p.google(under(place, name))
+		case known && !slices.Contains(plain, name):
+			return p.unboundedUnlessOff(under(place, name))
+		}
+		_, err := p.skip()
+		return err
+	})
+	p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
+	return err
+}
+
+// googleLevel is what Google's chats take beside OpenAI's members.
+var googleLevel = levelOf((*parser).skipped, map[string]reader{
+	"cached_content": (*parser).billedAtGoogle,
+	"cachedContent":  (*parser).billedAtGoogle,
+	"tools":          (*parser).billedAtGoogle,
+})
+
+func (p *parser) billedAtGoogle(name string) error { return p.unboundedUnlessOff("google." + name) }
+
+func (p *parser) google(place string) error {
+	if p.dec.PeekKind() != '{' {
+		return p.unknown()
+	}
+	start := p.valueStart()
+	err := googleLevel.object(p, place)
+	p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
+	return err
+}
