@@ -111,6 +111,7 @@ func (l *loader) models(root *yaml.Node, doc *fileDoc) {
 	for n, d := range doc.Models.read(&l.reader) {
 		l.policy.Models = append(l.policy.Models, l.model(n, d))
 	}
+	l.policy.byModel = indexOf(l.policy.Models)
 }
 
 func (l *loader) model(n *yaml.Node, d *modelDoc) *Model {

@@ -23,8 +23,9 @@ type Policy struct {
 	Models    []*Model // in file order; the first match rules
 	Tenants   []*Tenant
 
-	byName map[string]*Tenant
-	byKey  map[[32]byte]*Key // SHA-256 of the secret
+	byModel modelIndex
+	byName  map[string]*Tenant
+	byKey   map[[32]byte]*Key // SHA-256 of the secret
 }
 
 // Receipts says how much durability a receipt needs before a request leaves.

@@ -3,20 +3,11 @@ package policy
 import (
 	"fmt"
 	"slices"
-
-	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // ModelFor returns what the policy says of a model: the first entry whose
 // pattern matches, or nil.
-func (p *Policy) ModelFor(name string) *Model {
-	for _, m := range p.Models {
-		if names.Match(m.Match, name) {
-			return m
-		}
-	}
-	return nil
-}
+func (p *Policy) ModelFor(name string) *Model { return p.byModel.find(p.Models, name) }
 
 // Route returns the entry of a model and where a tenant's requests for it go,
 // primary first: the model's upstreams, or those of them that the tenant

@@ -27,11 +27,14 @@ type modelEntry struct {
 // may use.
 func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key) error {
 	list := modelList{Object: "list", Data: []modelEntry{}}
-	seen := map[string]bool{}
+	seen, priced := map[string]bool{}, map[string][]string{}
 	for _, m := range rules.Policy.Models {
-		for _, name := range namesOf(rules, m) {
+		for _, name := range namesOf(rules, m, priced) {
+			if seen[name] {
+				continue
+			}
 			model, upstreams := rules.Policy.Route(key.Tenant, name)
-			if model != m || len(upstreams) == 0 || seen[name] || !key.Tenant.MayUse(name) {
+			if model != m || len(upstreams) == 0 || !key.Tenant.MayUse(name) {
 				continue
 			}
 			seen[name] = true
@@ -44,14 +47,20 @@ func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key) error
 }
 
 // namesOf returns the names that a model rule stands for: its own, or for a
-// pattern those in the price table of its upstreams' providers.
-func namesOf(rules *gate.Rules, m *policy.Model) []string {
+// pattern those in the price table of its upstreams' providers. priced keeps what the
+// table has of each, for the next one.
+func namesOf(rules *gate.Rules, m *policy.Model, priced map[string][]string) []string {
 	if !strings.Contains(m.Match, "*") {
 		return []string{m.Match}
 	}
 	var list []string
 	for _, upstream := range m.Upstreams {
-		for _, name := range rules.Prices.Models(upstream.Provider) {
+		table, known := priced[upstream.Provider]
+		if !known {
+			table = rules.Prices.Models(upstream.Provider)
+			priced[upstream.Provider] = table
+		}
+		for _, name := range table {
 			if names.Match(m.Match, name) {
 				list = append(list, name)
 			}
