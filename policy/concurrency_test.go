@@ -22,10 +22,10 @@ func TestSlotClaims(t *testing.T) {
 		{"key", "scope: key, limit: 5", ask, &budget.Claim{Key: "slots/key:acme-1", Limit: 5, Window: budget.Window{Kind: budget.Forever}}},
 		{"model", `scope: model, models: "gpt-*", limit: 5`, ask, &budget.Claim{Key: "slots/model:gpt-*", Limit: 5, Window: budget.Window{Kind: budget.Forever}}},
 		{"another model", `scope: model, models: "o1*", limit: 5`, ask, nil},
-		{"run", "scope: run, limit: 1", ask, &budget.Claim{Key: run, Limit: 1, Window: month, Group: "slots/run", GroupMax: 1000}},
+		{"run", "scope: run, limit: 1", ask, &budget.Claim{Key: run, Limit: 1, Window: month, Group: "slots/run", GroupMax: 100000}},
 		{"no run", "scope: run, limit: 1", policy.Facts{Now: noon}, nil},
 		{"run and model", `scope: [model, run], models: "gpt-*", limit: 1`, ask,
-			&budget.Claim{Key: run + "/model:gpt-*", Limit: 1, Window: month, Group: "slots/run/model:gpt-*", GroupMax: 1000}},
+			&budget.Claim{Key: run + "/model:gpt-*", Limit: 1, Window: month, Group: "slots/run/model:gpt-*", GroupMax: 100000}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plan := mustDecide(t, tenant(t, "concurrency: [{name: parallel, "+c.limit+"}]"), c.facts, "", "")

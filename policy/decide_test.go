@@ -107,7 +107,7 @@ func TestClaims(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			owner := tenant(t, "user_field: user", "budgets: [{name: b, limit_usd: 5, "+c.budget+"}]")
+			owner := tenant(t, "user_field: user", "max_runs: 1000", "max_users: 10000", "budgets: [{name: b, limit_usd: 5, "+c.budget+"}]")
 			plan, denial := policy.Decide(owner.Keys[0], &c.facts)
 			if denial != nil {
 				t.Fatal(denial)

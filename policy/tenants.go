@@ -15,11 +15,13 @@ const (
 	defaultMinOutput   = 16
 	defaultDrain       = time.Minute
 	defaultRunLifetime = 30 * 24 * time.Hour
-	defaultMaxRuns     = 1_000
-	defaultMaxUsers    = 10_000
 	// defaultDenialReceipts is what a few clients that obey their answers cause;
 	// one that does not is denied a thousand times as often.
 	defaultDenialReceipts = 10
+	// A platform that starts 3,000 runs a day has 100,000 within the lifetime. A live
+	// name takes about half a KB of the embedded ledger's memory.
+	defaultMaxRuns  = 100_000
+	defaultMaxUsers = 100_000
 )
 
 // maxDenialReceipts is more than a machine denies in a second: all have their own.
