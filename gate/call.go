@@ -95,7 +95,8 @@ func Seen(u pricing.Usage) Outcome {
 }
 
 // Unbilled is the outcome of a call that was answered with an error which the
-// provider does not bill, such as 429.
+// provider does not bill, such as 429. The upstream's policy says which statuses
+// those can be (policy.Upstream.Unbilled); of any other the cost is unknown.
 func Unbilled(status int) Outcome {
 	return Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: status}
 }

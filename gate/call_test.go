@@ -416,7 +416,7 @@ func TestOutcomeThatNoReceiptCanTell(t *testing.T) {
 		{"a status that is none", gate.Outcome{Basis: audit.BasisReported, Status: -1, Usage: usage}, 110},
 		{"a model too long", gate.Outcome{Basis: audit.BasisReported, Model: strings.Repeat("x", 100_000), Usage: usage}, 110},
 		{"negative usage", gate.Used(pricing.Usage{Input: -1}), 200},
-		{"negative usage, unbilled", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Usage: pricing.Usage{Input: -1}}, 0},
+		{"negative usage, unbilled", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: 429, Usage: pricing.Usage{Input: -1}}, 0},
 		{"negative usage, not sent", gate.Outcome{Basis: audit.BasisUnbilled, Usage: pricing.Usage{Input: -1}}, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {

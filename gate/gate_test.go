@@ -52,6 +52,8 @@ func TestOutcomesAreCharged(t *testing.T) {
 		{"reported", used(100, 50), 200, audit.BasisReported, 0},
 		{"not sent, whatever the basis says", gate.Outcome{Basis: audit.BasisUnknown}, 0, audit.BasisUnbilled, 0},
 		{"an error that is not billed", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: 429}, 0, audit.BasisUnbilled, 0},
+		{"an error that may be billed", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: 502}, 200, audit.BasisUnknown, 0},
+		{"an error of no status", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled}, 200, audit.BasisUnknown, 0},
 		{"cost unknown", gate.Outcome{Sent: true, Basis: audit.BasisUnknown}, 200, audit.BasisUnknown, 0},
 		{"no basis at all", gate.Outcome{Sent: true}, 200, audit.BasisUnknown, 0},
 		{"a floor", gate.Outcome{Sent: true, Basis: audit.BasisFloor, Usage: pricing.Usage{Input: 100, Output: 3}}, 106, audit.BasisFloor, 0},

@@ -137,6 +137,9 @@ const maxStatus = 999
 // writable is an outcome without what no receipt can hold. None of that has to
 // do with money: a model of so long a name has no price of its own.
 func (o Outcome) writable() Outcome {
+	if !o.Sent {
+		o.Status, o.Model = 0, "" // there was no answer
+	}
 	if o.Status < 0 || o.Status > maxStatus {
 		o.Status = 0
 	}
@@ -153,7 +156,7 @@ func (o Outcome) writable() Outcome {
 // is not told, or cannot be counted, is unknown: it is the hold.
 func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 	switch {
-	case !o.Sent || o.Basis == audit.BasisUnbilled:
+	case !o.Sent, o.Basis == audit.BasisUnbilled && gr.quote.mayBeUnbilled(o.Status):
 		return 0, audit.BasisUnbilled
 	case o.Basis == audit.BasisReported || o.Basis == audit.BasisFloor:
 		if cost, err := gr.cost(o.Model, o.Usage); err == nil {
@@ -161,6 +164,12 @@ func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 		}
 	}
 	return gr.Hold(), audit.BasisUnknown
+}
+
+// mayBeUnbilled reports whether the call can have cost nothing, by the status of
+// its answer.
+func (q *quote) mayBeUnbilled(status int) bool {
+	return q.Upstream != nil && q.Upstream.MayBeUnbilled(status, q.Facts.Stream)
 }
 
 // cost is what usage costs at the price of the model requested, which the hold was

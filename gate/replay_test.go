@@ -89,6 +89,9 @@ var throwable = []string{policy.RunSwitch("a"), policy.RunSwitch("b"), policy.Ke
 func (w *world) anyOutcome(rt *rapid.T) gate.Outcome {
 	o := used(rapid.Int64Range(0, 2000).Draw(rt, "used"), rapid.Int64Range(0, 1500).Draw(rt, "written"))
 	o.Basis = rapid.SampledFrom([]string{audit.BasisReported, audit.BasisUnknown, audit.BasisUnbilled}).Draw(rt, "basis")
+	if o.Basis == audit.BasisUnbilled {
+		o.Status = rapid.SampledFrom([]int{200, 404, 429, 500, 502, 503}).Draw(rt, "status")
+	}
 	o.Sent = rapid.Bool().Draw(rt, "sent")
 	return o
 }

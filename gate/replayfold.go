@@ -295,7 +295,7 @@ func (r *Replayer) settlement(held *heldLease, e *entry, s *audit.Settlement) {
 	case s.Outcome == string(budget.Released) && (s.Status != 0 || s.Model != "" || s.Usage != (audit.Usage{})):
 		r.find(e, faultf(WrongCharge, "what was not sent has no status, no model and no usage"))
 	case s.Basis == audit.BasisUnbilled || s.Outcome == string(budget.Released):
-		r.find(e, checkUnbilled(s))
+		r.find(e, held.checkUnbilled(s))
 	case held.quote == nil:
 		r.report.Unchecked[lacksDecision]++
 	default:
@@ -312,14 +312,27 @@ func (h *heldLease) checkAction(s *audit.Settlement) *fault {
 	case s.Usage != (audit.Usage{}) || s.Prices != "":
 		return faultf(WrongSum, "an action has no usage and no prices")
 	case s.Basis == audit.BasisUnbilled || s.Outcome == string(budget.Released):
-		return checkUnbilled(s)
+		return checkFree(s)
 	case s.Basis != audit.BasisReported:
 		return faultf(WrongCharge, "basis %q, an action's cost is reported", s.Basis)
 	}
 	return nil
 }
 
-func checkUnbilled(s *audit.Settlement) *fault {
+// checkUnbilled holds a call that cost nothing against what its answer said. What
+// else was in the answer, or that there was none, is believed.
+func (h *heldLease) checkUnbilled(s *audit.Settlement) *fault {
+	switch {
+	case s.Usage != (audit.Usage{}):
+		return faultf(WrongCharge, "it is not billed, but it tells of usage")
+	case s.Outcome == string(budget.Released), s.Outcome == string(budget.Corrected) && s.Status == 0:
+	case h.quote != nil && !h.quote.mayBeUnbilled(s.Status):
+		return faultf(WrongCharge, "it is not billed, but the policy has no status %d of upstream %q that is not", s.Status, h.quote.Facts.Upstream)
+	}
+	return checkFree(s)
+}
+
+func checkFree(s *audit.Settlement) *fault {
 	if s.Charge != 0 || s.Basis != audit.BasisUnbilled {
 		return faultf(WrongCharge, "charge %d on the basis %q, but what was not sent or is not billed costs nothing", s.Charge, s.Basis)
 	}

@@ -26,6 +26,8 @@ type upstreamDoc struct {
 	CapField            scalar `yaml:"cap_field"`
 	StreamUsage         scalar `yaml:"stream_usage"`
 	CancelStopsBilling  scalar `yaml:"cancel_stops_billing"`
+	UnbilledStatuses    words  `yaml:"unbilled_statuses"`
+	BilledStatuses      words  `yaml:"billed_statuses"`
 	AttachAuthorization scalar `yaml:"attach_authorization"`
 	ConnectTimeout      scalar `yaml:"connect_timeout"`
 	KeepaliveTimeout    scalar `yaml:"keepalive_timeout"`

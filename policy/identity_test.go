@@ -121,17 +121,20 @@ func TestUnrouted(t *testing.T) {
 // upstream parses a policy whose one upstream has a line more.
 func upstream(t *testing.T, line string) *policy.Upstream {
 	t.Helper()
-	p := parse(t, `generation: 1
+	return parse(t, upstreamText(line)).Upstreams["openai"]
+}
+
+func upstreamText(line string) string {
+	return `generation: 1
 upstreams:
   - name: openai
     base_url: https://api.openai.com/v1/
     provider: openai
     cap_field: max_tokens
-    `+line+`
+    ` + line + `
 models: [{match: "*", upstreams: openai}]
 tenants: [{name: acme}]
-`)
-	return p.Upstreams["openai"]
+`
 }
 
 func TestSecretFromEnvironment(t *testing.T) {

@@ -65,6 +65,7 @@ func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 		IdleLimit:    l.duration(&d.IdleTimeout, defaultIdle, time.Millisecond, maxResponse),
 		secret:       l.secret(d),
 	}
+	l.billing(u, d)
 	if l.require(n, &d.Name.entry, "name", "models and tenants refer to it") {
 		u.Name = l.name(&d.Name)
 	}

@@ -25,7 +25,7 @@ type Report struct {
 	Complete bool
 	// Failed says that the response carries an error; ErrorStatus is the HTTP
 	// status that the error gives as its code, 0 if it gives none; Filtered that
-	// the error is that of a content filter.
+	// the request was judged by its content, which some providers bill.
 	Failed      bool
 	ErrorStatus int
 	Filtered    bool
@@ -39,27 +39,11 @@ type Report struct {
 }
 
 // Refused reports whether this is a whole response in which nothing speaks for a
-// bill: neither output, nor usage, nor the error of a content filter, because
-// Azure bills the prompt that it has filtered (Azure OpenAI, "Content filtering",
-// status 400). Whether it costs nothing depends on its status.
+// bill: neither output, nor usage, nor an error that providers bill. Azure bills the
+// prompt that it has filtered (Azure OpenAI, "Content filtering", status 400), and
+// xAI has a fee for requests against its usage guidelines. Whether a refusal costs
+// nothing depends on its status, which the policy judges.
 func (r Report) Refused() bool { return r.Complete && !r.Ran && !r.HasUsage && !r.Filtered }
-
-// Unbilled reports whether this response, with this HTTP status, is one that
-// OpenAI does not bill: a complete error object under a status that says that
-// no answer was generated.
-//
-// 408, 502 and 504 are not among them, nor anything incomplete: a gateway may
-// have lost an answer that was generated, so that its cost is unknown.
-func (r Report) Unbilled(status int) bool {
-	if !r.Refused() || !r.Failed {
-		return false
-	}
-	switch status {
-	case 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503:
-		return true
-	}
-	return false
-}
 
 // Meter reads a response as it passes and finds its usage, in bounded memory.
 // It is not safe for concurrent use.

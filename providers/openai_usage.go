@@ -72,6 +72,9 @@ func (f *findings) readModel(value []byte) {
 	}
 }
 
+// guidelines is in the text of the error for which xAI has a fee.
+const guidelines = "usage guidelines"
+
 // filterCodes are what the errors of content filters say as code.
 var filterCodes = []string{"content_filter", "ResponsibleAIPolicyViolation"}
 
@@ -87,6 +90,7 @@ func (f *findings) readError(value []byte) bool {
 			f.seen.ErrorStatus = n
 		}
 	}
+	f.seen.Filtered = f.seen.Filtered || bytes.Contains(bytes.ToLower(value), []byte(guidelines))
 	for _, code := range filterCodes {
 		f.seen.Filtered = f.seen.Filtered || bytes.Contains(value, []byte(`"`+code+`"`))
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"mime"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -179,13 +181,31 @@ func (b *meteredBody) outcome() gate.Outcome {
 	switch {
 	case report.HasUsage:
 		o.Basis = audit.BasisReported
-	case report.Unbilled(b.status):
+	case b.unbilled(report):
 		o.Basis = audit.BasisUnbilled
 	case b.cancelled():
 		o.Basis = audit.BasisFloor
 		o.Usage = b.seen(report)
 	}
 	return o
+}
+
+// unbilled reports whether the upstream bills nothing for a response of that
+// status that says this.
+func (b *meteredBody) unbilled(report providers.Report) bool {
+	if !report.Refused() {
+		return false
+	}
+	switch upstream := b.call.Upstream; upstream.Unbilled(b.status) {
+	case policy.Always:
+		return true
+	case policy.ByError:
+		return report.Failed
+	case policy.ByStream:
+		inside := cmp.Or(report.ErrorStatus, http.StatusInternalServerError)
+		return report.Failed && b.meter.Streams() && upstream.Unbilled(inside) != policy.Never
+	}
+	return false
 }
 
 // cancelled reports whether the proxy cut a stream off, on an upstream that then
