@@ -3,7 +3,9 @@ package audit
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -29,7 +31,8 @@ func NewDenialsID() string {
 	return denialsPrefix + hex.EncodeToString(id)
 }
 
-func isDenialsID(id string) bool {
+// IsDenialsID reports whether an id is that of a receipt of several denials.
+func IsDenialsID(id string) bool {
 	digits, ok := strings.CutPrefix(id, denialsPrefix)
 	return ok && isHex(digits, denialsIDBytes)
 }
@@ -48,7 +51,7 @@ func (d *Decision) checkDenials() error {
 	switch t := &d.Denials; {
 	case *t == Denials{}:
 		return nil
-	case !isDenialsID(t.ID):
+	case !IsDenialsID(t.ID):
 		return fmt.Errorf("the id of denials is not %q and %d bytes in lowercase hex", denialsPrefix, denialsIDBytes)
 	case t.Count < 1:
 		return fmt.Errorf("denials have no count")
@@ -88,4 +91,43 @@ func (ids denialsIDs) add(v *verifier, p *parsedLine) {
 		return
 	}
 	ids[strings.Clone(id)] = struct{}{} // not the line's memory
+}
+
+// FindDenials returns the number of the line that tells of several denials under an
+// id. It reads the sealed lines, the newest segment first, and segments that were
+// moved away from archives.
+func (t *Tree) FindDenials(id string, archives ...string) (int64, error) {
+	away := 0
+	for number := t.prefix.segmentOf(t.tip.n); number > 0; number-- {
+		file, err := t.segment(number, archives)
+		if errors.Is(err, fs.ErrNotExist) {
+			away++
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		if n, err := t.findDenials(id, file); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	if away > 0 {
+		return 0, fmt.Errorf("audit: no receipt with the id %s is here, but %d segments were moved away: name their directory too", id, away)
+	}
+	return 0, fmt.Errorf("audit: no receipt of chain %s has the id %s: it may be another replica's, or not written yet", t.tip.chain, id)
+}
+
+// findDenials returns 0 for a segment without such a line.
+func (t *Tree) findDenials(id string, file segmentPath) (int64, error) {
+	for r, err := range Read(file.source()) {
+		switch {
+		case err != nil:
+			return 0, err
+		case r.denialsID() == id:
+			return r.N, nil
+		case r.N >= t.tip.n: // what follows is still being written
+			return 0, nil
+		}
+	}
+	return 0, nil
 }

@@ -96,3 +96,35 @@ func TestDenialsMoveNoHead(t *testing.T) {
 		t.Errorf("opened again, the head is %v, want %v", got, want)
 	}
 }
+
+// TestDenialsAreFoundByTheirID: in the open segment, in a closed one, and in one that
+// was moved away.
+func TestDenialsAreFoundByTheirID(t *testing.T) {
+	cfg, away := testConfig(t, t.TempDir()), t.TempDir()
+	cfg.SegmentBytes = 1
+	log := open(t, cfg)
+	digits := []string{"0", "1", "2", "3", "4", "5"}
+	var refs []audit.Ref
+	for i, digit := range digits {
+		refs = append(refs, appendAll(t, log, denials(int64(i+1), digit))...)
+	}
+	log.Close()
+	if _, err := audit.Archive(t.Context(), cfg.Dir, away, 3); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := audit.OpenTree(cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, digit := range digits {
+		n, err := tree.FindDenials("denials-"+strings.Repeat(digit, 32), away)
+		if err != nil || n != refs[i].N {
+			t.Errorf("%s is line %d (%v), want %d", digit, n, err, refs[i].N)
+		}
+	}
+	for want, archives := range map[string][]string{"segments were moved away": nil, "no receipt of chain": {away}} {
+		if _, err := tree.FindDenials("denials-"+strings.Repeat("d", 32), archives...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}

@@ -325,15 +325,24 @@ func (t *Tree) line(n int64, archives []string) (string, error) {
 		return "", fmt.Errorf("audit: chain %s has %d sealed lines, there is no line %d", t.tip.chain, t.tip.n, n)
 	}
 	number := t.prefix.segmentOf(n)
+	file, err := t.segment(number, archives)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("audit: segment %d, which has line %d, was moved away: name its directory too", number, n)
+	}
+	if err != nil {
+		return "", err
+	}
+	return file.lineNumber(n - t.prefix.firstOf(number) + 1)
+}
+
+// segment finds a segment in the tree's directory or in an archive. It fails with
+// fs.ErrNotExist if it is in none.
+func (t *Tree) segment(number int, archives []string) (segmentPath, error) {
 	for _, dir := range append([]string{t.dir}, archives...) {
 		file, err := findSegmentFile(dir, number)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		if !errors.Is(err, fs.ErrNotExist) {
+			return file, err
 		}
-		if err != nil {
-			return "", err
-		}
-		return file.lineNumber(n - t.prefix.firstOf(number) + 1)
 	}
-	return "", fmt.Errorf("audit: segment %d, which has line %d, was moved away: name its directory too", number, n)
+	return segmentPath{}, fs.ErrNotExist
 }

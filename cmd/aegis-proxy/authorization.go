@@ -75,7 +75,7 @@ func findDecision(id string, sources []audit.Source) (d audit.Decision, kid stri
 		if seal, ok := r.Body.(audit.Seal); ok && r.Chain == chain {
 			return d, seal.Kid, nil
 		}
-		if r.Ref().ID != id {
+		if r.ID() != id {
 			continue
 		}
 		decision, ok := r.Body.(audit.Decision)

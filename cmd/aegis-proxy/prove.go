@@ -64,7 +64,7 @@ func proveFromLog(c proveConfig, args []string) ([]byte, error) {
 	if c.From != "" {
 		return proveFrom(tree, now, c)
 	}
-	n, err := lineOf(args[0], now.Chain)
+	n, err := lineOf(args[0], tree, now.Chain, c.Archives)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +76,11 @@ func proveFromLog(c proveConfig, args []string) ([]byte, error) {
 	return proof.Encode(), err
 }
 
-// lineOf is the number in a receipt's id.
-func lineOf(id, chain string) (int64, error) {
+// lineOf is the number in a receipt's id, or of the receipt that has it.
+func lineOf(id string, tree *audit.Tree, chain string, archives []string) (int64, error) {
+	if audit.IsDenialsID(id) {
+		return tree.FindDenials(id, archives...)
+	}
 	of, number, _ := strings.Cut(id, "-")
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 1 {
@@ -155,7 +158,7 @@ func verifyProof(w io.Writer, c verifyConfig) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.ProofPath, err)
 	}
-	fmt.Fprintf(w, "%s\nok: receipt %s is in the log, as it was signed with %d lines\n", proof.Line, receipt.Ref().ID, checkpoint.N)
+	fmt.Fprintf(w, "%s\nok: receipt %s is in the log, as it was signed with %d lines\n", proof.Line, receipt.ID(), checkpoint.N)
 	return nil
 }
 

@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 			"mode":        mode,
 			"post":        post,
 			"receipts":    writeReceipts,
+			"denials":     writeDenials,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

@@ -31,3 +31,20 @@ func writeReceipts(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(log.Close())
 }
+
+// writeDenials appends a receipt of several denials. RECEIPT becomes its id.
+func writeDenials(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: denials DATA")
+	}
+	data := ts.MkAbs(args[0])
+	signer, err := audit.LoadSigner(filepath.Join(data, signingKeyFile))
+	ts.Check(err)
+	log, err := audit.Open(audit.Config{Dir: filepath.Join(data, receiptsDir), Signer: signer})
+	ts.Check(err)
+	told := audit.Denials{ID: audit.NewDenialsID(), Count: 8500, Until: 2}
+	_, err = log.Append(context.Background(), audit.Decision{At: 1, Verdict: audit.Deny, Reasons: []string{"budget_exhausted"}, Denials: told})
+	ts.Check(err)
+	ts.Setenv("RECEIPT", told.ID)
+	ts.Check(log.Close())
+}
