@@ -129,12 +129,16 @@ func TestFullOutboxStopsCalls(t *testing.T) {
 	w.ledger.fail("settle", fault{err: budget.ErrUnavailable})
 	first, second := w.begin(w.call(100, 50)), w.begin(w.call(100, 50))
 	first.End(used(90, 10))
-	w.refused(w.call(100, 50), policy.LedgerUnavailable)
+	if refusal := w.refused(w.call(100, 50), policy.LedgerUnavailable); refusal.Receipt == "" {
+		t.Error("the denial has no receipt")
+	}
 	second.End(used(90, 10)) // what is in flight still finds room
 	w.ledger.heal()
 	w.drain()
 	w.mustBalance(220, 0)
 	w.begin(w.call(100, 50)).End(used(90, 10))
+	w.sweepOnce()
+	w.mustReplay(t, w.rules)
 }
 
 func TestOutboxRefusesWhatItCannotRead(t *testing.T) {

@@ -43,6 +43,9 @@ func (g *Gate) Refuse(ctx context.Context, b Bid, denial *policy.Denial) *Refusa
 // refuse tells the client and the log of a denial. That it could not be recorded
 // changes nothing for the client.
 func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *policy.Denial) *Refusal {
+	if q.Facts.Now.IsZero() { // it was not looked at before
+		q.Facts.Now = g.ledger.Now()
+	}
 	g.telemetry.Decided(q.Key.Tenant.Name, audit.Deny, string(denial.Reason))
 	return &Refusal{Denial: denial, Receipt: g.recordDenial(ctx, q, seen, denial.Reason)}
 }
