@@ -291,3 +291,23 @@ func TestActionsAreDeniedAlike(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkDenied is what a tenant without budget costs, and writes.
+func BenchmarkDenied(b *testing.B) {
+	for name, rate := range map[string]int{"each has a receipt": 1_000_000, "counted": 10} {
+		b.Run(name, func(b *testing.B) {
+			w := newWorldAt(b, fmt.Sprintf("denial_receipts_per_second: %d\n", rate)+daily(1), &clock{})
+			before := w.logBytes()
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := w.gate.Begin(context.Background(), w.call(900, 0)); err == nil {
+						b.Error("granted")
+					}
+				}
+			})
+			w.gate.WriteDenials()
+			b.ReportMetric(float64(w.logBytes()-before)/float64(b.N), "log-bytes/op")
+		})
+	}
+}
