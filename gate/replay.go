@@ -149,6 +149,7 @@ type life struct {
 	attempts []attempt        // that ended lately
 	copied   map[int64]string // lease by number: folded from a copy, its own receipt may follow
 	first    *entry           // of its first event
+	granted  bool             // anything
 	broken   bool             // a receipt does not follow; nothing after it is folded
 	spent    int64
 }

@@ -216,6 +216,7 @@ func (l *life) note(e *entry, held *heldLease) {
 		l.first = e
 	case budget.Granted:
 		l.leases[event.Lease] = grantedBy(e)
+		l.granted = true
 	case budget.Extended:
 		if held != nil {
 			held.hold, held.last, held.raised = event.Amount, momentOf(event), event
@@ -233,6 +234,7 @@ func (l *life) note(e *entry, held *heldLease) {
 		}
 	case budget.Corrected:
 		if held != nil {
+			l.attempted(held, event)
 			l.spent += event.Amount - held.charge
 			delete(l.leases, event.Lease)
 		}

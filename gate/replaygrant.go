@@ -49,7 +49,7 @@ type attempt struct {
 }
 
 // checkCounted refuses an attempt that says an earlier one counted in rates, where
-// no attempt at the same request is open or ended just now.
+// no attempt at the same request is open, has expired, or ended just now.
 func (l *life) checkCounted(e *entry) *fault {
 	d, ok := e.body.(audit.Decision)
 	if !ok || !d.Facts.Counted {
@@ -60,7 +60,7 @@ func (l *life) checkCounted(e *entry) *fault {
 		return nil
 	}
 	for _, held := range l.leases {
-		if held.ended == 0 && held.request == same {
+		if held.request == same { // one that has expired may run still
 			return nil
 		}
 	}
@@ -83,7 +83,8 @@ func (l *life) attempted(held *heldLease, event *budget.Event) {
 
 // checkLives finds tenants whose ledger began anew: with one of another epoch
 // nobody goes on who has the receipts of the one before, and a ledger that is
-// rebuilt keeps its epoch.
+// rebuilt keeps its epoch. One that was provisioned by mistake, granted nothing
+// and gave way to the rebuilt one is no fault.
 func (r *Replayer) checkLives() {
 	byTenant := map[string][]*life{}
 	for _, l := range r.lives {
@@ -97,6 +98,9 @@ func (r *Replayer) checkLives() {
 			return cmp.Or(cmp.Compare(a.first.at, b.first.at), compareEpochs(a.id, b.id))
 		})
 		for i, l := range lives[1:] {
+			if before := lives[i]; !l.granted && before.folded >= l.first.at {
+				continue
+			}
 			r.find(l.first, faultf(WrongEvent, "the tenant's ledger begins anew in the epoch %s, after event %d of the epoch %s",
 				l.id.epoch, lives[i].state.Number, lives[i].id.epoch))
 		}

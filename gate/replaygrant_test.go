@@ -141,6 +141,12 @@ func TestReplayHoldsGrantsAgainstWhatIsKnown(t *testing.T) {
 				At: e.At + 60_000, Tenant: "acme", Event: 1, Epoch: "another", Name: string(budget.Provisioned), Recovered: true,
 			}})
 		}},
+		"a life that gave way to the first": {"", func(_ testing.TB, rs []audit.Receipt) []audit.Receipt {
+			e, _ := gate.EventOf(rs[0].Body)
+			return slices.Insert(rs, 1, audit.Receipt{Body: audit.Event{
+				At: e.At, Tenant: "acme", Event: 1, Epoch: "z", Name: string(budget.Provisioned), Recovered: true,
+			}})
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -50,7 +50,7 @@ the first one first.`,
 	f.StringArrayVar(&c.Policies, "policy", nil, "policy file that was in force; repeat it for each version")
 	f.StringArrayVar(&c.Prices, "prices", nil, "directory with the table/ and limits.json of another release's pricing")
 	f.StringVar(&c.Keys.KeysPath, "keys", "", "keys file (default: keys.json in DIR or beside it)")
-	f.StringVar(&c.Keys.SecretPath, "signing-key", "", "key file, to check HMAC seals")
+	c.Keys.signerFlag(f, "key file, to check HMAC seals; repeat it where they are by several")
 	f.BoolVar(&c.Partial, "partial", false, "receipts that cannot be checked, for want of a policy, are no failure")
 	f.BoolVar(&c.Balances, "balances", false, "print the balances that the receipts add up to, as JSON, and the rest on standard error")
 	return cmd
@@ -129,7 +129,7 @@ func (c verifyConfig) feed(cmd *cobra.Command, report io.Writer, paths []string,
 	}
 	keys, err := c.allKeys(paths)
 	if err != nil {
-		return err
+		return adviseKeys(err)
 	}
 	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
 	found, err := audit.VerifyEach(cmd.Context(), sources, audit.VerifyOptions{Keys: keys, Progress: bar.show}, take)
@@ -145,22 +145,6 @@ func (c verifyConfig) feed(cmd *cobra.Command, report io.Writer, paths []string,
 		return fmt.Errorf("%s: no receipts are there", strings.Join(paths, ", "))
 	}
 	return nil
-}
-
-// allKeys are those of all paths: each replica may have one of its own.
-func (c verifyConfig) allKeys(paths []string) (audit.Keys, error) {
-	keys := audit.Keys{}
-	if c.KeysPath != "" { // read once: it may be a pipe
-		paths = paths[:1]
-	}
-	for _, path := range paths {
-		more, err := c.keys(path)
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(keys, more)
-	}
-	return keys, nil
 }
 
 func printReplay(w io.Writer, r gate.ReplayReport) {
@@ -184,7 +168,10 @@ func printReplay(w io.Writer, r gate.ReplayReport) {
 	for _, reason := range slices.Sorted(maps.Keys(r.Denied)) {
 		fmt.Fprintf(w, "denied %d: %s\n", r.Denied[reason], reason)
 	}
-	for _, t := range r.Tenants {
+	for i, t := range r.Tenants {
+		if i > 0 && r.Tenants[i-1].Tenant == t.Tenant {
+			fmt.Fprintf(w, "note: tenant %s: its ledger was provisioned more than once: epochs %s and %s\n", t.Tenant, r.Tenants[i-1].Epoch, t.Epoch)
+		}
 		fmt.Fprintf(w, "tenant %s: %d events, spent %s\n", t.Tenant, t.Events, policy.USD(t.Spent))
 		if t.Open > 0 {
 			fmt.Fprintf(w, "note: tenant %s: %d leases have not ended; the oldest is %s, of event %d at %s\n",
