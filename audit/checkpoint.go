@@ -39,18 +39,17 @@ func (c Checkpoint) String() string {
 	return originPrefix + c.Chain + "\n" + strconv.FormatInt(c.N, 10) + "\n" + c.Root.String() + "\n"
 }
 
-// ErrSecretKey is returned where a checkpoint is to be signed with an HMAC
-// key: only who could also forge it could check it.
-var ErrSecretKey = errors.New("audit: the log is sealed with " + AlgHMAC + ", and nobody without its secret could check a " +
-	"checkpoint signed so. Go over to " + AlgEd25519 + ": make a key, and open the log with the old one as the retiring key. " +
-	"For your own use, verify can save a checkpoint that is not signed")
+// ErrSecretKey is returned where something for strangers is to be signed with an
+// HMAC key: only who could also forge it could check it.
+var ErrSecretKey = errors.New("the log is sealed with " + AlgHMAC + ", and nobody without its secret could check what that signs. " +
+	"Go over to " + AlgEd25519 + ": make a key, and open the log with the old one as the retiring key")
 
 // Sign is the checkpoint as a signed note. It fails with ErrSecretKey for an
 // HMAC key.
 func (c Checkpoint) Sign(s Signer) ([]byte, error) {
 	key := s.Key()
 	if key.Alg != AlgEd25519 {
-		return nil, ErrSecretKey
+		return nil, fmt.Errorf("audit: checkpoint: %w. For your own use, verify can save a checkpoint that is not signed", ErrSecretKey)
 	}
 	name, err := key.noteKey(c.Chain)
 	if err != nil {

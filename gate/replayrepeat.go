@@ -98,18 +98,32 @@ func (h *heldLease) checkExtended(d *audit.Decision) *fault {
 func (h *heldLease) checkRepeat(d *audit.Decision) (told bool, f *fault) {
 	first := h.first
 	if told = first.Facts.Endpoint == ""; told {
-		known := *first
-		known.Facts = d.Facts
-		if len(h.money) == 0 {
-			known.Cost = d.Cost
-		}
-		first = &known
+		first = completed(first, d, len(h.money) > 0)
 	}
 	if err := CheckRepeat(first, d); err != nil {
 		return false, faultf(WrongAllow, "%v", err)
 	}
 	h.first = first
 	return told, nil
+}
+
+// completed is what a copy tells of a grant, with a repeat's word for the rest: the
+// facts, and the amount of a lease that holds no money.
+func completed(first, again *audit.Decision, holds bool) *audit.Decision {
+	known := *first
+	known.Facts = again.Facts
+	if !holds {
+		known.Cost = again.Cost
+	}
+	return &known
+}
+
+// CheckCopiedRepeat is CheckRepeat where only a recovered receipt tells of the
+// grant. What that lacks is not known.
+func CheckCopiedRepeat(grant *audit.Event, again *audit.Decision) error {
+	e := &entry{body: *grant, told: otherOf(*grant)}
+	held := grantedBy(e)
+	return CheckRepeat(completed(firstOf(e, held.hold), again, len(held.money) > 0), again)
 }
 
 // firstOf is what a grant's receipt tells that every repeat of an action must tell

@@ -6,19 +6,20 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // exportConfig is what the flags of export say.
 type exportConfig struct {
-	Tenant  string
-	Policy  string
-	KeyPath string
-	Keys    verifyConfig
-	To      int64
+	Tenant string
+	Policy string
+	Keys   verifyConfig
+	To     int64
 }
+
+// signersUsage is what the flag is for where something is signed from receipts.
+const signersUsage = "key file to sign with (default: signing-key in DIR or beside it); repeat it for HMAC keys that sealed receipts"
 
 func newExport() *cobra.Command {
 	var c exportConfig
@@ -36,7 +37,7 @@ A missing receipt is an error. docs/decision.md says what is in it.`,
 	f.StringVar(&c.Policy, "policy", "policy.yaml", "policy that was in force; the envelope ends where another one came into force")
 	f.Int64Var(&c.To, "to", 0, "number of the tenant's last event to count (default: all)")
 	f.StringVar(&c.Keys.KeysPath, "keys", "", "keys file (default: keys.json in DIR or beside it)")
-	addSigningKey(cmd, &c.KeyPath)
+	c.Keys.signerFlag(f, signersUsage)
 	return cmd
 }
 
@@ -44,7 +45,7 @@ func export(cmd *cobra.Command, c exportConfig, paths []string) error {
 	if c.Tenant == "" {
 		return errors.New("name the tenant with --tenant")
 	}
-	authority, err := findAuthority(c.KeyPath, paths[0])
+	authority, err := c.Keys.oneAuthority(paths[0])
 	if err != nil {
 		return err
 	}
@@ -81,18 +82,4 @@ func (c exportConfig) exporter(authority *gate.Authority) (*gate.Exporter, error
 		return nil, fmt.Errorf("%s: %w", c.Policy, err)
 	}
 	return gate.NewExporter(gate.ExportConfig{Tenant: c.Tenant, Rules: rules, Authority: authority, To: c.To})
-}
-
-// findAuthority signs with the named key, or with the one that belongs to a
-// directory of receipts.
-func findAuthority(named, dir string) (*gate.Authority, error) {
-	path, err := findSigningKey(named, dir)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := audit.LoadSigner(path)
-	if err != nil {
-		return nil, err
-	}
-	return gate.NewAuthority(issuer, signer)
 }

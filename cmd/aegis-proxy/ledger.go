@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
 
@@ -69,6 +68,7 @@ func provision(ctx context.Context, w io.Writer, c stackConfig) error {
 
 func newRebuild() *cobra.Command {
 	var c stackConfig
+	var keys verifyConfig
 	cmd := &cobra.Command{
 		Use:   "rebuild [RECEIPTS ...]",
 		Short: "Restore balances that a ledger has lost, from the receipts of every replica",
@@ -80,20 +80,22 @@ and a ledger that knows more than they say. Stop the replicas first.`,
 			if len(args) == 0 {
 				args = []string{c.DataDir}
 			}
-			return rebuild(cmd.Context(), cmd.OutOrStdout(), c, receiptPaths(args))
+			return rebuild(cmd.Context(), cmd.OutOrStdout(), c, keys, receiptPaths(args))
 		},
 	}
 	cmd.Flags().StringVar(&c.DataDir, "data", "aegis-data", "directory of the embedded ledger and its receipts")
+	cmd.Flags().StringVar(&keys.KeysPath, "keys", "", "keys file (default: keys.json in the receipts' directory or beside it)")
+	keys.signerFlag(cmd.Flags(), "key file, to check HMAC seals, beside signing-key in the receipts' data directory; repeat it for each")
 	ledgerFlags(cmd, &c)
 	return cmd
 }
 
-func rebuild(ctx context.Context, w io.Writer, c stackConfig, receipts []string) error {
+func rebuild(ctx context.Context, w io.Writer, c stackConfig, keys verifyConfig, receipts []string) error {
 	sources, err := audit.Files(receipts...)
 	if err != nil {
 		return fmt.Errorf("%w; name the receipts of every replica", err)
 	}
-	if err := sound(ctx, w, sources, receipts); err != nil {
+	if err := sound(ctx, w, keys, sources, receipts); err != nil {
 		return err
 	}
 	states, err := gate.Rebuild(audit.Read(sources...))
@@ -123,14 +125,15 @@ func rebuild(ctx context.Context, w io.Writer, c stackConfig, receipts []string)
 
 // sound refuses receipts that do not verify: balances are not restored from
 // what somebody may have altered.
-func sound(ctx context.Context, w io.Writer, sources []audit.Source, receipts []string) error {
-	keys := audit.Keys{}
+func sound(ctx context.Context, w io.Writer, c verifyConfig, sources []audit.Source, receipts []string) error {
+	keys, err := c.allKeys(receipts)
+	if errors.Is(err, errNoKeys) {
+		return fmt.Errorf("%w: put the one there that init wrote for whoever signed these receipts", err)
+	}
+	if err != nil {
+		return err
+	}
 	for _, path := range receipts {
-		found, err := readKeys("", path)
-		if err != nil {
-			return fmt.Errorf("%w: put the one there that init wrote for whoever signed these receipts", err)
-		}
-		maps.Copy(keys, found)
 		signer, err := audit.LoadSigner(filepath.Join(filepath.Dir(filepath.Clean(path)), signingKeyFile))
 		if err == nil { // an HMAC key checks only with its secret
 			keys[signer.Key().ID] = signer.Key()

@@ -19,12 +19,14 @@ import (
 // verifyConfig is what the flags of verify say.
 type verifyConfig struct {
 	KeysPath       string
-	SecretPath     string
+	SignerPaths    []string // key files that may have sealed the receipts
 	CheckpointPath string
 	SavePath       string
 	ProofPath      string
 	Complete       bool
 	Artifact       artifactConfig
+
+	signers []audit.Signer // of SignerPaths, once they were read
 }
 
 func newVerify() *cobra.Command {
@@ -49,7 +51,7 @@ func newVerify() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.KeysPath, "keys", "", "keys file (default: keys.json in DIR or beside it)")
-	f.StringVar(&c.SecretPath, "signing-key", "", "key file, to check HMAC seals")
+	c.signerFlag(f, "key file, to check HMAC seals; repeat it where they are by several")
 	f.StringVar(&c.CheckpointPath, "checkpoint", "", "file of checkpoints, one after the other, that the logs must extend: finds a cut-off tail and a rewritten history")
 	f.BoolVar(&c.Complete, "complete", false, "these are the receipts of every replica: a gap in a tenant's events is an error too")
 	f.StringVar(&c.SavePath, "save-checkpoint", "", "file to write checkpoints of the chains to, not signed, if all is well")
@@ -71,9 +73,9 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 		return verifyArtifact(cmd, c.Artifact, paths[0], a)
 	}
 	paths = receiptPaths(paths)
-	keys, err := c.keys(paths[0])
+	keys, err := c.allKeys(paths)
 	if err != nil {
-		return err
+		return adviseKeys(err)
 	}
 	checkpoints, err := readCheckpoints(c.CheckpointPath, keys)
 	if err != nil {
@@ -108,20 +110,6 @@ func receiptPaths(paths []string) []string {
 		out = append(out, path)
 	}
 	return out
-}
-
-// keys reads the keys that are trusted.
-func (c verifyConfig) keys(path string) (audit.Keys, error) {
-	keys, err := readKeys(c.KeysPath, path)
-	if err != nil || c.SecretPath == "" {
-		return keys, adviseKeys(err)
-	}
-	signer, err := audit.LoadSigner(c.SecretPath)
-	if err != nil {
-		return nil, err
-	}
-	keys[signer.Key().ID] = signer.Key()
-	return keys, nil
 }
 
 // errNoKeys is wrapped with the places that were looked at. What to do about it
