@@ -8,6 +8,8 @@ import "fmt"
 type fields interface {
 	text(name string, v *string)
 	optText(name string, v *string)
+	word(name string, v *string, of words) // a text of a list
+	optWord(name string, v *string, of words)
 	count(name string, v *int64) // a JSON number, 0 to maxCount
 	optCount(name string, v *int64)
 	amount(name string, v *int64) // a decimal string, not negative
@@ -68,7 +70,7 @@ func (d *Decision) visit(f fields) {
 	f.optCount("priced_at", &d.PricedAt)
 	f.optText("prices", &d.Prices)
 	f.optTexts("reasons", &d.Reasons)
-	f.text("verdict", &d.Verdict)
+	f.word("verdict", &d.Verdict, verdicts)
 }
 
 func (a *Facts) visit(f fields) {
@@ -81,7 +83,7 @@ func (a *Facts) visit(f fields) {
 	f.optCount("depth", &a.Depth)
 	f.optText("endpoint", &a.Endpoint)
 	f.optCount("extra_output", &a.ExtraOutput)
-	f.optText("input_bound", &a.InputBound)
+	f.optWord("input_bound", &a.InputBound, inputBounds)
 	f.optCount("input_tokens", &a.InputTokens)
 	f.optText("key", &a.Key)
 	f.optText("model", &a.Model)
@@ -101,7 +103,7 @@ func (a *Facts) visit(f fields) {
 
 func (c *Claim) visit(f fields) {
 	f.amount("amount", &c.Amount)
-	f.text("at_end", &c.AtEnd)
+	f.word("at_end", &c.AtEnd, ends)
 	f.optCount("end", &c.End)
 	f.optText("group", &c.Group)
 	f.optCount("group_max", &c.GroupMax)
@@ -110,11 +112,11 @@ func (c *Claim) visit(f fields) {
 	f.optCount("length_ms", &c.LengthMS)
 	f.amount("limit", &c.Limit)
 	f.optText("marks", &c.Marks)
-	f.optText("reason", &c.Reason)
+	f.optWord("reason", &c.Reason, refusals)
 	f.optText("rule", &c.Rule)
 	f.amount("spent", &c.Spent)
 	f.optCount("start", &c.Start)
-	f.text("window", &c.Window)
+	f.word("window", &c.Window, windows)
 }
 
 func (l *Limit) visit(f fields) {
@@ -125,7 +127,7 @@ func (l *Limit) visit(f fields) {
 func (s *Settlement) visit(f fields) {
 	status := int64(s.Status)
 	f.count("at", &s.At)
-	f.optText("basis", &s.Basis)
+	f.optWord("basis", &s.Basis, bases)
 	f.amount("charge", &s.Charge)
 	f.optText("decision", &s.Decision)
 	f.optText("epoch", &s.Epoch)
@@ -133,7 +135,7 @@ func (s *Settlement) visit(f fields) {
 	f.amount("hold", &s.Hold)
 	f.text("lease", &s.Lease)
 	f.optText("model", &s.Model)
-	f.text("outcome", &s.Outcome)
+	f.word("outcome", &s.Outcome, outcomes)
 	f.optAmount("overrun", &s.Overrun)
 	f.optText("prices", &s.Prices)
 	f.optCount("status", &status)
@@ -162,7 +164,7 @@ func (e *Event) visit(f fields) {
 	f.optCount("generation", &e.Generation)
 	f.optText("lease", &e.Lease)
 	f.optLimits("limits", &e.Limits)
-	f.text("name", &e.Name)
+	f.word("name", &e.Name, eventNames)
 	f.optText("policy", &e.Policy)
 	f.optFlag("recovered", &e.Recovered)
 	f.optText("switch", &e.Switch)
@@ -170,23 +172,23 @@ func (e *Event) visit(f fields) {
 }
 
 func (s *Seal) visit(f fields) {
-	f.text("alg", &s.Alg)
+	f.word("alg", &s.Alg, algorithms)
 	f.text("kid", &s.Kid)
 	f.text("sig", &s.Sig)
 }
 
 func (s *Start) visit(f fields) {
-	f.text("alg", &s.Alg)
+	f.word("alg", &s.Alg, algorithms)
 	f.count("at", &s.At)
 	f.optCount("cut_bytes", &s.CutBytes)
 	f.optText("cut_file", &s.CutFile)
 	f.text("kid", &s.Kid)
-	f.text("reason", &s.Reason)
+	f.word("reason", &s.Reason, startReasons)
 	f.optText("software", &s.Software)
 }
 
 func (r *Rotate) visit(f fields) {
-	f.text("alg", &r.Alg)
+	f.word("alg", &r.Alg, algorithms)
 	f.count("at", &r.At)
 	f.text("kid", &r.Kid)
 	f.optText("public", &r.Public)

@@ -96,8 +96,8 @@ func TestFullBodiesSetEveryField(t *testing.T) {
 func TestLineRoundTrip(t *testing.T) {
 	replayed := decision(1)
 	replayed.Facts.Depth, replayed.Facts.Nonce, replayed.Facts.Attempt, replayed.Facts.Counted = 3, "n:77", audit.MaxCount, true
-	bodies := append(fullBodies(), replayed, audit.Decision{Verdict: audit.Deny}, audit.Settlement{}, audit.Event{},
-		audit.Seal{}, audit.Start{}, audit.Rotate{})
+	bodies := append(fullBodies(), replayed, audit.Decision{Verdict: audit.Deny}, audit.Settlement{Outcome: "settle"}, audit.Event{Name: "grant"},
+		audit.Seal{Alg: audit.AlgHMAC}, audit.Start{Alg: audit.AlgHMAC, Reason: audit.ReasonOpened}, audit.Rotate{Alg: audit.AlgHMAC})
 	for _, want := range bodies {
 		line := mustLine(t, want)
 		mustBeCanonical(t, line)
@@ -127,11 +127,11 @@ func TestLineRoundTripProperty(t *testing.T) {
 		text := rapid.StringOf(rapid.Rune())
 		amount := rapid.Int64Min(0)
 		want := audit.Decision{
-			At: rapid.Int64Range(0, audit.MaxCount).Draw(t, "at"), Verdict: text.Draw(t, "verdict"),
+			At: rapid.Int64Range(0, audit.MaxCount).Draw(t, "at"), Verdict: rapid.SampledFrom([]string{audit.Allow, audit.Deny}).Draw(t, "verdict"), Policy: text.Draw(t, "policy"),
 			Facts: audit.Facts{Model: text.Draw(t, "model"), Stream: rapid.Bool().Draw(t, "stream")},
 			Cost:  amount.Draw(t, "cost"), Event: rapid.Int64Range(0, audit.MaxCount).Draw(t, "event"),
 			Reasons: rapid.SliceOfN(text, 1, 3).Draw(t, "reasons"),
-			Claims:  []audit.Claim{{Key: text.Draw(t, "key"), Spent: amount.Draw(t, "spent")}},
+			Claims:  []audit.Claim{{Key: text.Draw(t, "key"), Spent: amount.Draw(t, "spent"), AtEnd: "keep", Window: "idle"}},
 		}
 		line, err := audit.FirstLine(want)
 		if err != nil {
@@ -149,8 +149,8 @@ func TestLineRoundTripProperty(t *testing.T) {
 }
 
 func TestTextThatIsNotUTF8(t *testing.T) {
-	line := mustLine(t, audit.Decision{Verdict: "a\xffb"})
-	if !strings.Contains(line, `"verdict":"a`+"\uFFFD"+`b"`) {
+	line := mustLine(t, audit.Decision{Verdict: audit.Deny, Policy: "a\xffb"})
+	if !strings.Contains(line, `"policy":"a`+"\uFFFD"+`b"`) {
 		t.Errorf("got %s", line)
 	}
 	mustBeCanonical(t, line)
@@ -174,13 +174,13 @@ func TestNumbersOutOfRangeAreRefused(t *testing.T) {
 
 // TestParseLineRefuses has one row for every way to spell a line otherwise.
 func TestParseLineRefuses(t *testing.T) {
-	line := mustLine(t, audit.Decision{At: 5, Verdict: "a\tb", Cost: 12, Facts: audit.Facts{Tenant: "acme"}})
+	line := mustLine(t, audit.Decision{At: 5, Verdict: audit.Deny, Policy: "a\tb", Cost: 12, Facts: audit.Facts{Tenant: "acme"}})
 	for _, row := range []struct{ name, old, new, want string }{
 		{"space", `"at":5`, `"at": 5`, "not canonical JSON"},
 		{"fields out of order", `"at":5,"cost":"12"`, `"cost":"12","at":5`, "not canonical JSON"},
 		{"duplicate field", `"at":5`, `"at":5,"at":5`, "not JSON: jsontext: duplicate object member name"},
 		{"unknown field", `"at":5`, `"ast":1,"at":5`, `want the field "at"`},
-		{"unknown last field", `"verdict":"a\tb"`, `"verdict":"a\tb","x":1`, "unknown, misplaced"},
+		{"unknown last field", `"verdict":"deny"`, `"verdict":"deny","x":1`, "unknown, misplaced"},
 		{"field left out", `"cost":"12",`, ``, `want the field "cost"`},
 		{"leading zero", `"at":5`, `"at":05`, "not JSON"},
 		{"fraction", `"at":5`, `"at":5.5`, `want the field "cost"`},
@@ -221,12 +221,40 @@ func TestParseLineRefuses(t *testing.T) {
 	}
 }
 
+// TestWordsOfNoList: where the format lists the values of a field, another one is
+// neither written nor read.
+func TestWordsOfNoList(t *testing.T) {
+	for _, body := range fullBodies() {
+		line := mustLine(t, body)
+		for _, field := range []string{"verdict", "input_bound", "at_end", "window", "basis", "outcome", "name", "alg", "reason"} {
+			name := `"` + field + `":"`
+			for at := strings.Index(line, name); at >= 0; at = -1 {
+				value, _, _ := strings.Cut(line[at+len(name):], `"`)
+				for _, odd := range []string{"", "odd", strings.ToUpper(value), value + " "} {
+					_, err := audit.ParseLine(strings.Replace(line, name+value+`"`, name+odd+`"`, 1))
+					if err == nil || !strings.Contains(err.Error(), field+" is ") {
+						t.Errorf("%T with %s %q: %v", body, field, odd, err)
+					}
+				}
+			}
+		}
+	}
+	for name, body := range map[string]audit.Body{
+		"verdict": audit.Decision{Verdict: "perhaps"}, "outcome": audit.Settlement{Outcome: "charge"}, "name": audit.Event{Name: "grants"},
+		"window": audit.Decision{Verdict: audit.Deny, Claims: []audit.Claim{{AtEnd: "keep", Window: "daily"}}}, "alg": audit.Seal{Alg: "none"},
+	} {
+		if _, err := audit.FirstLine(body); !errors.Is(err, audit.ErrInvalid) || !strings.Contains(err.Error(), name+" is ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // FuzzParseLine: a line that parses has exactly one spelling.
 func FuzzParseLine(f *testing.F) {
 	for _, b := range fullBodies() {
 		f.Add(mustLine(f, b))
 	}
-	f.Add(mustLine(f, audit.Decision{Verdict: "\x00\x1f\"\\\u2028\U0001F600"}))
+	f.Add(mustLine(f, audit.Decision{Verdict: audit.Deny, Policy: "\x00\x1f\"\\\u2028\U0001F600"}))
 	f.Fuzz(func(t *testing.T, line string) {
 		r, err := audit.ParseLine(line)
 		if err != nil {

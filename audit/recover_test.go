@@ -130,7 +130,7 @@ func TestOpenRefusesDamage(t *testing.T) {
 		}, 4, "prev is not the hash of the line before"},
 		{"line gone", func(l []string) []string { return cut(l, 3) }, 4, "n is 5, want 4"},
 		{"line of another chain", func(l []string) []string {
-			l[4] = audit.NewChain(9).Add(audit.Start{}).Lines[0]
+			l[4] = audit.NewChain(9).Add(audit.Start{Alg: audit.AlgHMAC, Reason: audit.ReasonCreated}).Lines[0]
 			return l
 		}, 5, "chain is"},
 		{"garbage", func(l []string) []string {

@@ -20,6 +20,9 @@ type loose map[string]any
 func (l loose) text(name string, v *string)    { *v, _ = l[name].(string) }
 func (l loose) optText(name string, v *string) { l.text(name, v) }
 
+func (l loose) word(name string, v *string, _ words)    { l.text(name, v) } // writing it again tells
+func (l loose) optWord(name string, v *string, _ words) { l.text(name, v) }
+
 func (l loose) count(name string, v *int64) {
 	n, _ := l[name].(json.Number)
 	*v, _ = strconv.ParseInt(n.String(), 10, 64)
@@ -145,15 +148,16 @@ func referenceLines(t testing.TB) (lines []string) {
 	for _, body := range []Body{
 		Decision{At: 5, Verdict: Allow, Cost: 12, Facts: Facts{Tenant: "acme", Stream: true, Capabilities: []string{"chat", odd},
 			ToolResults: []string{"aa search", "bb " + odd}, Tools: []string{"search", odd}},
-			Claims: []Claim{{Key: "usd/day", Amount: 12, Limit: 99, AtEnd: "adjust", Window: "fixed", Start: 1, End: 2}, {Key: odd, Spent: 7},
-				{Key: "tool_calls/day", Amount: 1, Marks: "aa bb", Reason: "held"}, {Key: "tool_calls/hour", Marks: odd}},
+			Claims: []Claim{{Key: "usd/day", Amount: 12, Limit: 99, AtEnd: "adjust", Window: "fixed", Start: 1, End: 2}, {Key: odd, Spent: 7, AtEnd: "keep", Window: "forever"},
+				{Key: "tool_calls/day", Amount: 1, Marks: "aa bb", Reason: "held", AtEnd: "keep", Window: "idle"},
+				{Key: "tool_calls/hour", Marks: odd, AtEnd: "return", Window: "rolling"}},
 			Lease: "l1", Expires: 9, Epoch: "e1", Event: 3, Policy: "ab", Generation: 1, Prices: "cd", PricedAt: 4},
 		Decision{At: 6, Verdict: Deny, Cost: 0, Reasons: []string{"held", odd}, Facts: Facts{Tenant: "acne"}, Policy: "ab", Prices: "cd"},
 		Settlement{At: 7, Tenant: "acme", Lease: "l1", Outcome: "settle", Status: 200, Basis: BasisReported, Model: odd,
 			Usage: Usage{Input: 1, Output: 2}, Hold: 12, Charge: 8, Overrun: 1, Epoch: "e1", Event: 4, Prices: "cd"},
 		Settlement{At: 8, Tenant: "acne", Lease: odd, Outcome: "release"},
 		Event{At: 9, Tenant: "acme", Epoch: "e1", Event: 4, Name: "grant", Lease: "l2", Expires: 10, Generation: 1, Policy: "ab",
-			Claims: []Claim{{Key: "tool_calls/day", Amount: 2, Marks: "cc dd"}}, Recovered: true},
+			Claims: []Claim{{Key: "tool_calls/day", Amount: 2, Marks: "cc dd", AtEnd: "keep", Window: "idle"}}, Recovered: true},
 		Event{At: 9, Tenant: "acme", Epoch: "e1", Event: 5, Name: "kill", Switch: odd, Recovered: true},
 		Seal{Alg: AlgHMAC, Kid: "00", Sig: "ff"},
 		Start{Alg: AlgHMAC, At: 1, Kid: "00", Reason: ReasonCreated},
@@ -211,7 +215,7 @@ func FuzzParser(f *testing.F) {
 // one read before is spelt in memory is not that one.
 func TestParserRecallsOnlyPlainText(t *testing.T) {
 	for _, text := range []string{`\n`, `\"`, `\\`, `\u0041`, "a\tb", `a"b`, `a\`, "\u00e9", "\x7f", "plain"} {
-		line, err := FirstLine(Decision{Verdict: text})
+		line, err := FirstLine(Decision{Verdict: Deny, Policy: text})
 		if err != nil {
 			t.Fatal(err)
 		}

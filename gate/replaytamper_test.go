@@ -244,7 +244,7 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 		{"unknown told as unbilled", gate.WrongCharge, alter(basis(audit.BasisUnknown), func(s *audit.Settlement) { s.Basis, s.Charge = audit.BasisUnbilled, 0 })},
 		{"unknown but not the hold", gate.WrongCharge, alter(basis(audit.BasisUnknown), func(s *audit.Settlement) { s.Charge-- })},
 		{"unknown told as reported", gate.WrongCharge, alter(basis(audit.BasisUnknown), func(s *audit.Settlement) { s.Basis = audit.BasisReported })},
-		{"basis of our own making", gate.WrongCharge, alter(basis(audit.BasisUnknown), func(s *audit.Settlement) { s.Basis = "guess" })},
+		{"no basis", gate.WrongCharge, alter(basis(audit.BasisUnknown), func(s *audit.Settlement) { s.Basis = "" })},
 		{"overrun hidden", gate.WrongSum, alter(func(s audit.Settlement) bool { return s.Overrun > 0 }, func(s *audit.Settlement) { s.Overrun = 0 })},
 		{"hold unlike the decision's", gate.WrongSum, alter(basis(audit.BasisReported), func(s *audit.Settlement) { s.Hold++ })},
 		{"settlement of another decision", gate.WrongSum, alter(basis(audit.BasisFloor), func(s *audit.Settlement) { s.Decision = "x-1" })},
