@@ -97,7 +97,7 @@ func (t *Tree) copy(file, target segmentPath) error {
 // checkCopy reads a compressed segment and holds its lines against the hash
 // file of the segment.
 func (t *Tree) checkCopy(target segmentPath) error {
-	before := &Tree{dir: t.dir, prefix: Prefix{t.prefix.files[:target.number-1]}}
+	before := &Tree{dir: t.dir, prefix: Prefix{files: t.prefix.files[:target.number-1]}}
 	read, err := before.read(target)
 	if err != nil {
 		return err

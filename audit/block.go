@@ -103,6 +103,7 @@ func (b *block) parse(p *parser, keys Keys, leaf leafHash) {
 		if end-start <= MaxLineBytes && !(b.long && i == 0) {
 			line = parseChecked(p, string(b.raw[start:end]), keys)
 			line.Hash = hashLine(b.raw[start:end])
+			line.size = int64(end-start) + 1
 			if leaf != nil {
 				line.leaf = leaf(b.raw[start-1 : end])
 			}

@@ -110,7 +110,7 @@ func OpenCheckpoint(signed []byte, keys Keys) (Checkpoint, error) {
 	var unknown *note.UnverifiedNoteError
 	switch {
 	case errors.As(err, &unknown):
-		return Checkpoint{}, fmt.Errorf("audit: checkpoint of chain %s: no signature by a key that was given", c.Chain)
+		return Checkpoint{}, fmt.Errorf("audit: checkpoint of chain %s: %w", c.Chain, errUnknownSigner)
 	case err != nil:
 		return Checkpoint{}, fmt.Errorf("audit: checkpoint of chain %s: %w", c.Chain, err)
 	case n.Text != c.String():
@@ -129,6 +129,8 @@ func checkSpelling(sigs []note.Signature) error {
 	}
 	return nil
 }
+
+var errUnknownSigner = errors.New("no signature by a key that was given")
 
 var errCheckpoint = errors.New("audit: not a checkpoint: want the lines " + originPrefix +
 	"<chain>, the number of lines (from 1) and the root (base64)")
@@ -176,6 +178,35 @@ func ParseCheckpoints(data []byte, keys Keys) ([]Checkpoint, error) {
 		return nil, errCheckpoint
 	}
 	return list, nil
+}
+
+// SignedCheckpoint is a checkpoint with its note, whose signature was not checked.
+type SignedCheckpoint struct {
+	Checkpoint Checkpoint
+	Note       []byte
+}
+
+// ParseCheckpointsToVerify is ParseCheckpoints for whoever goes on to verify the
+// chains: these may announce the keys that signed. Such checkpoints are in both
+// lists.
+func ParseCheckpointsToVerify(data []byte, keys Keys) (list []Checkpoint, unproven []SignedCheckpoint, err error) {
+	for _, one := range splitCheckpoints(string(data)) {
+		found, err := ParseCheckpoints([]byte(one), keys)
+		if errors.Is(err, errUnknownSigner) {
+			found, err = ParseCheckpointTexts([]byte(one))
+			for _, c := range found {
+				unproven = append(unproven, SignedCheckpoint{c, []byte(one)})
+			}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, found...)
+	}
+	if len(list) == 0 {
+		return nil, nil, errCheckpoint
+	}
+	return list, unproven, nil
 }
 
 // ParseCheckpointTexts reads checkpoints like ParseCheckpoints, but looks at

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -17,6 +19,15 @@ import (
 const hashesSuffix = ".hashes"
 
 func hashesName(number int) string { return fmt.Sprintf("%06d%s", number, hashesSuffix) }
+
+// hashesNumber is the number in a hash file's name, 0 if it is none.
+func hashesNumber(name string) int {
+	digits, ok := strings.CutSuffix(name, hashesSuffix)
+	if !ok {
+		return 0
+	}
+	return segmentNumber(digits + segmentSuffix)
+}
 
 // hashLine is the hash that a line's successor names.
 func hashLine(line []byte) Hash { return sha256.Sum256(line) }
@@ -53,6 +64,8 @@ func (s *segmentHashes) encode() []byte {
 // hashFile is the hash file of a closed segment.
 type hashFile struct {
 	path  string
+	leaf  tlog.Hash // of the seal that it has
+	met   bool      // Verify has held all of it against lines, or let it stand for them
 	head  hashesHeader
 	prev  Hash
 	tip   sealed
@@ -85,6 +98,9 @@ func (h *hashFile) readHead(lines *lineReader) error {
 	if err := json.Unmarshal(head, &h.head); err != nil {
 		return err
 	}
+	if canonical, err := json.Marshal(h.head); err != nil || string(canonical) != string(head) {
+		return errors.New("its header is spelled otherwise")
+	}
 	if h.head.Version != hashesVersion || h.head.First < 1 || !isHex(h.head.Prev, len(h.prev)) {
 		return errors.New("not a header of version 1")
 	}
@@ -96,6 +112,7 @@ func (h *hashFile) readHead(lines *lineReader) error {
 		return err
 	}
 	h.start += int64(len(line)) + 1
+	h.leaf = tlog.RecordHash(line)
 	h.tip, err = parseSealed(string(line))
 	return err
 }
@@ -138,6 +155,21 @@ func (h *hashFile) fits(segment segmentPath) bool {
 	return err == nil && info.Size() == h.head.Bytes
 }
 
+// hashes are all that are stored in the file, in their order.
+func (h *hashFile) hashes() ([]tlog.Hash, error) {
+	data, err := os.ReadFile(h.path)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	list := make([]tlog.Hash, h.end()-h.begin())
+	for i := range list {
+		if copy(list[i][:], data[min(int(h.start)+i*tlog.HashSize, len(data)):]) != tlog.HashSize {
+			return nil, fmt.Errorf("audit: hash file %s became shorter", h.path)
+		}
+	}
+	return list, nil
+}
+
 // hash reads one stored hash.
 func (h *hashFile) hash(index int64) (hash tlog.Hash, err error) {
 	f, err := os.Open(h.path)
@@ -152,22 +184,46 @@ func (h *hashFile) hash(index int64) (hash tlog.Hash, err error) {
 // Prefix is the first lines of a chain, as the hash files in its directory
 // have them. It stands for segments that were moved away: without their lines
 // it can still be held against a checkpoint.
-type Prefix struct{ files []*hashFile }
+type Prefix struct {
+	files  []*hashFile
+	rest   []*hashFile // that do not follow those
+	broken []brokenFile
+}
 
-// OpenPrefix opens the hash files of a directory from the first on. It ends
-// before one that is missing or does not fit.
+// brokenFile is a hash file that cannot be read as one.
+type brokenFile struct {
+	path string
+	err  error
+}
+
+// OpenPrefix opens the hash files of a directory. The prefix is those from the
+// first on, and ends before one that is missing or does not fit. Verify looks at
+// the others too.
 func OpenPrefix(dir string) *Prefix {
 	p := &Prefix{}
-	for number := 1; ; number++ {
-		h, err := openHashFile(filepath.Join(dir, hashesName(number)))
-		if err != nil {
-			return p
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return p // a file of receipts, or nothing
+	}
+	for _, e := range entries { // sorted by name
+		number := hashesNumber(e.Name())
+		if number == 0 {
+			continue
 		}
-		if p.extend(h) != nil {
-			return p
+		path := filepath.Join(dir, e.Name())
+		h, err := openHashFile(path)
+		switch {
+		case err != nil:
+			p.broken = append(p.broken, brokenFile{path, err})
+		case number != len(p.files)+1 || p.extend(h) != nil:
+			p.rest = append(p.rest, h)
 		}
 	}
+	return p
 }
+
+// all are the hash files that could be read.
+func (p *Prefix) all() []*hashFile { return slices.Concat(p.files, p.rest) }
 
 // extend adds the file that continues the prefix.
 func (p *Prefix) extend(h *hashFile) error {

@@ -16,6 +16,7 @@ type Source struct {
 	Name string
 	Open func() (io.ReadCloser, error)
 	once bool // what was read is gone
+	log  int  // of the files of one chain the same number, from 1; 0: not known
 }
 
 // Stream is a source that can be read once, such as standard input.
@@ -35,38 +36,6 @@ func onceSource(name string, open func() (io.ReadCloser, error)) Source {
 		}
 		return open()
 	}}
-}
-
-// Files are the sources for a list of paths. A directory stands for its
-// segments in order, compressed or not; what is no regular file, such as a pipe,
-// is read once.
-func Files(paths ...string) ([]Source, error) {
-	var sources []Source
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fmt.Errorf("audit: %w", err)
-		}
-		if info.Mode().IsRegular() {
-			sources = append(sources, fileSource(path))
-			continue
-		}
-		if !info.IsDir() {
-			sources = append(sources, onceSource(path, fileSource(path).Open))
-			continue
-		}
-		files, err := listSegmentFiles(path)
-		if err != nil {
-			return nil, err
-		}
-		if len(files) == 0 {
-			return nil, fmt.Errorf("audit: %s holds no receipts (no file like %s)", path, segmentName(1))
-		}
-		for _, file := range files {
-			sources = append(sources, file.source())
-		}
-	}
-	return sources, nil
 }
 
 func fileSource(path string) Source {

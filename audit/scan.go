@@ -15,6 +15,7 @@ type parsedLine struct {
 	at          int64     // ledger milliseconds, of a receipt
 	speaks      bool      // it is a receipt, not a line that keeps the chain
 	leaf        tlog.Hash // of the line, for the Merkle tree
+	size        int64     // bytes, with its newline
 	err         error     // not a line of the format
 	sealChecked bool      // the worker knew the key
 	sealValid   bool

@@ -1,10 +1,13 @@
 package audit_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -219,8 +222,85 @@ func TestVerifyHoldsHashFilesAgainstLines(t *testing.T) {
 	dir := writeSegments(t, ours.Lines, 6)
 	writeFile(t, filepath.Join(dir, "000001.hashes"), readFile(t, foreign, "000001.hashes"))
 	report := verifyPaths(t, []string{dir})
-	if kinds(report) != "altered" || !strings.Contains(report.Findings[0].Reason, "the hash files are not of lines 1 to 6") {
+	if kinds(report) != "altered" || !strings.Contains(report.Findings[0].Reason, "the hashes of line 3 are others") {
 		t.Errorf("%v", report.Findings)
+	}
+}
+
+// rehash changes one stored hash of a hash file and puts the sum right.
+func rehash(whole []byte, i int) []byte {
+	bad := slices.Clone(whole)
+	start := bytes.IndexByte(bad, '\n') + 1
+	start += bytes.IndexByte(bad[start:], '\n') + 1
+	bad[start+i*sha256.Size] ^= 1
+	sum := sha256.Sum256(bad[:len(bad)-sha256.Size])
+	return append(bad[:len(bad)-sha256.Size], sum[:]...)
+}
+
+// TestVerifyFindsAnyChangedHash: each stored hash is that of lines which are there,
+// or follows from others and a checkpoint where they are gone.
+func TestVerifyFindsAnyChangedHash(t *testing.T) {
+	key := signer(t, testEd25519Key)
+	chain := longChain(t, key, 12)
+	dir := writeSegments(t, chain.Lines, 8, 14)
+	checkpoint := checkpointOf(t, openTree(t, dir))
+	for _, gone := range []bool{false, true} {
+		if gone {
+			os.Remove(filepath.Join(dir, "000001.jsonl"))
+			os.Remove(filepath.Join(dir, "000002.jsonl"))
+		}
+		if report := verifyPaths(t, []string{dir}, checkpoint); !report.OK() {
+			t.Fatalf("gone %v: %v", gone, report.Findings)
+		}
+		for _, name := range []string{"000001.hashes", "000002.hashes"} {
+			path := filepath.Join(dir, name)
+			whole := readFile(t, path)
+			start := bytes.IndexByte(whole, '\n') + 1
+			start += bytes.IndexByte(whole[start:], '\n') + 1
+			for i := range (len(whole) - start - sha256.Size) / sha256.Size {
+				writeFile(t, path, rehash(whole, i))
+				if report := verifyPaths(t, []string{dir}, checkpoint); report.OK() {
+					t.Errorf("gone %v: hash %d of %s may be changed", gone, i, name)
+				}
+			}
+			writeFile(t, path, whole)
+		}
+	}
+}
+
+// TestVerifyRefusesHashFilesOfOtherLines: a hash file is of the segment that it is
+// named for, whole, and named where it is not.
+func TestVerifyRefusesHashFilesOfOtherLines(t *testing.T) {
+	key := signer(t, testEd25519Key)
+	chain := longChain(t, key, 12)
+	dir := writeSegments(t, chain.Lines, 8, 14)
+	openTree(t, dir)
+	first, second := readFile(t, dir, "000001.hashes"), readFile(t, dir, "000002.hashes")
+	for name, row := range map[string]struct {
+		file string
+		text []byte
+	}{
+		"the first's in place of the second's": {"000002.hashes", first},
+		"the second's in place of the first's": {"000001.hashes", second},
+		"the second's beside the third":        {"000003.hashes", second},
+		"one with a broken sum":                {"000002.hashes", append(slices.Clone(second[:len(second)-1]), second[len(second)-1]^1)},
+		"one that is cut":                      {"000001.hashes", first[:len(first)-5]},
+		"one of nothing":                       {"000001.hashes", nil},
+	} {
+		path := filepath.Join(dir, row.file)
+		before, err := os.ReadFile(path)
+		writeFile(t, path, row.text)
+		report := verifyPaths(t, []string{dir})
+		if report.OK() || !strings.Contains(fmt.Sprint(report.Findings), row.file) {
+			t.Errorf("%s: %v", name, report.Findings)
+		}
+		os.Remove(path)
+		if err == nil {
+			writeFile(t, path, before)
+		}
+	}
+	if report := verifyPaths(t, []string{dir}); !report.OK() {
+		t.Errorf("put right: %v", report.Findings)
 	}
 }
 

@@ -3,6 +3,8 @@ package audit
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -40,11 +42,17 @@ type Finding struct {
 
 // String is the finding on one line.
 func (f Finding) String() string {
-	more := ""
+	at, more := "", ""
+	switch {
+	case f.Line > 0:
+		at = fmt.Sprintf("%s:%d: ", f.File, f.Line)
+	case f.File != "":
+		at = f.File + ": "
+	}
 	if f.Count > 1 {
 		more = fmt.Sprintf(" (and %d more)", f.Count-1)
 	}
-	return fmt.Sprintf("%s:%d: %s: %s%s", f.File, f.Line, f.Kind, f.Reason, more)
+	return fmt.Sprintf("%s%s: %s%s", at, f.Kind, f.Reason, more)
 }
 
 // Progress is how far Verify has come.
@@ -56,6 +64,10 @@ type VerifyOptions struct {
 
 	// Checkpoints are what the first lines of any of the chains must be.
 	Checkpoints []Checkpoint
+
+	// Unproven are those of the checkpoints that none of the keys has signed. A
+	// key that their chain announces must have.
+	Unproven []SignedCheckpoint
 
 	// Prefixes stand for lines that were moved away, if a checkpoint vouches
 	// for them. Where the lines are there, it must be theirs.
@@ -100,12 +112,13 @@ type Report struct {
 	Bytes    int64
 	Chains   []ChainReport // in order of appearance
 	Findings []Finding     // the first of each kind
+	Unproven []Checkpoint  // that no key has signed which was given, or announced in their chains
 	Gaps     []Gap         // by tenant and epoch, at most 1,000
 	GapCount int64
 }
 
 // OK reports whether nothing was found. Gaps do not count.
-func (r Report) OK() bool { return len(r.Findings) == 0 }
+func (r Report) OK() bool { return len(r.Findings)+len(r.Unproven) == 0 }
 
 // Verify checks that the sources hold whole, sealed chains, and that no two
 // receipts speak of the same ledger event. Sources of one chain must come in
@@ -134,6 +147,7 @@ func verifyLogs(ctx context.Context, logs [][]Source, v *verifier, take func(Rec
 			return Report{}, err
 		}
 	}
+	v.logs, v.spoke = logs, map[string]bool{}
 	v.chains, v.found, v.denials = map[string]*chainState{}, map[FindingKind]*Finding{}, denialsIDs{}
 	m := startMerge(ctx, logs, v.opts.Keys, v.leaf)
 	defer m.scan.stop()
@@ -165,6 +179,9 @@ type verifier struct {
 	found   map[FindingKind]*Finding
 	done    Progress
 	told    int64 // bytes at the last call of opts.Progress
+
+	logs  [][]Source
+	spoke map[string]bool // names of sources that had lines
 }
 
 func (v *verifier) find(kind FindingKind, file string, line int64, format string, args ...any) {
@@ -198,6 +215,9 @@ type logVerifier struct {
 func (v *logVerifier) block(b *block) {
 	if v.verifier == nil {
 		return
+	}
+	if len(b.parsed) > 0 && !v.spoke[b.source] {
+		v.spoke[b.source] = true
 	}
 	if b.source != v.source {
 		v.source, v.current, v.skipped = b.source, nil, 0
@@ -254,6 +274,42 @@ func (v *logVerifier) chainOf(p *parsedLine) *chainState {
 	return c
 }
 
+// checkEmpty finds logs without a line: every log begins with one. Of several
+// files of a log one may be empty, as a crash leaves it.
+func (v *verifier) checkEmpty() {
+	spoke, names := map[int]bool{}, map[int]string{}
+	for i, src := range slices.Concat(v.logs...) {
+		log := src.log
+		if log == 0 {
+			log = -1 - i // alone, or a part of what another stream began
+		}
+		spoke[log] = spoke[log] || v.spoke[src.Name] || src.once && v.done.Lines > 0
+		names[log] = src.Name
+	}
+	if len(names) == 0 {
+		v.find(Missing, "", 0, "no receipts are there")
+	}
+	for _, log := range slices.Sorted(maps.Keys(names)) {
+		if !spoke[log] {
+			v.find(Missing, names[log], 0, "no receipts are there")
+		}
+	}
+}
+
+// unproven are the checkpoints that no key of their chains has signed either.
+func (v *verifier) unproven() (list []Checkpoint) {
+	for _, signed := range v.opts.Unproven {
+		announced := Keys{}
+		if c := v.chains[signed.Checkpoint.Chain]; c != nil {
+			announced = c.announced
+		}
+		if _, err := OpenCheckpoint(signed.Note, announced); err != nil {
+			list = append(list, signed.Checkpoint)
+		}
+	}
+	return list
+}
+
 func (v *verifier) report() Report {
 	r := Report{Lines: v.done.Lines, Bytes: v.done.Bytes}
 	for _, c := range v.order {
@@ -265,6 +321,9 @@ func (v *verifier) report() Report {
 			v.find(Truncated, "", 0, "chain %s of the checkpoint is not there", c.Chain)
 		}
 	}
+	v.checkEmpty()
+	v.checkHashFiles()
+	r.Unproven = v.unproven()
 	v.events.check(v)
 	r.Gaps, r.GapCount = v.events.gaps()
 	for _, kind := range findingOrder {

@@ -31,7 +31,7 @@ type chainState struct {
 	mismatch *where
 	gaps     []gapSpan
 
-	kid       string // the key of the seals to come, "" until the first line
+	kid, alg  string // the key of the seals to come, "" until the first line
 	next      *Key   // announced, not yet sealed
 	announced Keys   // by a rotate line under a valid seal
 
@@ -176,10 +176,10 @@ func (c *chainState) body(p *parsedLine, at where) {
 func (c *chainState) start(b Start, at where) {
 	c.next = nil
 	if c.kid == "" {
-		c.kid = b.Kid
+		c.kid, c.alg = b.Kid, b.Alg
 	}
-	if b.Kid != c.kid {
-		c.find(WrongKey, at, "starts with key %s, but the chain is sealed with %s", b.Kid, c.kid)
+	if b.Kid != c.kid || b.Alg != c.alg {
+		c.find(WrongKey, at, "starts with key %s (%s), but the chain is sealed with %s (%s)", b.Kid, b.Alg, c.kid, c.alg)
 	}
 }
 
@@ -200,7 +200,7 @@ func (c *chainState) rotate(b Rotate, at where) {
 
 func (c *chainState) seal(p *parsedLine, b Seal, at where) {
 	if c.kid == "" { // the chain's first lines are archived
-		c.kid = b.Kid
+		c.kid, c.alg = b.Kid, b.Alg
 	}
 	if c.checkSeal(p, b, at) {
 		c.covered()
@@ -209,8 +209,8 @@ func (c *chainState) seal(p *parsedLine, b Seal, at where) {
 }
 
 func (c *chainState) checkSeal(p *parsedLine, b Seal, at where) bool {
-	if b.Kid != c.kid {
-		c.find(WrongKey, at, "sealed with key %s, but the chain announced %s", b.Kid, c.kid)
+	if b.Kid != c.kid || b.Alg != c.alg {
+		c.find(WrongKey, at, "sealed with key %s (%s), but the chain announced %s (%s)", b.Kid, b.Alg, c.kid, c.alg)
 		return false
 	}
 	key, known := c.v.opts.Keys[b.Kid]
@@ -243,7 +243,7 @@ func (c *chainState) covered() {
 	if c.next.canVerify() {
 		c.announced[c.next.ID] = *c.next
 	}
-	c.kid, c.next = c.next.ID, nil
+	c.kid, c.alg, c.next = c.next.ID, c.next.Alg, nil
 }
 
 // end reports what only the end of the chain tells.

@@ -11,6 +11,7 @@ import (
 type chainTree struct {
 	checkpoints []Checkpoint // by N
 	prefix      *Prefix      // nil if there is none of this chain
+	files       hashFiles
 	edge        frontier
 	scratch     []tlog.Hash
 	off         bool  // none is wanted, or a line is not in its place, which is a finding already
@@ -30,29 +31,28 @@ func newChainTree(opts VerifyOptions, chain string) chainTree {
 		if p.N() > 0 && p.link().chain == chain {
 			t.prefix = p
 		}
+		for _, h := range p.all() {
+			if h.tip.chain == chain {
+				t.files.all = append(t.files.all, h)
+			}
+		}
 	}
 	return t
-}
-
-// skip begins the tree after its first n lines, if the prefix has them.
-func (t *chainTree) skip(n int64) bool {
-	if t.prefix == nil || t.prefix.N() < n {
-		return false
-	}
-	edge, err := frontierAt(n, t.prefix)
-	if err != nil {
-		return false
-	}
-	t.edge, t.unseen = edge, n
-	return true
 }
 
 // skipTree begins the tree after the lines that were moved away, and holds
 // these against the checkpoints. It is false if nothing stands for them.
 func (c *chainState) skipTree(n int64, at where) bool {
-	if !c.tree.skip(n) {
+	t := &c.tree
+	if t.off || t.prefix == nil || t.prefix.N() < n {
 		return false
 	}
+	edge, err := t.files.gone(c, t.prefix, n)
+	if err != nil {
+		c.find(Altered, at, "lines 1 to %d are not here, and what should stand for them is wrong: %v", n, err)
+		return false
+	}
+	t.edge, t.unseen = edge, n
 	for _, cp := range c.tree.checkpoints {
 		if cp.N >= n {
 			break
@@ -70,23 +70,17 @@ func (c *chainState) addLeaf(p *parsedLine, at where) {
 		return
 	}
 	c.tree.scratch = c.tree.edge.add(p.leaf, c.tree.scratch[:0])
+	c.tree.files.add(c, p, c.tree.scratch)
 	c.checkTree(at)
 }
 
-// checkTree holds the tree against the checkpoints of its size, and against
-// the hash files where they end.
+// checkTree holds the tree against the checkpoints of its size.
 func (c *chainState) checkTree(at where) {
 	t := &c.tree
 	for _, cp := range t.checkpoints {
 		if cp.N == t.edge.n {
 			c.vouch(cp, t.edge.root() == cp.Root, at)
 		}
-	}
-	if t.prefix == nil || t.prefix.N() != t.edge.n || t.unseen == t.edge.n {
-		return
-	}
-	if root, err := tlog.TreeHash(t.edge.n, t.prefix); err != nil || root != t.edge.root() {
-		c.find(Altered, at, "the hash files are not of lines 1 to %d: remove them, they can be made anew", t.edge.n)
 	}
 }
 
@@ -124,9 +118,6 @@ func (c *chainState) endTree() {
 		if cp.N > c.report.Last {
 			c.find(Truncated, c.last, "the chain ends at number %d, the checkpoint has %d", c.report.Last, cp.N)
 		}
-	}
-	if t.prefix != nil && t.prefix.N() > c.report.Last {
-		c.find(Truncated, c.last, "the chain ends at number %d, the hash files go to %d", c.report.Last, t.prefix.N())
 	}
 	c.report.Unseen = t.unseen
 	if !t.off && t.edge.n > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -177,6 +178,9 @@ func verifyConsistency(w io.Writer, c verifyConfig, data []byte, keys audit.Keys
 	now, err := audit.OpenCheckpoint(proof.Checkpoint, keys)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.ProofPath, err)
+	}
+	if kept := slices.DeleteFunc(slices.Clone(list), func(cp audit.Checkpoint) bool { return cp.N != proof.Old }); len(kept) > 0 {
+		list = kept // it says which
 	}
 	old, err := oneOf(list, now.Chain, c.CheckpointPath)
 	if err != nil {

@@ -137,12 +137,12 @@ func (c verifyConfig) feed(cmd *cobra.Command, report io.Writer, paths []string,
 	if err != nil {
 		return err
 	}
+	if found.Lines == 0 {
+		return fmt.Errorf("%s: no receipts are there", strings.Join(paths, ", "))
+	}
 	if !found.OK() {
 		verifyConfig{}.printReport(report, found)
 		return errReported
-	}
-	if found.Lines == 0 {
-		return fmt.Errorf("%s: no receipts are there", strings.Join(paths, ", "))
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 	if err != nil {
 		return adviseKeys(err)
 	}
-	checkpoints, err := readCheckpoints(c.CheckpointPath, keys)
+	checkpoints, unproven, err := readCheckpointsToVerify(c.CheckpointPath, keys)
 	if err != nil {
 		return err
 	}
@@ -87,13 +87,17 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 	}
 	bar := newProgress(cmd.ErrOrStderr(), totalBytes(paths))
 	report, err := audit.Verify(cmd.Context(), sources, audit.VerifyOptions{
-		Keys: keys, Checkpoints: checkpoints, Prefixes: openPrefixes(paths), Progress: bar.show,
+		Keys: keys, Checkpoints: checkpoints, Unproven: unproven, Prefixes: openPrefixes(paths), Progress: bar.show,
 	})
 	bar.clear()
 	if err != nil {
 		return err
 	}
-	if !c.printReport(cmd.OutOrStdout(), report) {
+	sound := c.printReport(cmd.OutOrStdout(), report)
+	for _, cp := range report.Unproven {
+		return fmt.Errorf("%s: checkpoint of chain %s: no signature by a key that was given, or that the chain announces", c.CheckpointPath, cp.Chain)
+	}
+	if !sound {
 		return errReported
 	}
 	return saveCheckpoints(c.SavePath, report)
@@ -165,9 +169,6 @@ func openPrefixes(paths []string) []*audit.Prefix {
 }
 
 func readCheckpoints(path string, keys audit.Keys) ([]audit.Checkpoint, error) {
-	if path == "" {
-		return nil, nil
-	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -177,6 +178,23 @@ func readCheckpoints(path string, keys audit.Keys) ([]audit.Checkpoint, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return list, nil
+}
+
+// readCheckpointsToVerify leaves signatures by other keys to the logs, which may
+// announce those.
+func readCheckpointsToVerify(path string, keys audit.Keys) ([]audit.Checkpoint, []audit.SignedCheckpoint, error) {
+	if path == "" {
+		return nil, nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, unproven, err := audit.ParseCheckpointsToVerify(text, keys)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, unproven, nil
 }
 
 func saveCheckpoints(path string, report audit.Report) error {
