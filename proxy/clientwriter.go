@@ -21,6 +21,7 @@ type clientWriter struct {
 	limit   time.Duration
 	renewed atomic.Int64 // when the limit was last begun anew, in Unix nanoseconds
 	begun   bool         // the response's header was written
+	over    atomic.Bool  // nothing more is written
 	mu      sync.Mutex   // lets flushes take turns: ReverseProxy sends the header from a timer of its own
 }
 
@@ -63,6 +64,12 @@ func (c *clientWriter) release() {
 	_ = c.control.SetWriteDeadline(time.Time{})
 }
 
+// giveUp ends a write that waits for the client, and lets no other begin.
+func (c *clientWriter) giveUp() {
+	c.over.Store(true)
+	_ = c.control.SetWriteDeadline(time.Now())
+}
+
 // renew starts the limit anew, unless little of it is over: an eighth of it is
 // cheaper to give away than to set for each piece. A writer that has no
 // connection has no limit.
@@ -73,4 +80,7 @@ func (c *clientWriter) renew() {
 	}
 	c.renewed.Store(now.UnixNano())
 	_ = c.control.SetWriteDeadline(now.Add(c.limit))
+	if c.over.Load() {
+		_ = c.control.SetWriteDeadline(now) // it was given up meanwhile
+	}
 }

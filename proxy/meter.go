@@ -56,6 +56,7 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 	if !plain {
 		b.decoder = newDecoder(encoding, b.meter)
 	}
+	x.cut.begun.Store(true)
 	b.idle = watchIdle(x.calls[0].Upstream.IdleLimit, x.cancel)
 	resp.Body = b
 	if strip && resp.ContentLength >= 0 && b.opensStream() {
@@ -88,6 +89,10 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 			return 0, b.end()
 		}
 		b.fill(p)
+		if b.x.cut.done.Load() && b.err == nil && !b.complete() {
+			b.drain()
+			b.pending, b.err = nil, errCut // what came behind the cut is for the meter alone
+		}
 	}
 	n := copy(p, b.pending)
 	b.pending = b.pending[n:]
@@ -118,6 +123,9 @@ func (b *meteredBody) fill(p []byte) {
 			b.settle()
 		}
 		return
+	}
+	if err == io.EOF && b.x.cut.done.Load() && !b.complete() {
+		err = errCut // not its end
 	}
 	b.err = err
 	dropOurs(b.resp.Trailer) // which is whole now
@@ -163,6 +171,7 @@ func (b *meteredBody) settle() {
 		return
 	}
 	b.settled = true
+	b.x.cut.settled.Store(true)
 	if b.decoder != nil {
 		b.decoder.close(b.err)
 	}
@@ -213,7 +222,7 @@ func (b *meteredBody) unbilled(report providers.Report) bool {
 // sent.
 func (b *meteredBody) cancelled() bool {
 	return b.meter.Streams() && b.status == http.StatusOK && b.err != nil && b.err != io.EOF &&
-		b.x.ctx.Err() != nil && b.call.Upstream.CancelStops
+		(b.x.ctx.Err() != nil || b.x.cut.done.Load()) && b.call.Upstream.CancelStops
 }
 
 // seen is the usage of a response that was cut off: all of the input that is

@@ -32,11 +32,12 @@ type exchange struct {
 	// authorization is the current attempt's, if its upstream gets one.
 	authorization []byte
 
-	client context.Context // the client's: done when it hangs up
-	ctx    context.Context // the current attempt's upstream request's
-	cancel context.CancelFunc
-	flush  func() error // sends the client what was written so far
-	hangUp func()       // the client is gone
+	client context.Context    // the client's: done when it hangs up
+	ctx    context.Context    // the current attempt's upstream request's
+	cancel context.CancelFunc // closes the connection
+	cut    *cutter            // ends the attempt in order
+	flush  func() error       // sends the client what was written so far
+	hangUp func()             // the client is gone
 	sent   *wireWatch
 	body   *meteredBody           // nil before the response's header
 	again  bool                   // the attempt failed and the next one has leave
@@ -75,13 +76,14 @@ func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	defer func() { grant.End(x.lost()) }()
 	defer x.closeBody()
 
-	cancel := x.outlive()
+	cancel := x.outlive(out)
 	defer cancel()
-	defer context.AfterFunc(p.stopping, cancel)()
+	defer context.AfterFunc(p.stopping, x.cut.cut)()
 	if x.failed = x.authorize(); x.failed != nil {
 		return
 	}
-	grant.OnKill(func(name string) { x.killed.Store(&name); cancel() })
+	cut := x.cut
+	grant.OnKill(func(name string) { x.killed.Store(&name); cut.cut() })
 	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
 	p.reverse.ServeHTTP(out, r.WithContext(ctx))
 	out.release()
@@ -106,26 +108,27 @@ func (x *exchange) authorize() error {
 
 // outlive makes the context of the upstream request, which does not end with
 // the client's.
-func (x *exchange) outlive() context.CancelFunc {
+func (x *exchange) outlive(out *clientWriter) context.CancelFunc {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.client))
 	if x.client.Err() != nil {
 		cancel() // nobody waits for it: send nothing
 	}
 	tenant := x.calls[0].Key.Tenant
-	x.ctx, x.cancel = ctx, cancel
-	x.hangUp = func() { hangUp(ctx, cancel, tenant) }
+	cut := &cutter{cancel: cancel, sent: x.sent, client: out, stops: x.calls[0].Upstream.CancelStops}
+	x.ctx, x.cancel, x.cut = ctx, cancel, cut
+	x.hangUp = func() { hangUp(ctx, cut, tenant) }
 	stop := context.AfterFunc(x.client, x.hangUp)
-	return func() { stop(); cancel() }
+	return func() { stop(); cut.end() }
 }
 
 // hangUp ends the upstream request of a client that is gone: at once, or after
 // the time to drain, as the policy says.
-func hangUp(ctx context.Context, cancel context.CancelFunc, tenant *policy.Tenant) {
+func hangUp(ctx context.Context, cut *cutter, tenant *policy.Tenant) {
 	if tenant.Disconnect == policy.Cancel {
-		cancel()
+		cut.cut()
 		return
 	}
-	timer := time.AfterFunc(tenant.DrainLimit, cancel)
+	timer := time.AfterFunc(tenant.DrainLimit, cut.cut)
 	context.AfterFunc(ctx, func() { timer.Stop() })
 }
 

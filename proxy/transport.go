@@ -89,9 +89,15 @@ func (t *transports) close() {
 type countedConn struct {
 	net.Conn
 	written atomic.Int64
+	owner   atomic.Pointer[wireWatch] // whose request it carries, or nil
+	last    atomic.Bool               // nothing more is written: its answer was cut off
+	ahead   readAhead                 // the reader's
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {
+	if c.last.Load() {
+		return 0, errCut
+	}
 	c.written.Add(int64(len(b))) // before it can have any effect
 	n, err := c.Conn.Write(b)
 	c.written.Add(int64(n - len(b)))
@@ -111,7 +117,8 @@ type wireWatch struct {
 // also sees early answers before the client does.
 func (w *wireWatch) trace(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: w.got,
+		GotConn:     w.got,
+		PutIdleConn: func(error) { w.gaveBack() },
 		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
 			dropOurs(http.Header(h))
 			return nil
@@ -133,6 +140,16 @@ func (w *wireWatch) got(info httptrace.GotConnInfo) {
 		return
 	}
 	w.conn, w.before = counted, counted.written.Load()
+	counted.owner.Store(w)
+}
+
+// gaveBack says that the connection may serve others.
+func (w *wireWatch) gaveBack() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil {
+		w.conn.owner.CompareAndSwap(w, nil)
+	}
 }
 
 func (w *wireWatch) moved() bool {
