@@ -3,11 +3,14 @@ package providers_test
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"maps"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"pgregory.net/rapid"
@@ -63,7 +66,7 @@ func TestRewrite(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := mustParse(t, providers.ChatCompletions, with(tt.member)).Rewrite(tt.edit)
+			got := rewritten(t, mustParse(t, providers.ChatCompletions, with(tt.member)), tt.edit)
 			if want := with(tt.want); string(got) != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
@@ -71,22 +74,50 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-func TestRewriteWithoutChangeIsTheBody(t *testing.T) {
-	body := []byte(with(`"max_tokens":5`))
-	r, err := providers.Parse(providers.ChatCompletions, body)
-	if err != nil {
-		t.Fatal(err)
+// rewritten is what a rewrite sends, which says its size beforehand.
+func rewritten(t fataler, r *providers.Request, e providers.Edit) []byte {
+	edited := r.Rewrite(e)
+	size := edited.Size()
+	out, err := io.ReadAll(edited)
+	if err != nil || int64(len(out)) != size {
+		t.Fatalf("%d bytes, %v, said to be %d", len(out), err, size)
 	}
-	got := r.Rewrite(providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: 5, IncludeUsage: true})
-	if &got[0] != &body[0] || len(got) != len(body) {
-		t.Error("the body was copied")
+	return out
+}
+
+// TestRewriteReads as a reader must, whatever it is read into.
+func TestRewriteReads(t *testing.T) {
+	r := mustParse(t, providers.ChatCompletions, with(`"max_tokens":50,"stream":true`))
+	edit := providers.Edit{CapField: providers.FieldMaxCompletionTokens, OutputCap: 9, IncludeUsage: true}
+	want := rewritten(t, r, edit)
+	if err := iotest.TestReader(r.Rewrite(edit), want); err != nil {
+		t.Error(err)
+	}
+	whole := make([]byte, len(want)+1)
+	if n, err := r.Rewrite(edit).Read(whole); n != len(want) || err != nil {
+		t.Errorf("one read gives %d bytes of %d, %v", n, len(want), err)
+	}
+}
+
+// TestRewriteDoesNotCopyTheBody, changed or not.
+func TestRewriteDoesNotCopyTheBody(t *testing.T) {
+	const size = 4 << 20
+	r := mustParse(t, providers.ChatCompletions, with(`"max_tokens":5,"x":"`+strings.Repeat("x", size)+`"`))
+	for _, capped := range []int64{5, 4} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		edited := r.Rewrite(providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: capped})
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > size/2 {
+			t.Errorf("cap %d: a body of %d bytes took %d more", capped, edited.Size(), took)
+		}
 	}
 }
 
 // Completions know one cap field, whatever the upstream's chats obey.
 func TestRewriteCompletions(t *testing.T) {
 	r := mustParse(t, providers.Completions, `{"model":"m","prompt":"a","max_tokens":50}`)
-	got := r.Rewrite(providers.Edit{CapField: providers.FieldMaxCompletionTokens, OutputCap: 9})
+	got := rewritten(t, r, providers.Edit{CapField: providers.FieldMaxCompletionTokens, OutputCap: 9})
 	if want := `{"model":"m","prompt":"a","max_tokens":9}`; string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -94,7 +125,7 @@ func TestRewriteCompletions(t *testing.T) {
 
 func TestRewriteLeavesEmbeddings(t *testing.T) {
 	body := `{"model":"m","input":"a"}`
-	got := mustParse(t, providers.Embeddings, body).Rewrite(providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: 5, IncludeUsage: true})
+	got := rewritten(t, mustParse(t, providers.Embeddings, body), providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: 5, IncludeUsage: true})
 	if string(got) != body {
 		t.Errorf("got %s", got)
 	}
@@ -141,7 +172,7 @@ func checkRewrite(t fataler, body []byte, edit providers.Edit) {
 	if err != nil {
 		return
 	}
-	out := r.Rewrite(edit)
+	out := rewritten(t, r, edit)
 	if !bytes.Equal(body, before) {
 		t.Fatalf("%s: the body has changed", body)
 	}
@@ -149,7 +180,7 @@ func checkRewrite(t fataler, body []byte, edit providers.Edit) {
 	if err != nil {
 		t.Fatalf("%s became %s: %v", body, out, err)
 	}
-	if twice := again.Rewrite(edit); !bytes.Equal(twice, out) {
+	if twice := rewritten(t, again, edit); !bytes.Equal(twice, out) {
 		t.Fatalf("%s, again %s", out, twice)
 	}
 	if edit.OutputCap > 0 {

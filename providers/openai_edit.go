@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"io"
 	"slices"
 	"strconv"
 )
@@ -23,14 +24,47 @@ type splice struct {
 	text string
 }
 
+// Edited is a body with the edit applied, to be read once. It shares the memory of
+// the request's body, and only what was spliced in is its own.
+type Edited struct {
+	parts [][]byte // not read yet
+	size  int64
+}
+
+// Size is the bytes of the whole body.
+func (b *Edited) Size() int64 { return b.size }
+
+// Read fills p as far as the body reaches, over as many parts as that takes, so that
+// a body that fits is written at once.
+func (b *Edited) Read(p []byte) (n int, err error) {
+	for len(b.parts) > 0 && n < len(p) {
+		taken := copy(p[n:], b.parts[0])
+		n += taken
+		if b.parts[0] = b.parts[0][taken:]; len(b.parts[0]) == 0 {
+			b.parts = b.parts[1:]
+		}
+	}
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (b *Edited) add(part []byte) {
+	if len(part) > 0 {
+		b.parts = append(b.parts, part)
+		b.size += int64(len(part))
+	}
+}
+
 // Rewrite returns the body with the edit applied by the fewest splices, all
-// other bytes as they were, or the body itself where nothing changes.
+// other bytes as they were.
 //
 // No cap is raised. Afterwards CapField holds a cap of at most OutputCap, and the
 // other field, which some upstreams obey too, none above it. A cap that the
 // client put only into the other field is moved: the upstream does not enforce
 // it there, and OpenAI refuses a request with both.
-func (r *Request) Rewrite(e Edit) []byte {
+func (r *Request) Rewrite(e Edit) *Edited {
 	var splices []splice
 	if e.OutputCap > 0 && r.Endpoint != Embeddings {
 		splices = r.capSplices(e)
@@ -111,26 +145,20 @@ func (r *Request) set(name, value string) splice {
 
 // apply makes the splices, in the order of the body. Insertions at one place
 // keep their order, after a replacement that ends there.
-func (r *Request) apply(splices []splice) []byte {
-	if len(splices) == 0 {
-		return r.body
-	}
+func (r *Request) apply(splices []splice) *Edited {
 	slices.SortStableFunc(splices, func(a, b splice) int {
 		if a.at.start != b.at.start {
 			return a.at.start - b.at.start
 		}
 		return a.at.end - b.at.end
 	})
-	size := len(r.body)
-	for _, s := range splices {
-		size += len(s.text)
-	}
-	out := make([]byte, 0, size)
+	out := &Edited{parts: make([][]byte, 0, 2*len(splices)+1)}
 	from := 0
 	for _, s := range splices {
-		out = append(out, r.body[from:s.at.start]...)
-		out = append(out, s.text...)
+		out.add(r.body[from:s.at.start])
+		out.add([]byte(s.text))
 		from = s.at.end
 	}
-	return append(out, r.body[from:]...)
+	out.add(r.body[from:])
+	return out
 }

@@ -77,14 +77,14 @@ func (p *parser) model() error {
 	if err := p.expect("model", '"', "a string"); err != nil {
 		return err
 	}
-	var err error
-	p.Model, err = p.scanner.string()
+	model, err := p.scanner.string()
 	if err != nil {
 		return err
 	}
-	if p.Model == "" || len(p.Model) > MaxModelBytes {
+	if model == "" || len(model) > MaxModelBytes {
 		return parseErrorf("model", "model must have 1 to %d bytes", MaxModelBytes)
 	}
+	p.Model = strings.Clone(model)
 	return nil
 }
 

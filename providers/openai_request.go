@@ -30,7 +30,8 @@ const (
 )
 
 // Request is what the proxy must know of a request body. It refers to the
-// body, which must not change while the Request is in use.
+// body, which must not change while the Request is in use. Model and Tools have
+// memory of their own, and may outlive it.
 type Request struct {
 	Endpoint Endpoint
 	Model    string

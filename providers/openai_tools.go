@@ -1,6 +1,10 @@
 package providers
 
-import "github.com/tidwall/gjson"
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
 
 // MaxTools is how many tools a request may offer, and how many results it may
 // bring; OpenAI takes 128 tools.
@@ -17,7 +21,7 @@ func (p *parser) offer(param, name string) error {
 	if len(p.Tools) == MaxTools {
 		return parseErrorf(param, "request has more than %d tools", MaxTools)
 	}
-	p.Tools = append(p.Tools, name)
+	p.Tools = append(p.Tools, strings.Clone(name))
 	return nil
 }
 

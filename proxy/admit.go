@@ -15,7 +15,7 @@ import (
 )
 
 // admit bounds a request under the given rules and asks leave for it.
-func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, request *providers.Request) (*exchange, error) {
+func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, load *payload) (*exchange, error) {
 	key, err := identify(rules.Policy, r)
 	if err != nil {
 		return nil, err
@@ -24,6 +24,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, request *pro
 	if err != nil {
 		return nil, err
 	}
+	request := load.request
 	calls, known, denial := bound(rules, key, factsOf(key, t, from, request), request)
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), known, denial)
@@ -33,7 +34,14 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, request *pro
 	if err != nil {
 		return nil, err
 	}
-	return &exchange{request: request, calls: calls, grant: grant}, nil
+	calls[0].Input.Tighten = nil // it has leave, and lets go of the texts
+	return &exchange{
+		endpoint:  request.Endpoint,
+		wantUsage: request.Stream && !request.IncludeUsage,
+		payload:   load,
+		calls:     calls,
+		grant:     grant,
+	}, nil
 }
 
 // countInTurns has the gate wait for a turn before it counts long texts.
@@ -67,22 +75,21 @@ func isStale(err error) bool {
 }
 
 // parse reads the body, whole and bounded, and the facts in it.
-func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target, m *room) (*providers.Request, error) {
-	body, err := m.read(w, r, p.bodyLimit)
+func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target, load *payload) error {
+	body, err := load.room.read(w, r, p.bodyLimit)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	done, err := p.turns.take(r.Context(), body.size())
 	if err != nil {
-		return nil, errBody // its client has left
+		return errBody // its client has left
 	}
 	defer done()
-	request, err := providers.Parse(t.endpoint, body.join())
-	if err != nil {
-		return nil, err
+	if load.request, err = providers.Parse(t.endpoint, body.join()); err != nil {
+		return err
 	}
-	request.SeeHeaders(r.Header)
-	return request, m.take(request.Copied())
+	load.request.SeeHeaders(r.Header)
+	return load.room.take(load.request.Copied())
 }
 
 // bound makes one call for each upstream that may serve the request, the

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,4 +134,122 @@ func TestClientThatWaitsForLeaveToSend(t *testing.T) {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	resp.Body.Close()
+}
+
+// held is an upstream whose streams begin once the body has come, and go on until
+// release is closed.
+type held struct {
+	begun   chan struct{}
+	release chan struct{}
+}
+
+func (h *held) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.(http.Flusher).Flush()
+	h.begun <- struct{}{}
+	<-h.release
+	io.WriteString(w, "data: [DONE]\n\n")
+}
+
+// bigStream sends a stream's request of that size, whose text has escapes, from no
+// memory of its own, and returns when its answer has begun.
+func (w *world) bigStream(size int64, path string) *http.Response {
+	w.t.Helper()
+	head, tail, _ := strings.Cut(strings.Replace(stream, "toy", "gpt-4o-mini", 1), "hello")
+	r := request(w.t.Context(), w.front.URL+path, "")
+	filler := io.LimitReader(new(escapes), size/2*2)
+	r.Body = io.NopCloser(io.MultiReader(strings.NewReader(head), filler, strings.NewReader(tail)))
+	r.ContentLength = int64(len(head)+len(tail)) + size/2*2
+	resp, err := w.client.Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp
+}
+
+// escapes is text without end, each of whose letters is an escape.
+type escapes struct{ at int }
+
+func (e *escapes) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = `\t`[e.at%2]
+		e.at++
+	}
+	return len(p), nil
+}
+
+// TestStreamsLetGoOfTheirBodies: a body that was sent takes no memory, of the heap
+// or of the tenant's share, while its answer streams: also where there were
+// fallbacks, and where the tokens were not counted.
+func TestStreamsLetGoOfTheirBodies(t *testing.T) {
+	const streams, size = 10, 4 << 20
+	for _, row := range []struct {
+		name      string
+		fallbacks int
+	}{
+		{"without fallback", 0},
+		{"with two fallbacks", 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			up := &held{make(chan struct{}), make(chan struct{})}
+			w := newWorld(t, setting{
+				upstreams: slices.Repeat([]http.Handler{up}, 1+row.fallbacks),
+				tenant:    `budgets: [{name: daily, window: forever, limit_usd: "1000"}]`, // far from its limit: nothing is counted
+			})
+			var answers []*http.Response
+			begin := func(size int64) {
+				go func() { <-up.begun }()
+				answers = append(answers, w.bigStream(size, chatPath))
+			}
+			begin(2) // the gate sees how much is left
+			before := liveHeap()
+			for range streams {
+				begin(size)
+			}
+			w.emptied()
+			if grown := liveHeap() - before; grown > size {
+				t.Errorf("%d streams with bodies of %d bytes keep %d bytes", streams, size, grown)
+			}
+			close(up.release)
+			for _, a := range answers {
+				if _, err := io.Copy(io.Discard, a.Body); err != nil {
+					t.Error(err)
+				}
+				a.Body.Close()
+			}
+			w.settled(1 + streams)
+		})
+	}
+}
+
+func liveHeap() int64 {
+	runtime.GC()
+	runtime.GC() // pools keep what they have for one more
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
+// TestFallbackGetsTheBody: as long as another attempt may need the body it is kept,
+// and each attempt gets it whole.
+func TestFallbackGetsTheBody(t *testing.T) {
+	bodies := make(chan string, 3)
+	failing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies <- string(body)
+		w.WriteHeader(503)
+	})
+	early := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(503) }) // reads nothing
+	w := newWorld(t, setting{upstreams: []http.Handler{failing, early, failing}, tenant: ampleBudget})
+	body := padded(300_000)
+	if a := w.post(chatPath, body); a.status != 503 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	for range 2 {
+		if got := <-bodies; got != body {
+			t.Errorf("an attempt got %d bytes, want %d", len(got), len(body))
+		}
+	}
+	w.emptied()
 }

@@ -47,7 +47,7 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 	b := &meteredBody{
 		src:    resp.Body,
 		resp:   resp,
-		meter:  providers.NewMeter(x.request.Endpoint, isEventStream(resp.Header.Get("Content-Type")), strip),
+		meter:  providers.NewMeter(x.endpoint, isEventStream(resp.Header.Get("Content-Type")), strip),
 		x:      x,
 		call:   x.calls[0],
 		grant:  x.grant,

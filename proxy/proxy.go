@@ -128,15 +128,14 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
 	if target.endpoint == providers.Models {
 		return listModels(w, rules, key)
 	}
-	room := p.intake.open(key.Tenant.Name)
-	defer room.end()
-	request, err := p.parse(w, r, target, room)
-	if err != nil {
+	load := &payload{room: p.intake.open(key.Tenant.Name)}
+	defer load.end()
+	if err := p.parse(w, r, target, load); err != nil {
 		return err
 	}
-	x, err := p.admit(r, rules, target, request)
+	x, err := p.admit(r, rules, target, load)
 	if newer := p.rules(); isStale(err) && newer != rules {
-		x, err = p.admit(r, newer, target, request) // reloaded meanwhile
+		x, err = p.admit(r, newer, target, load) // reloaded meanwhile
 	}
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -26,9 +25,11 @@ import (
 // exchange is one admitted request on its way. Its attempts follow each other:
 // each has a call and a grant of its own.
 type exchange struct {
-	request *providers.Request
-	calls   []gate.Bid  // the current attempt's first
-	grant   *gate.Grant // the current attempt's
+	endpoint  providers.Endpoint
+	wantUsage bool // a stream whose client did not ask for its usage
+	payload   *payload
+	calls     []gate.Bid  // the current attempt's first
+	grant     *gate.Grant // the current attempt's
 	// authorization is the current attempt's, if its upstream gets one.
 	authorization []byte
 
@@ -176,12 +177,13 @@ func rewrite(pr *httputil.ProxyRequest) {
 		out.Header[authorizationHeader] = []string{base64.StdEncoding.EncodeToString(x.authorization)}
 	}
 	out.Header["Accept-Encoding"] = []string{"identity"}
-	out.URL = upstreamURL(call.Upstream.BaseURL, x.request.Endpoint, pr.In.URL.RawQuery)
+	out.URL = upstreamURL(call.Upstream.BaseURL, x.endpoint, pr.In.URL.RawQuery)
 	out.Host = ""
-	body := x.request.Rewrite(x.edit())
-	out.Body = io.NopCloser(bytes.NewReader(body))
-	out.ContentLength = int64(len(body))
+	out.Body, out.ContentLength = x.payload.send(x.edit())
 	out.TransferEncoding = nil
+	if len(x.calls) == 1 {
+		x.settleFor()
+	}
 }
 
 // upstreamURL appends an endpoint to an upstream's base URL, which the policy
@@ -209,7 +211,7 @@ func (x *exchange) edit() providers.Edit {
 // asksUsage reports whether the proxy asks for usage in a stream that the
 // client did not ask it for.
 func (x *exchange) asksUsage() bool {
-	return x.request.Stream && !x.request.IncludeUsage && x.calls[0].Upstream.StreamUsage
+	return x.wantUsage && x.calls[0].Upstream.StreamUsage
 }
 
 // respond meters a response and marks it as the upstream's, or turns to the
@@ -224,6 +226,7 @@ func (p *Proxy) respond(resp *http.Response) error {
 	if fallbackStatus(resp.StatusCode) && len(x.calls) > 1 && x.body.buffer() && p.next(x) {
 		return errNextAttempt
 	}
+	x.settleFor()
 	x.mark(resp)
 	return nil
 }
@@ -238,6 +241,14 @@ func fallbackStatus(status int) bool {
 	return status == http.StatusTooManyRequests || status >= 500
 }
 
+// settleFor makes the current attempt, whose body has begun to leave, the last. The other calls go, since they can
+// count the body's texts.
+func (x *exchange) settleFor() {
+	clear(x.calls[1:])
+	x.calls = x.calls[:1]
+	x.payload.finally()
+}
+
 // next asks leave for the next attempt. This one's grant has ended.
 func (p *Proxy) next(x *exchange) bool {
 	if len(x.calls) < 2 || x.killed.Load() != nil || x.client.Err() != nil || p.stopping.Err() != nil {
@@ -250,6 +261,7 @@ func (p *Proxy) next(x *exchange) bool {
 		return false
 	}
 	x.calls, x.grant, x.again = x.calls[1:], grant, true
+	x.calls[0].Input.Tighten = nil // it has leave, and lets go of the texts
 	x.sent = new(wireWatch)
 	return true
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -40,7 +41,7 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	upstream := x.calls[0].Upstream
 	secret, err := upstream.Secret()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.Body.Close())
 	}
 	if secret != "" {
 		r.Header["Authorization"] = []string{"Bearer " + secret}
