@@ -351,7 +351,7 @@ type Keeper interface {
 	Restore(ctx context.Context, state *State) error
 
 	// Ready reports whether the ledger answers and is configured as it must
-	// be.
+	// be, with ErrPartly if it could still serve some tenants.
 	Ready(ctx context.Context) error
 
 	Close() error

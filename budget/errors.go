@@ -11,6 +11,9 @@ var (
 	// ErrUnreachable is an ErrUnavailable of which it is known that nothing was
 	// sent: the verb did not take effect.
 	ErrUnreachable = fmt.Errorf("%w: cannot be reached", ErrUnavailable)
+	// ErrPartly: some tenants can be served and others cannot, as where one master
+	// of a cluster is down. Only Ready says so.
+	ErrPartly = errors.New("some tenants cannot be served")
 	// ErrLost: the tenant has no record, or one of another epoch, or one
 	// behind what this replica has seen. Only a rebuild helps.
 	ErrLost = errors.New("ledger lost state")

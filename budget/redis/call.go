@@ -92,7 +92,7 @@ func (l *Ledger) send(ctx context.Context, c *call) (reply any, sent time.Time, 
 // runOn runs the script once the ledger is begun, and again while the tenant's
 // slot is in motion.
 func (l *Ledger) runOn(ctx context.Context, c *call, args []any) (any, error) {
-	if err := l.begin(ctx); err != nil {
+	if err := l.begin(ctx, c.keys[0]); err != nil {
 		return nil, err
 	}
 	if _, cluster := l.client.(*redis.ClusterClient); cluster {
@@ -118,7 +118,7 @@ func (l *Ledger) runOnce(ctx context.Context, c *call, args []any) (any, error) 
 func (l *Ledger) understand(c *call, text string, sent time.Time) (*answer, error) {
 	verb := c.script.verb
 	if why, lost := strings.CutPrefix(text, "lost "); lost {
-		return nil, fmt.Errorf("%w: redis: %s: tenant %q: %s; rebuild it from receipts", budget.ErrLost, verb, c.tenant.name, why)
+		return nil, fmt.Errorf("%w: redis: %s: tenant %q: %s; %s", budget.ErrLost, verb, c.tenant.name, why, c.tenant.cure())
 	}
 	a := &answer{fields: fields{rest: text}}
 	a.word, a.now, a.epoch, a.number = a.fields.word(), a.fields.int(), a.fields.word(), a.fields.int()
@@ -160,17 +160,4 @@ func (l *Ledger) deadline(ctx context.Context, t *tenant) int64 {
 		return t.clock.earliest(end)
 	}
 	return l.clock.earliest(end)
-}
-
-// node is the client that talks to the master of a key.
-func (l *Ledger) node(ctx context.Context, key string) (redis.UniversalClient, error) {
-	cluster, ok := l.client.(*redis.ClusterClient)
-	if !ok {
-		return l.client, nil
-	}
-	node, err := cluster.MasterForKey(ctx, key)
-	if err != nil {
-		return nil, unavailable("find node", err)
-	}
-	return node, nil
 }

@@ -77,3 +77,14 @@ func openWith(t testing.TB, config redis.Config) *redis.Ledger {
 	t.Cleanup(func() { l.Close() })
 	return l
 }
+
+// dial is a ledger that need not be ready.
+func dial(t testing.TB, config redis.Config) *redis.Ledger {
+	t.Helper()
+	l, err := redis.Dial(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}

@@ -49,18 +49,16 @@ func (l *Ledger) Provision(ctx context.Context, tenants ...string) error {
 func (l *Ledger) provisionBatch(ctx context.Context, names []string, born string) error {
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
-	if err := l.begin(ctx); err != nil {
-		return err
-	}
 	for {
-		if err := l.provision(ctx, names, born); !l.again(ctx, err) {
+		err := l.provision(ctx, names, born)
+		if !l.again(ctx, err) && !l.elsewhere(ctx, err) {
 			return err
 		}
 	}
 }
 
 func (l *Ledger) provision(ctx context.Context, names []string, born string) error {
-	if err := l.loadEverywhere(ctx, provisionScript); err != nil {
+	if err := l.loadFor(ctx, provisionScript, names); err != nil {
 		return err
 	}
 	pipe := l.client.Pipeline()
@@ -97,21 +95,29 @@ func (l *Ledger) provisioned(c *call, reply *redis.Cmd, sent time.Time) error {
 	return a.finished(c.script.verb)
 }
 
-// loadEverywhere makes a script known to every master, for a pipeline cannot
+// elsewhere reports whether the pipeline was sent on to a node that was not told the
+// script, and which nodes there are is known by now.
+func (l *Ledger) elsewhere(ctx context.Context, err error) bool {
+	return redis.HasErrorPrefix(err, "NOSCRIPT") && l.askForSlots(ctx) == nil && waitForSlot(ctx)
+}
+
+// loadFor makes a script known to the masters of tenants, for a pipeline cannot
 // fall back to its text.
-func (l *Ledger) loadEverywhere(ctx context.Context, s *script) error {
-	load := func(ctx context.Context, server *redis.Client) error {
-		return server.ScriptLoad(ctx, s.source).Err()
-	}
-	var err error
-	switch client := l.client.(type) {
-	case *redis.ClusterClient:
-		err = client.ForEachMaster(ctx, load)
-	case *redis.Client:
-		err = load(ctx, client)
-	}
-	if err != nil {
-		return unavailable(s.verb, err)
+func (l *Ledger) loadFor(ctx context.Context, s *script, tenants []string) error {
+	loaded := make(map[*redis.Client]bool)
+	for _, name := range tenants {
+		key := tenantKey(name)
+		if err := l.begin(ctx, key); err != nil {
+			return fmt.Errorf("tenant %q: %w", name, err)
+		}
+		node, err := l.node(ctx, key)
+		if err == nil && !loaded[node] {
+			err = node.ScriptLoad(ctx, s.source).Err()
+		}
+		if err != nil {
+			return unavailable(s.verb, err)
+		}
+		loaded[node] = true
 	}
 	return nil
 }

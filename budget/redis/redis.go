@@ -47,19 +47,13 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
 )
-
-// ErrConfig: the server is not configured to keep a ledger, or does not let
-// its configuration be read.
-var ErrConfig = errors.New("redis is not configured to keep a ledger")
 
 // DefaultTimeout bounds a verb whose context ends no sooner.
 const DefaultTimeout = 2 * time.Second
@@ -95,11 +89,7 @@ type Ledger struct {
 	config  Config
 	hasty   bool // does not wait for a slot in motion: set by tests
 	clock   clock
-
-	started    atomic.Bool
-	starting   sync.Mutex // guards the two that follow
-	tried      time.Time
-	notStarted error
+	servers servers
 
 	mu      sync.RWMutex
 	tenants map[string]*tenant
@@ -147,52 +137,6 @@ func evaluatorOn(client redis.UniversalClient) evaluator {
 	return client
 }
 
-// startEvery is how often an unstarted ledger looks for its server.
-const startEvery = 200 * time.Millisecond
-
-// begin starts the ledger with the first verb that finds its server. Verbs do
-// not wait for another one that is looking.
-func (l *Ledger) begin(ctx context.Context) error {
-	if l.started.Load() {
-		return nil
-	}
-	if !l.starting.TryLock() {
-		return fmt.Errorf("%w: redis: still connecting", budget.ErrUnreachable)
-	}
-	defer l.starting.Unlock()
-	if l.started.Load() {
-		return nil
-	}
-	if time.Since(l.tried) < startEvery {
-		return l.notStarted
-	}
-	l.tried = time.Now()
-	if err := l.start(ctx); err != nil {
-		l.notStarted = fmt.Errorf("%w: %w", budget.ErrUnreachable, err)
-		return l.notStarted
-	}
-	l.started.Store(true)
-	return nil
-}
-
-func (l *Ledger) start(ctx context.Context) error {
-	if err := l.check(ctx); err != nil {
-		return err
-	}
-	if l.config.WaitReplicas > 0 {
-		if err := l.loadEverywhere(ctx, reserveScript); err != nil {
-			return err
-		}
-	}
-	sent := time.Now()
-	now, err := l.client.Time(ctx).Result()
-	if err != nil {
-		return unavailable("time", err)
-	}
-	l.clock.observe(sent, time.Now(), now.UnixMilli())
-	return nil
-}
-
 // Close closes the connections. Acknowledgements that have not travelled are
 // forgotten; Sweep hands their events out again.
 func (l *Ledger) Close() error {
@@ -204,30 +148,3 @@ func (l *Ledger) Close() error {
 
 // Now is the server's clock as the last replies told it.
 func (l *Ledger) Now() time.Time { return l.clock.now() }
-
-// Ready asks every master for a sign of life and for its settings. Errors wrap
-// budget.ErrUnavailable or ErrConfig.
-func (l *Ledger) Ready(ctx context.Context) error {
-	if !l.started.Load() {
-		return l.begin(ctx)
-	}
-	return l.check(ctx)
-}
-
-func (l *Ledger) check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, l.config.Timeout)
-	defer cancel()
-	if cluster, ok := l.client.(*redis.ClusterClient); ok {
-		return readyError(cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-			return l.checkServer(ctx, node)
-		}))
-	}
-	return readyError(l.checkServer(ctx, l.client))
-}
-
-func readyError(err error) error {
-	if err == nil || errors.Is(err, ErrConfig) || errors.Is(err, budget.ErrUnavailable) {
-		return err
-	}
-	return unavailable("ready", err)
-}

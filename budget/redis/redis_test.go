@@ -264,7 +264,7 @@ func TestScripts(t *testing.T) {
 func TestWaitForReplicas(t *testing.T) {
 	t.Parallel()
 	master, replica := redistest.Start(t), redistest.Start(t)
-	l := openWith(t, redis.Config{URL: master.URL(), WaitReplicas: 1, Timeout: 5 * time.Second})
+	l := dial(t, redis.Config{URL: master.URL(), WaitReplicas: 1, Timeout: 5 * time.Second})
 	provision(t, l, "t")
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

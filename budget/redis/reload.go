@@ -75,12 +75,7 @@ func isDemoted(err error) bool {
 
 // notRun reports whether a node says that it did not even begin a command.
 func notRun(err error) bool {
-	if isDemoted(err) || redis.IsTryAgainError(err) || redis.HasErrorPrefix(err, "NOSCRIPT") {
-		return true
-	}
-	_, moved := redis.IsMovedError(err)
-	_, asked := redis.IsAskError(err)
-	return moved || asked
+	return isDemoted(err) || inMotion(err) || redis.HasErrorPrefix(err, "NOSCRIPT")
 }
 
 func (r *reloader) reload() {

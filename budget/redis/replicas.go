@@ -23,7 +23,7 @@ func (l *Ledger) runAndWait(ctx context.Context, c *call, args []any) (any, erro
 	for turn := 1; ; turn++ {
 		node, err := l.node(ctx, c.keys[0])
 		if err != nil {
-			return nil, err
+			return nil, unavailable("find node", err)
 		}
 		reply, err := l.pipeline(ctx, node, c, args)
 		if err == nil {
@@ -38,7 +38,7 @@ func (l *Ledger) runAndWait(ctx context.Context, c *call, args []any) (any, erro
 // prepare does what a node asks for that did not run the script: it tells it the
 // script, or finds the node that has the slot. It reports false if there is
 // nothing to be done.
-func (l *Ledger) prepare(ctx context.Context, node redis.UniversalClient, c *call, err error) bool {
+func (l *Ledger) prepare(ctx context.Context, node *redis.Client, c *call, err error) bool {
 	switch {
 	case redis.HasErrorPrefix(err, "NOSCRIPT"):
 		return node.ScriptLoad(ctx, c.script.source).Err() == nil
@@ -48,12 +48,10 @@ func (l *Ledger) prepare(ctx context.Context, node redis.UniversalClient, c *cal
 	return false
 }
 
-func (l *Ledger) pipeline(ctx context.Context, node redis.UniversalClient, c *call, args []any) (any, error) {
-	end, _ := ctx.Deadline()
+func (l *Ledger) pipeline(ctx context.Context, node *redis.Client, c *call, args []any) (any, error) {
 	pipe := node.Pipeline()
 	reply := pipe.EvalSha(ctx, c.script.hash, c.keys, args...)
-	// Half of the time that is left, so that the answer still arrives.
-	wait := pipe.Do(ctx, "WAIT", l.config.WaitReplicas, max(time.Until(end).Milliseconds()/2, 1))
+	wait := pipe.Do(ctx, "WAIT", l.config.WaitReplicas, waitPart(ctx))
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, err
 	}
@@ -65,4 +63,11 @@ func (l *Ledger) pipeline(ctx context.Context, node redis.UniversalClient, c *ca
 		return nil, fmt.Errorf("%w: %d of %d", errReplicas, have, l.config.WaitReplicas)
 	}
 	return reply.Val(), nil
+}
+
+// waitPart is how long WAIT may take, in milliseconds: half of the time that is
+// left, so that the answer still arrives.
+func waitPart(ctx context.Context) int64 {
+	end, _ := ctx.Deadline()
+	return max(time.Until(end).Milliseconds()/2, 1)
 }

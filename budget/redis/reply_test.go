@@ -48,9 +48,13 @@ func TestUnknownReply(t *testing.T) {
 func openFake(t *testing.T, answer func(c *server.Peer)) *redis.Ledger {
 	t.Helper()
 	fake := miniredis.RunT(t)
-	fake.Server().SetPreHook(func(c *server.Peer, command string, _ ...string) bool {
+	fake.Server().SetPreHook(func(c *server.Peer, command string, args ...string) bool {
 		if !strings.HasPrefix(command, "EVAL") {
 			return false
+		}
+		if args[1] == "0" { // no keys: the script that Ready runs
+			c.WriteLen(0)
+			return true
 		}
 		answer(c)
 		return true

@@ -40,6 +40,7 @@ var (
 	throwScript     = load("throw", append(onLeases, "switch")...)
 	liftScript      = load("lift", append(onLeases, "switch")...)
 	balancesScript  = load("balances", append(onLeases, "claim", "answer")...)
+	readyScript     = load("ready")
 	restoreScript   = load("restore", "common", "counter", "ring", "store", "lease", "marks")
 )
 

@@ -3,59 +3,123 @@ package redis
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
-// setting is what a server must be told, so that a grant is not forgotten.
-type setting struct {
-	name   string
-	accept []string
-	why    string
+const (
+	// startEvery is how often a server that is not started is looked for.
+	startEvery = 200 * time.Millisecond
+	// maxServers bounds the masters that are remembered as started. Past it all
+	// are looked at again, with the next verb that goes to each.
+	maxServers = 1000
+)
+
+// servers are the masters that verbs have gone to, by address: one, or those of
+// a cluster. Each is looked at before the first verb goes to it, so that a
+// cluster of which one master is down serves the tenants of the others, and one
+// that takes over is found fit before it keeps a balance.
+type servers struct {
+	mu        sync.RWMutex
+	byAddress map[string]*server
 }
 
-var settings = []setting{
-	{"appendonly", []string{"yes"}, "a restart would forget what was spent"},
-	{"appendfsync", []string{"always", "everysec"}, "a power cut would forget what was spent"},
-	{"maxmemory-policy", []string{"noeviction"}, "full memory would forget what was spent"},
+// server is one master as far as it is known.
+type server struct {
+	started    atomic.Bool
+	starting   sync.Mutex // guards the two that follow
+	tried      time.Time
+	notStarted error
 }
 
-// checkServer reports what is wrong with one server's configuration, all of it
-// at once.
-func (l *Ledger) checkServer(ctx context.Context, server redis.Cmdable) error {
-	if err := server.Ping(ctx).Err(); err != nil {
-		return unavailable("ping", err)
+func (s *servers) at(address string) *server {
+	s.mu.RLock()
+	known := s.byAddress[address]
+	s.mu.RUnlock()
+	if known != nil {
+		return known
 	}
-	if l.config.AcceptDurability {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.byAddress[address]; known != nil {
+		return known
+	}
+	if s.byAddress == nil || len(s.byAddress) >= maxServers {
+		s.byAddress = make(map[string]*server)
+	}
+	known = new(server)
+	s.byAddress[address] = known
+	return known
+}
+
+// begin starts the server of a key with the first verb that finds it.
+func (l *Ledger) begin(ctx context.Context, key string) error {
+	node, err := l.node(ctx, key)
+	if err != nil {
+		return fmt.Errorf("%w: redis: no node of the cluster answers: %w", budget.ErrUnreachable, err)
+	}
+	return l.beginAt(ctx, node)
+}
+
+func (l *Ledger) beginAt(ctx context.Context, node *redis.Client) error {
+	return l.servers.at(addressOf(node)).begin(func() error { return l.start(ctx, node) })
+}
+
+// addressOf is where a node listens; behind sentinels the masters are one.
+func addressOf(node *redis.Client) string { return node.Options().Addr }
+
+// begin starts the server unless it is started. Verbs do not wait for another
+// one that is looking.
+func (s *server) begin(start func() error) error {
+	if s.started.Load() {
 		return nil
 	}
-	var wrong []string
-	for _, s := range settings {
-		if problem := s.check(ctx, server); problem != "" {
-			wrong = append(wrong, problem)
+	if !s.starting.TryLock() {
+		return fmt.Errorf("%w: redis: still connecting", budget.ErrUnreachable)
+	}
+	defer s.starting.Unlock()
+	if s.started.Load() {
+		return nil
+	}
+	if time.Since(s.tried) < startEvery {
+		return s.notStarted
+	}
+	s.tried = time.Now()
+	if err := start(); err != nil {
+		s.notStarted = fmt.Errorf("%w: %w", budget.ErrUnreachable, err)
+		return s.notStarted
+	}
+	s.started.Store(true)
+	return nil
+}
+
+func (l *Ledger) start(ctx context.Context, node *redis.Client) error {
+	if err := l.fits(ctx, node); err != nil {
+		return err
+	}
+	if l.config.WaitReplicas > 0 {
+		if err := node.ScriptLoad(ctx, reserveScript.source).Err(); err != nil {
+			return unavailable(reserveScript.verb, err)
 		}
 	}
-	if len(wrong) == 0 {
-		return nil
+	sent := time.Now()
+	now, err := node.Time(ctx).Result()
+	if err != nil {
+		return unavailable("time", err)
 	}
-	return fmt.Errorf("%w: %s; set it in redis.conf, or accept the risk with AcceptDurability",
-		ErrConfig, strings.Join(wrong, "; "))
+	l.clock.observe(sent, time.Now(), now.UnixMilli())
+	return nil
 }
 
-// check is empty if the setting is as it must be.
-func (s *setting) check(ctx context.Context, server redis.Cmdable) string {
-	answer, err := server.ConfigGet(ctx, s.name).Result()
-	if err != nil {
-		return fmt.Sprintf("%s cannot be read (%v)", s.name, err)
+// node is the client that talks to the master of a key.
+func (l *Ledger) node(ctx context.Context, key string) (*redis.Client, error) {
+	if single, ok := l.client.(*redis.Client); ok {
+		return single, nil
 	}
-	value, ok := answer[s.name]
-	if !ok {
-		return s.name + " is not known to this server"
-	}
-	if slices.Contains(s.accept, value) {
-		return ""
-	}
-	return fmt.Sprintf("%s is %q, must be %q: %s", s.name, value, strings.Join(s.accept, " or "), s.why)
+	return l.client.(*redis.ClusterClient).MasterForKey(ctx, key)
 }

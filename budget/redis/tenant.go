@@ -73,6 +73,14 @@ func (t *tenant) saw(epoch string, number int64) {
 	}
 }
 
+// cure is what helps where a tenant is lost.
+func (t *tenant) cure() string {
+	if t.seen(0).epoch == "" { // nothing here says that it ever was
+		return "provision it, or rebuild it from receipts if there are any"
+	}
+	return "rebuild it from receipts"
+}
+
 func (t *tenant) queueUp(numbers ...int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
