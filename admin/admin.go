@@ -2,7 +2,7 @@
 // and kill switches, on a listener of its own that no tenant reaches.
 //
 //	GET /healthz                     200 while the process lives
-//	GET /readyz                      200 if requests would be governed, else 503 and why
+//	GET /readyz                      200 if requests would be governed, else 503 and why; from memory
 //	GET /metrics                     Prometheus text format
 //	GET /admin/v1/budgets?tenant=T   the tenant's balances, JSON
 //	POST /admin/v1/counters          the balances of counters, by their keys: CounterQuery to Counters
@@ -20,7 +20,6 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -34,16 +33,14 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
-// readyLimit bounds one readiness check.
-const readyLimit = 2 * time.Second
-
 // Config is what the operator's side shows.
 type Config struct {
-	Policy   func() *policy.Policy
-	Ledger   Ledger
-	LogReady func() error
-	Draining func() bool
-	Metrics  *prometheus.Registry
+	Policy      func() *policy.Policy
+	Ledger      Ledger
+	LogReady    func() error
+	LedgerReady func(ctx context.Context) error // as Watch.Ready; budget.ErrPartly: for some tenants
+	Draining    func() bool
+	Metrics     *prometheus.Registry
 
 	// Receipt writes what receipts a tenant's events lack.
 	Receipt  func(ctx context.Context, tenant string) error
@@ -59,7 +56,6 @@ type Ledger interface {
 	Provision(ctx context.Context, tenants ...string) error
 	Throw(ctx context.Context, tenant, name string) (budget.Switch, error)
 	Lift(ctx context.Context, tenant, name string, event int64) (budget.Switch, error)
-	Ready(ctx context.Context) error
 	Now() time.Time
 }
 
@@ -101,36 +97,6 @@ func Probes(c Config) http.Handler {
 // Health answers that the process lives.
 func Health(w http.ResponseWriter, _ *http.Request) {
 	w.Write([]byte("ok\n"))
-}
-
-// readyOrNot is ready for strangers: the reason names hosts and files.
-func (s server) readyOrNot(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
-	defer cancel()
-	if s.notReady(ctx) != nil {
-		http.Error(w, "not ready", http.StatusServiceUnavailable)
-		return
-	}
-	w.Write([]byte("ready\n"))
-}
-
-func (s server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
-	defer cancel()
-	if err := s.notReady(ctx); err != nil {
-		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
-		return
-	}
-	w.Write([]byte("ready\n"))
-}
-
-var errDraining = errors.New("draining")
-
-func (s server) notReady(ctx context.Context) error {
-	if s.Draining() {
-		return errDraining
-	}
-	return errors.Join(s.LogReady(), s.Ledger.Ready(ctx))
 }
 
 // Budget is one limit as the operator sees it. Amounts are USD as

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/admin"
@@ -91,13 +92,6 @@ type brokenLedger struct {
 	missing string
 }
 
-func (l brokenLedger) Ready(ctx context.Context) error {
-	if l.err != nil {
-		return l.err
-	}
-	return l.Ledger.Ready(ctx)
-}
-
 func (l brokenLedger) Balances(ctx context.Context, tenant string, claims []budget.Claim) (budget.Balances, error) {
 	if l.err != nil {
 		return budget.Balances{}, l.err
@@ -123,14 +117,15 @@ func (l brokenLedger) Lift(ctx context.Context, tenant, name string, event int64
 
 func (s *side) config() admin.Config {
 	return admin.Config{
-		Policy:   func() *policy.Policy { return s.policy },
-		Ledger:   brokenLedger{s.ledger, s.ledgerErr, s.missing},
-		LogReady: func() error { return s.logErr },
-		Draining: func() bool { return s.draining },
-		Metrics:  s.metrics.Registry,
-		Receipt:  s.receipt,
-		Logger:   slog.New(slog.DiscardHandler),
-		Loopback: true,
+		Policy:      func() *policy.Policy { return s.policy },
+		Ledger:      brokenLedger{s.ledger, s.ledgerErr, s.missing},
+		LogReady:    func() error { return s.logErr },
+		LedgerReady: func(context.Context) error { return s.ledgerErr },
+		Draining:    func() bool { return s.draining },
+		Metrics:     s.metrics.Registry,
+		Receipt:     s.receipt,
+		Logger:      slog.New(slog.DiscardHandler),
+		Loopback:    true,
 	}
 }
 
@@ -163,6 +158,12 @@ func TestReady(t *testing.T) {
 		{"both down", func(s *side) {
 			s.logErr, s.ledgerErr = errors.New("disk full"), errors.New("redis.internal:6379: refused")
 		}, 503, "redis.internal"},
+		{"one master down", func(s *side) {
+			s.ledgerErr = fmt.Errorf("%w: redis.internal:6379: refused", budget.ErrPartly)
+		}, 200, "ready, but some tenants cannot be served: redis.internal"},
+		{"log and one master down", func(s *side) {
+			s.logErr, s.ledgerErr = errors.New("disk full"), fmt.Errorf("%w: redis.internal:6379: refused", budget.ErrPartly)
+		}, 503, "redis.internal"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSide(t)
@@ -182,6 +183,43 @@ func TestReady(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWatch: readiness is told from memory, whatever the look is doing, until what
+// was seen is too old.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks, seen, stuck := 0, errors.New("refused"), make(chan struct{})
+		w := admin.StartWatch(func(context.Context) error {
+			if looks++; looks == 3 {
+				<-stuck
+			}
+			return seen
+		})
+		for range 1000 {
+			if err := w.Ready(t.Context()); !errors.Is(err, seen) {
+				t.Fatalf("the ledger is refused, and readiness says %v", err)
+			}
+		}
+		if looks != 1 {
+			t.Errorf("1,000 questions took %d looks", looks)
+		}
+		seen = nil
+		time.Sleep(2500 * time.Millisecond) // the third look, at two seconds, is stuck
+		if err := w.Ready(t.Context()); err != nil || looks != 3 {
+			t.Errorf("after %d looks it says %v", looks, err)
+		}
+		time.Sleep(5 * time.Second)
+		if err := w.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "has not answered") {
+			t.Errorf("the last look is stuck for long, and readiness says %v", err)
+		}
+		close(stuck)
+		synctest.Wait()
+		if err := w.Ready(t.Context()); err != nil {
+			t.Errorf("the look has come back, and readiness says %v", err)
+		}
+		w.Close()
+	})
 }
 
 // TestProbesShowNothingElse: strangers reach neither balances nor metrics nor

@@ -12,6 +12,7 @@ import (
 // Upkeep and Pending are what tests drive by hand.
 type (
 	Upkeep  = upkeep
+	Lost    = lostTenants
 	Pending = pending
 )
 

@@ -142,6 +142,7 @@ type Gate struct {
 	flights   flights
 	visits    visits
 	denials   *tally
+	lost      lostTenants
 
 	complaints complaints
 

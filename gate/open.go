@@ -99,6 +99,7 @@ func (g *Gate) upkeep() *upkeep {
 		Keeper: g.ledger, Ledger: g.ledger, Log: g.log, Logger: g.logger,
 		Tenants: func() []string { return g.Rules().tenants() },
 		Active:  g.active,
+		Lost:    &g.lost,
 	}
 }
 

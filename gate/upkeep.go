@@ -24,6 +24,7 @@ type upkeep struct {
 	Log     Log
 	Tenants func() []string // the policy's, at each round
 	Active  func() []string // those with leases here
+	Lost    *lostTenants    // told of each that is swept
 	Logger  *slog.Logger
 }
 
@@ -33,28 +34,37 @@ func (u *upkeep) Run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for next := 0; ; {
+		next = u.turn(ctx, next)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		active := u.Active()
-		u.sweepAll(ctx, active)
-		all := u.Tenants()
-		if next >= len(all) {
-			next = 0
-		}
-		end := min(next+sweepRate, len(all))
-		u.sweepAll(ctx, all[next:end])
-		u.sweepForAll(ctx)
-		u.followForAll(ctx, active, all[next:end])
-		next = end
 	}
+}
+
+// turn sweeps active tenants and some others from the one with that number on. It
+// returns whose turn is next.
+func (u *upkeep) turn(ctx context.Context, next int) int {
+	active := u.Active()
+	u.sweepAll(ctx, active)
+	all := u.Tenants()
+	if next >= len(all) {
+		next = 0
+		u.Lost.keepTo(all)
+	}
+	end := min(next+sweepRate, len(all))
+	u.sweepAll(ctx, all[next:end])
+	u.sweepForAll(ctx)
+	u.followForAll(ctx, active, all[next:end])
+	return end
 }
 
 func (u *upkeep) sweepAll(ctx context.Context, tenants []string) {
 	for _, tenant := range tenants {
-		if err := u.Sweep(ctx, tenant); err != nil {
+		err := u.Sweep(ctx, tenant)
+		u.Lost.note(tenant, err)
+		if err != nil {
 			u.Logger.Warn("sweep", "tenant", tenant, "err", err)
 			if errors.Is(err, budget.ErrUnavailable) {
 				return

@@ -283,7 +283,7 @@ func used(input, output int64) gate.Outcome {
 
 // upkeep is the world's.
 func (w *world) upkeep() *gate.Upkeep {
-	return &gate.Upkeep{Keeper: w.real, Ledger: w.real, Log: w.audit, Logger: slog.New(slog.DiscardHandler)}
+	return &gate.Upkeep{Lost: new(gate.Lost), Keeper: w.real, Ledger: w.real, Log: w.audit, Logger: slog.New(slog.DiscardHandler)}
 }
 
 // fault is one way for a verb to go wrong.

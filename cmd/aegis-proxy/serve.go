@@ -232,13 +232,14 @@ func (s *stack) front() http.Handler {
 
 func (s *stack) adminConfig() admin.Config {
 	return admin.Config{
-		Policy:   s.currentPolicy,
-		Ledger:   s.ledger,
-		LogReady: s.log.Ready,
-		Draining: s.draining.Load,
-		Metrics:  s.metrics.Registry,
-		Receipt:  s.gate.Sweep,
-		Logger:   s.logger,
+		Policy:      s.currentPolicy,
+		Ledger:      s.ledger,
+		LogReady:    s.log.Ready,
+		LedgerReady: s.watch.Ready,
+		Draining:    s.draining.Load,
+		Metrics:     s.metrics.Registry,
+		Receipt:     s.gate.Sweep,
+		Logger:      s.logger,
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/admin"
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
 	"github.com/aegis-proxy/aegis-proxy/gate"
@@ -40,6 +41,7 @@ type stack struct {
 	log       *audit.Log
 	source    *policy.Source
 	authority *gate.Authority // nil: the signing key is a secret
+	watch     *admin.Watch
 	metrics   *admin.Metrics
 	logger    *slog.Logger
 	draining  atomic.Bool
@@ -77,10 +79,23 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 	if s.gate, err = s.openGate(ctx, outbox); err != nil {
 		return err
 	}
+	s.watch = admin.StartWatch(s.look)
 	s.proxy = proxy.New(proxy.Config{
 		Gate: s.gate, Rules: s.gate.Rules, Logger: c.Logger, Metrics: s.metrics, BodyLimit: c.BodyLimit, BodyMemory: c.BodyMemory,
 	})
 	return nil
+}
+
+// look tries whether requests would be governed, or those of some tenants would.
+func (s *stack) look(ctx context.Context) error {
+	var partly error
+	for _, err := range []error{s.ledger.Ready(ctx), s.gate.Serves()} {
+		if err != nil && !errors.Is(err, budget.ErrPartly) {
+			return err
+		}
+		partly = errors.Join(partly, err)
+	}
+	return partly
 }
 
 // openGate hands ledger and log over to a gate, which closes them.
@@ -145,10 +160,15 @@ func openRedis(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 		return nil, fmt.Errorf("--ledger: %w", err)
 	}
 	err = l.Ready(ctx)
-	if errors.Is(err, redis.ErrConfig) {
+	switch {
+	case errors.Is(err, redis.ErrConfig):
 		return nil, errors.Join(fmt.Errorf("--ledger: %w (--accept-weak-durability)", err), l.Close())
-	}
-	if err != nil && c.Logger != nil {
+	case errors.Is(err, redis.ErrUnfit):
+		return nil, errors.Join(fmt.Errorf("--ledger: %w", err), l.Close())
+	case c.Logger == nil:
+	case errors.Is(err, budget.ErrPartly):
+		c.Logger.Error("part of the ledger cannot be reached; requests of its tenants are denied until it can", "err", err)
+	case err != nil:
 		c.Logger.Error("ledger cannot be reached; every request is denied until it can", "err", err)
 	}
 	return l, nil
@@ -156,7 +176,7 @@ func openRedis(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 
 // reachable fails for a command that cannot wait until its ledger is there.
 func reachable(ctx context.Context, l gate.Ledger) error {
-	if err := l.Ready(ctx); err != nil {
+	if err := l.Ready(ctx); err != nil && !errors.Is(err, budget.ErrPartly) {
 		return fmt.Errorf("--ledger: %w; is it running, and is the URL right?", err)
 	}
 	return nil
@@ -188,6 +208,9 @@ func (s *stack) close() error {
 	}
 	if s.proxy != nil {
 		s.proxy.Close()
+	}
+	if s.watch != nil {
+		s.watch.Close()
 	}
 	if s.gate != nil {
 		return s.gate.Close()

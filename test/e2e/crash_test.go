@@ -268,17 +268,13 @@ func TestKilledRedis(t *testing.T) {
 		server.Kill()
 		l.awaitRefused(t, 50)
 		for _, r := range replicas {
-			if status, why := r.ready(); status != 503 {
-				t.Errorf("/readyz without Redis says %d %s", status, why)
-			}
+			awaitReadiness(t, r, 503)
 		}
 		server.Restart()
 	}
 	l.awaitServed(t, 100)
 	for _, r := range replicas {
-		if status, why := r.ready(); status != 200 {
-			t.Errorf("/readyz says %d %s", status, why)
-		}
+		awaitReadiness(t, r, 200)
 	}
 	l.stop()
 	w.awaitSettled(replicas)

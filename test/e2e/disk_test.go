@@ -133,9 +133,7 @@ func fillDisk(t *testing.T, d deployment, dir string) {
 	if got := w.sim.Totals().Received - received; got != served {
 		t.Errorf("the provider got %d requests that have no receipt", got-served)
 	}
-	if status, why := r.ready(); status != 503 {
-		t.Errorf("/readyz says %d %s", status, why)
-	}
+	awaitReadiness(t, r, 503)
 	if _, err := io.Copy(io.Discard, flying.Body); err != nil {
 		t.Errorf("the stream in flight broke: %v", err)
 	}
@@ -144,12 +142,7 @@ func fillDisk(t *testing.T, d deployment, dir string) {
 	}
 
 	disk.free()
-	eventually(t, restLimit, func() error {
-		if status, why := r.ready(); status != 200 {
-			return fmt.Errorf("/readyz says %d %s", status, why)
-		}
-		return nil
-	})
+	awaitReadiness(t, r, 200)
 	w.serve(replicas, q)
 	w.awaitSettled(replicas)
 	awaitComplete(t, replicas)

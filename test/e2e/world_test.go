@@ -432,6 +432,17 @@ func (r *replica) ask(path string) (status int, body string, err error) {
 // askLimit bounds one question to the operators' side.
 const askLimit = 10 * time.Second
 
+// awaitReadiness waits until /readyz says so: what it tells was seen a moment ago.
+func awaitReadiness(t testing.TB, r *replica, want int) {
+	t.Helper()
+	eventually(t, restLimit, func() error {
+		if status, why := r.ready(); status != want {
+			return fmt.Errorf("/readyz says %d %s, want %d", status, why, want)
+		}
+		return nil
+	})
+}
+
 // ready reports what /readyz says.
 func (r *replica) ready() (status int, why string) {
 	status, why, err := r.ask("/readyz")
