@@ -79,25 +79,32 @@ func TestLoadCountsOnlyCompleteAnswers(t *testing.T) {
 		"one broken connection":  {false, simulator.InTurn(simulator.Answer{Fault: simulator.CloseMidJSON}, simulator.Answer{}), 1},
 		"one stream without end": {true, simulator.InTurn(simulator.Answer{NoDone: true}, simulator.Answer{}), 1},
 	} {
-		t.Run(name, func(t *testing.T) {
-			sim := simulator.New(simulator.Config{Script: row.script})
-			server := httptest.NewServer(sim)
-			defer server.Close()
-			w := workload{requests: 40, stream: row.stream, bodies: bodies(1<<10, row.stream)}
-			got, err := load(t.Context(), server.Listener.Addr().String(), "sk-test", w, 4)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got.failed != row.failed || len(got.timings) != w.requests-row.failed {
-				t.Errorf("%d failed (%v), %d timed", got.failed, got.example, len(got.timings))
-			}
-			if arrived := sim.Totals().Received; arrived != int64(w.requests) {
-				t.Errorf("%d requests arrived", arrived)
-			}
-			if key := sim.Calls()[0].Header.Get("Authorization"); key != "Bearer sk-test" {
-				t.Errorf("key %q", key)
-			}
-		})
+		for loop, rate := range map[string]int{"in a closed loop": 0, "at a rate": 2_000} {
+			t.Run(name+" "+loop, func(t *testing.T) {
+				sim := simulator.New(simulator.Config{Script: row.script})
+				server := httptest.NewServer(sim)
+				defer server.Close()
+				w := workload{requests: 40, stream: row.stream, bodies: bodies(1<<10, row.stream), rate: rate}
+				got, err := load(t.Context(), server.Listener.Addr().String(), "sk-test", w, 4)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got.failed != row.failed || len(got.timings) != w.requests-row.failed {
+					t.Errorf("%d failed (%v), %d timed", got.failed, got.example, len(got.timings))
+				}
+				for _, took := range got.timings {
+					if took.first <= 0 || took.whole < took.first {
+						t.Fatalf("a request took %v to its first byte and %v in all", took.first, took.whole)
+					}
+				}
+				if arrived := sim.Totals().Received; arrived != int64(w.requests) {
+					t.Errorf("%d requests arrived", arrived)
+				}
+				if key := sim.Calls()[0].Header.Get("Authorization"); key != "Bearer sk-test" {
+					t.Errorf("key %q", key)
+				}
+			})
+		}
 	}
 }
 

@@ -7,15 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
-
-// eventPauseMillis is the time between two events of a stream.
-const eventPauseMillis = 1
 
 // entry is a line of the table of contestants. In command, these are replaced:
 // {listen} an address, {upstream} a base URL without /v1, {redis} a host and
@@ -70,7 +66,7 @@ func (g *ground) startUpstream(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	g.upstream = address
-	return start(ctx, address, filepath.Join(g.dir, "bin", "upstream"), address, strconv.Itoa(eventPauseMillis))
+	return start(ctx, address, filepath.Join(g.dir, "bin", "upstream"), address)
 }
 
 // start starts a contestant; it returns nil without an error where the binary

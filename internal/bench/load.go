@@ -29,19 +29,30 @@ const (
 	maxTokens = 48
 )
 
-// workload is one kind of request.
+// workload is one kind of request, and how it comes: in a closed loop, where
+// each connection sends its next request when it has read the answer, or at a
+// rate, whatever the answers do.
 type workload struct {
-	name     string
-	requests int // a round
-	bodies   [][]byte
-	stream   bool
+	name        string
+	requests    int // a round
+	bodies      [][]byte
+	stream      bool
+	connections int // of a closed loop; 0: as the command line says
+	rate        int // requests a second; 0: a closed loop
+	pauseMillis int // between two events of a stream
 }
 
 func workloads() []workload {
+	small, streams := bodies(1<<10, false), bodies(1<<10, true)
 	return []workload{
-		{name: "chat, 1 KB", requests: 12_000, bodies: bodies(1<<10, false)},
+		{name: "chat, 1 KB", requests: 12_000, bodies: small},
 		{name: "chat, 40 KB", requests: 6_000, bodies: bodies(40<<10, false)},
-		{name: "stream, 50 chunks", requests: 1_500, bodies: bodies(1<<10, true), stream: true},
+		{name: "stream, 50 chunks", requests: 1_500, bodies: streams, stream: true, pauseMillis: 1},
+		{name: "chat, 1 connection", requests: 2_000, bodies: small, connections: 1},
+		{name: "chat, 16 connections", requests: 8_000, bodies: small, connections: 16},
+		{name: "chat, 200 a second", requests: 1_000, bodies: small, rate: 200},
+		{name: "chat, 1000 a second", requests: 4_000, bodies: small, rate: 1_000},
+		{name: "stream, 50 a second", requests: 200, bodies: streams, stream: true, rate: 50, pauseMillis: 5},
 	}
 }
 
@@ -93,10 +104,29 @@ type result struct {
 	example error // of those that failed
 }
 
-// load sends a workload's requests over that many connections and waits for all
-// of them. The error says why none was answered.
+// load sends a workload's requests and waits for all of them, in a closed loop over
+// that many connections unless the workload says otherwise. The error says why none
+// was answered.
 func load(ctx context.Context, target, key string, w workload, connections int) (result, error) {
-	rendered := render(target, key, w.bodies)
+	rendered := render(target, key, w)
+	if w.connections > 0 {
+		connections = w.connections
+	}
+	run := func() []result { return closedLoop(ctx, target, w, rendered, connections) }
+	if w.rate > 0 {
+		run = func() []result { return openLoop(ctx, target, w, rendered) }
+	}
+	all := merge(run())
+	if err := ctx.Err(); err != nil {
+		return all, err
+	}
+	if len(all.timings) == 0 {
+		return all, fmt.Errorf("all %d requests failed: %w", all.failed, all.example)
+	}
+	return all, nil
+}
+
+func closedLoop(ctx context.Context, target string, w workload, rendered [][]byte, connections int) []result {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	results := make([]result, connections)
@@ -105,19 +135,55 @@ func load(ctx context.Context, target, key string, w workload, connections int) 
 			c := client{target: target, stream: w.stream}
 			defer c.close()
 			for n := next.Add(1); n <= int64(w.requests) && ctx.Err() == nil; n = next.Add(1) {
-				results[i].add(c.send(rendered[n%variants]))
+				results[i].add(c.send(rendered[n%variants], time.Now()))
 			}
 		})
 	}
 	wg.Wait()
-	all := merge(results)
-	if err := ctx.Err(); err != nil {
-		return all, err
+	return results
+}
+
+// openLoop sends each request when it is due, over a connection that is free or a
+// new one. Arrivals are random with a fixed seed, as those of many clients that know
+// nothing of each other. What a request takes counts from when it was due, so that
+// one that had to wait shows it.
+func openLoop(ctx context.Context, target string, w workload, rendered [][]byte) []result {
+	source := rand.New(rand.NewPCG(3, 4))
+	free := make(chan *client, w.requests)
+	var wg sync.WaitGroup
+	results := make([]result, w.requests)
+	next := time.Now()
+	for i := range results {
+		next = next.Add(time.Duration(source.ExpFloat64() * float64(time.Second) / float64(w.rate)))
+		due := next
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		wg.Go(func() {
+			c := freeClient(free, target, w.stream)
+			results[i].add(c.send(rendered[i%variants], due))
+			free <- c
+		})
 	}
-	if len(all.timings) == 0 {
-		return all, fmt.Errorf("all %d requests failed: %w", all.failed, all.example)
+	wg.Wait()
+	close(free)
+	for c := range free {
+		c.close()
 	}
-	return all, nil
+	return results
+}
+
+func freeClient(free <-chan *client, target string, stream bool) *client {
+	select {
+	case c := <-free:
+		return c
+	default:
+		return &client{target: target, stream: stream}
+	}
 }
 
 func (r *result) add(t timing, err error) {
@@ -142,11 +208,11 @@ func merge(results []result) result {
 }
 
 // render writes the requests as they go over the wire.
-func render(host, key string, bodies [][]byte) [][]byte {
-	rendered := make([][]byte, len(bodies))
-	for i, body := range bodies {
+func render(host, key string, w workload) [][]byte {
+	rendered := make([][]byte, len(w.bodies))
+	for i, body := range w.bodies {
 		rendered[i] = fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
-			"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", host, key, len(body), body)
+			"Content-Type: application/json\r\nX-Bench-Pause: %d\r\nContent-Length: %d\r\n\r\n%s", host, key, w.pauseMillis, len(body), body)
 	}
 	return rendered
 }
@@ -160,8 +226,9 @@ type client struct {
 	reader *bufio.Reader
 }
 
-// send makes one request; after a failure the next one dials anew.
-func (c *client) send(request []byte) (timing, error) {
+// send makes one request, whose time counts from when it was due; after a failure the
+// next one dials anew.
+func (c *client) send(request []byte, due time.Time) (timing, error) {
 	if c.conn == nil {
 		conn, err := net.Dial("tcp", c.target)
 		if err != nil {
@@ -169,16 +236,15 @@ func (c *client) send(request []byte) (timing, error) {
 		}
 		c.conn, c.reader = conn, bufio.NewReaderSize(conn, 32<<10)
 	}
-	t, err := c.exchange(request)
+	t, err := c.exchange(request, due)
 	if err != nil {
 		c.close()
 	}
 	return t, err
 }
 
-func (c *client) exchange(request []byte) (t timing, err error) {
-	began := time.Now()
-	if err := c.conn.SetDeadline(began.Add(requestTimeout)); err != nil {
+func (c *client) exchange(request []byte, due time.Time) (t timing, err error) {
+	if err := c.conn.SetDeadline(due.Add(requestTimeout)); err != nil {
 		return t, err
 	}
 	if _, err := c.conn.Write(request); err != nil {
@@ -188,9 +254,9 @@ func (c *client) exchange(request []byte) (t timing, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.first = time.Since(began)
+	t.first = time.Since(due)
 	body, err := io.ReadAll(response.Body)
-	t.whole = time.Since(began)
+	t.whole = time.Since(due)
 	switch {
 	case err != nil:
 		return t, err

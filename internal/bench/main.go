@@ -10,8 +10,11 @@
 // (A B C D A B C D ...), so that whatever else the machine does falls on all of
 // them; the table shows the median round, and the ratio to plain of medians.
 //
-// The load is a closed loop: each connection sends its next request when it has
-// read the whole answer. On a small machine the load generator, the upstream and
+// Most loads are closed loops, with 64, 16 or one connection: each sends its next
+// request when it has read the whole answer. A busy proxy shares its writes and
+// wake-ups among requests, a quiet one does not, so the others come at a rate,
+// whatever the answers do: 200 and 1,000 requests a second, 50 streams a second
+// whose events are 5 ms apart. On a small machine the load generator, the upstream and
 // the contestant share the cores, so requests per second and latencies say as
 // much about the sharing as about the proxy. The headline is therefore the CPU
 // time, user and system, that the contestant's process spent per request: the
@@ -20,7 +23,7 @@
 // ledger server that a contestant uses is shown apart.
 //
 // Prompts are drawn from prose with a fixed seed and differ from each other, so
-// that remembering a prompt does not help. Events of a stream are 1 ms apart, so
+// that remembering a prompt does not help. Events of a stream are 1 ms apart unless said otherwise, so
 // that each is read, metered and flushed by itself. A request that does not get
 // a complete answer with status 200 is counted as failed and never as fast.
 package main
@@ -49,7 +52,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.aegis, "aegis", "", "`path` of the aegis-proxy binary; without it only the others run")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contestant runs each workload")
-	flag.IntVar(&o.connections, "connections", 64, "requests under way at once")
+	flag.IntVar(&o.connections, "connections", 64, "requests under way at once in the loads that do not say themselves")
 	flag.IntVar(&o.percent, "percent", 100, "of the usual number of requests a round")
 	flag.Parse()
 	if o.rounds < 1 || o.connections < 1 || o.percent < 1 {

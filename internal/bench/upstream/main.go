@@ -22,19 +22,13 @@ const (
 	streamUsage = `{"model":"gpt-4o-mini","max_completion_tokens":48,"stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Say it."}]}`
 )
 
-// main takes an address to listen on and the milliseconds between two events
-// of a stream.
+// main takes an address to listen on.
 func main() {
-	pause, err := strconv.Atoi(os.Args[2])
-	if err != nil {
-		log.Fatal(err)
-	}
 	sim := simulator.New(simulator.Config{KeepCalls: -1})
 	p := provider{
 		chat:        record(sim, chat),
 		stream:      events(record(sim, stream)),
 		streamUsage: events(record(sim, streamUsage)),
-		pause:       time.Duration(pause) * time.Millisecond,
 	}
 	log.Fatal(http.ListenAndServe(os.Args[1], p))
 }
@@ -57,7 +51,6 @@ func events(stream []byte) [][]byte {
 type provider struct {
 	chat                []byte
 	stream, streamUsage [][]byte
-	pause               time.Duration
 }
 
 func (p provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -76,10 +69,18 @@ func (p provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// pauseHeader is how many milliseconds lie between two events of a stream.
+const pauseHeader = "X-Bench-Pause"
+
 // send writes event by event, as a model would.
 func (p provider) send(w http.ResponseWriter, r *http.Request, events [][]byte) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-	ticker := time.NewTicker(p.pause)
+	pause, err := strconv.Atoi(r.Header.Get(pauseHeader))
+	if err != nil || pause < 1 {
+		http.Error(w, pauseHeader+" is not a number of milliseconds", http.StatusBadRequest)
+		return
+	}
+	ticker := time.NewTicker(time.Duration(pause) * time.Millisecond)
 	defer ticker.Stop()
 	for _, event := range events {
 		select {
