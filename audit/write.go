@@ -112,8 +112,9 @@ func (l *Log) write() {
 }
 
 // rideLimit bounds how long a receipt that nobody waits for waits for a batch
-// that somebody does wait for.
-const rideLimit = 5 * time.Millisecond
+// that somebody does wait for. At 50 requests a second most find one: a batch of
+// their own would cost each request another wake-up and another fsync.
+const rideLimit = 20 * time.Millisecond
 
 // take begins a batch with an entry that somebody waits for. Any other one is
 // a rider: it goes with the next batch, and causes none of its own before
@@ -143,7 +144,7 @@ func (l *Log) drain() {
 // when it has enough of it: a batch costs about 130 us of CPU here, fsync and
 // signature, so more company would save a receipt less than 7 us.
 const (
-	gatherLimit     = 4 * time.Millisecond
+	gatherLimit     = time.Millisecond
 	companyReceipts = 20
 )
 

@@ -54,5 +54,5 @@ func (l Leading) Release(_ context.Context, lease budget.LeaseRef) (budget.Endin
 
 // Flush makes durable everything that any verb has answered so far.
 func (l *Ledger) Flush() error {
-	return l.journal.wait(context.Background(), l.journal.filling())
+	return l.journal.sync()
 }

@@ -17,8 +17,8 @@ type writer interface {
 	// append adds a record and returns the batch that will make it durable; nil
 	// where it need not be.
 	append(payload []byte) (*batch, error)
-	// filling is the batch that the next record goes into.
-	filling() *batch
+	// sync makes durable what was appended so far.
+	sync() error
 	// wait returns when the batch is durable.
 	wait(ctx context.Context, b *batch) error
 	close() error
@@ -46,7 +46,7 @@ func (u *unwritten) room() error {
 
 func (u *unwritten) append([]byte) (*batch, error) { return nil, u.room() }
 
-func (u *unwritten) filling() *batch { return nil }
+func (u *unwritten) sync() error { return u.room() }
 
 func (u *unwritten) wait(context.Context, *batch) error { return u.room() }
 
