@@ -22,12 +22,14 @@ type tip struct {
 	kid      string // "" before the first start line
 	announce string // the kid of a rotate line without its seal
 	heads    map[string]Head
+	unread   int64 // lines at the chain's beginning whose heads are not among them
 }
 
 // fold moves the tip past one line, or says why the line cannot follow.
 func (t *tip) fold(r Receipt) error {
 	if t.chain == "" {
 		t.link = link{chain: r.Chain, n: r.N - 1, hash: r.Prev}
+		t.unread = t.n
 	}
 	switch {
 	case r.Chain != t.chain:
@@ -80,6 +82,7 @@ type headsRecord struct {
 	N       int64           `json:"n"`
 	Hash    string          `json:"hash"`
 	Kid     string          `json:"kid"`
+	Unread  int64           `json:"unread,omitempty"`
 	Tenants map[string]Head `json:"tenants"`
 }
 
@@ -87,7 +90,7 @@ const headsVersion = 1
 
 func saveHeads(dir string, t tip, at place) error {
 	data, err := json.Marshal(headsRecord{
-		headsVersion, at.segment, at.offset, t.chain, t.n, t.hash.String(), t.kid, t.heads,
+		headsVersion, at.segment, at.offset, t.chain, t.n, t.hash.String(), t.kid, t.unread, t.heads,
 	})
 	if err != nil {
 		return err
@@ -112,7 +115,7 @@ func loadHeads(dir string) (tip, place, bool) {
 	if json.Unmarshal(data, &rec) != nil || rec.Version != headsVersion || !isHex(rec.Chain, chainBytes) {
 		return tip{}, place{}, false
 	}
-	t := tip{link: link{chain: rec.Chain, n: rec.N}, kid: rec.Kid, heads: rec.Tenants}
+	t := tip{link: link{chain: rec.Chain, n: rec.N}, kid: rec.Kid, heads: rec.Tenants, unread: rec.Unread}
 	if t.heads == nil {
 		t.heads = map[string]Head{}
 	}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -58,6 +59,9 @@ var (
 	// ErrWriteOnly is returned by Find of a log that goes to a writer: nobody
 	// here knows what an earlier process wrote.
 	ErrWriteOnly = errors.New("audit: receipts that went to a writer cannot be read back")
+
+	// ErrMissing is wrapped by Lacks: receipts that were durable are gone.
+	ErrMissing = errors.New("audit: receipts are missing")
 
 	// ErrClosed is returned by Append after Close.
 	ErrClosed = errors.New("audit: receipt log closed")
@@ -408,6 +412,41 @@ func (l *Log) Heads() map[string]Head {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.tip.heads)
+}
+
+// Lacks holds the log against what a ledger knows: events of which the log has
+// once said that their receipts are durable. It fails with ErrMissing if it has no
+// receipt of one of them or of a later one of that tenant. A log cannot tell of
+// lines that were archived before it last lost its heads.json, nor of what went to
+// a writer; and without sync a power failure may take the newest receipts, so then
+// only one that has none at all lacks them.
+func (l *Log) Lacks(known map[string]Head) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cfg.Writer != nil || l.cfg.Sync == SyncNever && len(l.tip.heads) > 0 {
+		return nil
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(known)) {
+		want, has := known[tenant], l.tip.heads[tenant]
+		if has == (Head{}) && l.tip.unread > 0 {
+			continue
+		}
+		if has.Epoch != want.Epoch || has.Event < want.Event {
+			return fmt.Errorf("%w: the ledger was told of one of event %d of tenant %s, but the newest in %s is of event %d",
+				ErrMissing, want.Event, tenant, l.cfg.Dir, has.Event)
+		}
+	}
+	return nil
+}
+
+// Forgive counts as receipted what a ledger knows, so that Lacks finds nothing
+// missing from now on: after a clean Close also when the log is opened again.
+func (l *Log) Forgive(known map[string]Head) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for tenant, head := range known {
+		observeHead(l.tip.heads, EventID{Tenant: tenant, Epoch: head.Epoch, Number: head.Event})
+	}
 }
 
 // Close writes what is in the queue, then ends the log.

@@ -124,6 +124,10 @@ type Config struct {
 	// Authority makes authorizations, for upstreams that check them; nil: none.
 	Authority *Authority
 
+	// AcceptMissing opens the gate although receipts are missing (Open), once
+	// whoever runs it knows that they will not come back.
+	AcceptMissing bool
+
 	Telemetry Telemetry    // nil: NoTelemetry
 	Logger    *slog.Logger // told of trouble; nil: nobody is
 }
@@ -143,6 +147,8 @@ type Gate struct {
 	visits    visits
 	denials   *tally
 	lost      lostTenants
+
+	acceptMissing bool
 
 	complaints complaints
 
@@ -164,6 +170,8 @@ func New(c Config) *Gate {
 		force:     force{policies: c.Policy, prices: c.Prices},
 		line:      newLine(),
 		stop:      func() {},
+
+		acceptMissing: c.AcceptMissing,
 	}
 	g.denials = newTally(g.recordDenials)
 	if g.telemetry == nil {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
@@ -23,6 +24,9 @@ var ErrClosed = errors.New("the gate is closed")
 //
 // Where the ledger leads the log, as an embedded.Leading does, the log is told to
 // have it made durable before each write; a log that cannot do that is refused.
+//
+// It fails with audit.ErrMissing where the log lacks receipts that a ledger of this
+// process was told are durable.
 //
 // The gate takes Ledger and Log over: Close closes them, and Open does if it
 // fails.
@@ -70,6 +74,9 @@ func (g *Gate) begin(ctx context.Context) error {
 	for tenant, head := range g.log.Heads() {
 		g.ledger.Remember(tenant, head.Epoch, head.Event)
 	}
+	if err := g.complete(); err != nil {
+		return err
+	}
 	first := g.force.policies.Current()
 	if err := g.adopt(ctx, first); err != nil {
 		return err
@@ -83,6 +90,40 @@ func (g *Gate) begin(ctx context.Context) error {
 	// does not say what was used.
 	g.deliver(ctx)
 	return g.upkeep().Recover(ctx, journal, g.log)
+}
+
+// teller is a log that can tell whether it lacks receipts.
+type teller interface {
+	Lacks(known map[string]audit.Head) error
+	Forgive(known map[string]audit.Head)
+}
+
+// complete refuses a log without receipts of which the ledger was told that they
+// are durable. A ledger that others use too was told by them: it cannot say what
+// this log should have.
+func (g *Gate) complete() error {
+	journal, own := g.ledger.(journal)
+	log, tells := g.log.(teller)
+	if !own || !tells {
+		return nil
+	}
+	known := map[string]audit.Head{}
+	for _, tenant := range journal.Tenants() {
+		epoch, number, err := journal.Acknowledged(tenant)
+		if err != nil {
+			return err
+		}
+		if number > 0 {
+			known[tenant] = audit.Head{Epoch: epoch, Event: number}
+		}
+	}
+	err := log.Lacks(known)
+	if err != nil && g.acceptMissing {
+		g.logger.Warn("going on without the receipts that are missing", "err", err)
+		log.Forgive(known)
+		return nil
+	}
+	return err
 }
 
 // run runs what runs beside the calls.

@@ -140,6 +140,7 @@ func eventReceipt(e budget.Event) audit.Event {
 type journal interface {
 	Tenants() []string
 	Unacknowledged(tenant string) ([]budget.Event, error)
+	Acknowledged(tenant string) (epoch string, number int64, err error)
 }
 
 // Recover brings a ledger and its log to one state after a crash: what is

@@ -140,6 +140,17 @@ func (l *Ledger) Unacknowledged(tenant string) ([]budget.Event, error) {
 	return events, l.journal.wait(context.Background(), last)
 }
 
+// Acknowledged is the newest event of a tenant whose receipt is durable, as far as
+// the ledger was told, and its epoch; 0 if there is none.
+func (l *Ledger) Acknowledged(tenant string) (epoch string, number int64, err error) {
+	t, err := l.find(tenant)
+	if err != nil {
+		return "", 0, err
+	}
+	defer t.mu.Unlock()
+	return t.state.Epoch, t.pending.acknowledged(t.state.Number), nil
+}
+
 // Sweep ends the tenant's expired leases and returns the events whose receipts
 // are overdue.
 func (l *Ledger) Sweep(ctx context.Context, tenant string) ([]budget.Event, error) {

@@ -194,6 +194,14 @@ func (p *pending) all() (events []budget.Event) {
 	return events
 }
 
+// acknowledged is the newest event up to number that has a receipt, 0 if none has.
+func (p *pending) acknowledged(number int64) int64 {
+	for i := len(p.events) - 1; i >= 0 && p.events[i].event.Number == number && !p.events[i].acknowledged; i-- {
+		number--
+	}
+	return number
+}
+
 // overdue hands out what is due at the instant at, for OverdueAfter.
 func (p *pending) overdue(at int64) (events []budget.Event) {
 	for i := range p.events {

@@ -28,6 +28,7 @@ type stackConfig struct {
 	LedgerURL  string // "": embedded
 	AcceptWeak bool   // a Redis whose durability is not what it must be
 	Replicas   int    // acknowledgements to wait for
+	Missing    bool   // go on although receipts are missing
 	BodyLimit  int64  // bytes; 0: proxy.DefaultBodyLimit
 	BodyMemory int64  // bytes; 0: as proxy.Config has it
 	Logger     *slog.Logger
@@ -76,7 +77,7 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.gate, err = s.openGate(ctx, outbox); err != nil {
+	if s.gate, err = s.openGate(ctx, c, outbox); err != nil {
 		return err
 	}
 	s.watch = admin.StartWatch(s.look)
@@ -99,13 +100,16 @@ func (s *stack) look(ctx context.Context) error {
 }
 
 // openGate hands ledger and log over to a gate, which closes them.
-func (s *stack) openGate(ctx context.Context, outbox *gate.Outbox) (*gate.Gate, error) {
+func (s *stack) openGate(ctx context.Context, c stackConfig, outbox *gate.Outbox) (*gate.Gate, error) {
 	g, err := gate.Open(ctx, gate.Config{
 		Policy: s.source, Ledger: s.ledger, Log: s.log, Outbox: outbox, Authority: s.authority,
-		Telemetry: s.metrics, Logger: s.logger,
+		Telemetry: s.metrics, Logger: s.logger, AcceptMissing: c.Missing,
 	})
 	if err != nil {
 		s.ledger, s.log = nil, nil
+	}
+	if errors.Is(err, audit.ErrMissing) {
+		err = fmt.Errorf("%w; bring them back, or, if they are lost for good, start once with --accept-missing-receipts", err)
 	}
 	return g, err
 }
