@@ -270,20 +270,51 @@ func (t *Tree) SignCheckpoint(s Signer) ([]byte, error) {
 
 // extendsLast holds the tree against the checkpoint that was signed last.
 func (t *Tree) extendsLast() error {
-	path := filepath.Join(t.dir, checkpointFile)
+	last, err := lastCheckpoint(t.dir)
+	if last == (Checkpoint{}) || err != nil {
+		return err
+	}
+	if err := t.Extends(last); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(t.dir, checkpointFile), err)
+	}
+	return nil
+}
+
+// lastCheckpoint is the checkpoint in a log's directory, the zero one if none was
+// signed there. Its signature is not looked at: whoever can write the log can also
+// take the checkpoint away.
+func lastCheckpoint(dir string) (Checkpoint, error) {
+	path := filepath.Join(dir, checkpointFile)
 	signed, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return Checkpoint{}, nil
 	}
 	if err != nil {
-		return fmt.Errorf("audit: %w", err)
+		return Checkpoint{}, fmt.Errorf("audit: %w", err)
 	}
 	last, err := parseCheckpoint(textOf(string(signed)))
-	if err == nil {
-		err = t.Extends(last)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return last, nil
+}
+
+// extendsLast holds the lines of a directory against the checkpoint beside them. A
+// log that went on without what it has signed would soon have two histories.
+func extendsLast(dir string) error {
+	last, err := lastCheckpoint(dir)
+	if last == (Checkpoint{}) || err != nil {
+		return err
+	}
+	tree, err := outlineTree(dir)
+	if err == nil && tree.extendsLast() == nil {
+		return nil
+	}
+	if tree, err = OpenTree(dir); err == nil { // which makes hash files anew that do not fit
+		err = tree.extendsLast()
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%w; bring back the receipts that were signed, or keep this directory and begin another", err)
 	}
 	return nil
 }

@@ -69,11 +69,23 @@ type hashFile struct {
 	head  hashesHeader
 	prev  Hash
 	tip   sealed
-	start int64 // where the hashes begin in the file
+	last  string // the line of tip, the segment's last
+	start int64  // where the hashes begin in the file
+	sound bool   // its size and SHA-256 were checked
 }
 
 // openHashFile reads a hash file and checks its size and SHA-256.
 func openHashFile(path string) (*hashFile, error) {
+	h, err := openHashHead(path)
+	if err != nil {
+		return nil, err
+	}
+	return h, h.checkOnce()
+}
+
+// openHashHead reads a hash file's first two lines. The rest is checked before the
+// first hash is taken from it.
+func openHashHead(path string) (*hashFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -83,10 +95,23 @@ func openHashFile(path string) (*hashFile, error) {
 	if err := h.readHead(newLineReader(f)); err != nil {
 		return nil, fmt.Errorf("audit: hash file %s: %w", path, err)
 	}
-	if err := h.check(f); err != nil {
-		return nil, fmt.Errorf("audit: hash file %s: %w", path, err)
-	}
 	return h, nil
+}
+
+func (h *hashFile) checkOnce() error {
+	if h.sound {
+		return nil
+	}
+	f, err := os.Open(h.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := h.check(f); err != nil {
+		return fmt.Errorf("audit: hash file %s: %w", h.path, err)
+	}
+	h.sound = true
+	return nil
 }
 
 func (h *hashFile) readHead(lines *lineReader) error {
@@ -113,7 +138,8 @@ func (h *hashFile) readHead(lines *lineReader) error {
 	}
 	h.start += int64(len(line)) + 1
 	h.leaf = tlog.RecordHash(line)
-	h.tip, err = parseSealed(string(line))
+	h.last = string(line)
+	h.tip, err = parseSealed(h.last)
 	return err
 }
 
@@ -145,14 +171,29 @@ func (h *hashFile) check(f *os.File) error {
 func (h *hashFile) begin() int64 { return tlog.StoredHashCount(h.head.First - 1) }
 func (h *hashFile) end() int64   { return tlog.StoredHashCount(h.tip.n) }
 
-// fits reports whether the segment can be the one that the file was made of.
-// One that is gone or compressed always can.
+// fits reports whether the segment can be the one that the file was made of: it
+// has its size and its last line, which names the one before. One that is gone or
+// compressed always can.
 func (h *hashFile) fits(segment segmentPath) bool {
 	if segment.path == "" || segment.compressed() {
 		return true
 	}
-	info, err := os.Stat(segment.path)
-	return err == nil && info.Size() == h.head.Bytes
+	f, err := os.Open(segment.path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	return err == nil && info.Size() == h.head.Bytes && endsWith(f, h.head.Bytes, h.last)
+}
+
+// endsWith reports whether the last line of a file's first size bytes is this one.
+func endsWith(f io.ReaderAt, size int64, line string) bool {
+	end := make([]byte, min(size, int64(len(line))+2)) // from the LF before it
+	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
+		return false
+	}
+	return strings.HasSuffix("\n"+string(end), "\n"+line+"\n")
 }
 
 // hashes are all that are stored in the file, in their order.
@@ -172,6 +213,9 @@ func (h *hashFile) hashes() ([]tlog.Hash, error) {
 
 // hash reads one stored hash.
 func (h *hashFile) hash(index int64) (hash tlog.Hash, err error) {
+	if err := h.checkOnce(); err != nil {
+		return hash, err
+	}
 	f, err := os.Open(h.path)
 	if err != nil {
 		return hash, err

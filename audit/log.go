@@ -29,7 +29,8 @@ const (
 
 const (
 	// DefaultSegmentBytes is the size at which a new file is begun. Open
-	// reads at most one file, so it also bounds the time to start.
+	// reads at most one file, and small ones beside the others if there is a
+	// checkpoint, so it also bounds the time to start.
 	DefaultSegmentBytes = 32 << 20
 
 	// queueReceipts bounds the receipts that wait for the writer. Past it,
@@ -157,8 +158,10 @@ type Log struct {
 }
 
 // Open takes the directory, repairs a torn last line and writes a start line.
-// It refuses with ErrDamaged a directory with any other damage that it sees;
-// it reads only what follows the last full segment, so run Verify too.
+// It refuses with ErrDamaged a directory with any other damage that it sees, and
+// with ErrForked one that does not extend the checkpoint in it. It reads only what
+// follows the last full segment, and of the others their hash files if there is a
+// checkpoint, so run Verify too.
 func Open(cfg Config) (*Log, error) {
 	cfg = cfg.withDefaults()
 	if cfg.Signer == nil {
@@ -204,6 +207,9 @@ func (l *Log) start() error {
 func (l *Log) resume() error {
 	rec, err := recoverDir(l.cfg.Dir)
 	if err != nil {
+		return err
+	}
+	if err := extendsLast(l.cfg.Dir); err != nil {
 		return err
 	}
 	if err := l.checkKey(rec.tip.kid); err != nil {

@@ -63,7 +63,7 @@ func (rec *recovered) readSegment(dir string, number int) error {
 		return fmt.Errorf("audit: %w", err)
 	}
 	defer f.Close()
-	if err := seekWithin(f, rec.at.offset); err != nil {
+	if err := errors.Join(seekWithin(f, rec.at.offset), rec.follows(f)); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
 	}
 	err = rec.foldLines(newLineReader(f))
@@ -106,6 +106,24 @@ func seekWithin(f *os.File, offset int64) error {
 	}
 	_, err = f.Seek(offset, io.SeekStart)
 	return err
+}
+
+// follows reports whether the last line before rec.at is the one that heads.json
+// knows: where the key's holder has rewritten what is before it, it is another.
+func (rec *recovered) follows(f io.ReaderAt) error {
+	if rec.at.offset == 0 {
+		return nil
+	}
+	before := make([]byte, min(rec.at.offset, MaxLineBytes+2))
+	if _, err := f.ReadAt(before, rec.at.offset-int64(len(before))); err != nil {
+		return err
+	}
+	line, whole := bytes.CutSuffix(before, []byte{'\n'})
+	line = line[bytes.LastIndexByte(line, '\n')+1:]
+	if !whole || hashLine(line) != rec.tip.hash {
+		return fmt.Errorf("%s says that another line %d ends at byte %d", headsFile, rec.tip.n, rec.at.offset)
+	}
+	return nil
 }
 
 // foldLines moves rec past every whole line. A *LineError counts lines from

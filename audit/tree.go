@@ -66,6 +66,8 @@ type Tree struct {
 	tail   []tlog.Hash // stored hashes of the lines after the prefix
 	tip    sealed
 	last   segmentPath // the file that tail was read from
+
+	openHashes func(path string) (*hashFile, error)
 }
 
 // sealed is a place in a chain that a seal has made final.
@@ -79,7 +81,13 @@ type sealed struct {
 // of closed segments come from their hash files, and those are made where
 // they are missing. Lines after the last seal do not count. It fails with
 // ErrDamaged if the lines do not form a chain; Verify says more then.
-func OpenTree(dir string) (*Tree, error) {
+func OpenTree(dir string) (*Tree, error) { return openTree(dir, openHashFile) }
+
+// outlineTree is OpenTree for who wants few hashes: it checks a hash file when one
+// is first taken from it.
+func outlineTree(dir string) (*Tree, error) { return openTree(dir, openHashHead) }
+
+func openTree(dir string, openHashes func(path string) (*hashFile, error)) (*Tree, error) {
 	files, err := listSegmentFiles(dir)
 	if err != nil {
 		return nil, err
@@ -87,7 +95,7 @@ func OpenTree(dir string) (*Tree, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("audit: %s holds no receipts (no file like %s)", dir, segmentName(1))
 	}
-	t := &Tree{dir: dir, last: files[len(files)-1]}
+	t := &Tree{dir: dir, last: files[len(files)-1], openHashes: openHashes}
 	return t, t.load(files)
 }
 
@@ -110,7 +118,7 @@ func (t *Tree) load(files []segmentPath) error {
 // not fit, it makes the file anew from the segment.
 func (t *Tree) loadClosed(number int, file segmentPath, present bool) error {
 	path := filepath.Join(t.dir, hashesName(number))
-	h, err := openHashFile(path)
+	h, err := t.openHashes(path)
 	if err == nil {
 		if !h.fits(file) {
 			err = fmt.Errorf("audit: hash file %s is of a segment of %d bytes", path, h.head.Bytes)
