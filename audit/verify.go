@@ -73,6 +73,11 @@ type VerifyOptions struct {
 	// for them. Where the lines are there, it must be theirs.
 	Prefixes []*Prefix
 
+	// ChainsAlone leaves out what receipts say of each other: two of one event,
+	// gaps, and one id for two counts of denials. Looking takes memory for each
+	// of them.
+	ChainsAlone bool
+
 	// Progress, if set, is called about every megabyte.
 	Progress func(Progress)
 }
@@ -247,7 +252,7 @@ func (v *logVerifier) line(p *parsedLine) {
 	}
 	counts := c.line(p, v.skipped)
 	v.current, v.skipped = c, 0
-	if !counts {
+	if !counts || v.opts.ChainsAlone {
 		return
 	}
 	if id, ok := p.EventID(); ok {

@@ -249,7 +249,7 @@ func (w *actionWorld) proved() {
 	w.stop()
 	sources := w.sources()
 	mustVerify(w.T, sources)
-	states, err := gate.Rebuild(audit.Read(sources...))
+	states, err := rebuild(audit.Read(sources...))
 	w.must(err)
 	got, err := states[0].Balances(claims, want.At)
 	if err != nil || fmt.Sprint(got.Observed) != fmt.Sprint(want.Observed) || got.Number != want.Number {

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"iter"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -73,3 +74,11 @@ func ProtocolState(p *policy.Policy, t *policy.Tenant, at int64, balances func([
 func (u *Upkeep) FollowForAll(ctx context.Context, active, turn []string) {
 	u.followForAll(ctx, active, turn)
 }
+
+// RebuildIn is Rebuild with room for so many events that wait.
+func RebuildIn(room int, receipts iter.Seq2[audit.Receipt, error], tenants ...string) (Rebuilt, error) {
+	return rebuild(receipts, room, tenants)
+}
+
+// EventReceipt is the receipt of an event that nobody else receipts.
+func EventReceipt(e budget.Event) audit.Event { return eventReceipt(e) }

@@ -187,7 +187,7 @@ func (w *world) sameSwitches() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	states, err := gate.Rebuild(audit.Read(sources...))
+	states, err := rebuild(audit.Read(sources...))
 	if err != nil || len(states) != 2 {
 		w.t.Fatalf("%d tenants: %v", len(states), err)
 	}

@@ -81,7 +81,7 @@ func TestSweptTwiceIsNoConflict(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sources := sourcesOf(t, dirs...)
 			mustVerify(t, sources)
-			states, err := gate.Rebuild(audit.Read(sources...))
+			states, err := rebuild(audit.Read(sources...))
 			if err != nil || len(states) != 1 || states[0].Number != keeper.events[len(keeper.events)-1].Number {
 				t.Errorf("rebuilt %+v, %v", states, err)
 			}
@@ -284,7 +284,7 @@ func TestRebuildTakesTheNewestEpoch(t *testing.T) {
 	mix := append(older, receipts...)
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 50 {
-		states, err := gate.Rebuild(func(yield func(audit.Receipt, error) bool) {
+		states, err := rebuild(func(yield func(audit.Receipt, error) bool) {
 			for _, r := range mix {
 				if !yield(r, nil) {
 					return

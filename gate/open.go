@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -107,6 +108,9 @@ func (g *Gate) complete() error {
 	if !own || !tells {
 		return nil
 	}
+	if err := g.missLost(journal.Tenants()); err != nil {
+		return err
+	}
 	known := map[string]audit.Head{}
 	for _, tenant := range journal.Tenants() {
 		epoch, number, err := journal.Acknowledged(tenant)
@@ -124,6 +128,32 @@ func (g *Gate) complete() error {
 		return nil
 	}
 	return err
+}
+
+// missLost says of which tenants of the policy the ledger has no record although the
+// log has receipts, as after a rebuild that refused some: they are refused, and the
+// others served. A ledger without any tenant serves nobody.
+func (g *Gate) missLost(there []string) error {
+	heads, known := g.log.Heads(), map[string]bool{}
+	for _, tenant := range there {
+		known[tenant] = true
+	}
+	var lost []string
+	for _, tenant := range append(tenantNames(g.force.policies.Current()), budget.EveryTenant) {
+		if _, receipted := heads[tenant]; receipted && !known[tenant] {
+			lost = append(lost, tenant)
+		}
+	}
+	switch {
+	case len(lost) == 0:
+		return nil
+	case len(there) == 0:
+		return fmt.Errorf("%w: it is empty, but the log has receipts of tenant %s and %d others; rebuild it from receipts",
+			budget.ErrLost, lost[0], len(lost)-1)
+	}
+	g.logger.Error("tenants of which the ledger has lost the state are refused until aegis-proxy ledger rebuild restores them",
+		"count", len(lost), "first", lost[:min(len(lost), 10)])
+	return nil
 }
 
 // run runs what runs beside the calls.

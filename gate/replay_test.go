@@ -131,7 +131,7 @@ func (w *world) rebuilt() (*budget.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	states, err := gate.Rebuild(audit.Read(sources...))
+	states, err := rebuild(audit.Read(sources...))
 	if err != nil || len(states) != 1 {
 		return nil, fmt.Errorf("%d tenants: %w", len(states), err)
 	}
@@ -241,7 +241,7 @@ func TestRebuildRefusesAGap(t *testing.T) {
 			kept = append(kept, r)
 		}
 	}
-	_, err := gate.Rebuild(func(yield func(audit.Receipt, error) bool) {
+	_, err := rebuild(func(yield func(audit.Receipt, error) bool) {
 		for _, r := range kept {
 			if !yield(r, nil) {
 				return

@@ -85,7 +85,7 @@ func TestSeveralDenialsMoveNoBalance(t *testing.T) {
 	authority, _ := newAuthority(t)
 	var rebuilt []string
 	for i, dir := range dirs {
-		states, err := gate.Rebuild(merged(t, dir))
+		states, err := rebuild(merged(t, dir))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -64,9 +64,11 @@ func (r *Rules) Limits(provider string, m *policy.Model, name string) pricing.Li
 func (r *Rules) have(key *policy.Key) bool { return r.Policy.Tenant(key.Tenant.Name) == key.Tenant }
 
 // tenants names the policy's tenants.
-func (r *Rules) tenants() []string {
-	names := make([]string, len(r.Policy.Tenants))
-	for i, t := range r.Policy.Tenants {
+func (r *Rules) tenants() []string { return tenantNames(r.Policy) }
+
+func tenantNames(p *policy.Policy) []string {
+	names := make([]string, len(p.Tenants))
+	for i, t := range p.Tenants {
 		names[i] = t.Name
 	}
 	return names

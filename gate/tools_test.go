@@ -74,7 +74,7 @@ func TestRebuildKnowsToolCalls(t *testing.T) {
 	if err := w.upkeep().Sweep(t.Context(), "acme"); err != nil {
 		t.Fatal(err)
 	}
-	states, err := gate.Rebuild(func(yield func(audit.Receipt, error) bool) {
+	states, err := rebuild(func(yield func(audit.Receipt, error) bool) {
 		for _, r := range w.receipts() {
 			if !yield(r, nil) {
 				return

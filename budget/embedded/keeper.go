@@ -15,7 +15,8 @@ const epochBytes = 16
 
 // Provision makes the tenants exist, each with a random epoch. All of them are
 // written before it waits for any. A new one has the global switch thrown if
-// budget.EveryTenant has.
+// budget.EveryTenant has. One that the caller has seen, and of which there is no
+// record, has lost its state: it is left alone, for Restore, and refused until then.
 func (l *Ledger) Provision(ctx context.Context, names ...string) error {
 	born := l.thrownForAll()
 	begun := make([]*batch, len(names))
@@ -39,11 +40,21 @@ func (l *Ledger) Provision(ctx context.Context, names ...string) error {
 // provision returns the batch that makes the tenant durable, born with those
 // switches thrown if it is new.
 func (l *Ledger) provision(name string, born []string) (*batch, error) {
+	if l.lost(name) {
+		return nil, nil
+	}
 	t := l.make(name)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	err := l.begin(t, born)
 	return t.last, err
+}
+
+// lost reports whether a tenant was seen and has no record.
+func (l *Ledger) lost(name string) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.tenants[name] == nil && l.seen[name].epoch != ""
 }
 
 // thrownForAll are the switches that a new tenant is born with.

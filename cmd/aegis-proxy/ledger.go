@@ -66,61 +66,97 @@ func provision(ctx context.Context, w io.Writer, c stackConfig) error {
 	return nil
 }
 
+// rebuildConfig is what the flags of rebuild say.
+type rebuildConfig struct {
+	stackConfig
+	Keys    verifyConfig
+	Tenants []string // none: all
+}
+
 func newRebuild() *cobra.Command {
-	var c stackConfig
-	var keys verifyConfig
+	var c rebuildConfig
 	cmd := &cobra.Command{
 		Use:   "rebuild [RECEIPTS ...]",
 		Short: "Restore balances that a ledger has lost, from the receipts of every replica",
 		Long: `Rebuild folds receipts into balances and writes them to the ledger: the shared
 one that --ledger names, else the embedded one in --data. Name the receipts of
-every replica; the default is those in --data. It refuses receipts with gaps,
-and a ledger that knows more than they say. Stop the replicas first.`,
+every replica; the default is those in --data. Stop the replicas first.
+
+Each tenant is restored whole or not at all. One whose receipts have a gap, or of
+which the ledger knows more than they say, is refused, the others are restored, and
+rebuild exits 1. --tenant restores it later, once its receipts are found.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				args = []string{c.DataDir}
 			}
-			return rebuild(cmd.Context(), cmd.OutOrStdout(), c, keys, receiptPaths(args))
+			return rebuild(cmd.Context(), cmd.OutOrStdout(), c, receiptPaths(args))
 		},
 	}
 	cmd.Flags().StringVar(&c.DataDir, "data", "aegis-data", "directory of the embedded ledger and its receipts")
-	cmd.Flags().StringVar(&keys.KeysPath, "keys", "", "keys file (default: keys.json in the receipts' directory or beside it)")
-	keys.signerFlag(cmd.Flags(), "key file, to check HMAC seals, beside signing-key in the receipts' data directory; repeat it for each")
-	ledgerFlags(cmd, &c)
+	cmd.Flags().StringVar(&c.Keys.KeysPath, "keys", "", "keys file (default: keys.json in the receipts' directory or beside it)")
+	c.Keys.signerFlag(cmd.Flags(), "key file, to check HMAC seals, beside signing-key in the receipts' data directory; repeat it for each")
+	cmd.Flags().StringSliceVar(&c.Tenants, "tenant", nil, "restore these tenants alone; may be repeated")
+	ledgerFlags(cmd, &c.stackConfig)
 	return cmd
 }
 
-func rebuild(ctx context.Context, w io.Writer, c stackConfig, keys verifyConfig, receipts []string) error {
+func rebuild(ctx context.Context, w io.Writer, c rebuildConfig, receipts []string) error {
 	sources, err := audit.Files(receipts...)
 	if err != nil {
 		return fmt.Errorf("%w; name the receipts of every replica", err)
 	}
-	if err := sound(ctx, w, keys, sources, receipts); err != nil {
+	if err := sound(ctx, w, c.Keys, sources, receipts); err != nil {
 		return err
 	}
-	states, err := gate.Rebuild(audit.Read(sources...))
+	rebuilt, err := gate.Rebuild(audit.Merge(sources...), c.Tenants...)
 	if err != nil {
 		return err
 	}
+	l, err := emptyLedger(ctx, c.stackConfig)
+	if err != nil {
+		return err
+	}
+	return errors.Join(restore(ctx, w, l, rebuilt), l.Close())
+}
+
+// emptyLedger opens the ledger to restore, which need not be there yet.
+func emptyLedger(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 	if c.LedgerURL == "" {
 		if err := os.MkdirAll(filepath.Join(c.DataDir, ledgerDir), 0o700); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	l, err := openLedger(ctx, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := reachable(ctx, l); err != nil {
-		return errors.Join(err, l.Close())
+		return nil, errors.Join(err, l.Close())
 	}
-	for _, state := range states {
+	return l, nil
+}
+
+// restore writes each tenant's balances, and says what became of each.
+func restore(ctx context.Context, w io.Writer, l gate.Ledger, rebuilt gate.Rebuilt) error {
+	refused := rebuilt.Refused
+	for _, state := range rebuilt.States {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		if err := l.Restore(ctx, state); err != nil {
-			return errors.Join(fmt.Errorf("tenant %s: %w", state.Tenant, explainExists(err)), l.Close())
+			refused = append(refused, gate.Refused{Tenant: state.Tenant, Err: explainExists(err)})
+			continue
 		}
 		fmt.Fprintf(w, "tenant %s: restored to event %d\n", state.Tenant, state.Number)
 	}
-	return l.Close()
+	for _, r := range refused {
+		fmt.Fprintf(w, "tenant %s: not restored: %v\n", r.Tenant, r.Err)
+	}
+	if len(refused) > 0 {
+		return fmt.Errorf("%d of %d tenants were not restored; they are refused until they are",
+			len(refused), len(rebuilt.States)+len(rebuilt.Refused))
+	}
+	return nil
 }
 
 // sound refuses receipts that do not verify: balances are not restored from
@@ -139,7 +175,7 @@ func sound(ctx context.Context, w io.Writer, c verifyConfig, sources []audit.Sou
 			keys[signer.Key().ID] = signer.Key()
 		}
 	}
-	report, err := audit.Verify(ctx, sources, audit.VerifyOptions{Keys: keys})
+	report, err := audit.Verify(ctx, sources, audit.VerifyOptions{Keys: keys, ChainsAlone: true})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -242,7 +243,9 @@ func awaitComplete(t testing.TB, replicas []*replica) {
 	eventually(t, restLimit, func() error {
 		sources, err := audit.Files(folders...)
 		if err == nil {
-			_, err = gate.Rebuild(audit.Read(sources...))
+			var rebuilt gate.Rebuilt
+			rebuilt, err = gate.Rebuild(audit.Merge(sources...))
+			err = errors.Join(err, rebuilt.Err())
 		}
 		return err
 	})
