@@ -50,6 +50,13 @@ func NewMetrics() *Metrics {
 	return m
 }
 
+// Clock shows how far the wall clock is ahead of the ledger's.
+func (m *Metrics) Clock(ahead func() time.Duration) {
+	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "aegis_clock_ahead_seconds", Help: "How far the wall clock is ahead of the ledger's clock.",
+	}, func() float64 { return ahead().Seconds() }))
+}
+
 func counter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }

@@ -251,3 +251,14 @@ func (s *State) SetExpiry(id string, expires int64) error {
 	heap.Fix(&s.open, l.index)
 	return nil
 }
+
+// Postpone moves the expiry of every open lease by so many milliseconds, and returns
+// the new ones by lease.
+func (s *State) Postpone(by int64) map[string]int64 {
+	expiries := make(map[string]int64, len(s.open))
+	for _, l := range s.open {
+		l.expires += by // the same for all, so that the queue stays in order
+		expiries[l.id] = l.expires
+	}
+	return expiries
+}

@@ -230,7 +230,7 @@ func (l *Ledger) restore(t *tenant, state *budget.State) error {
 	if err := t.load(whole); err != nil {
 		return err
 	}
-	l.saw(t.state.Advance(0))
+	l.clock.reach(t.state.Advance(0))
 	t.scratch = append(t.scratch[:0], line...)
 	return l.write(t)
 }

@@ -50,7 +50,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
@@ -84,11 +83,15 @@ type Config struct {
 	// DefaultCompactBytes if zero.
 	CompactBytes int64
 
-	// Now is the clock; time.Now if nil.
+	// Now is the wall clock, which may be set; time.Now if nil.
 	Now func() time.Time
 
-	// Log is told of a cut tail and of compactions that did not succeed;
-	// slog.Default if nil.
+	// Elapsed is the time since some instant, by a clock that nobody sets. If nil
+	// it is the system's, or, where there is a Now, how far that has moved.
+	Elapsed func() time.Duration
+
+	// Log is told of a cut tail, of compactions that did not succeed, and of
+	// leaps of the wall clock; slog.Default if nil.
 	Log *slog.Logger
 
 	// openFile makes and opens journals; nil but in tests.
@@ -99,8 +102,14 @@ func (c *Config) fill() {
 	if c.CompactBytes == 0 {
 		c.CompactBytes = DefaultCompactBytes
 	}
+	if c.Elapsed == nil && c.Now == nil {
+		c.Elapsed = sinceBoot()
+	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Elapsed == nil {
+		c.Elapsed = sinceNow(c.Now)
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -110,6 +119,11 @@ func (c *Config) fill() {
 	}
 }
 
+func sinceNow(now func() time.Time) func() time.Duration {
+	start := now()
+	return func() time.Duration { return now().Sub(start) }
+}
+
 // Ledger implements budget.Ledger and budget.Keeper. Its verbs may be called
 // from many goroutines.
 type Ledger struct {
@@ -117,7 +131,7 @@ type Ledger struct {
 	lock     *os.File // nil in memory
 	journal  writer
 	recovery Recovery
-	latest   atomic.Int64 // milliseconds; see Now
+	clock    *clock
 
 	mu      sync.RWMutex
 	tenants tenants
@@ -142,7 +156,7 @@ func Open(config Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{config: config, lock: lock, seen: make(map[string]sighting)}
+	l := &Ledger{config: config, lock: lock, clock: newClock(&config), seen: make(map[string]sighting)}
 	if err := l.start(); err != nil {
 		lock.Close()
 		return nil, err
@@ -157,7 +171,7 @@ func (l *Ledger) start() error {
 	}
 	l.tenants, l.recovery = loaded.tenants, loaded.report
 	for _, t := range l.tenants {
-		l.saw(t.state.Advance(0))
+		l.clock.reach(t.state.Advance(0))
 	}
 	if l.recovery.TornBytes > 0 {
 		l.config.Log.Warn("cut off a record that was being written when the ledger stopped",
@@ -200,19 +214,9 @@ func (l *Ledger) Close() error {
 // would hold no request.
 func (l *Ledger) Now() time.Time { return time.UnixMilli(l.now()) }
 
-func (l *Ledger) now() int64 { return l.saw(l.config.Now().UnixMilli()) }
-
-// saw keeps the latest time seen, and returns it.
-func (l *Ledger) saw(at int64) int64 {
-	for {
-		latest := l.latest.Load()
-		if at <= latest {
-			return latest
-		}
-		if l.latest.CompareAndSwap(latest, at) {
-			return at
-		}
-	}
+func (l *Ledger) now() int64 {
+	at, _ := l.clock.now()
+	return at
 }
 
 // find is a tenant, unless its state was lost. The caller holds its mutex when
@@ -279,7 +283,11 @@ func decide[A any](l *Ledger, t *tenant, ask question[A]) (A, error) {
 
 // expire ends the tenant's leases that are due and returns its time.
 func (l *Ledger) expire(t *tenant) (int64, error) {
-	at := t.state.Advance(l.now())
+	now, jumped := l.clock.now()
+	if err := l.putOff(t, jumped); err != nil {
+		return now, err
+	}
+	at := t.state.Advance(now)
 	for range expirePerCall {
 		e := t.state.Expire(at)
 		if e.Kind == "" {

@@ -15,6 +15,7 @@ type tenant struct {
 	mu      sync.Mutex
 	state   *budget.State
 	pending pending
+	jumped  int64          // milliseconds of leaps by which its leases were put off
 	last    *batch         // that holds its latest event
 	scratch []byte         // for encoding
 	terms   terms          // for encoding

@@ -31,7 +31,7 @@ type writer interface {
 func InMemory(clock func() time.Time) *Ledger {
 	config := Config{Now: clock, Log: slog.New(slog.DiscardHandler)}
 	config.fill()
-	return &Ledger{config: config, tenants: tenants{}, seen: make(map[string]sighting), journal: new(unwritten)}
+	return &Ledger{config: config, clock: newClock(&config), tenants: tenants{}, seen: make(map[string]sighting), journal: new(unwritten)}
 }
 
 // unwritten is the writer of a ledger in memory.

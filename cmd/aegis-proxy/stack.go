@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/admin"
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -68,6 +69,9 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 	}
 	if s.ledger, err = openLedger(ctx, c); err != nil {
 		return err
+	}
+	if clock, ok := s.ledger.(interface{ Ahead() time.Duration }); ok {
+		s.metrics.Clock(clock.Ahead)
 	}
 	if s.log, err = s.openLog(c, keys, s.source.Current()); err != nil {
 		return err
