@@ -67,16 +67,37 @@ func OpenOutbox(dir string, logger *slog.Logger) (*Outbox, error) {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
 	o := newOutbox(dir, logger)
-	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	for _, name := range names {
-		if err := o.load(name); err != nil {
-			return nil, fmt.Errorf("outbox: %s: %w; move it away only if its lease may be charged its hold", name, err)
+	for _, entry := range entries {
+		if err := o.take(filepath.Join(dir, entry.Name())); err != nil {
+			return nil, err
 		}
 	}
 	return o, nil
+}
+
+const (
+	outboxSuffix = ".json"
+	outboxTemp   = ".tmp" // ends the name of a file that is being written
+)
+
+// take loads a file of the directory. One that a process left which died while it
+// wrote is removed: nobody was told that it is kept.
+func (o *Outbox) take(name string) error {
+	switch {
+	case strings.HasSuffix(name, outboxSuffix+outboxTemp):
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("outbox: %w", err)
+		}
+	case strings.HasSuffix(name, outboxSuffix):
+		if err := o.load(name); err != nil {
+			return fmt.Errorf("outbox: %s: %w; move it away only if its lease may be charged its hold", name, err)
+		}
+	}
+	return nil
 }
 
 func newOutbox(dir string, logger *slog.Logger) *Outbox {
@@ -120,11 +141,14 @@ func (o *Outbox) save(p pending) error {
 	if err != nil {
 		return err
 	}
-	temp := o.file(p.Settlement.Lease) + ".tmp"
-	if err := writeSynced(temp, text); err != nil {
-		return err
+	name := o.file(p.Settlement.Lease)
+	temp := name + outboxTemp
+	err = writeSynced(temp, text)
+	if err == nil {
+		err = os.Rename(temp, name)
 	}
-	if err := os.Rename(temp, o.file(p.Settlement.Lease)); err != nil {
+	if err != nil {
+		_ = os.Remove(temp) // a full disk has room for an empty file
 		return err
 	}
 	return syncDir(o.dir)
@@ -149,7 +173,7 @@ func writeSynced(name string, text []byte) error {
 }
 
 func (o *Outbox) file(lease string) string {
-	return filepath.Join(o.dir, strings.ReplaceAll(lease, "/", "_")+".json")
+	return filepath.Join(o.dir, strings.ReplaceAll(lease, "/", "_")+outboxSuffix)
 }
 
 // Len is how many endings wait.

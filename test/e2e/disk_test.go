@@ -149,6 +149,9 @@ func fillDisk(t *testing.T, d deployment, dir string) {
 	if code := r.stop(); code != 0 {
 		t.Errorf("proxy ended with %d", code)
 	}
+	if left, err := os.ReadDir(filepath.Join(r.data, "outbox")); err != nil || len(left) > 0 {
+		t.Errorf("the outbox is left with %v, %v", left, err)
+	}
 	verifyAll(t, replicas)
 }
 
