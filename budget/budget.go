@@ -330,6 +330,11 @@ type Keeper interface {
 	// after OverdueAfter. An event is handed to one caller in OverdueAfter.
 	Sweep(ctx context.Context, tenant string) ([]Event, error)
 
+	// SweepAll is Sweep for who stops and comes back no more: it returns events
+	// without a receipt whether or not they are overdue, also those that were
+	// handed to somebody a moment ago.
+	SweepAll(ctx context.Context, tenant string) ([]Event, error)
+
 	// Throw throws a kill switch, which binds from the tenant's next reserve on
 	// every replica and stays over restarts. Throwing one that is thrown changes
 	// nothing and returns the event that threw it, unless it Renews: then it is

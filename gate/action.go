@@ -286,7 +286,7 @@ func (g *Gate) postAndWait(ctx context.Context, p pending) (string, error) {
 		err error
 	}
 	answer := make(chan told, 1)
-	g.log.Post(p.Settlement, func(ref audit.Ref, err error) {
+	g.postReceipt(p.Settlement, func(ref audit.Ref, err error) {
 		g.posted(p, err)
 		answer <- told{ref.ID, err}
 	})

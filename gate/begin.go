@@ -230,6 +230,7 @@ func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) 
 
 // abandon gives back a lease that is not used, however long it takes.
 func (g *Gate) abandon(q *quote) {
+	g.doubts.note(q.Key.Tenant.Name)
 	g.outbox.put(pending{Verb: verbRelease, Settlement: audit.Settlement{
 		Tenant: q.Key.Tenant.Name,
 		Lease:  q.lease,

@@ -152,8 +152,9 @@ func (g *Gate) postExtension(x budget.Extension, granted budget.Grant) {
 		Tenant: tenant, Epoch: granted.Epoch, Number: granted.Number, Kind: budget.Extended,
 		At: granted.At, Lease: x.Lease.Lease, Amount: x.Total, Policy: x.Policy, Limits: x.Limits,
 	}
-	g.log.Post(eventReceipt(event), func(_ audit.Ref, err error) {
+	g.postReceipt(eventReceipt(event), func(_ audit.Ref, err error) {
 		if err != nil {
+			g.doubts.note(tenant)
 			g.logger.Warn("receipt of an extension not written, it is left to the sweep", "tenant", tenant, "err", err)
 			return
 		}

@@ -144,9 +144,11 @@ type Gate struct {
 	line      *line
 	rooms     rooms
 	flights   flights
-	visits    visits
+	visits    visits // calls that run
+	posts     visits // receipts of events that are on their way
 	denials   *tally
 	lost      lostTenants
+	doubts    doubts
 
 	acceptMissing bool
 

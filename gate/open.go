@@ -171,6 +171,8 @@ func (g *Gate) upkeep() *upkeep {
 		Tenants: func() []string { return g.Rules().tenants() },
 		Active:  g.active,
 		Lost:    &g.lost,
+		Outbox:  g.outbox,
+		Doubts:  &g.doubts,
 	}
 }
 
@@ -189,6 +191,7 @@ func (g *Gate) Close() error {
 	g.stop()
 	g.tasks.Wait()
 	g.lastRound()
+	g.posts.close()
 	g.lastSweep()
 	g.denials.flush()
 	return errors.Join(g.log.Close(), g.ledger.Close())
@@ -197,7 +200,7 @@ func (g *Gate) Close() error {
 // lastSweepLimit bounds the receipts that are written at the very end, and
 // lastRoundLimit what the ledger is told then.
 const (
-	lastSweepLimit = 2 * time.Second
+	lastSweepLimit = 5 * time.Second
 	lastRoundLimit = 2 * time.Second
 )
 
@@ -210,12 +213,17 @@ func (g *Gate) lastRound() {
 }
 
 // lastSweep receipts what no call here was to receipt, so that the receipts of a
-// closed gate lack nothing that its ledger knows: tenants with calls first, the
-// others as far as there is time.
+// closed gate lack nothing that its ledger knows: first what would not be overdue
+// yet, where there was trouble, then tenants with calls, then the others as far as
+// there is time.
 func (g *Gate) lastSweep() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastSweepLimit)
 	defer cancel()
 	upkeep := g.upkeep()
+	if err := g.lastReceipts(ctx, upkeep); err != nil {
+		g.logger.Warn("last receipts: the next start, or another replica, writes what is missing", "err", err)
+		return
+	}
 	for _, tenant := range append(g.active(), upkeep.Tenants()...) {
 		if err := upkeep.Sweep(ctx, tenant); err != nil {
 			g.logger.Warn("last sweep", "tenant", tenant, "err", err)
@@ -228,14 +236,30 @@ func (g *Gate) lastSweep() {
 	}
 }
 
-// visits counts the calls that run, so that Close can wait for them.
+// lastReceipts writes the receipts of events that are young. A ledger of this process
+// is brought to one state with the log as at the next start. In one that others use
+// too an event without receipt may be about to get it there: only tenants in doubt
+// are asked for, and a second receipt is marked as such.
+func (g *Gate) lastReceipts(ctx context.Context, u *upkeep) error {
+	if journal, own := g.ledger.(journal); own {
+		return u.Recover(ctx, journal, g.log)
+	}
+	for _, tenant := range g.doubts.recent() {
+		if err := u.sweepRest(ctx, tenant); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visits counts what runs, such as calls, so that Close can wait for it.
 type visits struct {
 	mu      sync.RWMutex // orders the last call before the close
 	closed  bool
 	running sync.WaitGroup
 }
 
-// enter lets a call in, unless the gate is closed.
+// enter lets one in, unless the gate is closed.
 func (v *visits) enter() bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -248,7 +272,7 @@ func (v *visits) enter() bool {
 
 func (v *visits) leave() { v.running.Done() }
 
-// close waits for the calls that run. It is false if somebody has closed before.
+// close waits for those that run. It is false if somebody has closed before.
 func (v *visits) close() bool {
 	v.mu.Lock()
 	first := !v.closed

@@ -191,6 +191,15 @@ func (o *Outbox) has(lease string) bool {
 	return waits
 }
 
+// tells reports whether the receipt of an event waits, which says more of it than
+// anybody else knows.
+func (o *Outbox) tells(e budget.Event) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p, waits := o.items[e.Lease]
+	return waits && p.Settlement.Event == e.Number
+}
+
 // full reports whether no more calls may begin.
 func (o *Outbox) full() bool { return o.Len() >= o.max }
 
@@ -336,6 +345,7 @@ func eventOf(p pending) audit.EventID {
 
 // keep puts an ending into the outbox that ledger or log did not take.
 func (g *Gate) keep(p pending, err error) {
+	g.doubts.note(p.Settlement.Tenant)
 	g.logger.Warn("settlement not acknowledged, kept in the outbox",
 		"tenant", p.Settlement.Tenant, "lease", p.Settlement.Lease, "err", err)
 	g.outbox.put(p)
@@ -343,7 +353,20 @@ func (g *Gate) keep(p pending, err error) {
 
 // post has the receipt of a lease that has ended written soon.
 func (g *Gate) post(p pending) {
-	g.log.Post(p.Settlement, func(_ audit.Ref, err error) { g.posted(p, err) })
+	g.postReceipt(p.Settlement, func(_ audit.Ref, err error) { g.posted(p, err) })
+}
+
+// postReceipt has the receipt of an event written soon. Close waits until told was
+// called, so as not to take the event for one that nobody receipts.
+func (g *Gate) postReceipt(body audit.Body, told func(audit.Ref, error)) {
+	if !g.posts.enter() {
+		g.log.Post(body, told)
+		return
+	}
+	g.log.Post(body, func(ref audit.Ref, err error) {
+		defer g.posts.leave()
+		told(ref, err)
+	})
 }
 
 func (g *Gate) posted(p pending, err error) {

@@ -56,7 +56,11 @@ func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *
 func (g *Gate) recordDecision(ctx context.Context, d audit.Decision) (audit.Ref, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordLimit)
 	defer cancel()
-	return g.append(ctx, d)
+	ref, err := g.append(ctx, d)
+	if err != nil {
+		g.doubts.note(d.Facts.Tenant)
+	}
+	return ref, err
 }
 
 func (g *Gate) append(ctx context.Context, body audit.Body) (audit.Ref, error) {

@@ -25,6 +25,8 @@ type upkeep struct {
 	Tenants func() []string // the policy's, at each round
 	Active  func() []string // those with leases here
 	Lost    *lostTenants    // told of each that is swept
+	Outbox  *Outbox         // tells of some events itself; nil: of none
+	Doubts  *doubts         // told of tenants whose receipts could not be written; nil: nobody is
 	Logger  *slog.Logger
 }
 
@@ -87,24 +89,49 @@ func (u *upkeep) Sweep(ctx context.Context, tenant string) error {
 	if err != nil {
 		return err
 	}
-	return u.receiptAll(ctx, events)
+	return u.receiptAll(events)
 }
 
-func (u *upkeep) receiptAll(ctx context.Context, events []budget.Event) error {
-	for _, e := range events {
-		if err := u.receipt(ctx, e); err != nil {
+// sweepRest receipts the events of a tenant that have no receipt, overdue or not.
+func (u *upkeep) sweepRest(ctx context.Context, tenant string) error {
+	for newest := int64(-1); ; {
+		events, err := u.Keeper.SweepAll(ctx, tenant)
+		if err != nil || len(events) == 0 || events[len(events)-1].Number <= newest {
+			return err // none, or none but those that were handed out before
+		}
+		newest = events[len(events)-1].Number
+		if err := u.receiptAll(events); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
-func (u *upkeep) receipt(ctx context.Context, e budget.Event) error {
-	if _, err := u.Log.Append(context.WithoutCancel(ctx), eventReceipt(e)); err != nil {
-		return err
+// receiptAll writes the receipts of events, in their order and many in one batch,
+// and returns when all are durable, or why one is not.
+func (u *upkeep) receiptAll(events []budget.Event) error {
+	told := make(chan error, len(events))
+	sent := 0
+	for _, e := range events {
+		if u.Outbox != nil && u.Outbox.tells(e) {
+			continue
+		}
+		sent++
+		u.Log.Post(eventReceipt(e), func(_ audit.Ref, err error) {
+			if err == nil {
+				u.Ledger.Acknowledge(e.Tenant, e.Number)
+			} else {
+				u.Doubts.note(e.Tenant)
+			}
+			told <- err
+		})
 	}
-	u.Ledger.Acknowledge(e.Tenant, e.Number)
-	return nil
+	var first error
+	for range sent {
+		if err := <-told; first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // eventReceipt is the receipt of an event that is not written by the request
@@ -170,40 +197,43 @@ func (u *upkeep) reconcile(ctx context.Context, log Log, events []budget.Event) 
 	}
 	found, err := log.Find(ctx, ids...)
 	if errors.Is(err, audit.ErrWriteOnly) {
-		return u.receiptAll(ctx, events)
+		return u.receiptAll(events)
 	}
 	if err != nil {
 		return err
 	}
+	var owed []budget.Event
 	for i, e := range events {
 		if _, ok := found[ids[i]]; ok {
 			u.Ledger.Acknowledge(e.Tenant, e.Number)
 			continue
 		}
-		if err := u.recoverEvent(ctx, e); err != nil {
+		ends, err := u.recoverEvent(ctx, e)
+		if err != nil {
 			return err
 		}
+		owed = append(append(owed, e), ends...)
 	}
-	return nil
+	return u.receiptAll(owed)
 }
 
-// recoverEvent receipts an event. A grant is released before that: once it has
-// a receipt, nobody knows that it was not sent.
-func (u *upkeep) recoverEvent(ctx context.Context, e budget.Event) error {
+// recoverEvent releases a grant before it has a receipt: after that, nobody knows
+// that it was not sent. It returns the end that it made, if any.
+func (u *upkeep) recoverEvent(ctx context.Context, e budget.Event) ([]budget.Event, error) {
 	if e.Kind != budget.Granted || ofAction(e.Lease) {
-		return u.receipt(ctx, e)
+		return nil, nil
 	}
 	ending, err := u.Ledger.Release(ctx, budget.LeaseRef{Tenant: e.Tenant, Lease: e.Lease})
-	if err != nil && !errors.Is(err, budget.ErrEnded) {
-		return err
+	if errors.Is(err, budget.ErrEnded) {
+		return nil, nil // its end is among the events
 	}
-	if receiptErr := u.receipt(ctx, e); receiptErr != nil || err != nil {
-		return receiptErr // after ErrEnded: its end is among the events
+	if err != nil {
+		return nil, err
 	}
-	return u.receipt(ctx, budget.Event{
+	return []budget.Event{{
 		Tenant: e.Tenant, Epoch: ending.Epoch, Number: ending.Number, Kind: ending.Kind,
 		At: ending.At, Lease: e.Lease, Amount: ending.Charge,
-	})
+	}}, nil
 }
 
 func eventID(e budget.Event) audit.EventID {

@@ -45,6 +45,21 @@ var eventPromises = []promise{
 		w.pass(budget.OverdueAfter)
 		w.same("later", w.sweep(), []int64{1, 2, 3, 4})
 	}},
+	{"who stops is handed all that has no receipt", func(w *world) {
+		w.leaveOpen(slot("slots", 5))
+		w.same("first", w.sweepAll(), []int64{1, 2, 3})
+		w.same("again", w.sweepAll(), []int64{1, 2, 3})
+		w.granted(slot("slots", 5))
+		w.ledger.Acknowledge(w.tenant, 2)
+		w.balances()
+		w.same("later", w.sweepAll(), []int64{1, 3, 4})
+		w.same("and nobody else", w.sweep(), []int64(nil))
+	}},
+	{"who stops ends what has expired", func(w *world) {
+		w.leaveOpen(slot("slots", 5))
+		w.pass(short)
+		w.same("swept", w.sweepAll(), []int64{1, 2, 3, 4})
+	}},
 	{"an acknowledged event is not handed out", func(w *world) {
 		w.granted(slot("slots", 5))
 		w.ledger.Acknowledge(w.tenant, 2)
@@ -73,6 +88,17 @@ var eventPromises = []promise{
 func (w *world) sweep() (numbers []int64) {
 	w.Helper()
 	events, err := w.ledger.Sweep(w.Context(), w.tenant)
+	w.must(err)
+	for _, e := range events {
+		numbers = append(numbers, e.Number)
+	}
+	return numbers
+}
+
+// sweepAll returns the numbers of the events that have no receipt.
+func (w *world) sweepAll() (numbers []int64) {
+	w.Helper()
+	events, err := w.ledger.SweepAll(w.Context(), w.tenant)
 	w.must(err)
 	for _, e := range events {
 		numbers = append(numbers, e.Number)

@@ -165,11 +165,21 @@ func (l *Ledger) Acknowledged(tenant string) (epoch string, number int64, err er
 // Sweep ends the tenant's expired leases and returns the events whose receipts
 // are overdue.
 func (l *Ledger) Sweep(ctx context.Context, tenant string) ([]budget.Event, error) {
+	return l.sweep(ctx, tenant, func(*pending) {})
+}
+
+// SweepAll is Sweep that takes every event without a receipt for overdue.
+func (l *Ledger) SweepAll(ctx context.Context, tenant string) ([]budget.Event, error) {
+	return l.sweep(ctx, tenant, (*pending).expedite)
+}
+
+func (l *Ledger) sweep(ctx context.Context, tenant string, first func(*pending)) ([]budget.Event, error) {
 	t, err := l.find(tenant)
 	if err != nil {
 		return nil, err
 	}
 	at, err := l.expire(t)
+	first(&t.pending)
 	var events []budget.Event
 	if err == nil {
 		events = t.pending.overdue(at)

@@ -131,12 +131,21 @@ func newEpoch() string {
 // Sweep ends the tenant's expired leases, delivers what was acknowledged and
 // returns up to 1,000 overdue events, oldest first.
 func (l *Ledger) Sweep(ctx context.Context, tenant string) ([]budget.Event, error) {
+	return l.sweep(ctx, tenant, budget.OverdueAfter)
+}
+
+// SweepAll is Sweep that takes every event without a receipt for overdue.
+func (l *Ledger) SweepAll(ctx context.Context, tenant string) ([]budget.Event, error) {
+	return l.sweep(ctx, tenant, 0)
+}
+
+func (l *Ledger) sweep(ctx context.Context, tenant string, overdue time.Duration) ([]budget.Event, error) {
 	if err := budget.ValidName(tenant); err != nil {
 		return nil, fmt.Errorf("tenant: %w", err)
 	}
 	var events []budget.Event
 	for range maxSweeps {
-		more, some, err := l.sweepOnce(ctx, tenant, maxOverdue-len(events))
+		more, some, err := l.sweepOnce(ctx, tenant, overdue, maxOverdue-len(events))
 		events = append(events, some...)
 		if err != nil || !more {
 			return events, err
@@ -147,10 +156,10 @@ func (l *Ledger) Sweep(ctx context.Context, tenant string) ([]budget.Event, erro
 
 // sweepOnce takes up to limit events, and reports whether leases are left that
 // are due.
-func (l *Ledger) sweepOnce(ctx context.Context, name string, limit int) (more bool, events []budget.Event, err error) {
+func (l *Ledger) sweepOnce(ctx context.Context, name string, overdue time.Duration, limit int) (more bool, events []budget.Event, err error) {
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
-	c := l.onTenant(sweepScript, name, limit)
+	c := l.onTenant(sweepScript, name, limit, overdue.Milliseconds())
 	c.acks = maxQueued
 	reply, sent, err := l.send(ctx, c)
 	if err != nil {

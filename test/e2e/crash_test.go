@@ -443,3 +443,33 @@ func TestFrozenRedis(t *testing.T) {
 	verifyAll(t, replicas)
 	rebuildAgrees(t, w, server, replicas, w.billed())
 }
+
+// TestStopAfterFrozenRedis stops a proxy cleanly right after its Redis came back from
+// being frozen past every deadline. Every event has its receipt then, also those of
+// grants whose replies came too late.
+func TestStopAfterFrozenRedis(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	w := newWorld(t, simulator.Config{
+		CountPrompt: exactPrompt,
+		Script:      simulator.Always(simulator.Answer{Latency: 20 * time.Millisecond}),
+	}, monthly(ample))
+	server, replicas := w.onRedis(1)
+	l := w.startLoad(replicas, seed, func(*rand.Rand) request { return request{cap: outputCap} })
+	l.awaitServed(t, 100)
+	server.Freeze()
+	l.awaitRefused(t, 20)
+	l.stop()
+	server.Thaw()
+	eventually(t, restLimit, func() error {
+		if status, why := replicas[0].ready(); status != 200 {
+			return fmt.Errorf("/readyz says %d %s", status, why)
+		}
+		return nil
+	})
+	if code := replicas[0].stop(); code != 0 {
+		t.Errorf("proxy ended with %d", code)
+	}
+	mustBeComplete(t, replicas)
+}

@@ -155,6 +155,62 @@ func fillDisk(t *testing.T, d deployment, dir string) {
 	verifyAll(t, replicas)
 }
 
+// TestStopAfterFullDisk stops the proxy cleanly as soon as it is ready again. Every
+// event has its receipt then: nobody need come back for those that a full disk kept
+// from theirs and that are not overdue yet.
+func TestStopAfterFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		asRoot(t)
+		return
+	}
+	for _, row := range []struct {
+		name string
+		on   deployment
+		dir  string
+	}{
+		{"of the receipts, embedded", deployment{"embedded", 1, false}, "receipts"},
+		{"of the receipts, redis", deployment{"redis", 1, true}, "receipts"},
+		{"of all data, embedded", deployment{"embedded", 1, false}, "."},
+		{"of all data, redis", deployment{"redis", 1, true}, "."},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			q := request{cap: outputCap}
+			w := newWorld(t, simulator.Config{CountPrompt: exactPrompt}, monthly(500*bound(t, q)))
+			disk := mountDisk(t, filepath.Join(w.dir, "replica0", row.dir), diskBytes)
+			w.init(filepath.Join(w.dir, "replica0"))
+			replicas := row.on.up(t, w)
+			w.serve(replicas, q)
+			awaitComplete(t, replicas)
+			disk.fill()
+			eventually(t, restLimit, func() error { return wantStatus(w.must(replicas[0], q), 503) })
+			for range 20 {
+				w.must(replicas[0], q)
+			}
+			disk.free()
+			eventually(t, restLimit, func() error {
+				if status, why := replicas[0].ready(); status != 200 {
+					return fmt.Errorf("/readyz says %d %s", status, why)
+				}
+				return nil
+			})
+			if code := replicas[0].stop(); code != 0 {
+				t.Errorf("proxy ended with %d", code)
+			}
+			mustBeComplete(t, replicas)
+		})
+	}
+}
+
+// mustBeComplete checks that the receipts of stopped replicas lack no event.
+func mustBeComplete(t *testing.T, replicas []*replica) {
+	t.Helper()
+	for _, r := range replicas {
+		if out, err := aegis(t, "verify", "--complete", r.data); err != nil {
+			t.Errorf("verify: %v\n%s", err, out)
+		}
+	}
+}
+
 // briefly answers streams slowly enough that a test can act meanwhile.
 func briefly(r *simulator.Request) simulator.Answer {
 	if r.Stream {

@@ -9,12 +9,13 @@
 -- KEYS  1 tenant
 -- ARGV  1 epoch seen  2 number seen  3 acknowledged
 --       4 how many events to hand out at most
+--       5 how long an event may wait, in milliseconds; 0: hand out all that wait
 -- Reply one string: lost
 --       or a list: swept NOW EPOCH NUMBER MORE, then "NUMBER EVENT" for each;
 --       MORE is 1 if leases are still to be ended.
 
-local OVERDUE_MS = 30 * 1000
 local MAX_EVENTS = tonumber(ARGV[4])
+local OVERDUE_MS = tonumber(ARGV[5])
 local MAX_WALK = 20000
 local CHUNK = 500
 
@@ -66,6 +67,7 @@ if not t then return lost end
 local saved = call('HMGET', KEYS[1], 'oldest', 'walk')
 local oldest = tonumber(saved[1] or 1)
 local from = math.max(tonumber(saved[2] or 1), oldest)
+if OVERDUE_MS == 0 then from = oldest end
 
 local out = { '' }
 local next_walk, waiting = walk(t, from, out)
