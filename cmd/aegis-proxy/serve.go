@@ -73,7 +73,7 @@ func newServe() *cobra.Command {
 	f.StringSliceVar(&c.AdminHosts, "admin-host", nil, "names with a dot by which --admin-listen is asked, as in aegis.internal; addresses and names without a dot always do")
 	f.StringVar(&c.LedgerURL, "ledger", "", "redis://, rediss:// or unix:// URL of a shared ledger (default: embedded, in --data)")
 	f.BoolVar(&c.AcceptWeak, "accept-weak-durability", false, "serve although Redis is not, or cannot be seen to be, configured to keep what it acknowledges")
-	f.BoolVar(&c.Missing, "accept-missing-receipts", false, "serve although the receipts in --data lack some that the ledger was told are durable: they are lost for good")
+	f.BoolVar(&c.Missing, "accept-missing-receipts", false, "serve although the receipts in --data are gone, or lack some that the embedded ledger knows to have been there: they are lost for good")
 	f.IntVar(&c.Replicas, "wait-replicas", 0, "Redis replicas that must acknowledge a grant")
 	f.StringVar(&c.SigningKey, "signing-key", "", "file of the key that signs receipts (default: signing-key in --data)")
 	f.StringVar(&c.Retiring, "retiring-key", "", "file of the key that --signing-key replaces")

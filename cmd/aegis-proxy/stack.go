@@ -113,7 +113,7 @@ func (s *stack) openGate(ctx context.Context, c stackConfig, outbox *gate.Outbox
 		s.ledger, s.log = nil, nil
 	}
 	if errors.Is(err, audit.ErrMissing) {
-		err = fmt.Errorf("%w; bring them back, or, if they are lost for good, start once with --accept-missing-receipts", err)
+		err = explainGone(err)
 	}
 	return g, err
 }
@@ -128,6 +128,9 @@ func (s *stack) openLog(c stackConfig, keys signingKeys, p *policy.Policy) (*aud
 	}
 	if !p.Receipts.Sync {
 		config.Sync = audit.SyncNever
+	}
+	if err := notGone(c, config.Dir); err != nil {
+		return nil, err
 	}
 	log, err := audit.Open(config)
 	if err != nil {
@@ -190,15 +193,34 @@ func reachable(ctx context.Context, l gate.Ledger) error {
 	return nil
 }
 
+// ranBefore reports whether a proxy has run on this data directory: it has made its
+// outbox after all else.
+func ranBefore(dataDir string) bool {
+	outbox, err := os.Stat(filepath.Join(dataDir, outboxDir))
+	return err == nil && outbox.IsDir()
+}
+
+// notGone refuses a directory without receipts where a proxy has written some, with
+// either ledger.
+func notGone(c stackConfig, dir string) error {
+	if c.Missing || !ranBefore(c.DataDir) {
+		return nil
+	}
+	if _, err := audit.Files(dir); err == nil {
+		return nil
+	}
+	return explainGone(fmt.Errorf("the receipts in %s are gone although this proxy has run before", dir))
+}
+
+func explainGone(err error) error {
+	return fmt.Errorf("%w; bring them back, or, if they are lost for good, start once with --accept-missing-receipts", err)
+}
+
 // notLost refuses a ledger that is gone while its receipts are there: lost
 // state is not zero.
 func notLost(dataDir, dir string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) || !ranBefore(dataDir) {
 		return nil
-	}
-	outbox, err := os.Stat(filepath.Join(dataDir, outboxDir))
-	if err != nil || !outbox.IsDir() {
-		return nil // this proxy never ran
 	}
 	return fmt.Errorf("%s is gone although this proxy has run before: restore it, or run aegis-proxy ledger rebuild --data %s", dir, dataDir)
 }
