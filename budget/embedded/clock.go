@@ -12,6 +12,9 @@ const (
 	// whose holder renews it.
 	smallStep = 10 * time.Second
 
+	// noticed is how far it must be ahead to ask whether the machine was suspended.
+	noticed = time.Second
+
 	// stayLimit is how long a larger leap ahead must last before it is followed.
 	stayLimit = time.Minute
 
@@ -37,12 +40,15 @@ const (
 // nearly their pace, and never twice.
 type clock struct {
 	wall    func() time.Time
-	elapsed func() time.Duration // by a clock that nobody sets
+	start   time.Time
+	elapsed func() time.Duration // by a clock that nobody sets; nil: since start
+	slept   func() time.Duration // in all, for which the machine was suspended
 	log     *slog.Logger
 
 	mu     sync.Mutex
 	at     int64         // the ledger's time, microseconds of the Unix epoch
 	seen   time.Duration // the last elapsed
+	woke   time.Duration // the last slept
 	ahead  int64         // of the wall clock before the ledger's, microseconds
 	owed   int64         // microseconds of which the part that is lost was less than one
 	jumped int64         // milliseconds, in all, by which leaps were followed
@@ -55,9 +61,19 @@ type clock struct {
 
 // newClock starts at the wall clock.
 func newClock(c *Config) *clock {
-	k := &clock{wall: c.Now, elapsed: c.Elapsed, log: c.Log}
-	k.at, k.seen = c.Now().UnixMicro(), c.Elapsed()
+	k := &clock{wall: c.Now, start: c.Now(), elapsed: c.Elapsed, slept: c.suspended, log: c.Log}
+	k.at, k.seen = k.read()
+	k.woke = k.slept()
 	return k
+}
+
+// read looks at the wall clock, in microseconds, and at the other one.
+func (k *clock) read() (wall int64, elapsed time.Duration) {
+	now := k.wall()
+	if k.elapsed == nil {
+		return now.UnixMicro(), now.Sub(k.start)
+	}
+	return now.UnixMicro(), k.elapsed()
 }
 
 // reach moves the clock on to an instant that was journaled, in milliseconds.
@@ -72,16 +88,15 @@ func (k *clock) reach(at int64) {
 func (k *clock) now() (at, jumped int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	wall := k.wall().UnixMicro()
-	k.step(wall, k.passed())
+	wall, elapsed := k.read()
+	k.step(wall, k.passed(elapsed))
 	k.ahead = wall - k.at
 	k.noteBehind()
 	return k.at / 1000, k.jumped
 }
 
 // passed is the time since it was last asked, in microseconds.
-func (k *clock) passed() int64 {
-	elapsed := k.elapsed()
+func (k *clock) passed(elapsed time.Duration) int64 {
 	if elapsed < k.seen { // only a clock that a test sets
 		k.seen = elapsed
 	}
@@ -93,6 +108,9 @@ func (k *clock) passed() int64 {
 // step moves the clock on by what has passed, and towards the wall clock.
 func (k *clock) step(wall, passed int64) {
 	next := k.at + passed
+	if wall-next > noticed.Microseconds() {
+		next = min(wall, next+k.suspended())
+	}
 	switch gap := wall - next; {
 	case gap < 0:
 		k.owed += passed
@@ -109,6 +127,14 @@ func (k *clock) step(wall, passed int64) {
 		k.log.Info("the wall clock is back from its leap")
 	}
 	k.leapt = false
+}
+
+// suspended is for how long, in microseconds, the machine was since it was last asked.
+// It is asked only where the wall clock is ahead: it costs a call of the system.
+func (k *clock) suspended() int64 {
+	slept := k.slept()
+	defer func() { k.woke = slept }()
+	return max(0, slept-k.woke).Microseconds()
 }
 
 // leap waits until a leap has stayed, and follows it.

@@ -6,16 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sinceBoot is a clock that nobody sets and that also counts the time for which the
-// machine was suspended, as the one behind time.Since does not.
-func sinceBoot() func() time.Duration {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
-		return sinceNow(time.Now)
+// suspended is for how long the machine was suspended since it was started: by how
+// much more the clock that counts that time has counted than the one that does not,
+// which is the one behind time.Since.
+func suspended() time.Duration {
+	var boot, awake unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &awake) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil {
+		return 0
 	}
-	return func() time.Duration {
-		var ts unix.Timespec
-		_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // it has worked before
-		return time.Duration(ts.Nano())
-	}
+	return time.Duration(boot.Nano() - awake.Nano())
 }

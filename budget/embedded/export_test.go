@@ -1,6 +1,10 @@
 package embedded
 
-import "github.com/aegis-proxy/aegis-proxy/budget"
+import (
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+)
 
 // File is what a journal is written to.
 type File = file
@@ -10,6 +14,15 @@ func WithFiles(c Config, open func(path string) (File, error)) Config {
 	c.openFile = open
 	return c
 }
+
+// WithSuspended has a configuration's machine suspended for so long in all.
+func WithSuspended(c Config, suspended func() time.Duration) Config {
+	c.suspended = suspended
+	return c
+}
+
+// Suspended is what the system says.
+var Suspended = suspended
 
 // Record is the json of one line, and Decoder what reads it.
 type (

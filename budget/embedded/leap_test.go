@@ -156,6 +156,43 @@ func TestLeasesOutliveALeapThatIsFollowed(t *testing.T) {
 	opened(0)
 }
 
+// TestSuspendedMachine: the time for which it was suspended has passed, and is no leap.
+// A lease whose holder slept has expired. What the wall clock is ahead beside that is
+// a leap, and so is one that comes later.
+func TestSuspendedMachine(t *testing.T) {
+	m := newMachine()
+	var slept time.Duration
+	l := open(t, embedded.WithSuspended(m.config(t.TempDir()), func() time.Duration { return slept }))
+	start := l.Now()
+	must(t, l.Provision(t.Context(), "t"))
+	_, err := l.Reserve(t.Context(), minutely(l, "a"))
+	must(t, err)
+	says := func(when string, want time.Duration) {
+		t.Helper()
+		if got := l.Now().Sub(start); got != want {
+			t.Errorf("%s: %v after its start, want %v", when, got, want)
+		}
+	}
+	suspend := func(d time.Duration) { slept, m.wall = slept+d, m.wall.Add(d) }
+	suspend(5 * time.Second)
+	says("a moment", 5*time.Second)
+	suspend(8 * time.Hour)
+	says("a night", 8*time.Hour+5*time.Second)
+	if b, err := l.Balances(t.Context(), "t", nil); err != nil || b.Open != 0 {
+		t.Errorf("%d leases are open, %v", b.Open, err)
+	}
+	suspend(time.Hour)
+	m.leap(time.Hour)
+	says("an hour, and a leap of another", 9*time.Hour+5*time.Second)
+	m.leap(-time.Hour)
+	says("and back", 9*time.Hour+5*time.Second)
+	m.leap(time.Hour)
+	says("a leap alone", 9*time.Hour+5*time.Second)
+	if got := embedded.Suspended(); got < 0 {
+		t.Errorf("the system says %v", got)
+	}
+}
+
 // TestLeapsAreReported once each, with their size.
 func TestLeapsAreReported(t *testing.T) {
 	m := newMachine()

@@ -87,12 +87,15 @@ type Config struct {
 	Now func() time.Time
 
 	// Elapsed is the time since some instant, by a clock that nobody sets. If nil
-	// it is the system's, or, where there is a Now, how far that has moved.
+	// it is how far Now has moved, by the monotonic clock if that has one.
 	Elapsed func() time.Duration
 
 	// Log is told of a cut tail, of compactions that did not succeed, and of
 	// leaps of the wall clock; slog.Default if nil.
 	Log *slog.Logger
+
+	// suspended is for how long the machine was suspended; nil but in tests.
+	suspended func() time.Duration
 
 	// openFile makes and opens journals; nil but in tests.
 	openFile func(path string) (file, error)
@@ -102,14 +105,14 @@ func (c *Config) fill() {
 	if c.CompactBytes == 0 {
 		c.CompactBytes = DefaultCompactBytes
 	}
-	if c.Elapsed == nil && c.Now == nil {
-		c.Elapsed = sinceBoot()
+	if c.suspended == nil && c.Now == nil {
+		c.suspended = suspended
+	}
+	if c.suspended == nil {
+		c.suspended = func() time.Duration { return 0 }
 	}
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.Elapsed == nil {
-		c.Elapsed = sinceNow(c.Now)
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -117,11 +120,6 @@ func (c *Config) fill() {
 	if c.openFile == nil {
 		c.openFile = openJournal
 	}
-}
-
-func sinceNow(now func() time.Time) func() time.Duration {
-	start := now()
-	return func() time.Duration { return now().Sub(start) }
 }
 
 // Ledger implements budget.Ledger and budget.Keeper. Its verbs may be called
