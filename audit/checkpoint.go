@@ -307,11 +307,13 @@ func extendsLast(dir string) error {
 		return err
 	}
 	tree, err := outlineTree(dir)
-	if err == nil && tree.extendsLast() == nil {
-		return nil
-	}
-	if tree, err = OpenTree(dir); err == nil { // which makes hash files anew that do not fit
+	if err == nil {
 		err = tree.extendsLast()
+	}
+	if err != nil && !errors.Is(err, ErrForked) { // a hash file is damaged: make it anew
+		if tree, err = OpenTree(dir); err == nil {
+			err = tree.extendsLast()
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%w; bring back the receipts that were signed, or keep this directory and begin another", err)

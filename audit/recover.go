@@ -63,7 +63,11 @@ func (rec *recovered) readSegment(dir string, number int) error {
 		return fmt.Errorf("audit: %w", err)
 	}
 	defer f.Close()
-	if err := errors.Join(seekWithin(f, rec.at.offset), rec.follows(f)); err != nil {
+	err = seekWithin(f, rec.at.offset)
+	if err == nil {
+		err = rec.follows(f)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
 	}
 	err = rec.foldLines(newLineReader(f))

@@ -30,8 +30,8 @@ const (
 // Where the wall clock is then found ahead by more than a small step, it may have
 // leapt and may come back. Until it has stayed a minute the ledger's clock goes on
 // at its own pace: a window that turns a minute late never overspends, and one
-// that turned an hour early would. A suspended machine is no leap, because the
-// other clock counts that time too where the system has one that does. A leap that
+// that turned an hour early would. For as long as the machine was suspended, where the
+// system tells, time has passed, and nothing leapt. A leap that
 // stayed is followed in one step, by which the open leases are put off (jumped), so
 // that they last as long as their holders believe.
 //
