@@ -222,7 +222,6 @@ func (g *Gate) lastSweep() {
 	upkeep := g.upkeep()
 	if err := g.lastReceipts(ctx, upkeep); err != nil {
 		g.logger.Warn("last receipts: the next start, or another replica, writes what is missing", "err", err)
-		return
 	}
 	for _, tenant := range append(g.active(), upkeep.Tenants()...) {
 		if err := upkeep.Sweep(ctx, tenant); err != nil {
@@ -244,12 +243,11 @@ func (g *Gate) lastReceipts(ctx context.Context, u *upkeep) error {
 	if journal, own := g.ledger.(journal); own {
 		return u.Recover(ctx, journal, g.log)
 	}
+	var errs []error
 	for _, tenant := range g.doubts.recent() {
-		if err := u.sweepRest(ctx, tenant); err != nil {
-			return err
-		}
+		errs = append(errs, u.sweepRest(ctx, tenant))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // visits counts what runs, such as calls, so that Close can wait for it.
