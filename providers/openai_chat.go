@@ -1,6 +1,8 @@
 package providers
 
 import (
+	"strings"
+
 	"github.com/tidwall/gjson"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
@@ -35,10 +37,10 @@ var messageLevel = levelOf(
 	func(p *parser, _ string) error { return p.values("messages", nil) }, // what other servers add
 	map[string]reader{
 		"role":         func(p *parser, _ string) error { return p.role() },
-		"tool_call_id": func(p *parser, _ string) error { return p.identity(&p.inMessage.callID, "messages.tool_call_id") },
+		"tool_call_id": func(p *parser, _ string) error { return p.named(&p.inMessage.callID, "messages.tool_call_id") },
 		"name": func(p *parser, _ string) error {
 			p.load.names++
-			return p.identity(&p.inMessage.name, "messages.name")
+			return p.named(&p.inMessage.name, "messages.name")
 		},
 		"refusal": func(p *parser, _ string) error { return p.text("messages.refusal") },
 		"content": func(p *parser, _ string) error { return p.content() },
@@ -201,13 +203,21 @@ var toolLevel = levelOf((*parser).skipped, map[string]reader{
 
 // functionLevel is a function or a custom tool.
 var functionLevel = levelOf((*parser).skipped, map[string]reader{
-	"name":          func(p *parser, _ string) error { return p.word(&p.function.name, under(p.function.place, "name")) },
+	"name":          (*parser).functionName,
 	"description":   (*parser).skipped,
 	"parameters":    (*parser).skipped,
 	"strict":        (*parser).skipped,
 	"format":        (*parser).skipped,
 	"cache_control": (*parser).toolCache,
 })
+
+func (p *parser) functionName(name string) error {
+	p.half = false
+	if err := p.word(&p.function.name, under(p.function.place, name)); err != nil {
+		return err
+	}
+	return p.identity(under(p.function.place, name))
+}
 
 func (p *parser) toolCache(name string) error {
 	p.CacheControl = true
@@ -300,9 +310,13 @@ func (p *parser) predicted() error {
 }
 
 func (p *parser) predictedText() error {
+	p.half = false
 	text, err := p.optionalString("prediction.content")
 	if len(p.Prediction) == MaxTexts {
 		return parseErrorf("prediction.content", "request has more than %d texts", MaxTexts)
+	}
+	if p.half { // each may be as much as halfTokens
+		text += strings.Repeat("\ufffd", halfTokens*strings.Count(text, "\ufffd"))
 	}
 	if err == nil && text != "" {
 		p.Prediction = append(p.Prediction, text)

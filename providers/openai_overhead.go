@@ -52,6 +52,7 @@ type load struct {
 	prompts  int64
 	tokenIDs int64
 	images   images
+	halves   int64 // of surrogate pairs, anywhere in the body
 	// rendered is the size, in bytes, of what a template writes as JSON.
 	rendered int64
 	// rewritten is the size, in bytes, of texts that templates of models
@@ -68,7 +69,7 @@ type load struct {
 // count one token a byte, since every token covers at least one.
 func (r *Request) Overhead(model string, imageTokens int64) (int64, error) {
 	l := &r.load
-	total := l.rendered + l.tokenIDs + l.prompts*promptTokens + l.names*nameTokens + l.formats*formatTokens
+	total := l.rendered + l.tokenIDs + l.prompts*promptTokens + l.names*nameTokens + l.formats*formatTokens + l.halves*halfTokens
 	if r.Endpoint == ChatCompletions {
 		total += l.messages*messageTokens + l.parts*partTokens + replyTokens
 	}

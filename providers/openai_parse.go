@@ -29,6 +29,7 @@ func (p *parser) request() error {
 	if err := checkEncoding(p.scanner.body); err != nil {
 		return err
 	}
+	p.load.halves = halves(p.scanner.body)
 	p.members = make([]member, 0, 16)
 	err := p.object("", func(name string) error {
 		at, start := p.name, p.valueStart()
@@ -85,7 +86,7 @@ func (p *parser) model() error {
 		return parseErrorf("model", "model must have 1 to %d bytes", MaxModelBytes)
 	}
 	p.Model = strings.Clone(model)
-	return nil
+	return p.identity("model")
 }
 
 func (p *parser) count(name string, low int64, into *int64) error {

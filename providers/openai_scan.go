@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -63,6 +64,7 @@ type scanner struct {
 	buf  bytes.Buffer
 	body []byte
 	name span // of the member name that was read last, with its quotes
+	half bool // the string that was read last has half a surrogate pair
 
 	tokens int   // names, values and brackets read so far
 	copied int64 // bytes of memory for strings that have escapes
@@ -74,7 +76,9 @@ func newScanner(body []byte) *scanner {
 	s := scanners.Get().(*scanner)
 	s.body, s.tokens, s.copied = body, 0, 0
 	s.buf = *bytes.NewBuffer(body)
-	s.dec.Reset(&s.buf)
+	// The body is checked to be UTF-8 as a whole. What is left to the decoder to
+	// allow are escapes of half a surrogate pair, which are JSON.
+	s.dec.Reset(&s.buf, jsontext.AllowInvalidUTF8(true))
 	return s
 }
 
@@ -104,10 +108,7 @@ func (s *scanner) object(param string, member func(name string) error) error {
 			return err
 		}
 		s.name = span{s.offset() - len(raw), s.offset()}
-		name, err := unquote(raw)
-		if err != nil {
-			return err
-		}
+		name, _ := unquote(raw)
 		if err := member(name); err != nil {
 			return err
 		}
@@ -210,22 +211,31 @@ func (s *scanner) string() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := unquote(raw)
+	text, whole := unquote(raw)
+	s.half = !whole
 	if len(text) != len(raw)-2 {
 		s.copied += int64(len(raw))
 	}
-	return text, err
+	return text, nil
 }
 
-func unquote(raw []byte) (string, error) {
+// identity refuses the string that was read last where it tells one thing from
+// another and has half a character, which servers read as different ones.
+func (s *scanner) identity(param string) error {
+	if s.half {
+		return parseErrorf(param, "%s has half of a surrogate pair, which names nothing; send whole characters", param)
+	}
+	return nil
+}
+
+// unquote returns the text of a string that the decoder has read; whole says that it
+// has all its characters. Half a surrogate pair becomes U+FFFD.
+func unquote(raw []byte) (text string, whole bool) {
 	if bytes.IndexByte(raw, '\\') < 0 {
-		return view(raw[1 : len(raw)-1]), nil
+		return view(raw[1 : len(raw)-1]), true
 	}
-	text, err := jsontext.AppendUnquote(make([]byte, 0, len(raw)), raw)
-	if err != nil {
-		return "", syntaxError(err)
-	}
-	return view(text), nil
+	plain, err := jsontext.AppendUnquote(make([]byte, 0, len(raw)), raw)
+	return view(plain), err == nil
 }
 
 // view is b as a string that shares its memory: prompts are large, and nobody
@@ -325,8 +335,8 @@ func (s *scanner) end() error {
 	return nil
 }
 
-// checkEncoding refuses a body that begins as text in another encoding does, with
-// a better reason than that it is not JSON. In UTF-16 and UTF-32 one of the first
+// checkEncoding refuses a body that is not UTF-8. One that begins as text in
+// another encoding does gets a better reason. In UTF-16 and UTF-32 one of the first
 // four bytes is zero, or they are a mark.
 func checkEncoding(body []byte) error {
 	head := body[:min(4, len(body))]
@@ -335,8 +345,23 @@ func checkEncoding(body []byte) error {
 		return parseErrorf("", "body begins with a byte order mark; send UTF-8 without one")
 	case bytes.IndexByte(head, 0) >= 0, bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
 		return parseErrorf("", "body is not UTF-8 but UTF-16 or UTF-32; send UTF-8")
+	case !utf8.Valid(body):
+		return utf8Error(body)
 	}
 	return nil
+}
+
+// utf8Error says where a body is no UTF-8.
+func utf8Error(body []byte) error {
+	at := 0
+	for at < len(body) {
+		r, n := utf8.DecodeRune(body[at:])
+		if r == utf8.RuneError && n == 1 {
+			break
+		}
+		at += n
+	}
+	return parseErrorf("", "body is not UTF-8, at byte %d", at)
 }
 
 func syntaxError(err error) error {

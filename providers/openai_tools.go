@@ -43,9 +43,14 @@ func (p *parser) noted(into *string, param string) error {
 	return nil
 }
 
-// identity adds a string to the texts and keeps it to tell one thing from another
-// by, so that it must be told whole.
-func (p *parser) identity(into *string, param string) error { return p.noted(into, param) }
+// named adds a string to the texts and keeps it to tell one thing from another.
+func (p *parser) named(into *string, param string) error {
+	p.half = false
+	if err := p.noted(into, param); err != nil {
+		return err
+	}
+	return p.identity(param)
+}
 
 // turn follows the chat: what answers the tools that the last assistant message
 // called are the results that this request brings. They are counted beyond
