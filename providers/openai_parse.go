@@ -97,8 +97,7 @@ func (p *parser) count(name string, low int64, into *int64) error {
 	return err
 }
 
-// outputCap reads a cap. A cap of 0 means no output at OpenAI's completions, and
-// no cap at all at some servers.
+// outputCap reads a cap. A completion may have a cap of 0.
 func (p *parser) outputCap(name string) error {
 	tokens, set, err := p.optionalInteger(name, 0, MaxCap)
 	if err != nil {
@@ -108,7 +107,7 @@ func (p *parser) outputCap(name string) error {
 		if p.Endpoint == ChatCompletions {
 			return parseErrorf(name, "%s must be from 1 to %d", name, int64(MaxCap))
 		}
-		p.unbounded(UnboundedZeroCap)
+		p.ZeroCap = true
 	}
 	p.caps[capIndex(name)] = outputCap{tokens, set}
 	return nil
@@ -199,6 +198,9 @@ func (p *parser) finish() error {
 	}
 	if _, ok := p.member("input"); !ok && p.Endpoint == Embeddings {
 		return parseErrorf("input", "input is missing")
+	}
+	if _, ok := p.member("prompt"); !ok && p.Endpoint == Completions {
+		p.load.prompts = 1 // the model begins as behind the mark between two texts, which is a token
 	}
 	if p.Endpoint != Embeddings {
 		p.Choices = p.prompts * max(p.n, p.bestOf)

@@ -1,5 +1,7 @@
 package providers
 
+import "slices"
+
 // completionsMembers are those of a completions body alone.
 var completionsMembers = map[string]reader{
 	"prompt":   func(p *parser, name string) error { return p.prompt(name) },
@@ -18,6 +20,24 @@ var embeddingsMembers = map[string]reader{
 	},
 	"messages": (*parser).billedMember,
 	"prompt":   (*parser).billedMember,
+}
+
+// completionTokens is the output cap that an absent one means in a completion, in
+// tokens (https://platform.openai.com/docs/api-reference/completions/create).
+const completionTokens = 16
+
+// likeOpenAI are the providers whose completions have OpenAI's defaults: an absent
+// cap means completionTokens, and one of 0 no output. vLLM's CompletionRequest has
+// the same. Other servers write on to the end of the context in either case.
+var likeOpenAI = []string{"openai", "azure", "vllm"}
+
+// ImpliedCap is the output cap that the provider takes an absent one for, in
+// tokens; 0 is not known. Where it is known, a cap of 0 means no output.
+func (r *Request) ImpliedCap(provider string) int64 {
+	if r.Endpoint == Completions && slices.Contains(likeOpenAI, provider) {
+		return completionTokens
+	}
+	return 0
 }
 
 // prompt reads a prompt or an input: a string, strings, token ids, or arrays

@@ -24,7 +24,7 @@ const (
 	UnboundedContentPart = "messages.content"             // a part of unknown type
 	UnboundedServerTool  = "tools"                        // runs, and is billed, at the provider
 	UnboundedWebSearch   = "web_search_options"           // a fee per search, and its results
-	UnboundedZeroCap     = "max_tokens"                   // 0, which some servers read as no cap
+	UnboundedZeroCap     = "max_tokens"                   // 0, which not all servers read as no output
 	UnboundedCacheRole   = "messages.role"                // cache: input stored earlier, by id
 	UnboundedModality    = "modalities"                   // output that is neither text nor audio
 )
@@ -62,6 +62,8 @@ type Request struct {
 	// AudioOutput says that audio was asked for, so that any output token may
 	// be an audio token. The output cap covers these too.
 	AudioOutput bool
+	// ZeroCap says that a completion has an output cap of 0. See ImpliedCap.
+	ZeroCap bool
 	// CacheControl says that the request marks what its provider is to write to
 	// a prompt cache, in the way of Anthropic's API.
 	CacheControl bool

@@ -311,8 +311,8 @@ func TestParseUnbounded(t *testing.T) {
 		})
 	}
 	zero := mustParse(t, providers.Completions, `{"model":"m","prompt":"a","max_tokens":0,"echo":true}`)
-	if !slices.Equal(zero.Unbounded, []string{providers.UnboundedZeroCap}) {
-		t.Errorf("a cap of 0: got %q", zero.Unbounded)
+	if !zero.ZeroCap || zero.Unbounded != nil || zero.ImpliedCap("openai") != 16 || zero.ImpliedCap("ollama") != 0 {
+		t.Errorf("a cap of 0: got %+v", zero)
 	}
 }
 

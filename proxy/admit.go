@@ -179,6 +179,9 @@ func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Den
 	if r.Endpoint == providers.Embeddings {
 		return nil
 	}
+	if r.ZeroCap && r.ImpliedCap(c.Upstream.Provider) == 0 {
+		return denied(policy.NoBound, "what this request costs has no bound, because of "+providers.UnboundedZeroCap+": not every server takes 0 for no output")
+	}
 	c.OutputCap = outputCap(c.Upstream, model, r, limits)
 	if c.OutputCap == 0 {
 		return denied(policy.NoBound, "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one")
@@ -193,13 +196,24 @@ func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Den
 // request says so. Others may do it by default.
 var explicitCaches = []string{"anthropic"}
 
+// leastOutput is held for a completion that asks for no output, in tokens: servers
+// that only echo the prompt may run the model for one.
+const leastOutput = 1
+
 // outputCap is the most that one choice may write: the client's own cap in the
 // field that the upstream obeys, else the policy's default, else what the
-// model can write at most; 0 if nothing is known.
+// model can write at most; 0 if nothing is known. A completion without one has no
+// more than its absence means.
 func outputCap(u *policy.Upstream, model *policy.Model, r *providers.Request, limits pricing.Limits) int64 {
 	cap, given := r.AskedCap(u.CapField)
-	if !given {
+	switch {
+	case given && cap == 0:
+		return leastOutput
+	case !given:
 		cap = model.DefaultOutputCap
+		if implied := r.ImpliedCap(u.Provider); implied > 0 && (cap == 0 || cap > implied) {
+			cap = implied
+		}
 	}
 	return limits.OutputCap(cap)
 }
