@@ -74,7 +74,7 @@ func renderedString(json []byte) (n int, size int64) {
 // escapes.
 func renderedByte(c byte) int64 {
 	switch {
-	case c == '<' || c == '>' || c == '&' || c == '\'':
+	case c < ' ' || c == '<' || c == '>' || c == '&' || c == '\'':
 		return escapedBytes
 	case c < 0x80:
 		return 1
@@ -87,13 +87,14 @@ func renderedByte(c byte) int64 {
 	}
 }
 
-// renderedScalar measures a number or literal. Only a number with a fraction or
+// renderedScalar measures a number or literal, or one byte at least of what is no
+// JSON, such as a control character. Only a number with a fraction or
 // an exponent can grow.
 func renderedScalar(json []byte) (n int, size int64) {
 	float := false
 	for n = 0; n < len(json); n++ {
 		c := json[n]
-		if c <= ' ' || c == ',' || c == ':' || c == '"' || c == '{' || c == '}' || c == '[' || c == ']' {
+		if n > 0 && (c <= ' ' || c == ',' || c == ':' || c == '"' || c == '{' || c == '}' || c == '[' || c == ']') {
 			break
 		}
 		float = float || c == '.' || c == 'e' || c == 'E'

@@ -118,6 +118,16 @@ func TestOverheadBoundsRenderedFloats(t *testing.T) {
 	}
 }
 
+// A text that is not JSON is measured as JSON too, whatever is in it.
+func TestOverheadOfTextsThatAreNotJSON(t *testing.T) {
+	for c := range 0x80 {
+		r := mustParse(t, providers.ChatCompletions, fmt.Sprintf(`{"model":"m","messages":[{"role":"assistant","reasoning_content":"\u%04x x"}]}`, c))
+		if got := overhead(t, r, "m"); got < 1 {
+			t.Errorf("%q counts %d", rune(c), got)
+		}
+	}
+}
+
 func len64(s string) int64 { return int64(len(s)) }
 
 // rendered writes v as the widest template does: indented by 4, floats in full,
