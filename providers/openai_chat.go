@@ -181,10 +181,7 @@ func (p *parser) toolList(param string, element func() error) error {
 	}
 	start := p.valueStart()
 	err := p.array(param, element)
-	if err == nil {
-		p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
-	}
-	return err
+	return p.measured(start, err)
 }
 
 // toolLevel is one entry of tools, whose details the size of the whole list

@@ -145,8 +145,7 @@ func (p *parser) extraBody(place string) error {
 		_, err := p.skip()
 		return err
 	})
-	p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
-	return err
+	return p.measured(start, err)
 }
 
 // googleLevel is what Google's chats take beside OpenAI's members.
@@ -164,6 +163,5 @@ func (p *parser) google(place string) error {
 	}
 	start := p.valueStart()
 	err := googleLevel.object(p, place)
-	p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
-	return err
+	return p.measured(start, err)
 }

@@ -3,6 +3,7 @@ package providers
 import (
 	"bytes"
 	"strings"
+	"unicode"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
@@ -85,6 +86,9 @@ func (p *parser) model() error {
 	if model == "" || len(model) > MaxModelBytes {
 		return parseErrorf("model", "model must have 1 to %d bytes", MaxModelBytes)
 	}
+	if strings.TrimSpace(model) != model || strings.ContainsFunc(model, unicode.IsControl) {
+		return parseErrorf("model", "model has blanks around it or control characters in it, which servers may cut off; send the name alone")
+	}
 	p.Model = strings.Clone(model)
 	return p.identity("model")
 }
@@ -162,6 +166,14 @@ func (p *parser) addText(param string) error {
 	return nil
 }
 
+// measured adds what was read since start, unless reading has failed.
+func (p *parser) measured(start int, err error) error {
+	if err == nil {
+		p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
+	}
+	return err
+}
+
 // rendered reads any value that a template may write into the prompt as JSON.
 func (p *parser) rendered() error {
 	at, err := p.skip()
@@ -173,8 +185,7 @@ func (p *parser) rendered() error {
 func (p *parser) renderedOf(place string, v vocabulary) error {
 	start := p.valueStart()
 	err := p.checked(place, v)
-	p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
-	return err
+	return p.measured(start, err)
 }
 
 // unknown reads a member that this dialect does not know. A number or a boolean

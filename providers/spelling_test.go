@@ -121,3 +121,17 @@ func TestNamesThatOnlyResemble(t *testing.T) {
 		mustParse(t, providers.ChatCompletions, with(`"`+name+`":1`))
 	}
 }
+
+// TestBodiesThatAreCutOff: wherever a body ends, it is refused, and that is all.
+func TestBodiesThatAreCutOff(t *testing.T) {
+	for place, shape := range places {
+		body := fmt.Sprintf(shape, `"x": [1, {"a": "\u00e9"}] `)
+		for end := range len(body) {
+			for _, blank := range []string{"", "  "} {
+				if _, err := providers.Parse(providers.ChatCompletions, []byte(body[:end]+blank)); err == nil {
+					t.Errorf("%s: %q passed", place, body[:end]+blank)
+				}
+			}
+		}
+	}
+}
