@@ -70,6 +70,11 @@ func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
 	return m
 }
 
+// ExpectEcho notes that the request asks for no output. The text in the response
+// is then the prompt's, and usage without completion_tokens is whole if it has the
+// total: OpenAI leaves them out.
+func (m *Meter) ExpectEcho() { m.found.silent = true }
+
 // Feed takes the next bytes of the response and returns those to pass on. Without
 // stripping that is chunk itself. With it the result is valid until the next call,
 // and an event is held until its last line has come.

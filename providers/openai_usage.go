@@ -16,6 +16,7 @@ type findings struct {
 	counts   counts // of all usage that was told
 	broken   bool   // the last usage could not be read
 	text     bool   // there is generated text
+	silent   bool   // none was asked for: the text is an echo
 	tells    bool   // the event at hand has usage
 	final    bool   // nothing can follow that changes it
 	stale    bool   // text came after it
@@ -51,7 +52,8 @@ func (f *findings) report(settled bool) Report {
 	r := f.seen
 	usage, whole := f.counts.usage(f.endpoint)
 	r.Usage = usage
-	unsaid := usage.Input == 0 || f.text && f.endpoint != Embeddings && f.counts.completion.n == 0
+	unsaid := usage.Input == 0 || f.text && !f.silent && f.endpoint != Embeddings && f.counts.completion.n == 0
+	whole = whole || f.silent && f.counts.prompt.told && f.counts.total.told
 	r.HasUsage = settled && whole && !unsaid && !f.broken && !f.stale
 	r.Ran = r.Ran || f.text || f.broken || f.counts.any()
 	return r
