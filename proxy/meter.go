@@ -53,6 +53,9 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 		grant:  x.grant,
 		status: resp.StatusCode,
 	}
+	if x.wantEcho {
+		b.meter.ExpectEcho()
+	}
 	if !plain {
 		b.decoder = newDecoder(encoding, b.meter)
 	}

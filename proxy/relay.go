@@ -27,6 +27,7 @@ import (
 type exchange struct {
 	endpoint  providers.Endpoint
 	wantUsage bool // a stream whose client did not ask for its usage
+	wantEcho  bool // a completion that asks for no output
 	payload   *payload
 	calls     []gate.Bid  // the current attempt's first
 	grant     *gate.Grant // the current attempt's

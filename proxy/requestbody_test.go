@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"bytes"
 	"compress/flate"
-	"compress/gzip"
 	"compress/zlib"
 	"fmt"
 	"io"
@@ -34,10 +33,6 @@ func compressed(text string, with func(io.Writer) io.WriteCloser) string {
 	io.WriteString(w, text)
 	w.Close()
 	return b.String()
-}
-
-func gzipped(text string) string {
-	return compressed(text, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
 }
 
 func zlibbed(text string) string {
@@ -74,29 +69,29 @@ func TestBodyIsReadAsItSaysOrRefused(t *testing.T) {
 		{"another type", hello, []string{typ, "text/plain"}, 200, ""},
 		{"the type that curl sends", hello, []string{typ, "application/x-www-form-urlencoded"}, 200, ""},
 		{"a form", "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ntoy\r\n--b--", []string{typ, "multipart/form-data; boundary=b"}, 400, "must be an object"},
-		{"gzip", gzipped(hello), []string{coding, "gzip"}, 200, ""},
-		{"gzip in capitals", gzipped(hello), []string{coding, " GZIP "}, 200, ""},
-		{"gzip in two members", gzipped(hello[:9]) + gzipped(hello[9:]), []string{coding, "x-gzip"}, 200, ""},
+		{"gzip", zipped(hello), []string{coding, "gzip"}, 200, ""},
+		{"gzip in capitals", zipped(hello), []string{coding, " GZIP "}, 200, ""},
+		{"gzip in two members", zipped(hello[:9]) + zipped(hello[9:]), []string{coding, "x-gzip"}, 200, ""},
 		{"deflate", zlibbed(hello), []string{coding, "deflate"}, 200, ""},
 		{"deflate without its frame", deflated(hello), []string{coding, "deflate"}, 200, ""},
-		{"twice", zlibbed(gzipped(hello)), []string{coding, "gzip, deflate"}, 200, ""},
+		{"twice", zlibbed(zipped(hello)), []string{coding, "gzip, deflate"}, 200, ""},
 		{"identity", hello, []string{coding, "identity"}, 200, ""},
-		{"identity and gzip", gzipped(hello), []string{coding, "identity,gzip, ,identity"}, 200, ""},
-		{"twice in the wrong order", zlibbed(gzipped(hello)), []string{coding, "deflate, gzip"}, 400, "valid gzip"},
+		{"identity and gzip", zipped(hello), []string{coding, "identity,gzip, ,identity"}, 200, ""},
+		{"twice in the wrong order", zlibbed(zipped(hello)), []string{coding, "deflate, gzip"}, 400, "valid gzip"},
 		{"not gzip", hello, []string{coding, "gzip"}, 400, "valid gzip"},
 		{"gzip of nothing", "", []string{coding, "gzip"}, 400, "valid gzip"},
-		{"half of gzip", gzipped(hello)[:30], []string{coding, "gzip"}, 400, "valid gzip"},
-		{"more behind gzip", gzipped(hello) + "{}", []string{coding, "gzip"}, 400, "valid gzip"},
+		{"half of gzip", zipped(hello)[:30], []string{coding, "gzip"}, 400, "valid gzip"},
+		{"more behind gzip", zipped(hello) + "{}", []string{coding, "gzip"}, 400, "valid gzip"},
 		{"more behind deflate", zlibbed(hello) + "{}", []string{coding, "deflate"}, 400, "valid deflate"},
-		{"a wrong sum", gzipped(hello)[:len(gzipped(hello))-8] + "12345678", []string{coding, "gzip"}, 400, "valid gzip"},
-		{"a bomb", gzipped(zeros), []string{coding, "gzip"}, 413, "larger than"},
-		{"a bomb in a bomb", gzipped(gzipped(zeros + zeros)), []string{coding, "gzip, gzip"}, 413, "larger than"},
-		{"endless nothing", strings.Repeat(gzipped(""), 1<<15), []string{coding, "gzip"}, 413, "larger than"},
-		{"endless nothing, compressed", gzipped(strings.Repeat(gzipped(""), 1<<15)), []string{coding, "gzip, gzip"}, 413, "larger than"},
+		{"a wrong sum", zipped(hello)[:len(zipped(hello))-8] + "12345678", []string{coding, "gzip"}, 400, "valid gzip"},
+		{"a bomb", zipped(zeros), []string{coding, "gzip"}, 413, "larger than"},
+		{"a bomb in a bomb", zipped(zipped(zeros + zeros)), []string{coding, "gzip, gzip"}, 413, "larger than"},
+		{"endless nothing", strings.Repeat(zipped(""), 1<<15), []string{coding, "gzip"}, 413, "larger than"},
+		{"endless nothing, compressed", zipped(strings.Repeat(zipped(""), 1<<15)), []string{coding, "gzip, gzip"}, 413, "larger than"},
 		{"five times", hello, []string{coding, "gzip,gzip,gzip,gzip,gzip"}, 415, "encoded 5 times"},
 		{"brotli", hello, []string{coding, "br"}, 415, `\"br\"`},
 		{"zstd", hello, []string{coding, "zstd"}, 415, `\"zstd\"`},
-		{"zstd in gzip", gzipped(hello), []string{coding, "zstd, gzip"}, 415, `\"zstd\"`},
+		{"zstd in gzip", zipped(hello), []string{coding, "zstd, gzip"}, 415, `\"zstd\"`},
 		{"a byte order mark", "\ufeff" + hello, nil, 400, "byte order mark"},
 		{"UTF-16 by its mark", "\xff\xfe{\x00}\x00", nil, 400, "UTF-8"},
 		{"UTF-16 without a mark", "{\x00\"\x00", nil, 400, "UTF-8"},
