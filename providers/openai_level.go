@@ -26,17 +26,20 @@ func vocabularyOf(list ...string) vocabulary {
 // for each of the longest name's.
 const maxFoldBytes = 3 * 40
 
-// mistakable returns the name that some server may read another name as, or "": one that
-// differs from it by case alone, or by what follows a zero byte, which ends a
-// string in C.
+// mistakable returns the name that some server may read another name as, or "": one
+// that differs from it by case alone, by what follows a zero byte, which ends a
+// string in C, or by half surrogate pairs, which may be dropped.
 func (v vocabulary) mistakable(name string) string {
-	head, _, cut := strings.Cut(name, "\x00")
-	if len(head) > maxFoldBytes {
+	plain, _, _ := strings.Cut(name, "\x00")
+	if strings.Contains(plain, "\ufffd") {
+		plain = strings.ReplaceAll(plain, "\ufffd", "")
+	}
+	if len(plain) > maxFoldBytes {
 		return ""
 	}
 	var room [maxFoldBytes]byte
-	known := v[string(names.AppendFold(room[:0], head))]
-	if known == name && !cut {
+	known := v[string(names.AppendFold(room[:0], plain))]
+	if known == name {
 		return ""
 	}
 	return known

@@ -65,7 +65,7 @@ func readNode(d *json.Decoder) (*node, error) {
 var spellings = map[string]func(a, b string) bool{
 	"exactly":         func(a, b string) bool { return a == b },
 	"in any case":     strings.EqualFold,
-	"as Java does":    func(a, b string) bool { return strings.ToLower(javaUpper(a)) == strings.ToLower(javaUpper(b)) },
+	"as Java does":    func(a, b string) bool { return strings.EqualFold(javaUpper(a), javaUpper(b)) },
 	"to a zero byte":  func(a, b string) bool { return head(a) == b },
 	"both of the two": func(a, b string) bool { return strings.EqualFold(head(a), b) },
 }

@@ -66,6 +66,8 @@ func misspellings(name string) []string {
 		`\u00` + fmt.Sprintf("%02x", strings.ToUpper(name)[0]) + name[1:],
 		strings.ReplaceAll(name, "k", `\u212A`),
 		name + `\u0000`,
+		`\ud800` + name,
+		name[:1] + `\udfff` + strings.ToUpper(name[1:]),
 		strings.ToUpper(name) + `\u0000x`,
 	}
 }

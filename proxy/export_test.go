@@ -54,3 +54,6 @@ func (p *Proxy) Taken() int64 {
 	defer p.intake.mu.Unlock()
 	return p.intake.taken
 }
+
+// ForeignCharset says in which charset a body is said to be, if JSON cannot be.
+var ForeignCharset = foreignCharset

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// maxCodings is how many times over a request's body may be compressed.
-const maxCodings = 4
+// maxCodings is how many times over a request's body may be compressed. Each
+// takes about 45 KB while the body is read.
+const maxCodings = 2
 
 // decodeBody makes r.Body what it is without its content codings, and the length
 // unknown where it had any. Of each coding's result no more than limit bytes are
