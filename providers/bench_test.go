@@ -108,3 +108,18 @@ func BenchmarkSeeHeaders(b *testing.B) {
 		r.SeeHeaders(header)
 	}
 }
+
+// BenchmarkParseHalves reads bodies of one escape after the other.
+func BenchmarkParseHalves(b *testing.B) {
+	for name, escape := range map[string]string{"half": `\ud83d`, "newline": `\n`} {
+		body := []byte(`{"model":"gpt-4o","messages":[{"role":"user","content":"\ud83d` + strings.Repeat(escape, (8<<20)/len(escape)) + `"}]}`)
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				if _, err := providers.Parse(providers.ChatCompletions, body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,14 +1,14 @@
 package providers
 
-import (
-	"bytes"
-	"strconv"
-)
+import "bytes"
 
 // halfTokens bounds the tokens of half a surrogate pair beside those of the
 // character U+FFFD that this package reads in its place. Others keep it, in three
 // bytes that are no UTF-8, or read U+FFFD, of three bytes, for each of these.
 const halfTokens = 9
+
+// unitBytes is the length of an escape such as \ud83d.
+const unitBytes = 6
 
 // halves counts the escapes in JSON text that are half of a surrogate pair
 // without the other, such as \ud83d alone: JSON (RFC 8259, section 8.2), and what
@@ -18,33 +18,48 @@ func halves(json []byte) (n int64) {
 		return 0
 	}
 	for {
-		at := bytes.IndexByte(json, '\\')
-		if at < 0 {
-			return n
+		if len(json) == 0 || json[0] != '\\' { // escapes often stand side by side
+			at := bytes.IndexByte(json, '\\')
+			if at < 0 {
+				return n
+			}
+			json = json[at:]
 		}
-		json = json[at:]
-		unit, escaped := escapedUnit(json)
-		if !escaped {
+		switch surrogateOf(json) {
+		case 0:
 			json = json[min(len(`\n`), len(json)):]
-			continue
-		}
-		json = json[len(`\u0000`):]
-		if low, follows := escapedUnit(json); isHigh(unit) && follows && isLow(low) {
-			json = json[len(`\u0000`):]
-		} else if isHigh(unit) || isLow(unit) {
+		case high:
+			json = json[unitBytes:]
+			if surrogateOf(json) == low {
+				json = json[unitBytes:]
+			} else {
+				n++
+			}
+		case low:
+			json = json[unitBytes:]
 			n++
 		}
 	}
 }
 
-func isHigh(unit uint64) bool { return 0xd800 <= unit && unit < 0xdc00 }
-func isLow(unit uint64) bool  { return 0xdc00 <= unit && unit < 0xe000 }
+// Halves of a surrogate pair: the first and the second.
+const (
+	high = 1 + iota
+	low
+)
 
-// escapedUnit is the UTF-16 unit that json begins with as \uXXXX, if it does.
-func escapedUnit(json []byte) (unit uint64, ok bool) {
-	if len(json) < len(`\u0000`) || json[0] != '\\' || json[1] != 'u' {
-		return 0, false
+// surrogateOf tells which half of a surrogate pair json begins with as an escape;
+// 0 for neither. Its digits are not checked further: that it is JSON is seen
+// elsewhere.
+func surrogateOf(json []byte) int {
+	if len(json) < unitBytes || json[0] != '\\' || json[1] != 'u' || json[2]|0x20 != 'd' {
+		return 0
 	}
-	unit, err := strconv.ParseUint(string(json[2:6]), 16, 16)
-	return unit, err == nil
+	switch c := json[3] | 0x20; {
+	case json[3] == '8', json[3] == '9', c == 'a', c == 'b':
+		return high
+	case 'c' <= c && c <= 'f':
+		return low
+	}
+	return 0
 }
