@@ -44,8 +44,9 @@ func foreignCharset(contentTypes []string) (charset string, foreign bool) {
 	for _, value := range contentTypes {
 		for part := range strings.FieldsFuncSeq(value, func(c rune) bool { return c == ';' || c == ',' }) {
 			name, charset, _ := strings.Cut(part, "=")
+			quotes := strings.Count(charset, `"`) // odd where a separator is quoted
 			charset = strings.Trim(charset, " \t\"'")
-			if strings.EqualFold(strings.TrimSpace(name), "charset") && !isUTF8(charset) {
+			if strings.EqualFold(strings.TrimSpace(name), "charset") && (!isUTF8(charset) || quotes%2 != 0) {
 				return charset, true
 			}
 		}
