@@ -51,6 +51,9 @@ func (v vocabulary) check(place, name string) error {
 	if known == "" {
 		return nil
 	}
+	if len(name) > maxFoldBytes { // by what follows the zero byte
+		name = strings.ToValidUTF8(name[:maxFoldBytes], "")
+	}
 	return parseErrorf(under(place, name), "%s: some servers read the member %+q as %s and others do not; send %s alone, spelled so",
 		orBody(place), name, known, known)
 }

@@ -116,12 +116,21 @@ func (p *parser) retriedMember(name string) error {
 	if err != nil {
 		return err
 	}
-	switch string(bytes.Join(bytes.Fields(p.scanner.body[at.start:at.end]), nil)) {
-	case "null", "false", "0", "[]":
-	default:
+	if !isNone(p.scanner.body[at.start:at.end]) {
 		p.unbounded(name)
 	}
 	return nil
+}
+
+// isNone reports whether a value asks for none, or no times.
+func isNone(value []byte) bool {
+	switch value[0] {
+	case 'n', 'f': // null, false
+		return true
+	case '[':
+		return len(bytes.TrimSpace(value[1:len(value)-1])) == 0
+	}
+	return string(value) == "0"
 }
 
 // extraBody reads members that a gateway or server lays over those of the body
