@@ -78,6 +78,9 @@ func misspellings(name string) []string {
 func TestNamesInOtherLetters(t *testing.T) {
 	for place, body := range places {
 		for _, name := range knownAt(place) {
+			if len(name) > 40 {
+				t.Errorf("%s is longer than what is looked up", name)
+			}
 			for _, other := range misspellings(name) {
 				if other == name {
 					continue
