@@ -43,6 +43,19 @@ func (t *Denials) visit(f fields) {
 	f.optCount("until", &t.Until)
 }
 
+// Clone is the decision in memory of its own, as it will be read from its receipt.
+// Names in it may share the memory of the whole request that they were read from.
+// It fails with ErrInvalid for one that no receipt can hold.
+func (d Decision) Clone() (Decision, error) {
+	line, err := encodeRecord(nil, &d)
+	if err != nil {
+		return Decision{}, err
+	}
+	var own Decision
+	err = new(decoder).record(string(line), &own)
+	return own, err
+}
+
 // Told is how many decisions the receipt tells of: 1, or as many denials as it counts.
 func (d *Decision) Told() int64 { return max(1, d.Denials.Count) }
 

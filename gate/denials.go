@@ -69,7 +69,11 @@ func (t *tally) count(q *quote, seen budget.Grant, reason policy.Reason) (id str
 	}
 	first := t.open[kind]
 	if first == nil {
-		first = t.begin(kind, q.denied(seen, reason))
+		own, err := q.denied(seen, reason).Clone() // the request's memory is not kept for a second
+		if err != nil {
+			return "" // nor has it a receipt of its own, which says why
+		}
+		first = t.begin(kind, own)
 	}
 	first.Denials.Count++
 	first.Denials.Until = max(first.Denials.Until, first.At, atOf(q, seen))

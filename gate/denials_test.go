@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
@@ -261,6 +262,39 @@ func TestDenialsThatCannotBeTold(t *testing.T) {
 	}
 	w.sweepOnce()
 	w.mustReplay(t, w.rules)
+}
+
+// TestDenialsKeepNoRequest: what is counted does not share the memory of the request
+// that it is about, which may be 50 MB and belongs to another one by then.
+func TestDenialsKeepNoRequest(t *testing.T) {
+	w := newWorld(t, "denial_receipts_per_second: 0\n"+daily(1000))
+	body := []byte(`{"model":"toy"}`)
+	c := w.call(5000, 0)
+	c.Facts.Model = unsafe.String(&body[len(`{"model":"`)], len("toy")) // as the parser reads it
+	c.Facts.Capabilities = []string{policy.CapChat}
+	id := w.refused(c, policy.BudgetExhausted).Receipt
+	clear(body)
+	c.Facts.Capabilities[0] = "another's"
+	w.gate.WriteDenials()
+	if d := w.denials()[id]; d.Facts.Model != "toy" || !slices.Equal(d.Facts.Capabilities, []string{policy.CapChat}) {
+		t.Errorf("told %+v", d.Facts)
+	}
+}
+
+// TestDenialThatNoReceiptCanHold is a denial all the same.
+func TestDenialThatNoReceiptCanHold(t *testing.T) {
+	w := newWorld(t, "denial_receipts_per_second: 0\n"+daily(1000))
+	c := w.call(5000, 0)
+	c.Facts.Depth = -1
+	for range 2 {
+		if refusal := w.refused(c, policy.BudgetExhausted); refusal.Receipt != "" {
+			t.Errorf("receipt %q", refusal.Receipt)
+		}
+	}
+	w.gate.WriteDenials()
+	if told := w.denials(); len(told) != 0 {
+		t.Errorf("told %+v", told)
+	}
 }
 
 // TestActionsAreDeniedAlike: leave and extensions are counted as calls are.
