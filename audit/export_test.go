@@ -120,3 +120,11 @@ func (l *Log) Checkpoint() Checkpoint {
 	}
 	return c
 }
+
+// Words are all values that some field's list has.
+func Words() (all []string) {
+	for _, list := range []words{verdicts, inputBounds, ends, windows, refusals, bases, outcomes, eventNames, algorithms, startReasons} {
+		all = append(all, list...)
+	}
+	return all
+}

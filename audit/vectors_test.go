@@ -244,6 +244,16 @@ func TestFormatPageNamesEveryField(t *testing.T) {
 	}
 }
 
+// TestFormatPageNamesEveryWord: no value that a field can have is undocumented.
+func TestFormatPageNamesEveryWord(t *testing.T) {
+	page := string(readFile(t, "../docs/receipt-format.md"))
+	for _, word := range audit.Words() {
+		if !strings.Contains(page, "`"+word+"`") {
+			t.Errorf("docs/receipt-format.md does not name the value %s", word)
+		}
+	}
+}
+
 func fieldNames(v any) (names []string) {
 	switch v := v.(type) {
 	case map[string]any:
