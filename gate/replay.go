@@ -146,7 +146,8 @@ type life struct {
 	denials  map[int64][]*entry // and leave about leases that were there, by the number that they observed
 	leases   map[string]*heldLease
 	expired  []*heldLease     // in order of their expiry
-	attempts []attempt        // that ended lately
+	attempts []attempt        // that ended lately, behind
+	stale    int              // that did not
 	copied   map[int64]string // lease by number: folded from a copy, its own receipt may follow
 	first    *entry           // of its first event
 	granted  bool             // anything

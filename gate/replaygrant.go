@@ -56,7 +56,7 @@ func (l *life) checkCounted(e *entry) *fault {
 		return nil
 	}
 	same := requestOf(e, &d.Facts)
-	if slices.ContainsFunc(l.attempts, func(a attempt) bool { return a.request == same }) {
+	if slices.ContainsFunc(l.attempts[l.stale:], func(a attempt) bool { return a.request == same }) {
 		return nil
 	}
 	for _, held := range l.leases {
@@ -74,11 +74,13 @@ func (l *life) attempted(held *heldLease, event *budget.Event) {
 		return
 	}
 	l.attempts = append(l.attempts, attempt{held.request, event.At})
-	n := 0
-	for n < len(l.attempts) && l.attempts[n].at+l.lag < l.folded {
-		n++
+	for l.stale < len(l.attempts) && l.attempts[l.stale].at+l.lag < l.folded {
+		l.stale++
 	}
-	l.attempts = slices.Delete(l.attempts, 0, n)
+	if l.stale > len(l.attempts)/2 { // seldom, since the others move
+		l.attempts = slices.Delete(l.attempts, 0, l.stale)
+		l.stale = 0
+	}
 }
 
 // checkLives finds tenants whose ledger began anew: with one of another epoch
