@@ -21,6 +21,8 @@ type quote struct {
 	plan     policy.Plan
 	action   *Action  // nil for an LLM call
 	place    place    // in line
+	uncapped bool     // no output cap is sent
+	clamped  bool     // the output cap was lowered to fit a budget
 	limit    *limited // for the first try to reserve; nil: it needs its own
 	// switches are the kill switches that stop it.
 	switches   []string
@@ -77,11 +79,13 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 	}
 	q.Facts.HashNames()
 	q.switches = q.Key.Switches(q.switchRoom[:0], &q.Facts)
-	if denial := q.open(g.ledger.Now()); denial != nil {
+	now := g.ledger.Now()
+	if denial := q.open(now); denial != nil {
 		return budget.Grant{}, denial
 	}
-	if !g.rooms.ample(q) {
-		q.tighten()
+	q.refit()
+	if denial := g.count(ctx, q, now); denial != nil {
+		return budget.Grant{}, denial
 	}
 	q.place = place{line: g.line, tenant: q.Key.Tenant}
 	defer q.place.leave()
@@ -320,19 +324,21 @@ func (q *quote) bound() pricing.Bound {
 }
 
 // tighten replaces a loose input bound by the exact one. It reports whether
-// that lowered the bound.
+// that lowered what the call can cost.
 func (q *quote) tighten() bool {
 	tighten := q.Input.Tighten
 	if tighten == nil {
 		return false
 	}
 	q.Input.Tighten = nil
+	input, cap := q.Input.Tokens, q.OutputCap
 	tokens, how := tighten()
-	if tokens < 0 || tokens >= q.Input.Tokens {
+	if tokens < 0 || tokens > input {
 		return false
 	}
 	q.Input.Tokens, q.Input.How = tokens, how
-	return true
+	q.refit()
+	return tokens < input || q.OutputCap < cap
 }
 
 // clamp lowers the output cap to what fits the room, if the tenant wants that.
@@ -345,7 +351,7 @@ func (q *quote) clamp(m *misfit) bool {
 	if largest < max(1, q.Key.Tenant.MinOutput) {
 		return false
 	}
-	q.OutputCap = largest
+	q.OutputCap, q.uncapped, q.clamped = largest, false, true
 	return true
 }
 

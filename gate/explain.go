@@ -41,6 +41,7 @@ func (q *quote) priceAt(now time.Time) *policy.Denial {
 	if denial := q.open(now); denial != nil {
 		return denial
 	}
+	q.refit()
 	q.tighten()
 	if err := q.cost(now); err != nil {
 		return &policy.Denial{Reason: policy.NoBound, Message: err.Error()}

@@ -200,6 +200,7 @@ type Bid struct {
 
 	Input     Input
 	OutputCap int64 // tokens of one choice, at most
+	Fit       *Fit  // of an OutputCap that the client did not ask for; nil: it stays
 	Choices   int64 // at least 1
 
 	// ExtraOutput is output that is billed beside the cap, in tokens of all
@@ -224,6 +225,8 @@ type Input struct {
 	// Tighten, if set, finds a tighter bound at some cost. It is asked only
 	// when Tokens may not fit.
 	Tighten func() (tokens int64, how string)
+	// Long says that it takes longer than to ask the ledger.
+	Long bool
 }
 
 // Refusal is a call that must not run.

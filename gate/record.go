@@ -25,6 +25,8 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 	return &Grant{
 		Receipt:   ref.ID,
 		OutputCap: q.OutputCap,
+		Uncapped:  q.uncapped,
+		Clamped:   q.clamped,
 		Warnings:  q.plan.Warnings(leave.Observed),
 		gate:      g,
 		quote:     q,

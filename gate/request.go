@@ -183,11 +183,12 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 	if b.Facts.Endpoint == Embeddings {
 		return b, nil
 	}
-	asked := r.OutputCap
-	if asked == 0 {
-		asked = model.DefaultOutputCap
+	limits := rules.Limits(upstream.Provider, model, r.Model)
+	b.OutputCap = limits.OutputCap(r.OutputCap)
+	if r.OutputCap == 0 {
+		b.OutputCap = limits.OutputCap(model.DefaultOutputCap)
+		b.Fit = NewFit(b.OutputCap, model, limits)
 	}
-	b.OutputCap = rules.Limits(upstream.Provider, model, r.Model).OutputCap(asked)
 	if b.OutputCap == 0 {
 		return b, &policy.Denial{Reason: policy.NoBound, Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
 	}

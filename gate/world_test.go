@@ -366,6 +366,10 @@ func (l *flakyLedger) Reserve(ctx context.Context, r budget.Reservation) (budget
 	return flaky(l, "reserve", func() (budget.Grant, error) { return l.Ledger.Reserve(ctx, r) })
 }
 
+func (l *flakyLedger) Balances(ctx context.Context, tenant string, claims []budget.Claim) (budget.Balances, error) {
+	return flaky(l, "balances", func() (budget.Balances, error) { return l.Ledger.Balances(ctx, tenant, claims) })
+}
+
 func (l *flakyLedger) Renew(ctx context.Context, lease budget.LeaseRef, ttl time.Duration) (int64, error) {
 	return flaky(l, "renew", func() (int64, error) { return l.Ledger.Renew(ctx, lease, ttl) })
 }

@@ -176,6 +176,17 @@ func (p Plan) Broken(observed []budget.Observed) []Reason {
 	return reasons
 }
 
+// RefusesAnyCost reports whether a claim that is not of money does not fit what was
+// observed, so that the request is denied whatever it costs.
+func (p Plan) RefusesAnyCost(observed []budget.Observed) bool {
+	for i, c := range p.Claims {
+		if c.AtEnd != budget.Adjust && budget.Judge(p.Needs(i, observed[i]), c.Limit, observed[i]) != budget.Fits {
+			return true
+		}
+	}
+	return false
+}
+
 // Explain turns the ledger's refusal into the denial that the client reads.
 func (p Plan) Explain(d *budget.Denied) *Denial {
 	i := p.first(d.Reasons)

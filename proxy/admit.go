@@ -47,10 +47,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, load *payloa
 
 // countInTurns has the gate wait for a turn before it counts long texts.
 func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, request *providers.Request) {
-	size := int64(0)
-	for _, text := range request.Texts {
-		size += int64(len(text))
-	}
+	size := sizeOf(request.Texts)
 	for i := range calls {
 		in := &calls[i].Input
 		count, loose, how := in.Tighten, in.Tokens, in.How
@@ -184,6 +181,9 @@ func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Den
 		return denied(policy.NoBound, "what this request costs has no bound, because of "+providers.UnboundedZeroCap+": not every server takes 0 for no output")
 	}
 	c.OutputCap = outputCap(c.Upstream, model, r, limits)
+	if _, given := r.AskedCap(c.Upstream.CapField); !given {
+		c.Fit = fitOf(c, model, r, limits)
+	}
 	if c.OutputCap == 0 {
 		return denied(policy.NoBound, "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one")
 	}
@@ -219,6 +219,20 @@ func outputCap(u *policy.Upstream, model *policy.Model, r *providers.Request, li
 	return limits.OutputCap(cap)
 }
 
+// fitOf is how a cap that the client did not give fits beside the input. Of several
+// prompts each has a context to itself, and nobody knows which is how long. What the
+// absence of a cap means is sent as if the policy had said so.
+func fitOf(c *gate.Bid, model *policy.Model, r *providers.Request, limits pricing.Limits) *gate.Fit {
+	if r.Prompts() > 1 {
+		return nil
+	}
+	fit := gate.NewFit(c.OutputCap, model, limits)
+	if fit != nil && r.ImpliedCap(c.Upstream.Provider) > 0 {
+		fit.Preset = true
+	}
+	return fit
+}
+
 // inputOf bounds the input tokens by bytes, and counts them when asked to,
 // where the provider's tokenizer is known. Neither reads on where the context is
 // full.
@@ -228,6 +242,7 @@ func inputOf(u *policy.Upstream, r *providers.Request, overhead, context int64) 
 	if !known || !slices.Contains(exactProviders, u.Provider) {
 		return in
 	}
+	in.Long = sizeOf(r.Texts) >= longText
 	in.Tighten = func() (int64, string) {
 		tokens, how := count(encoding, r.Texts, in, overhead, context)
 		tight := within(tokens, how, context)
@@ -236,13 +251,21 @@ func inputOf(u *policy.Upstream, r *providers.Request, overhead, context int64) 
 	return in
 }
 
+// longText is how many bytes of text take longer to count than the ledger takes to
+// answer: from a third of a millisecond for prose to fifteen.
+const longText = 64 << 10
+
+func sizeOf(texts []string) (size int64) {
+	for _, text := range texts {
+		size += int64(len(text))
+	}
+	return size
+}
+
 // looseBound bounds the tokens of texts without counting them.
 func looseBound(texts []string, overhead, context int64) int64 {
-	least := overhead
-	for _, text := range texts {
-		least += int64(len(text)) // no text has a lower bound
-	}
-	if context > 0 && least > context {
+	// No text has a lower bound than its bytes.
+	if least := overhead + sizeOf(texts); context > 0 && least > context {
 		return least
 	}
 	loose := overhead
@@ -272,7 +295,7 @@ func count(e tokenizer.Encoding, texts []string, loose gate.Input, overhead, con
 	if !exact {
 		return overhead + tokens, "bytes"
 	}
-	return overhead + tokens, "exact"
+	return overhead + tokens, gate.InputExact
 }
 
 // exactProviders serve a model of OpenAI's name with OpenAI's tokenizer.

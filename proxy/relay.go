@@ -201,12 +201,15 @@ func upstreamURL(base string, e providers.Endpoint, query string) *url.URL {
 // edit is the least change to the body that makes its bound true and its usage
 // visible.
 func (x *exchange) edit() providers.Edit {
-	upstream := x.calls[0].Upstream
-	return providers.Edit{
-		CapField:     upstream.CapField,
+	edit := providers.Edit{
+		CapField:     x.calls[0].Upstream.CapField,
 		OutputCap:    x.grant.OutputCap,
 		IncludeUsage: x.asksUsage(),
 	}
+	if x.grant.Uncapped {
+		edit.OutputCap = 0
+	}
+	return edit
 }
 
 // asksUsage reports whether the proxy asks for usage in a stream that the
@@ -277,7 +280,7 @@ func (x *exchange) mark(resp *http.Response) {
 	if len(x.grant.Warnings) > 0 {
 		h[warningHeader] = []string{"budget over its soft limit: " + strings.Join(x.grant.Warnings, ", ")}
 	}
-	if x.grant.OutputCap != x.calls[0].OutputCap {
+	if x.grant.Clamped {
 		h[outputCapHeader] = []string{strconv.FormatInt(x.grant.OutputCap, 10)}
 	}
 }
