@@ -25,7 +25,10 @@ const (
 	// chunkPiece is the same where no length is announced.
 	chunkPiece = 8 << 10
 	// largestPiece bounds a piece, and so what waits for a client that is slow.
-	largestPiece = 4 << 20
+	largestPiece = 1 << 20
+	// politeBytes is how much of a large body is read before other requests may go
+	// on: a tenth of a millisecond.
+	politeBytes = 128 << 10
 )
 
 var errCrowded = deny(503, "server_error", "body_memory_full", retrySoon,
@@ -114,10 +117,14 @@ func (m *room) read(w http.ResponseWriter, r *http.Request, limit int64) (pieces
 // takes memory as the body arrives, and never much more than has come.
 func (m *room) readPieces(r io.Reader, length int64) (pieces, error) {
 	var body pieces
+	later := polite{r} // the rest of a large body
 	for arrived := int64(0); arrived != length; {
 		size := pieceSize(arrived, length)
 		if err := m.take(size); err != nil {
 			return nil, err
+		}
+		if arrived > 0 {
+			r = later
 		}
 		piece := make([]byte, size)
 		n, err := io.ReadFull(r, piece)
@@ -132,6 +139,17 @@ func (m *room) readPieces(r io.Reader, length int64) (pieces, error) {
 		}
 	}
 	return body, nil
+}
+
+// polite reads no more than politeBytes at a time and lets others go first. From a
+// client that sends as fast as it is read a reader never waits, and the scheduler
+// would stop it only every ten milliseconds: a small request, which is handed from
+// one goroutine to the next several times, would wait that long each time.
+type polite struct{ io.Reader }
+
+func (r polite) Read(p []byte) (int, error) {
+	runtime.Gosched()
+	return r.Reader.Read(p[:min(len(p), politeBytes)])
 }
 
 // pieceSize is how large the next piece of a body is: as much as has arrived, so
@@ -162,6 +180,7 @@ func (p pieces) join() []byte {
 	whole := make([]byte, 0, p.size())
 	for _, piece := range p {
 		whole = append(whole, piece...)
+		runtime.Gosched()
 	}
 	return whole
 }

@@ -82,7 +82,7 @@ func (r *replica) memory(what string) int64 {
 
 // withoutRaces has the test start proxies as they are shipped: the race
 // detector keeps several bytes for each one in use. Such a test is not parallel.
-func withoutRaces(t *testing.T) {
+func withoutRaces(t testing.TB) {
 	t.Helper()
 	shipped, checked := filepath.Join(t.TempDir(), "aegis-proxy"), binary
 	if out, err := exec.Command("go", "build", "-o", shipped, "../../cmd/aegis-proxy").CombinedOutput(); err != nil {

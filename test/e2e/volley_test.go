@@ -2,14 +2,18 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 )
@@ -85,7 +89,7 @@ func bodyOf(model, piece string, size int) string {
 
 // shoot sends a request on a connection of its own, as far as it is taken, and
 // returns the answer.
-func (w *world) shoot(t *testing.T, r *replica, head, body string) response {
+func (w *world) shoot(t testing.TB, r *replica, head, body string) response {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	if err != nil {
 		t.Error(err)
@@ -121,4 +125,113 @@ func (w *world) serveUntil(over <-chan struct{}, r *replica) (served int) {
 		default:
 		}
 	}
+}
+
+// deniedBodies are the dearest that are known to count or to read, each of a tenant
+// without budget.
+var deniedBodies = sync.OnceValue(func() []struct{ name, body string } {
+	return []struct{ name, body string }{
+		{"spaces, gpt-4", bodyOf("gpt-4", `\n`+strings.Repeat(" ", 2000), volleyBody)},
+		{"spaces, gpt-4.1", bodyOf("gpt-4.1", `x\n`+strings.Repeat(" ", 2000), volleyBody)},
+		{"one letter, gpt-4o-mini", bodyOf("gpt-4o-mini", "a", volleyBody)},
+		{"letters, gpt-4.1", bodyOf("gpt-4.1", "qzjxkvbwpfmgyuclhrdsnioateqj", volleyBody)},
+		{"words of 47 letters, gpt-4.1", bodyOf("gpt-4.1", `\tqzjxkvbwpfmgyuclhrdsnioateqjzxwvkbqpfmgyulchdrsn`, volleyBody)},
+		{"prose, gpt-4.1", bodyOf("gpt-4.1", "The committee met on Tuesday, as it had every week. ", volleyBody)},
+		{"tabs, gpt-4o-mini", bodyOf("gpt-4o-mini", `\t`, volleyBody)},
+		{"escapes, gpt-4.1", bodyOf("gpt-4.1", `\u00e9`, volleyBody)},
+		{"Chinese, gpt-4.1", bodyOf("gpt-4.1", "委员会每周二开会讨论预算", volleyBody)},
+		{"objects", strings.Replace(bodyOf("gpt-4o-mini", "a", 1<<10), `"messages"`, `"x":[`+strings.Repeat(`{"a":1},`, volleyBody/8)+`1],"messages"`, 1)},
+		{"numbers", strings.Replace(bodyOf("gpt-4o-mini", "a", 1<<10), `"messages"`, `"x":[`+strings.Repeat("1,", volleyBody/2)+`1],"messages"`, 1)},
+	}
+})
+
+// BenchmarkDeniedBody measures the CPU time of the proxy's process that one body of
+// 49 MB costs, of a tenant without budget.
+func BenchmarkDeniedBody(b *testing.B) {
+	withoutRaces(b)
+	w := newWorld(b, simulator.Config{}, monthly(ample))
+	poor := w.addTenant("poor", `budgets: [{name: none, window: forever, limit_usd: "0.000001"}]`)
+	w.writePolicy(1, monthly(ample))
+	r := w.start("replica0")
+	for _, row := range deniedBodies() {
+		b.Run(row.name, func(b *testing.B) {
+			head := message{key: "Bearer " + poor, framing: fmt.Sprint("Content-Length: ", len(row.body))}.raw("")
+			before := r.cpu()
+			for b.Loop() {
+				w.shoot(b, r, head, row.body)
+			}
+			b.ReportMetric((r.cpu()-before).Seconds()/float64(b.N), "cpu-s/op")
+		})
+	}
+}
+
+// BenchmarkNeighbour measures the median time of small requests of a tenant, alone
+// and during volleys of another without budget, as a ratio.
+func BenchmarkNeighbour(b *testing.B) {
+	withoutRaces(b)
+	w := newWorld(b, simulator.Config{}, monthly(ample))
+	poor := w.addTenant("poor", `budgets: [{name: none, window: forever, limit_usd: "0.000001"}]`)
+	w.writePolicy(1, monthly(ample))
+	r := w.start("replica0")
+	head := message{key: "Bearer " + poor, framing: fmt.Sprint("Content-Length: ", volleyBody)}.raw("")
+	for b.Loop() {
+		quiet := w.median(r)
+		var volleys sync.WaitGroup
+		over := make(chan struct{})
+		for range 6 {
+			volleys.Go(func() {
+				for {
+					select {
+					case <-over:
+						return
+					default:
+						w.shoot(b, r, head, deniedBodies()[0].body)
+					}
+				}
+			})
+		}
+		busy := w.median(r)
+		close(over)
+		volleys.Wait()
+		b.ReportMetric(quiet.Seconds()*1000, "quiet-ms")
+		b.ReportMetric(busy.Seconds()*1000, "busy-ms")
+		b.ReportMetric(float64(busy)/float64(quiet), "ratio")
+	}
+}
+
+// median is that of 200 small calls with acme's key, one after the other.
+func (w *world) median(r *replica) time.Duration {
+	w.t.Helper()
+	client := newClient(w.t)
+	times := make([]time.Duration, 200)
+	for i := range times {
+		start := time.Now()
+		got, err := w.send(context.Background(), client, r, request{cap: 5})
+		if err != nil || got.status != 200 {
+			w.t.Fatalf("%d %s, %v", got.status, got.body, err)
+		}
+		times[i] = time.Since(start)
+	}
+	slices.Sort(times)
+	return times[len(times)/2]
+}
+
+// cpu is the processor time that the proxy's process has taken, by the kernel's
+// count in hundredths of a second.
+func (r *replica) cpu() time.Duration {
+	r.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.cmd.Process.Pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	ticks := int64(0)
+	for _, field := range fields[11:13] { // utime and stime
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
