@@ -158,7 +158,7 @@ func (p *parser) values(place string, v vocabulary) error {
 			return err
 		}
 		// Templates of other servers may write an argument string anew.
-		p.load.rewritten += renderedBytes([]byte(p.Texts[len(p.Texts)-1]))
+		p.load.rewritten += renderedBytes(bytesOf(p.Texts[len(p.Texts)-1]))
 		return nil
 	case '{':
 		return p.object(place, func(name string) error {

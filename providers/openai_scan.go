@@ -242,6 +242,9 @@ func unquote(raw []byte) (text string, whole bool) {
 // writes to a body once it is read.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
+// bytesOf is a text as bytes that share its memory, to be read only.
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
+
 // expect refuses a next value of another kind.
 func (s *scanner) expect(param string, kind jsontext.Kind, want string) error {
 	got := s.dec.PeekKind()

@@ -140,6 +140,7 @@ var deniedBodies = sync.OnceValue(func() []struct{ name, body string } {
 		{"tabs, gpt-4o-mini", bodyOf("gpt-4o-mini", `\t`, volleyBody)},
 		{"escapes, gpt-4.1", bodyOf("gpt-4.1", `\u00e9`, volleyBody)},
 		{"Chinese, gpt-4.1", bodyOf("gpt-4.1", "委员会每周二开会讨论预算", volleyBody)},
+		{"tool arguments", strings.Replace(strings.Replace(bodyOf("gpt-4o-mini", `a\n`, volleyBody-100), `"role":"user","content":"`, `"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"`, 1), `"}`, `"}}]}`, 1)},
 		{"objects", strings.Replace(bodyOf("gpt-4o-mini", "a", 1<<10), `"messages"`, `"x":[`+strings.Repeat(`{"a":1},`, volleyBody/8)+`1],"messages"`, 1)},
 		{"numbers", strings.Replace(bodyOf("gpt-4o-mini", "a", 1<<10), `"messages"`, `"x":[`+strings.Repeat("1,", volleyBody/2)+`1],"messages"`, 1)},
 	}
@@ -158,7 +159,9 @@ func BenchmarkDeniedBody(b *testing.B) {
 			head := message{key: "Bearer " + poor, framing: fmt.Sprint("Content-Length: ", len(row.body))}.raw("")
 			before := r.cpu()
 			for b.Loop() {
-				w.shoot(b, r, head, row.body)
+				if got := w.shoot(b, r, head, row.body); got.status != 402 && got.status != 400 {
+					b.Errorf("got %d %.300q", got.status, got.body)
+				}
 			}
 			b.ReportMetric((r.cpu()-before).Seconds()/float64(b.N), "cpu-s/op")
 		})
