@@ -178,7 +178,7 @@ func (c *counts) merge(other *counts) {
 // Mistral, and the cache at Anthropic. Where total_tokens is more than both, the
 // difference is output that completion_tokens leaves out.
 func (c *counts) usage(endpoint Endpoint) (u Usage, ok bool) {
-	ok = c.prompt.told && c.completion.told
+	ok = c.prompt.told && (c.completion.told || c.total.told) // OpenAI leaves out a zero
 	u.Input = c.prompt.n
 	if endpoint == Embeddings {
 		ok = c.prompt.told || c.total.told

@@ -186,6 +186,9 @@ func TestUsageIsRead(t *testing.T) {
 	add("nothing", hi, `{}`, unknown)
 	add("null", hi, `null`, unknown)
 	add("no output at all", "", `{"prompt_tokens":20,"completion_tokens":0,"total_tokens":20}`, nano(3000))
+	add("no output, as the total says", "", `{"prompt_tokens":20,"total_tokens":20}`, nano(3000))
+	add("output that only the total tells, and nobody sees", "", `{"prompt_tokens":20,"completion_tokens":null,"total_tokens":24}`, nano(5400))
+	add("no output, and no total", "", `{"prompt_tokens":20}`, unknown)
 	add("null details", hi, `{"prompt_tokens":20,"completion_tokens":4,"prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":null}}`, nano(5400))
 
 	add("floats that are whole", hi, `{"prompt_tokens":20.0,"completion_tokens":4.000,"total_tokens":2.4e1}`, nano(5400))

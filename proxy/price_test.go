@@ -1,10 +1,17 @@
 package proxy_test
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // TestOnePriceForHoldAndCharge: the policy's price of the model that was asked for
@@ -57,4 +64,54 @@ func TestOwnPriceKeepsTheLimit(t *testing.T) {
 		reply: reply{body: says("gpt-4.1-mini-2025-04-14", "Hi.", `{"prompt_tokens":8,"completion_tokens":1000,"total_tokens":1008}`)},
 		want:  want{basis: audit.BasisReported, charge: 40_080, within: true},
 	}})
+}
+
+// TestUsageCostsAtLeastEachOfItsParts: whatever an upstream tells, it is charged no
+// less than any count in it costs by itself.
+func TestUsageCostsAtLeastEachOfItsParts(t *testing.T) {
+	price, err := pricing.Builtin().Lookup("openai", "gpt-4o-audio-preview", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := map[string]func(n int64) pricing.Usage{
+		"prompt_tokens":      func(n int64) pricing.Usage { return pricing.Usage{Input: n, Cached: n} },
+		"completion_tokens":  func(n int64) pricing.Usage { return pricing.Usage{Output: n} },
+		"cached_tokens":      func(n int64) pricing.Usage { return pricing.Usage{Input: n, Cached: n} },
+		"cache_write_tokens": func(n int64) pricing.Usage { return pricing.Usage{Input: n, CacheWrite: n} },
+		"audio_tokens in":    func(n int64) pricing.Usage { return pricing.Usage{Input: n, Audio: n} },
+		"reasoning_tokens":   func(n int64) pricing.Usage { return pricing.Usage{Output: n, Reasoning: n} },
+		"audio_tokens out":   func(n int64) pricing.Usage { return pricing.Usage{Output: n, AudioOutput: n} },
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		told := map[string]int64{}
+		count := func(name string) string {
+			told[name] = rapid.Int64Range(0, 1000).Draw(t, name)
+			if name == "prompt_tokens" {
+				told[name]++
+			}
+			return strconv.Quote(strings.Fields(name)[0]) + ":" + rapid.SampledFrom([]string{"%d", "%d.0", "%de0"}).Draw(t, "as")
+		}
+		usage := func(names ...string) string {
+			var members []string
+			for _, name := range names {
+				text := count(name)
+				members = append(members, fmt.Sprintf(text, told[name]))
+			}
+			return strings.Join(members, ",")
+		}
+		body := fmt.Sprintf(`{"usage":{%s,"prompt_tokens_details":{%s},"completion_tokens_details":{%s}}}`,
+			usage("prompt_tokens", "completion_tokens"), usage("cached_tokens", "cache_write_tokens", "audio_tokens in"), usage("reasoning_tokens", "audio_tokens out"))
+		m := providers.NewMeter(providers.ChatCompletions, false, false)
+		m.Feed([]byte(body))
+		report := m.Report()
+		charge, err := price.Cost(pricing.Usage(report.Usage))
+		if err != nil || !report.HasUsage {
+			t.Fatalf("%s: %+v %v", body, report, err)
+		}
+		for name, n := range told {
+			if least, err := price.Cost(alone[name](n)); err != nil || charge < least {
+				t.Fatalf("%s: charged %d, %s alone costs %d (%v)", body, charge, name, least, err)
+			}
+		}
+	})
 }
