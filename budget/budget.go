@@ -280,10 +280,11 @@ type Event struct {
 
 // Ledger is the way of a request: every verb is safe to repeat by lease id.
 //
-// Errors are *Denied or *Killed, or wrap one of the sentinels of this package. Any other
+// Errors are *Denied, *Killed or *Unreplicated, or wrap one of the sentinels of this package. Any other
 // error wraps ErrUnavailable: nobody knows whether the verb took effect.
 type Ledger interface {
-	// Reserve grants every claim or none.
+	// Reserve grants every claim or none. With *Unreplicated it has granted them,
+	// and the lease must be given back.
 	Reserve(ctx context.Context, r Reservation) (Grant, error)
 
 	// Extend raises the hold of every Adjust claim of an open lease to a total.

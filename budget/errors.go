@@ -64,6 +64,21 @@ func (d *Denied) Error() string {
 	return fmt.Sprintf("ledger denied: %v", d.Reasons)
 }
 
+// Unreplicated is a grant that the ledger made and that may be lost, because too few
+// of its replicas have it. It must not be used; its event is the ledger's as any
+// other, and is owed its receipt. It is an ErrUnavailable.
+type Unreplicated struct {
+	Grant Grant
+	Err   error
+}
+
+func (u *Unreplicated) Error() string {
+	return fmt.Sprintf("%v: granted, but what is granted may be lost: %v", ErrUnavailable, u.Err)
+}
+
+// Unwrap makes it an ErrUnavailable.
+func (u *Unreplicated) Unwrap() []error { return []error{ErrUnavailable, u.Err} }
+
 // Judge compares one claim with its counter. It is the rule that every ledger
 // follows, in Go or in Lua.
 func Judge(amount, limit int64, o Observed) Reason {

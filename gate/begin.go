@@ -226,10 +226,44 @@ func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) 
 		Switches: q.switches,
 	})
 	g.telemetry.Ledger("reserve", time.Since(start))
+	if unsafe, ok := errors.AsType[*budget.Unreplicated](err); ok {
+		g.receiptUnsafe(ctx, q, unsafe.Grant)
+	}
 	if q.action == nil && errors.Is(err, budget.ErrUnavailable) && !errors.Is(err, budget.ErrUnreachable) {
 		g.abandon(q) // it may have been granted: see that it is given back
 	}
 	return leave, err
+}
+
+// receiptUnsafe writes the receipt of a grant that is not used, because too few
+// replicas of the ledger have it. Whoever knows of the event writes it, now: after
+// a failover the ledger may know nothing of it, and without its receipt the
+// history that a rebuild needs would have a gap.
+func (g *Gate) receiptUnsafe(ctx context.Context, q *quote, leave budget.Grant) {
+	if leave.Repeated {
+		return // the event is another call's
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordLimit)
+	defer cancel()
+	tenant := q.Key.Tenant.Name
+	if _, err := g.append(ctx, eventReceipt(q.event(leave))); err != nil {
+		g.complain("receipt of a grant that is not used not written, it is left to the sweep", "tenant", tenant, "err", err)
+		return
+	}
+	g.ledger.Acknowledge(tenant, leave.Number)
+}
+
+// event is the ledger's, as it would tell it.
+func (q *quote) event(leave budget.Grant) budget.Event {
+	e := budget.Event{
+		Tenant: q.Key.Tenant.Name, Epoch: leave.Epoch, Number: leave.Number, Kind: budget.Granted,
+		At: leave.At, Lease: q.lease, Expires: leave.Expires, Policy: q.Rules.Policy.Version,
+	}
+	for i, c := range q.plan.Claims {
+		c.Amount = q.plan.Needs(i, leave.Observed[i])
+		e.Claims = append(e.Claims, budget.Placed{Claim: c, Observed: leave.Observed[i]})
+	}
+	return e
 }
 
 // abandon gives back a lease that is not used, however long it takes.
@@ -252,6 +286,9 @@ func ledgerDenial(err error) *policy.Denial {
 		}
 	}
 	reason := "the ledger cannot be asked; nothing was sent"
+	if _, unsafe := errors.AsType[*budget.Unreplicated](err); unsafe {
+		reason = "too few replicas of the ledger have the grant in time; nothing was sent"
+	}
 	if errors.Is(err, budget.ErrLost) {
 		reason = "the ledger has lost state of this tenant; an operator must rebuild it from receipts"
 	}

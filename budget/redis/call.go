@@ -62,17 +62,22 @@ func (l *Ledger) bounded(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithDeadline(ctx, latest)
 }
 
-// do runs a verb that answers with one string.
+// do runs a verb that answers with one string. With an answer, the error is that
+// too few replicas have what it tells of.
 func (l *Ledger) do(ctx context.Context, c *call) (*answer, error) {
-	reply, sent, err := l.send(ctx, c)
-	if err != nil {
-		return nil, err
+	reply, sent, short := l.send(ctx, c)
+	if short != nil && reply == nil {
+		return nil, short
 	}
 	text, ok := reply.(string)
 	if !ok {
 		return nil, unavailable(c.script.verb, fmt.Errorf("%w: %T", errReply, reply))
 	}
-	return l.understand(c, text, sent)
+	a, err := l.understand(c, text, sent)
+	if err != nil {
+		return nil, err
+	}
+	return a, short
 }
 
 // send runs the script. Acknowledgements that travelled with a call that
@@ -84,9 +89,8 @@ func (l *Ledger) send(ctx context.Context, c *call) (reply any, sent time.Time, 
 	reply, err = l.runOn(ctx, c, args)
 	if err != nil {
 		c.tenant.queueUp(seen.acknowledged...)
-		return nil, sent, err
 	}
-	return reply, sent, nil
+	return reply, sent, err
 }
 
 // runOn runs the script once the ledger is begun, and again while the tenant's

@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"crypto/sha1"
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -271,6 +272,17 @@ func TestWaitForReplicas(t *testing.T) {
 	defer cancel()
 	_, err := l.Reserve(ctx, reservation("t", "alone", usd(10, 10)))
 	wantError(t, err, budget.ErrUnavailable)
+	unsafe, ok := errors.AsType[*budget.Unreplicated](err)
+	if !ok || unsafe.Grant.Number == 0 || unsafe.Grant.Lease != "alone" || len(unsafe.Grant.Observed) != 1 {
+		t.Errorf("it does not say what was granted: %+v", err)
+	}
+	if _, seen := l.Seen("t"); ok && seen != unsafe.Grant.Number {
+		t.Errorf("event %d was granted, and %d is the last that was seen", unsafe.Grant.Number, seen)
+	}
+	_, err = l.Reserve(ctx, reservation("t", "too-much", usd(1, 10)))
+	if _, denied := errors.AsType[*budget.Denied](err); !denied {
+		t.Errorf("a denial grants nothing that could be lost: %v", err)
+	}
 	wantBalance(t, l, "t", 0, 10)
 	if _, err := l.Release(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "alone"}); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,8 @@ var errReplicas = errors.New("too few replicas acknowledged in time")
 const maxTurns = 10
 
 // runAndWait runs the script and waits for the replicas on the same
-// connection, for that is whose writes WAIT speaks of.
+// connection, for that is whose writes WAIT speaks of. With a reply, the error
+// is of the waiting alone.
 func (l *Ledger) runAndWait(ctx context.Context, c *call, args []any) (any, error) {
 	for turn := 1; ; turn++ {
 		node, err := l.node(ctx, c.keys[0])
@@ -26,8 +27,8 @@ func (l *Ledger) runAndWait(ctx context.Context, c *call, args []any) (any, erro
 			return nil, unavailable("find node", err)
 		}
 		reply, err := l.pipeline(ctx, node, c, args)
-		if err == nil {
-			return reply, nil
+		if err == nil || reply != nil {
+			return reply, err
 		}
 		if turn == maxTurns || !l.prepare(ctx, node, c, err) {
 			return nil, unavailable(c.script.verb, err)
@@ -52,17 +53,14 @@ func (l *Ledger) pipeline(ctx context.Context, node *redis.Client, c *call, args
 	pipe := node.Pipeline()
 	reply := pipe.EvalSha(ctx, c.script.hash, c.keys, args...)
 	wait := pipe.Do(ctx, "WAIT", l.config.WaitReplicas, waitPart(ctx))
-	if _, err := pipe.Exec(ctx); err != nil {
+	if _, err := pipe.Exec(ctx); reply.Err() != nil {
 		return nil, err
 	}
 	have, err := wait.Int()
-	if err != nil {
-		return nil, err
+	if err == nil && have < l.config.WaitReplicas {
+		err = fmt.Errorf("%w: %d of %d", errReplicas, have, l.config.WaitReplicas)
 	}
-	if have < l.config.WaitReplicas {
-		return nil, fmt.Errorf("%w: %d of %d", errReplicas, have, l.config.WaitReplicas)
-	}
-	return reply.Val(), nil
+	return reply.Val(), err
 }
 
 // waitPart is how long WAIT may take, in milliseconds: half of the time that is

@@ -23,11 +23,15 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Reservation) (budget.Gran
 	args = append(args, r.Lease, l.deadline(ctx, t), r.TTL.Milliseconds(), r.Policy.Generation, r.Policy.Hash,
 		strings.Join(r.Switches, " "))
 	c := l.onLease(reserveScript, lease, appendClaims(args, r.Claims)...)
-	a, err := l.do(ctx, c)
-	if err != nil {
-		return budget.Grant{}, err
+	a, short := l.do(ctx, c)
+	if a == nil {
+		return budget.Grant{}, short
 	}
-	return a.granted(c, len(r.Claims))
+	granted, err := a.granted(c, len(r.Claims))
+	if err == nil && short != nil {
+		return budget.Grant{}, &budget.Unreplicated{Grant: granted, Err: short}
+	}
+	return granted, err
 }
 
 // Extend raises the hold of every Adjust claim of an open lease to a total.
