@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
@@ -92,7 +93,7 @@ func (l *Ledger) checkScripts(ctx context.Context, node *redis.Client) error {
 		return fmt.Errorf("%w: it is %s, and Redis 7 or Valkey is needed", ErrUnfit, versionOf(ctx, node))
 	case redis.IsPermissionError(err):
 		return unpermitted(err.Error())
-	case errors.Is(err, io.EOF) && node.Options().TLSConfig == nil:
+	case hungUp(err) && node.Options().TLSConfig == nil:
 		return unavailable(readyScript.verb, fmt.Errorf("%w; if the server speaks TLS, the URL begins with rediss://", err))
 	case err != nil:
 		return unavailable(readyScript.verb, err)
@@ -106,6 +107,10 @@ func (l *Ledger) checkScripts(ctx context.Context, node *redis.Client) error {
 	}
 	return unpermitted(joinAny(refused))
 }
+
+// hungUp reports whether the server took a connection and closed it, as one does that
+// waits for TLS.
+func hungUp(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
 func joinAny(list []any) string {
 	texts := make([]string, len(list))

@@ -46,6 +46,7 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"sync"
 	"time"
@@ -66,8 +67,17 @@ type Config struct {
 	//	unix:///path/to/socket
 	//	redis://host1:port,host2:port     a cluster, by some of its nodes
 	//	redis://host:port?cluster=true    a cluster, by one of its nodes
-	// with go-redis options as query parameters, such as pool_size=50.
+	//	redis+sentinel://[user:password@]host1:port,host2:port/MASTER[/db]
+	//	                                  the master that sentinels watch by that name;
+	//	                                  sentinel_username and sentinel_password are
+	//	                                  query parameters, rediss+sentinel:// is TLS to both
+	// with go-redis options as query parameters, such as pool_size=50. valkey and
+	// valkeys stand for redis and rediss.
 	URL string
+
+	// TLS has the authorities that may vouch for the server, and certificates to
+	// show it, where the URL demands TLS; nil: the system's, and none.
+	TLS *tls.Config
 
 	// Timeout bounds each verb, retries included. Zero is DefaultTimeout.
 	Timeout time.Duration
@@ -120,7 +130,7 @@ func Dial(config Config) (*Ledger, error) {
 	if config.Timeout == 0 {
 		config.Timeout = DefaultTimeout
 	}
-	client, err := connect(config.URL)
+	client, err := connect(config)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func TestUnixSocket(t *testing.T) {
 }
 
 func TestBadURLs(t *testing.T) {
-	for _, url := range []string{"", "localhost:6379", "http://localhost", "redis://h/notanumber",
+	for _, url := range []string{"", "localhost:6379", "rediss://u:hunter2@h:1?skip_verify=true", "redis+sentinel://u:hunter2@h:1", "unix+sentinel://h/m", "sentinel://h:1/m", "http://localhost", "redis://h/notanumber",
 		"redis://u:hunter2@h:1?no_such_option=1", "redis://u:hunter2@h 1"} {
 		_, err := redis.Open(t.Context(), redis.Config{URL: url})
 		wantError(t, err, budget.ErrInvalid)

@@ -38,7 +38,8 @@ func newProvision() *cobra.Command {
 }
 
 func ledgerFlags(cmd *cobra.Command, c *stackConfig) {
-	cmd.Flags().StringVar(&c.LedgerURL, "ledger", "", "redis://, rediss:// or unix:// URL of the shared ledger")
+	cmd.Flags().StringVar(&c.LedgerURL, "ledger", "", "redis://, rediss://, redis+sentinel:// or unix:// URL of the shared ledger")
+	c.LedgerTLS.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&c.AcceptWeak, "accept-weak-durability", false, "go on although Redis is not configured to keep what it acknowledges")
 }
 

@@ -32,6 +32,7 @@ type stackConfig struct {
 	Missing    bool   // go on although receipts are missing
 	BodyLimit  int64  // bytes; 0: proxy.DefaultBodyLimit
 	BodyMemory int64  // bytes; 0: as proxy.Config has it
+	LedgerTLS  ledgerTLS
 	Logger     *slog.Logger
 }
 
@@ -164,8 +165,12 @@ func openLedger(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 // openRedis names a shared ledger. One that cannot be reached yet denies every
 // request until it can; one that is not configured to keep a ledger is refused.
 func openRedis(ctx context.Context, c stackConfig) (gate.Ledger, error) {
+	secure, err := c.LedgerTLS.load()
+	if err != nil {
+		return nil, err
+	}
 	l, err := redis.Dial(redis.Config{
-		URL: c.LedgerURL, AcceptDurability: c.AcceptWeak, WaitReplicas: c.Replicas,
+		URL: c.LedgerURL, TLS: secure, AcceptDurability: c.AcceptWeak, WaitReplicas: c.Replicas,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--ledger: %w", err)

@@ -148,3 +148,9 @@ func (s *Server) AwaitAcknowledged() {
 	}
 	s.t.Fatalf("no replica has all that %s has written: %s", s.Addr(), s.reply("INFO replication"))
 }
+
+// AwaitPromoted waits until a replica outside a cluster has become a master.
+func (s *Server) AwaitPromoted() {
+	s.t.Helper()
+	s.await("INFO replication", "role:master")
+}

@@ -3,6 +3,7 @@ package redistest
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -34,6 +35,9 @@ type Option func(*Server)
 // UnixSocket makes the server listen on a socket in its directory only.
 func UnixSocket() Option { return func(s *Server) { s.unix = true } }
 
+// TLS has the server speak TLS alone, to clients with a certificate of the authority.
+func TLS(a *Authority) Option { return func(s *Server) { s.tls = a } }
+
 // Setting adds a line of redis.conf, such as "maxmemory", "10mb".
 func Setting(name string, values ...string) Option {
 	return func(s *Server) { s.settings = append(append(s.settings, "--"+name), values...) }
@@ -45,6 +49,8 @@ type Server struct {
 	t        testing.TB
 	dir      string
 	unix     bool
+	tls      *Authority // nil: plain
+	sentinel string     // lines of its file; "": it is none
 	port     int
 	settings []string
 	process  *exec.Cmd
@@ -62,16 +68,21 @@ func Start(t testing.TB, options ...Option) *Server {
 		option(s)
 	}
 	t.Cleanup(s.Kill)
+	s.start()
+	return s
+}
+
+func (s *Server) start() {
+	s.t.Helper()
 	for range startAttempts {
 		if !s.unix {
-			s.port = freePort(t)
+			s.port = freePort(s.t)
 		}
 		if s.launch() {
-			return s
+			return
 		}
 	}
-	t.Fatalf("redis-server does not start:\n%s", s.output.String())
-	return nil
+	s.t.Fatalf("redis-server does not start:\n%s", s.output.String())
 }
 
 // shortTempDir keeps socket paths under the 108 bytes that the kernel allows.
@@ -127,15 +138,8 @@ func freePort(t testing.TB) int {
 // launch starts the process and reports whether it came to answer.
 func (s *Server) launch() bool {
 	s.t.Helper()
-	args := []string{
-		"--dir", s.dir, "--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
-	}
-	if s.unix {
-		args = append(args, "--unixsocket", s.socket())
-	}
 	s.output.Reset()
-	s.process = exec.Command(Binary(s.t), append(args, s.settings...)...)
+	s.process = exec.Command(Binary(s.t), s.arguments()...)
 	s.process.Stdout = &s.output
 	s.process.Stderr = &s.output
 	if err := s.process.Start(); err != nil {
@@ -146,6 +150,27 @@ func (s *Server) launch() bool {
 	}
 	s.Kill()
 	return false
+}
+
+func (s *Server) arguments() []string {
+	if s.sentinel != "" {
+		return s.asSentinel()
+	}
+	args := []string{
+		"--dir", s.dir, "--bind", "127.0.0.1", "--save", "",
+		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction",
+	}
+	if s.unix {
+		args = append(args, "--unixsocket", s.socket())
+	}
+	if s.tls == nil {
+		args = append(args, "--port", strconv.Itoa(s.port))
+	} else {
+		cert, key := s.tls.Issue("server")
+		args = append(args, "--port", "0", "--tls-port", strconv.Itoa(s.port), "--tls-replication", "yes",
+			"--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", s.tls.CA())
+	}
+	return append(args, s.settings...)
 }
 
 // answers waits until the server has loaded its file and replies to PING.
@@ -176,11 +201,7 @@ func (s *Server) exited() bool {
 // reply sends one command on a connection of its own and returns what comes
 // back at once, or an empty string.
 func (s *Server) reply(command string) string {
-	network := "tcp"
-	if s.unix {
-		network = "unix"
-	}
-	conn, err := net.DialTimeout(network, s.Addr(), time.Second)
+	conn, err := s.dial()
 	if err != nil {
 		return ""
 	}
@@ -195,6 +216,17 @@ func (s *Server) reply(command string) string {
 		return ""
 	}
 	return strings.TrimSpace(string(answer[:n]))
+}
+
+func (s *Server) dial() (net.Conn, error) {
+	limit := &net.Dialer{Timeout: time.Second}
+	switch {
+	case s.unix:
+		return limit.Dial("unix", s.Addr())
+	case s.tls != nil:
+		return tls.DialWithDialer(limit, "tcp", s.Addr(), s.tls.Config())
+	}
+	return limit.Dial("tcp", s.Addr())
 }
 
 // Command sends a command, words parted by spaces, and fails the test unless
@@ -220,6 +252,9 @@ func (s *Server) Addr() string {
 func (s *Server) URL() string {
 	if s.unix {
 		return "unix://" + s.socket()
+	}
+	if s.tls != nil {
+		return "rediss://" + s.Addr()
 	}
 	return "redis://" + s.Addr()
 }
@@ -304,3 +339,7 @@ func (s *Server) AwaitReplica() {
 	s.t.Helper()
 	s.await("INFO replication", "state=online")
 }
+
+// Ask sends a command, words parted by spaces, and returns the start of the answer as
+// it came.
+func (s *Server) Ask(command string) string { return s.reply(command) }
