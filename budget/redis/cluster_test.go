@@ -18,10 +18,10 @@ const patience = 20 * time.Second
 
 // failing is a cluster that replaces a dead master soon, and that serves the
 // slots of the others until then.
-func failing(t testing.TB, replicas int) *redistest.Cluster {
+func failing(t testing.TB, replicas int, options ...redistest.Option) *redistest.Cluster {
 	t.Helper()
-	return redistest.StartCluster(t, 3, replicas, redistest.Setting("cluster-node-timeout", "1000"),
-		redistest.Setting("cluster-require-full-coverage", "no"))
+	return redistest.StartCluster(t, 3, replicas, append(options, redistest.Setting("cluster-node-timeout", "1000"),
+		redistest.Setting("cluster-require-full-coverage", "no"))...)
 }
 
 // tenantOn is a tenant whose keys are on a master, as its server knows.
@@ -56,7 +56,15 @@ func eventually(t testing.TB, verb func() error) {
 // whether the ledger is ready.
 func TestFailoverOfOneMaster(t *testing.T) {
 	t.Parallel()
-	cluster := failing(t, 1)
+	for name, options := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			failOver(t, failing(t, 1, options...))
+		})
+	}
+}
+
+func failOver(t *testing.T, cluster *redistest.Cluster) {
 	l := open(t, cluster.URL())
 	hit, other := tenantOn(t, cluster.Masters[0]), tenantOn(t, cluster.Masters[1])
 	provision(t, l, hit, other)

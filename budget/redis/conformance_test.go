@@ -11,13 +11,24 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 )
 
-// TestConformance runs the suite on a real server with its real clock.
+// servers are what a ledger runs on, each as it is started.
+var servers = map[string][]redistest.Option{
+	"Redis":  nil,
+	"Valkey": {redistest.Valkey()},
+}
+
+// TestConformance runs the suite on real servers with their real clocks.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, redistest.Setting("appendfsync", "everysec"))
-	budgettest.Run(t, func(t *testing.T) budgettest.Harness {
-		return budgettest.Harness{Ledger: open(t, server.URL())}
-	})
+	for name, options := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t, append(options, redistest.Setting("appendfsync", "everysec"))...)
+			budgettest.Run(t, func(t *testing.T) budgettest.Harness {
+				return budgettest.Harness{Ledger: open(t, server.URL())}
+			})
+		})
+	}
 }
 
 // TestConformanceInTime runs it on a real server whose tenants' clocks are set

@@ -48,6 +48,7 @@ func Setting(name string, values ...string) Option {
 type Server struct {
 	t        testing.TB
 	dir      string
+	binary   string // path; "": Binary
 	unix     bool
 	tls      *Authority // nil: plain
 	sentinel string     // lines of its file; "": it is none
@@ -120,6 +121,41 @@ const (
 	lastPort  = 22_000
 )
 
+// Valkey runs valkey-server, of PATH, of AEGIS_VALKEY_SERVER or as make tools has
+// installed it, in place of whichever server there is.
+func Valkey() Option {
+	return func(s *Server) { s.binary = valkeyBinary(s.t) }
+}
+
+func valkeyBinary(t testing.TB) string {
+	t.Helper()
+	for _, name := range []string{os.Getenv("AEGIS_VALKEY_SERVER"), "valkey-server", installed(t, "valkey/valkey-server")} {
+		if name == "" {
+			continue
+		}
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatal("no valkey-server on PATH, in AEGIS_VALKEY_SERVER or in .tools/valkey: run make tools")
+	return ""
+}
+
+// installed is where make tools puts a file: beside the module's go.mod.
+func installed(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, ".tools", filepath.FromSlash(name))
+		}
+	}
+	return ""
+}
+
 // freePort returns a port that nobody listens on. A cluster node opens another
 // one 10,000 above.
 func freePort(t testing.TB) int {
@@ -139,7 +175,11 @@ func freePort(t testing.TB) int {
 func (s *Server) launch() bool {
 	s.t.Helper()
 	s.output.Reset()
-	s.process = exec.Command(Binary(s.t), s.arguments()...)
+	binary := s.binary
+	if binary == "" {
+		binary = Binary(s.t)
+	}
+	s.process = exec.Command(binary, s.arguments()...)
 	s.process.Stdout = &s.output
 	s.process.Stderr = &s.output
 	if err := s.process.Start(); err != nil {
