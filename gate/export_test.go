@@ -82,3 +82,6 @@ func RebuildIn(room int, receipts iter.Seq2[audit.Receipt, error], tenants ...st
 
 // EventReceipt is the receipt of an event that nobody else receipts.
 func EventReceipt(e budget.Event) audit.Event { return eventReceipt(e) }
+
+// SweepAll sweeps tenants once.
+func (u *upkeep) SweepAll(ctx context.Context, tenants []string) { u.sweepAll(ctx, tenants) }

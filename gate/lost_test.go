@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -50,5 +51,41 @@ func awaitServes(t *testing.T, g *gate.Gate, name string, wanted func(error) boo
 		if time.Now().After(deadline) {
 			t.Fatalf("%s, and the gate says %v", name, g.Serves())
 		}
+	}
+}
+
+// downFor is a ledger that does not reach some tenants.
+type downFor struct {
+	gate.Ledger
+	down  map[string]error
+	swept []string
+}
+
+func (d *downFor) Sweep(_ context.Context, tenant string) ([]budget.Event, error) {
+	d.swept = append(d.swept, tenant)
+	return nil, d.down[tenant]
+}
+
+// TestSweepsGoOnPastADeadMaster: tenants of other masters are swept, and nobody is
+// asked on who may be slow to answer.
+func TestSweepsGoOnPastADeadMaster(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"refused at once", budget.ErrUnreachable, "[a b c]"},
+		{"sent, and no answer", budget.ErrUnavailable, "[a b]"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, daily(1000))
+			u := w.upkeep()
+			ledger := &downFor{Ledger: w.real, down: map[string]error{"b": row.err}}
+			u.Keeper = ledger
+			u.SweepAll(t.Context(), []string{"a", "b", "c"})
+			if got := fmt.Sprint(ledger.swept); got != row.want {
+				t.Errorf("swept %s, want %s", got, row.want)
+			}
+		})
 	}
 }

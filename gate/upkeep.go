@@ -15,6 +15,8 @@ const (
 	// at each turn: 20,000 tenants are all visited within 4 minutes.
 	sweepEvery = time.Second
 	sweepRate  = 100
+	// sweepLimit bounds the sweeps of one turn, where some are waited for in vain.
+	sweepLimit = 10 * time.Second
 )
 
 // upkeep ends what expired and writes the receipts that nobody else wrote.
@@ -62,15 +64,24 @@ func (u *upkeep) turn(ctx context.Context, next int) int {
 	return end
 }
 
+// sweepAll goes on past tenants that cannot be reached: in a cluster their master
+// may be down, and those of the others not. It stops where the ledger was asked and
+// does not answer, and after sweepLimit.
 func (u *upkeep) sweepAll(ctx context.Context, tenants []string) {
+	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
+	defer cancel()
+	unreached := 0
 	for _, tenant := range tenants {
 		err := u.Sweep(ctx, tenant)
 		u.Lost.note(tenant, err)
-		if err != nil {
+		if errors.Is(err, budget.ErrUnreachable) {
+			unreached++
+		}
+		if err != nil && unreached <= 1 { // of many alike, one
 			u.Logger.Warn("sweep", "tenant", tenant, "err", err)
-			if errors.Is(err, budget.ErrUnavailable) {
-				return
-			}
+		}
+		if ctx.Err() != nil || errors.Is(err, budget.ErrUnavailable) && !errors.Is(err, budget.ErrUnreachable) {
+			return
 		}
 	}
 }
