@@ -95,6 +95,8 @@ func (l *Ledger) checkScripts(ctx context.Context, node *redis.Client) error {
 		return unpermitted(err.Error())
 	case hungUp(err) && node.Options().TLSConfig == nil:
 		return unavailable(readyScript.verb, fmt.Errorf("%w; if the server speaks TLS, the URL begins with rediss://", err))
+	case hungUp(err) && len(node.Options().TLSConfig.Certificates) == 0:
+		return unavailable(readyScript.verb, fmt.Errorf("%w; if the server asks for a certificate, none is configured", err))
 	case err != nil:
 		return unavailable(readyScript.verb, err)
 	}

@@ -36,7 +36,7 @@ func TestTLS(t *testing.T) {
 	}{
 		{"another authority", server.URL(), stranger.Config(), "x509: certificate signed by unknown authority"},
 		{"the system's authorities", server.URL(), nil, "x509: certificate signed by unknown authority"},
-		{"no certificate of the client", server.URL(), nameless, "certificate required"},
+		{"no certificate of the client", server.URL(), nameless, "certificate"},
 		{"plain to a server with TLS", "redis://" + server.Addr(), nil, "rediss://"},
 		{"TLS to a plain server", "rediss://" + plain.Addr(), known, "redis://"},
 	} {
