@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,25 +190,28 @@ func TestReady(t *testing.T) {
 // was seen is too old.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		looks, seen, stuck := 0, errors.New("refused"), make(chan struct{})
+		var looks atomic.Int64
+		refused, stuck := errors.New("refused"), make(chan struct{})
 		w := admin.StartWatch(func(context.Context) error {
-			if looks++; looks == 3 {
+			switch looks.Add(1) {
+			case 1:
+				return refused
+			case 3:
 				<-stuck
 			}
-			return seen
+			return nil
 		})
 		for range 1000 {
-			if err := w.Ready(t.Context()); !errors.Is(err, seen) {
+			if err := w.Ready(t.Context()); !errors.Is(err, refused) {
 				t.Fatalf("the ledger is refused, and readiness says %v", err)
 			}
 		}
-		if looks != 1 {
-			t.Errorf("1,000 questions took %d looks", looks)
+		if n := looks.Load(); n != 1 {
+			t.Errorf("1,000 questions took %d looks", n)
 		}
-		seen = nil
 		time.Sleep(2500 * time.Millisecond) // the third look, at two seconds, is stuck
-		if err := w.Ready(t.Context()); err != nil || looks != 3 {
-			t.Errorf("after %d looks it says %v", looks, err)
+		if err, n := w.Ready(t.Context()), looks.Load(); err != nil || n != 3 {
+			t.Errorf("after %d looks it says %v", n, err)
 		}
 		time.Sleep(5 * time.Second)
 		if err := w.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "has not answered") {
