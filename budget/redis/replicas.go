@@ -24,14 +24,14 @@ func (l *Ledger) runAndWait(ctx context.Context, c *call, args []any) (any, erro
 	for turn := 1; ; turn++ {
 		node, err := l.node(ctx, c.keys[0])
 		if err != nil {
-			return nil, unavailable("find node", err)
+			return nil, c.script.failure(false, err)
 		}
 		reply, err := l.pipeline(ctx, node, c, args)
 		if err == nil || reply != nil {
 			return reply, err
 		}
 		if turn == maxTurns || !l.prepare(ctx, node, c, err) {
-			return nil, unavailable(c.script.verb, err)
+			return nil, c.script.failure(!unsent(err) && !notRun(err), err)
 		}
 	}
 }
