@@ -131,34 +131,52 @@ func (p *tap) accept() {
 		p.conns = append(p.conns, client, server)
 		p.mu.Unlock()
 		p.running.Go(func() { io.Copy(client, server); client.Close() })
-		p.running.Go(func() { p.read(io.TeeReader(client, server)); server.Close() })
+		p.running.Go(func() { p.pass(client, server); server.Close() })
 	}
 }
 
-// read reads commands, arrays of bulk strings, to the end.
-func (p *tap) read(from io.Reader) {
+// pass passes commands on, arrays of bulk strings, to the end. Each is written down
+// before the server has it, and so before anybody has its answer.
+func (p *tap) pass(from io.Reader, to io.Writer) {
 	in := bufio.NewReader(from)
 	for {
-		var words int
-		if _, err := fmt.Fscanf(in, "*%d\r\n", &words); err != nil {
+		name, raw, err := readCommand(in)
+		if err != nil {
 			return
-		}
-		var name string
-		for i := range words {
-			var size int
-			if _, err := fmt.Fscanf(in, "$%d\r\n", &size); err != nil {
-				return
-			}
-			word := make([]byte, size+len("\r\n"))
-			if _, err := io.ReadFull(in, word); err != nil {
-				return
-			}
-			if i == 0 {
-				name = strings.ToLower(string(word[:size]))
-			}
 		}
 		p.mu.Lock()
 		p.commands = append(p.commands, name)
 		p.mu.Unlock()
+		if _, err := to.Write(raw); err != nil {
+			return
+		}
 	}
+}
+
+// readCommand returns a command's first word in lower case, and all of its bytes.
+func readCommand(in *bufio.Reader) (name string, raw []byte, err error) {
+	words, raw, err := readSize(in, "*%d", nil)
+	for i := 0; i < words && err == nil; i++ {
+		var size int
+		if size, raw, err = readSize(in, "$%d", raw); err != nil {
+			break
+		}
+		word := make([]byte, size+len("\r\n"))
+		if _, err = io.ReadFull(in, word); i == 0 {
+			name = strings.ToLower(string(word[:size]))
+		}
+		raw = append(raw, word...)
+	}
+	return name, raw, err
+}
+
+// readSize reads a line that tells a number, and appends it to raw.
+func readSize(in *bufio.Reader, form string, raw []byte) (int, []byte, error) {
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return 0, raw, err
+	}
+	var n int
+	_, err = fmt.Sscanf(line, form, &n)
+	return n, append(raw, line...), err
 }
