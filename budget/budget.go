@@ -70,6 +70,10 @@ const (
 	// settlement journaled by a crashed replica can still correct its charge.
 	RememberExpired = 24 * time.Hour
 
+	// MaxClocksApart is how far the clock of a ledger that is shared may be from the
+	// caller's, either way.
+	MaxClocksApart = time.Minute
+
 	// OverdueAfter is how long an event may wait for its receipt before
 	// Sweep hands it to another replica.
 	OverdueAfter = 30 * time.Second

@@ -14,8 +14,13 @@ var (
 	// ErrPartly: some tenants can be served and others cannot, as where one master
 	// of a cluster is down. Only Ready says so.
 	ErrPartly = errors.New("some tenants cannot be served")
+	// ErrClock is an ErrUnreachable: the ledger's clock and the caller's are more than
+	// MaxClocksApart apart, so one of them is wrong. Nothing is granted and nothing
+	// expires until they agree.
+	ErrClock = fmt.Errorf("%w: its clock and the caller's disagree", ErrUnreachable)
 	// ErrLost: the tenant has no record, or one of another epoch, or one
-	// behind what this replica has seen. Only a rebuild helps.
+	// behind what this replica has seen, or with another event of that number. Only a
+	// rebuild helps.
 	ErrLost = errors.New("ledger lost state")
 	// ErrStalePolicy: the tenant has seen a newer policy, or another one of
 	// the same generation.

@@ -85,14 +85,15 @@ func onBothLedgers(t *testing.T, test func(w *actionWorld)) {
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
 		w := &actionWorld{T: t, dir: t.TempDir(), rules: actionRules(t)}
-		server := redistest.Start(t)
+		server, clock := redistest.Start(t), &clock{}
 		w.open = func() gate.Ledger {
-			l, err := redis.Dial(redis.Config{URL: server.URL(), AcceptDurability: true})
+			l, err := redis.Dial(redis.Config{URL: server.URL(), AcceptDurability: true, Now: clock.Now})
 			w.must(err)
 			return l
 		}
 		w.moveTo = func(at time.Time) { // no tenant's time goes back
 			server.Command(fmt.Sprintf("HMSET aegis:{acme}:tenant at %d", at.UnixMilli()))
+			clock.set(at)
 		}
 		w.run(test)
 	})

@@ -289,8 +289,11 @@ func ledgerDenial(err error) *policy.Denial {
 	if _, unsafe := errors.AsType[*budget.Unreplicated](err); unsafe {
 		reason = "too few replicas of the ledger have the grant in time; nothing was sent"
 	}
-	if errors.Is(err, budget.ErrLost) {
+	switch {
+	case errors.Is(err, budget.ErrLost):
 		reason = "the ledger has lost state of this tenant; an operator must rebuild it from receipts"
+	case errors.Is(err, budget.ErrClock):
+		reason = "the ledger's clock and the proxy's are more than a minute apart; nothing is granted until an operator has set the wrong one"
 	}
 	return &policy.Denial{Reason: policy.LedgerUnavailable, Message: reason}
 }

@@ -28,7 +28,7 @@ type call struct {
 	script *script
 	tenant *tenant
 	keys   []string
-	args   []any // without the first three, which tell what was seen
+	args   []any // without the first, which tell what was seen
 	acks   int   // how many acknowledgements may travel along
 }
 
@@ -50,6 +50,7 @@ type answer struct {
 	now    int64
 	epoch  string
 	number int64
+	digest string
 	fields
 }
 
@@ -84,7 +85,7 @@ func (l *Ledger) do(ctx context.Context, c *call) (*answer, error) {
 // failed are queued again.
 func (l *Ledger) send(ctx context.Context, c *call) (reply any, sent time.Time, err error) {
 	seen := c.tenant.seen(c.acks)
-	args := append(seen.appendTo(make([]any, 0, 3+len(c.args))), c.args...)
+	args := append(seen.appendTo(make([]any, 0, seenArgs+len(c.args)), l.own.now()), c.args...)
 	sent = time.Now()
 	reply, err = l.runOn(ctx, c, args)
 	if err != nil {
@@ -125,8 +126,8 @@ func (l *Ledger) understand(c *call, text string, sent time.Time) (*answer, erro
 		return nil, fmt.Errorf("%w: redis: %s: tenant %q: %s; %s", budget.ErrLost, verb, c.tenant.name, why, c.tenant.cure())
 	}
 	a := &answer{fields: fields{rest: text}}
-	a.word, a.now, a.epoch, a.number = a.fields.word(), a.fields.int(), a.fields.word(), a.fields.int()
-	if a.broken {
+	a.word, a.now, a.epoch, a.number, a.digest = a.fields.word(), a.fields.int(), a.fields.word(), a.fields.int(), a.fields.word()
+	if a.broken || len(a.digest) != digestChars {
 		return nil, misunderstood(verb, text)
 	}
 	if a.word == "deadline" || a.word == "window" {
@@ -137,7 +138,10 @@ func (l *Ledger) understand(c *call, text string, sent time.Time) (*answer, erro
 	received := time.Now()
 	l.clock.observe(sent, received, a.now)
 	c.tenant.clock.observe(sent, received, a.now)
-	c.tenant.saw(a.epoch, a.number)
+	c.tenant.saw(a.epoch, a.number, a.digest)
+	if a.word == "clock" {
+		return nil, a.apart(verb)
+	}
 	if refusal, ok := refusals[a.word]; ok {
 		return nil, fmt.Errorf("%w: redis: %s: tenant %q", refusal, verb, c.tenant.name)
 	}

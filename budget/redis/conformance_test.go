@@ -64,6 +64,13 @@ func (s *still) Provision(ctx context.Context, tenants ...string) error {
 	return s.Ledger.Provision(ctx, tenants...)
 }
 
+// Ready looks at the clock of the server, which is not the tenants'.
+func (s *still) Ready(ctx context.Context) error {
+	s.SetOwnClock(time.Now())
+	defer s.SetOwnClock(s.now)
+	return s.Ledger.Ready(ctx)
+}
+
 func (s *still) advance(t *testing.T, d time.Duration) {
 	t.Helper()
 	s.mu.Lock()

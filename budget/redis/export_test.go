@@ -35,8 +35,19 @@ func (l *Ledger) AskForSlots(ctx context.Context) error { return l.askForSlots(c
 // ErrInMotion is what such a verb fails with.
 var ErrInMotion = errInMotion
 
-// ExpectClock tells the replica what its server's clock shows now.
+// SetOwnClock makes the replica's own clock stand still.
+func (l *Ledger) SetOwnClock(at time.Time) { l.own.set(at, 0) }
+
+func (c *ownClock) set(wall time.Time, elapsed time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.started = false
+	c.read = func() (time.Time, time.Duration) { return wall, elapsed }
+}
+
+// ExpectClock tells the replica what its server's clock shows now, and its own.
 func (l *Ledger) ExpectClock(now time.Time) {
+	l.SetOwnClock(now)
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, t := range l.tenants {
@@ -79,3 +90,11 @@ func (l *Ledger) RestoreHalf(ctx context.Context, state *budget.State) error {
 	}
 	return r.leases(ctx)
 }
+
+// OwnClock reads a replica's clock from a wall clock and one that nobody sets.
+func OwnClock(read func() (wall time.Time, elapsed time.Duration)) func() int64 {
+	return (&ownClock{read: read}).now
+}
+
+// Recent is how many of a tenant's last events can be told from others.
+const Recent = digests

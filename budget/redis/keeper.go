@@ -65,7 +65,7 @@ func (l *Ledger) provision(ctx context.Context, names []string, born string) err
 	replies := make([]*redis.Cmd, len(names))
 	for i, name := range names {
 		seen := l.tenant(name).seen(0)
-		replies[i] = pipe.EvalSha(ctx, provisionScript.hash, l.tenant(name).keys, seen.epoch, newEpoch(), born)
+		replies[i] = pipe.EvalSha(ctx, provisionScript.hash, l.tenant(name).keys, seen.epoch, newEpoch(), born, l.own.now())
 	}
 	sent := time.Now()
 	if _, err := pipe.Exec(ctx); err != nil {

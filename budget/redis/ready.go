@@ -77,7 +77,7 @@ func (l *Ledger) fits(ctx context.Context, node *redis.Client) error {
 
 // check tries whether one master can keep a ledger, and would grant something now.
 func (l *Ledger) check(ctx context.Context, node *redis.Client) error {
-	for _, try := range []func(context.Context, *redis.Client) error{l.checkScripts, l.checkReplicas, l.checkSettings} {
+	for _, try := range []func(context.Context, *redis.Client) error{l.checkScripts, l.checkReplicas, l.checkSettings, l.checkClock} {
 		if err := try(ctx, node); err != nil {
 			return err
 		}

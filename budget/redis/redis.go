@@ -12,6 +12,7 @@
 //
 //	aegis:{T}:tenant             hash: epoch, last number and instant, policy, switches
 //	aegis:{T}:events             hash: number to event, until acknowledged
+//	aegis:{T}:digests            string: a ring of the digests of the last events
 //	aegis:{T}:switches           hash: thrown kill switches, name to event
 //	aegis:{T}:open               sorted set: open leases by expiry
 //	aegis:{T}:lease:ID           string: how a lease was granted and ended
@@ -37,8 +38,13 @@
 // maxmemory-policy noeviction. With everysec a server that loses power may
 // forget its last second or two; a failover may forget what the new master had
 // not received. Neither is silent: every call carries the highest event number
-// that this replica has seen of the tenant, and a server behind it is refused
-// with budget.ErrLost until Restore. Config.WaitReplicas narrows the second gap.
+// that this replica has seen of the tenant and the digest that came with it, and a
+// server that is behind it, or has another event of that number among its last 512,
+// is refused with budget.ErrLost until Restore. Config.WaitReplicas narrows the second gap.
+//
+// Every call carries this replica's clock too. Where the server's is more than
+// budget.MaxClocksApart from it, one of them has leapt: reserve and extend are refused
+// with budget.ErrClock, no lease expires, and no tenant's time goes beyond either.
 //
 // With memory full, reserve, extend and provision are refused; the verbs that
 // end leases, renew them, hand out events or stop a tenant run on.
@@ -90,6 +96,10 @@ type Config struct {
 	// If fewer have it in time the reserve fails, and whoever asked gives the
 	// lease back: a repeat may have been told of it.
 	WaitReplicas int
+
+	// Now is this replica's wall clock, by which it finds out that a server's has
+	// leapt; time.Now if nil.
+	Now func() time.Time
 }
 
 // Ledger is a budget.Ledger and budget.Keeper. It is safe for concurrent use.
@@ -100,6 +110,7 @@ type Ledger struct {
 	hasty   bool // does not wait for a slot in motion: set by tests
 	clock   clock
 	servers servers
+	own     *ownClock
 
 	mu      sync.RWMutex
 	tenants map[string]*tenant
@@ -134,7 +145,7 @@ func Dial(config Config) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Ledger{client: client, scripts: evaluatorOn(client), config: config, tenants: make(map[string]*tenant)}, nil
+	return &Ledger{client: client, scripts: evaluatorOn(client), config: config, own: newOwnClock(config.Now), tenants: make(map[string]*tenant)}, nil
 }
 
 // evaluatorOn runs scripts on a server in batches. On a cluster, where the

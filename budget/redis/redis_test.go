@@ -216,7 +216,7 @@ func TestKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stays := []string{"aegis:{t}:tenant", "aegis:{t}:events", "aegis:{t}:forever:usd/tenant", "aegis:{t}:forever:tools", "aegis:{t}:marks:forever:tools"}
+	stays := []string{"aegis:{t}:tenant", "aegis:{t}:events", "aegis:{t}:digests", "aegis:{t}:forever:usd/tenant", "aegis:{t}:forever:tools", "aegis:{t}:marks:forever:tools"}
 	kinds := make(map[string]bool)
 	for _, key := range keys {
 		name, ok := strings.CutPrefix(key, "aegis:{t}:")

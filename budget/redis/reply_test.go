@@ -14,18 +14,19 @@ import (
 // TestUnknownReply answers every script with something that no script says. It
 // must be an error that says that the outcome is unknown, never a grant.
 func TestUnknownReply(t *testing.T) {
-	const start = "granted 1700000000000 epoch 5 "
+	const start = "granted 1700000000000 epoch 5 0123456789ab "
 	for _, reply := range []string{
-		"", " ", "granted", "surprise 1700000000000 epoch 5", "granted now epoch 5", "OK",
+		"", " ", "granted", "surprise 1700000000000 epoch 5 0123456789ab", "granted now epoch 5 0123456789ab", "OK",
 		start, start + "4", start + "4 1 2 0 0 0", start + "4 1 2 0 0 0 0 9", start + "4 1 2 0 0 0 1e+15",
 		start + "4 1 2 0 1 0 0 0 0", start + "4 1 2 0 1 0 0 0 0 usd", start + "4 1 2 0 1 0 0 0 0 =usd =eur",
-		"denied 1700000000000 epoch 5 0 0 0 0 because", "denied 1700000000000 epoch 5",
-		"closed 1700000000000 epoch 5 settle 4", "closed 1700000000000 epoch 5 settle 4 1 1 1",
-		"killed 1700000000000 epoch 5", "killed 1700000000000 epoch 5 tenant 4", "killed 1700000000000 epoch 5 tenant 4 now",
-		"thrown 1700000000000 epoch 5", "thrown 1700000000000 epoch 5 4 1 1", "lifted 1700000000000 epoch 5 4",
-		"balances 1700000000000 epoch 5 1 2 tenant 4 1", "balances 1700000000000 epoch 5 1 1001",
-		"closed 1700000000000 epoch 5 settle 4 1 1 1 0 7",
-		"renewed 1700000000000 epoch 5", "swept 1700000000000 epoch 5", "balances 1700000000000 epoch 5 1 2",
+		"denied 1700000000000 epoch 5 0123456789ab 0 0 0 0 because", "denied 1700000000000 epoch 5 0123456789ab",
+		"closed 1700000000000 epoch 5 0123456789ab settle 4", "closed 1700000000000 epoch 5 0123456789ab settle 4 1 1 1",
+		"killed 1700000000000 epoch 5 0123456789ab", "killed 1700000000000 epoch 5 0123456789ab tenant 4", "killed 1700000000000 epoch 5 0123456789ab tenant 4 now",
+		"thrown 1700000000000 epoch 5 0123456789ab", "thrown 1700000000000 epoch 5 0123456789ab 4 1 1", "lifted 1700000000000 epoch 5 0123456789ab 4",
+		"balances 1700000000000 epoch 5 0123456789ab 1 2 tenant 4 1", "balances 1700000000000 epoch 5 0123456789ab 1 1001",
+		"closed 1700000000000 epoch 5 0123456789ab settle 4 1 1 1 0 7",
+		"renewed 1700000000000 epoch 5 ab 1700000000001", "clock 1700000000000 epoch 5 0123456789ab",
+		"renewed 1700000000000 epoch 5 0123456789ab", "swept 1700000000000 epoch 5 0123456789ab", "balances 1700000000000 epoch 5 0123456789ab 1 2",
 	} {
 		l := openFake(t, func(c *server.Peer) { c.WriteBulk(reply) })
 		wantAllUnavailable(t, l)
@@ -35,7 +36,9 @@ func TestUnknownReply(t *testing.T) {
 		func(c *server.Peer) { c.WriteNull() },
 		func(c *server.Peer) { c.WriteLen(0) },
 		func(c *server.Peer) { c.WriteLen(1); c.WriteInt(7) },
-		func(c *server.Peer) { c.WriteStrings([]string{"swept 1700000000000 epoch 5 0", "1 grant"}) },
+		func(c *server.Peer) {
+			c.WriteStrings([]string{"swept 1700000000000 epoch 5 0123456789ab 0", "1 grant"})
+		},
 		func(c *server.Peer) { c.WriteError("ERR user_script:7: attempt to index a nil value") },
 	} {
 		wantAllUnavailable(t, openFake(t, write))

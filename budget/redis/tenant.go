@@ -11,6 +11,14 @@ const (
 	maxQueued = 4000
 	// maxPerCall bounds those that travel with a call other than Sweep.
 	maxPerCall = 64
+
+	// digests is how many of a tenant's last events can be told from others. A
+	// replica whose last call is longer ago than that many events does not find out
+	// by itself that they are not those that it has seen, but any other does.
+	digests = 512
+	// digestChars is how long a digest is, in hexadecimal digits. Two histories that
+	// part have the same one with a probability of 2^-48.
+	digestChars = 12
 )
 
 // tenant is what this replica knows of a tenant.
@@ -22,6 +30,7 @@ type tenant struct {
 	mu     sync.Mutex
 	epoch  string
 	number int64   // the highest event number seen
+	digest string  // that came with it, if a reply told it
 	queue  []int64 // to acknowledge
 }
 
@@ -54,22 +63,28 @@ func (l *Ledger) Remember(tenant, epoch string, number int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.epoch != epoch {
-		t.epoch, t.number = epoch, number
+		t.epoch, t.number, t.digest = epoch, number, ""
 		return
 	}
-	t.number = max(t.number, number)
+	t.sawNumber(number, "")
 }
 
 // saw notes a reply. A reply of another epoch than the known one was refused
 // before it came to this, or is older than what Remember said meanwhile.
-func (t *tenant) saw(epoch string, number int64) {
+func (t *tenant) saw(epoch string, number int64, digest string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.epoch == "" {
 		t.epoch = epoch
 	}
 	if t.epoch == epoch {
-		t.number = max(t.number, number)
+		t.sawNumber(number, digest)
+	}
+}
+
+func (t *tenant) sawNumber(number int64, digest string) {
+	if number > t.number {
+		t.number, t.digest = number, digest
 	}
 }
 
@@ -92,6 +107,7 @@ func (t *tenant) queueUp(numbers ...int64) {
 type seen struct {
 	epoch        string
 	number       int64
+	digest       string
 	acknowledged []int64
 }
 
@@ -100,7 +116,7 @@ type seen struct {
 func (t *tenant) seen(limit int) seen {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := seen{epoch: t.epoch, number: t.number}
+	s := seen{epoch: t.epoch, number: t.number, digest: t.digest}
 	n := min(limit, len(t.queue))
 	s.acknowledged = t.queue[:n:n]
 	t.queue = t.queue[n:]
@@ -110,10 +126,12 @@ func (t *tenant) seen(limit int) seen {
 	return s
 }
 
-// appendTo adds the first three arguments of every verb.
-func (s *seen) appendTo(args []any) []any {
-	return append(args, s.epoch, s.number, joinNumbers(s.acknowledged))
+// appendTo adds the first arguments of every verb, which are five.
+func (s *seen) appendTo(args []any, now int64) []any {
+	return append(args, s.epoch, s.number, s.digest, now, joinNumbers(s.acknowledged))
 }
+
+const seenArgs = 5
 
 func joinNumbers(numbers []int64) string {
 	if len(numbers) == 0 {

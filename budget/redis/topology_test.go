@@ -141,7 +141,7 @@ func TestSmallestACL(t *testing.T) {
 	if log := open(t, server.URL()).Client().Do(t.Context(), "ACL", "LOG").Val(); fmt.Sprint(log) != "[]" {
 		t.Errorf("refused: %v", log)
 	}
-	inScripts := regexp.MustCompile(`^\+(get|set|mget|mset|del|exists|persist|pexpire|pttl|h[a-z]+|z[a-z]+)$`)
+	inScripts := regexp.MustCompile(`^\+(get|set|getrange|setrange|mget|mset|del|exists|persist|pexpire|pttl|h[a-z]+|z[a-z]+)$`)
 	for _, word := range rule {
 		if !inScripts.MatchString(word) {
 			continue

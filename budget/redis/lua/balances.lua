@@ -2,18 +2,18 @@
 -- balances reads the counters that claims name, and the thrown switches.
 --
 -- KEYS  1 tenant
--- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4... claims, twelve arguments each (see shared/claim.lua); their
+-- ARGV  1 epoch seen  2 number seen  3 its digest  4 caller's clock  5 acknowledged
+--       6... claims, twelve arguments each (see shared/claim.lua); their
 --            amounts and limits are not used
 -- Reply lost WHY
---       window NOW EPOCH NUMBER
---       balances NOW EPOCH NUMBER OPEN THROWN { SWITCH EVENT AT }... { START END SPENT HELD [+NEW] }...
+--       window NOW EPOCH NUMBER DIGEST
+--       balances NOW EPOCH NUMBER DIGEST OPEN THROWN { SWITCH EVENT AT }... { START END SPENT HELD [+NEW] }...
 --       where only a claim with marks has +NEW
 
 local t, lost = begin('switches')
 if not t then return lost end
 
-local claims = read_claims(4, t.now)
+local claims = read_claims(6, t.now)
 if not claims then return reply('window', t) end
 load_counters(claims, t.now)
 

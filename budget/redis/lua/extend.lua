@@ -4,18 +4,18 @@
 -- reserve is.
 --
 -- KEYS  1 tenant  2 lease
--- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4 lease id  5 total
---       6 policy generation  7 policy hash
---       8 switches that would stop it, joined by spaces
---       9... limits, each KEY LIMIT. An adjust claim whose key has none may reach 0.
+-- ARGV  1 epoch seen  2 number seen  3 its digest  4 caller's clock  5 acknowledged
+--       6 lease id  7 total
+--       8 policy generation  9 policy hash
+--       10 switches that would stop it, joined by spaces
+--       11... limits, each KEY LIMIT. An adjust claim whose key has none may reach 0.
 -- Reply lost WHY
---       unknown|ended|stale NOW EPOCH NUMBER
---       granted NOW EPOCH NUMBER EXTENSION AT EXPIRES HOLD REPEATED { START END SPENT HELD }...
---       killed NOW EPOCH NUMBER SWITCH EVENT AT
---       denied NOW EPOCH NUMBER HOLD { KEY START END SPENT HELD REASON }...
+--       unknown|ended|stale NOW EPOCH NUMBER DIGEST
+--       granted NOW EPOCH NUMBER DIGEST EXTENSION AT EXPIRES HOLD REPEATED { START END SPENT HELD }...
+--       killed NOW EPOCH NUMBER DIGEST SWITCH EVENT AT
+--       denied NOW EPOCH NUMBER DIGEST HOLD { KEY START END SPENT HELD REASON }...
 
-local id, total, hash = ARGV[4], tonumber(ARGV[5]), ARGV[7]
+local id, total, hash = ARGV[6], tonumber(ARGV[7]), ARGV[9]
 
 -- answer repeats the last extension, or the grant if there was none.
 local function answer(t, l, repeated)
@@ -42,7 +42,7 @@ end
 
 local function read_limits()
   local limits = {}
-  for i = 9, #ARGV, 2 do limits[ARGV[i]] = tonumber(ARGV[i + 1]) end
+  for i = 11, #ARGV, 2 do limits[ARGV[i]] = tonumber(ARGV[i + 1]) end
   return limits
 end
 
@@ -75,7 +75,7 @@ local function extend(t, l, claims)
     end
   end
   write_counters(raised, t.now)
-  add_event(t, 'extend', id, total, 0, ARGV[6] .. ' ' .. hash .. '\n' .. table.concat(ARGV, ' ', 9))
+  add_event(t, 'extend', id, total, 0, ARGV[8] .. ' ' .. hash .. '\n' .. table.concat(ARGV, ' ', 11))
   l.hold = total
   l.extension = int(t.number) .. ' ' .. int(t.now) .. ' ' .. table.concat(seen, ' ')
   write_lease(l, t.now)
@@ -90,10 +90,11 @@ if l.state ~= 'open' then return reply('ended', t) end
 if total <= l.hold then return answer(t, l, 1) end
 local claims = unpack_claims(l)
 if not adjusts(claims) then return answer(t, l, 1) end
-if is_stale(t, ARGV[6] + 0, hash) then return reply('stale', t) end
+if t.apart then return disagree(t) end
+if is_stale(t, ARGV[8] + 0, hash) then return reply('stale', t) end
 
-adopt(t, ARGV[6], hash)
-local stopped = killed(t, ARGV[8])
+adopt(t, ARGV[8], hash)
+local stopped = killed(t, ARGV[10])
 if stopped then return stopped end
 load_counters(claims, t.now)
 place_as_granted(claims, l)

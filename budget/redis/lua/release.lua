@@ -3,13 +3,13 @@
 -- record, so that a reserve that comes late is refused.
 --
 -- KEYS  1 tenant  2 lease
--- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4 lease id
+-- ARGV  1 epoch seen  2 number seen  3 its digest  4 caller's clock  5 acknowledged
+--       6 lease id
 -- Reply lost WHY
---       ended NOW EPOCH NUMBER
---       closed NOW EPOCH NUMBER KIND END AT CHARGE HOLD REPEATED
+--       ended NOW EPOCH NUMBER DIGEST
+--       closed NOW EPOCH NUMBER DIGEST KIND END AT CHARGE HOLD REPEATED
 
-local id = ARGV[4]
+local id = ARGV[6]
 
 local function tombstone(t)
   local l = { key = KEYS[2], number = t.number + 1, at = t.now, expires = 0, hold = 0, forget_at = 0 }

@@ -3,13 +3,13 @@
 -- change by it.
 --
 -- KEYS  1 tenant  2 lease
--- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4 lease id  5 time to live, ms
+-- ARGV  1 epoch seen  2 number seen  3 its digest  4 caller's clock  5 acknowledged
+--       6 lease id  7 time to live, ms
 -- Reply lost WHY
---       unknown|ended NOW EPOCH NUMBER
---       renewed NOW EPOCH NUMBER EXPIRES
+--       unknown|ended NOW EPOCH NUMBER DIGEST
+--       renewed NOW EPOCH NUMBER DIGEST EXPIRES
 
-local id, ttl = ARGV[4], tonumber(ARGV[5])
+local id, ttl = ARGV[6], tonumber(ARGV[7])
 
 local t, lost = begin()
 if not t then return lost end

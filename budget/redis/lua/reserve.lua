@@ -5,20 +5,20 @@
 -- it, so no grant is half written, while the verbs that end leases still run.
 --
 -- KEYS  1 tenant  2 lease
--- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4 lease id  5 deadline on the ledger's clock, ms
---       6 time to live, ms  7 policy generation  8 policy hash
---       9 switches that would stop it, joined by spaces
---       10... claims, twelve arguments each (see shared/claim.lua)
+-- ARGV  1 epoch seen  2 number seen  3 its digest  4 caller's clock  5 acknowledged
+--       6 lease id  7 deadline on the ledger's clock, ms
+--       8 time to live, ms  9 policy generation  10 policy hash
+--       11 switches that would stop it, joined by spaces
+--       12... claims, twelve arguments each (see shared/claim.lua)
 -- Reply lost WHY
---       ended|deadline|stale|window NOW EPOCH NUMBER
---       granted NOW EPOCH NUMBER GRANT AT EXPIRES HOLD REPEATED { START END SPENT HELD [+NEW] }... { =KEY }...
---       killed NOW EPOCH NUMBER SWITCH EVENT AT
---       denied NOW EPOCH NUMBER { START END SPENT HELD [+NEW] REASON }...
+--       ended|deadline|stale|window NOW EPOCH NUMBER DIGEST
+--       granted NOW EPOCH NUMBER DIGEST GRANT AT EXPIRES HOLD REPEATED { START END SPENT HELD [+NEW] }... { =KEY }...
+--       killed NOW EPOCH NUMBER DIGEST SWITCH EVENT AT
+--       denied NOW EPOCH NUMBER DIGEST { START END SPENT HELD [+NEW] REASON }...
 --       where only a claim with marks has +NEW, and only a lease that was there =KEY
 
-local id, deadline, ttl = ARGV[4], ARGV[5] + 0, ARGV[6] + 0
-local generation, hash = ARGV[7] + 0, ARGV[8]
+local id, deadline, ttl = ARGV[6], ARGV[7] + 0, ARGV[8] + 0
+local generation, hash = ARGV[9] + 0, ARGV[10]
 
 -- crowded reports whether a claim would bring one more key into a full group.
 -- Keys that this call has let in are counted by newcomers.
@@ -39,7 +39,7 @@ local function judge_all(t, claims)
     local c = claims[i]
     if #c.at_end > 6 then -- longer than any without: it has marks
       marks().count(c)
-      ARGV[9 + 12 * (i - 1) + 2] = int(c.amount) -- the event tells it
+      ARGV[11 + 12 * (i - 1) + 2] = int(c.amount) -- the event tells it
     end
     if c.asked_group ~= NONE and crowded(t, c, newcomers) then
       reasons[i] = 'crowded'
@@ -78,7 +78,7 @@ local function grant(t, claims)
   local seen, hold = hold_claims(t, claims)
   local expires = t.now + ttl
   add_event(t, 'grant', id, 0, expires,
-    ARGV[7] .. ' ' .. hash .. '\n' .. table.concat(ARGV, ' ', 10) .. '\n' .. seen)
+    ARGV[9] .. ' ' .. hash .. '\n' .. table.concat(ARGV, ' ', 12) .. '\n' .. seen)
   local l = {
     key = KEYS[2], state = 'open', number = t.number, at = t.now, expires = expires, hold = hold,
     end_number = 0, end_at = 0, charge = 0, forget_at = 0, extension = '', seen = seen, claims = pack_claims(claims),
@@ -112,16 +112,17 @@ if not t then return lost end
 local l = own_lease(t, id)
 if l and l.state ~= 'open' then return reply('ended', t) end
 if l then return repeated(t, l) end
+if t.apart then return disagree(t) end
 if t.now >= deadline then return reply('deadline', t) end
 if is_stale(t, generation, hash) then return reply('stale', t) end
 
-local claims = read_claims(10, t.now)
+local claims = read_claims(12, t.now)
 if not claims then return reply('window', t) end
 load_counters(claims, t.now)
 local reasons, fits, newcomers = judge_all(t, claims)
 
-adopt(t, ARGV[7], hash)
-local stopped = killed(t, ARGV[9])
+adopt(t, ARGV[9], hash)
+local stopped = killed(t, ARGV[11])
 if stopped then return stopped end
 if not fits then return denied(t, claims, reasons) end
 

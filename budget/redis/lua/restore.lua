@@ -148,6 +148,9 @@ local function finish()
   call('DEL', PREFIX .. 'switches')
   for i = 8, #ARGV, 2 do call('HSET', PREFIX .. 'switches', ARGV[i], ARGV[i + 1]) end
   local first = call('ZRANGE', OPEN, 0, 0, 'WITHSCORES')
+  -- Digests of what is restored are not known, and those from here on are others than
+  -- without it.
+  call('HSET', KEYS[1], 'digest', string.sub(token, 1, DIGEST_CHARS), 'restored', ARGV[4])
   call('HSET', KEYS[1], 'epoch', ARGV[3], 'number', ARGV[4], 'at', ARGV[5], 'generation', ARGV[6],
     'hash', ARGV[7], 'switches', int((#ARGV - 7) / 2), 'due', int(tonumber(first[2] or NEVER)), 'oldest', int(tonumber(ARGV[4]) + 1), 'walk', '1')
   call('HDEL', KEYS[1], 'restoring')

@@ -3,13 +3,13 @@
 -- has expired. It runs with memory full: it writes little and frees more.
 --
 -- KEYS  1 tenant  2 lease
--- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4 lease id  5 actual cost
+-- ARGV  1 epoch seen  2 number seen  3 its digest  4 caller's clock  5 acknowledged
+--       6 lease id  7 actual cost
 -- Reply lost WHY
---       unknown|ended NOW EPOCH NUMBER
---       closed NOW EPOCH NUMBER KIND END AT CHARGE HOLD REPEATED
+--       unknown|ended NOW EPOCH NUMBER DIGEST
+--       closed NOW EPOCH NUMBER DIGEST KIND END AT CHARGE HOLD REPEATED
 
-local id, actual = ARGV[4], ARGV[5] + 0
+local id, actual = ARGV[6], ARGV[7] + 0
 
 local t, lost = begin()
 if not t then return lost end

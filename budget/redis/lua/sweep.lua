@@ -7,15 +7,15 @@
 -- oldest that may wait. One call walks a bounded way and the next goes on there.
 --
 -- KEYS  1 tenant
--- ARGV  1 epoch seen  2 number seen  3 acknowledged
---       4 how many events to hand out at most
---       5 how long an event may wait, in milliseconds; 0: hand out all that wait
+-- ARGV  1 epoch seen  2 number seen  3 its digest  4 caller's clock  5 acknowledged
+--       6 how many events to hand out at most
+--       7 how long an event may wait, in milliseconds; 0: hand out all that wait
 -- Reply one string: lost
---       or a list: swept NOW EPOCH NUMBER MORE, then "NUMBER EVENT" for each;
+--       or a list: swept NOW EPOCH NUMBER DIGEST MORE, then "NUMBER EVENT" for each;
 --       MORE is 1 if leases are still to be ended.
 
-local MAX_EVENTS = tonumber(ARGV[4])
-local OVERDUE_MS = tonumber(ARGV[5])
+local MAX_EVENTS = tonumber(ARGV[6])
+local OVERDUE_MS = tonumber(ARGV[7])
 local MAX_WALK = 20000
 local CHUNK = 500
 

@@ -9,7 +9,7 @@ end
 -- granted is the answer to reserve and extend. seen is what was observed of
 -- each claim. repeated is 1 if a reserve found the lease there.
 local function granted(t, l, number, at, seen, hold, repeated)
-  return format('granted %s %s %d %d %d %d %d %d %s', t.now_text, t.epoch, t.number, number, at, l.expires,
+  return format('granted %s %s %d %s %d %d %d %d %d %s', t.now_text, t.epoch, t.number, t.digest, number, at, l.expires,
     hold, repeated, seen)
 end
 

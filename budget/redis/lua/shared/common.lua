@@ -15,10 +15,14 @@
 -- ARGV of every verb but provision and restore
 --   1  epoch that the caller has seen, or empty
 --   2  highest event number that the caller has seen
---   3  event numbers whose receipts are durable, joined by spaces
+--   3  the digest that came with it, or empty
+--   4  the caller's clock, ms
+--   5  event numbers whose receipts are durable, joined by spaces
 --
--- Reply of every verb: one string, "WORD NOW EPOCH NUMBER ..." with the
--- ledger's time and the tenant's last event number; or "lost" and why.
+-- Reply of every verb: one string, "WORD NOW EPOCH NUMBER DIGEST ..." with the
+-- ledger's time and the tenant's last event number; or "lost" and why. Reserve and
+-- extend may answer "clock NOW EPOCH NUMBER DIGEST APART": the ledger's clock is so
+-- many ms ahead of the caller's.
 --
 -- Lua's numbers are doubles, exact to 2^53. They are printed by "%d" only:
 -- Lua itself prints 1e15 as "1e+15". Records that only scripts read keep them
@@ -28,7 +32,9 @@
 
 -- Names in capitals that no script declares are constants: the Go side writes
 -- their values in their place. MAX_AMOUNT, MAX_LEASE_LIFE_MS, REMEMBER_ENDED_MS,
--- REMEMBER_EXPIRED_MS and BUCKETS are those of package budget. NEVER is an instant
+-- REMEMBER_EXPIRED_MS and BUCKETS are those of package budget. CLOCKS_APART_MS is how
+-- far two clocks that agree may be apart. DIGESTS is how many digests a tenant
+-- remembers, DIGEST_CHARS how long each is. NEVER is an instant
 -- that does not come. NONE is "no name", for a field that may be empty. SPARE_MS
 -- is how long a key is kept that nothing needs any more, for clocks that differ.
 --

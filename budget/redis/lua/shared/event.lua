@@ -5,7 +5,12 @@
 -- extension has one more: its limits as extend was given them.
 -- Where a kill switch is thrown or lifted, its name stands in the place of LEASE.
 -- policy is "GENERATION HASH" and what follows it, "0 ~" if no policy decides.
+--
+-- The tenant's digest stands for all of its events so far: each is hashed with the
+-- digest before it. Two histories that part have other digests from there on.
 local function add_event(t, kind, lease, amount, expires, policy)
   t.number = t.number + 1
-  call('HSET', EVENTS, int(t.number), format('0 %s %s %s %d %d ', kind, t.now_text, lease, amount, expires) .. policy)
+  local event = format('0 %s %s %s %d %d ', kind, t.now_text, lease, amount, expires)
+  t.digest = string.sub(redis.sha1hex(t.digest .. event), 1, DIGEST_CHARS)
+  call('HSET', EVENTS, int(t.number), event .. policy)
 end

@@ -25,3 +25,8 @@ local function killed(t, names)
     if event then return reply('killed', t) .. ' ' .. name .. ' ' .. event end
   end
 end
+
+-- disagree is the answer of a verb that grants where the clocks disagree.
+local function disagree(t)
+  return reply('clock', t) .. ' ' .. int(t.apart)
+end
