@@ -90,6 +90,9 @@ func (l *Ledger) send(ctx context.Context, c *call) (reply any, sent time.Time, 
 	reply, err = l.runOn(ctx, c, args)
 	if err != nil {
 		c.tenant.queueUp(seen.acknowledged...)
+		if redis.HasErrorPrefix(err, "LOST") { // a script found that a key is gone
+			err = fmt.Errorf("%w: redis: %s: tenant %q: %v; rebuild it from receipts", budget.ErrLost, c.script.verb, c.tenant.name, err)
+		}
 	}
 	return reply, sent, err
 }

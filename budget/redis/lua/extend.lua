@@ -96,7 +96,7 @@ if is_stale(t, ARGV[8] + 0, hash) then return reply('stale', t) end
 adopt(t, ARGV[8], hash)
 local stopped = killed(t, ARGV[10])
 if stopped then return stopped end
-load_counters(claims, t.now)
+load_held(claims, t.now)
 place_as_granted(claims, l)
 local reasons, fits = judge_all(claims, total - l.hold)
 if not fits then return refuse(t, l, claims, reasons) end

@@ -1,3 +1,19 @@
+-- found_lost gives the tenant up: a key is gone that must be there, as after a move
+-- that was forced, or a failover in the midst of one. The verb fails here, before it
+-- writes, and from now on every verb answers that the state is lost.
+local function found_lost(what)
+  call('HSET', KEYS[1], 'restoring', 'lost')
+  error({ err = 'LOST ' .. what .. ' is gone' })
+end
+
+-- load_held reads the counters of an open lease, each of which is there.
+local function load_held(claims, now)
+  load_counters(claims, now)
+  for i = 1, #claims do
+    if claims[i].born == 0 then found_lost('the counter of ' .. claims[i].key .. ', which an open lease holds in,') end
+  end
+end
+
 -- end_lease writes down how a lease ended and drops what is not needed to
 -- answer a repeat or to correct the charge.
 local function end_lease(t, id, l, kind, charge)
@@ -17,7 +33,7 @@ end
 -- spent.
 local function close_lease(t, id, l, kind, cost)
   local claims = unpack_claims(l)
-  load_counters(claims, t.now)
+  load_held(claims, t.now)
   for i = 1, #claims do
     local c = claims[i]
     local hold = c.amount
@@ -43,7 +59,9 @@ local function expire_due(t)
   if t.now < t.due or t.apart then return false end
   for _, id in ipairs(call('ZRANGEBYSCORE', OPEN, '-inf', int(t.now), 'LIMIT', '0', '100')) do
     local l = read_lease(PREFIX .. 'lease:' .. id, t.now)
+    if not l then found_lost('the open lease ' .. id) end
     close_lease(t, id, l, 'expire', l.hold)
+    write_tenant(t)
   end
   local first = call('ZRANGE', OPEN, '0', '0', 'WITHSCORES')
   t.due = tonumber(first[2] or NEVER)
