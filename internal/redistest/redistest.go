@@ -43,6 +43,12 @@ func Setting(name string, values ...string) Option {
 	return func(s *Server) { s.settings = append(append(s.settings, "--"+name), values...) }
 }
 
+// Variable adds a variable to the server's environment, such as one that has its
+// clock shifted.
+func Variable(name, value string) Option {
+	return func(s *Server) { s.environment = append(s.environment, name+"="+value) }
+}
+
 // Server is one redis-server process with a directory of its own. By default
 // it appends to its file with every write and never evicts.
 type Server struct {
@@ -54,10 +60,12 @@ type Server struct {
 	sentinel string     // lines of its file; "": it is none
 	port     int
 	settings []string
-	process  *exec.Cmd
-	output   bytes.Buffer
-	once     sync.Once
-	direct   *redis.Client // once it was needed
+	// environment is added to that of the test.
+	environment []string
+	process     *exec.Cmd
+	output      bytes.Buffer
+	once        sync.Once
+	direct      *redis.Client // once it was needed
 }
 
 // Start runs a server until the test ends. It fails the test if no server is
@@ -180,6 +188,7 @@ func (s *Server) launch() bool {
 		binary = Binary(s.t)
 	}
 	s.process = exec.Command(binary, s.arguments()...)
+	s.process.Env = append(os.Environ(), s.environment...)
 	s.process.Stdout = &s.output
 	s.process.Stderr = &s.output
 	if err := s.process.Start(); err != nil {

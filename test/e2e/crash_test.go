@@ -295,9 +295,9 @@ func TestKilledRedis(t *testing.T) {
 }
 
 // onRedis starts replicas on a Redis server that the test can break.
-func (w *world) onRedis(n int) (*redistest.Server, []*replica) {
+func (w *world) onRedis(n int, options ...redistest.Option) (*redistest.Server, []*replica) {
 	w.t.Helper()
-	server := redistest.Start(w.t)
+	server := redistest.Start(w.t, options...)
 	if out, err := aegis(w.t, "ledger", "provision", "--policy", w.policy, "--ledger", server.URL()); err != nil {
 		w.t.Fatalf("provision: %v\n%s", err, out)
 	}
