@@ -3,7 +3,7 @@
 
 GO ?= go
 
-.PHONY: check build tools lint test bench fuzz demo clean
+.PHONY: check build tools lint test bench fuzz soak demo clean
 
 check: tools lint test
 
@@ -34,6 +34,12 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$target || exit 1; \
 		done; \
 	done
+
+# soak shakes both ledgers for SOAK: clients that give up, a provider that fails,
+# proxies that are killed, a wall clock that leaps.
+SOAK ?= 30m
+soak: tools
+	$(GO) test ./test/e2e -run TestSoak -v -timeout 3h -soak $(SOAK)
 
 demo:
 	$(GO) run ./cmd/aegis-proxy demo

@@ -5,9 +5,14 @@ import (
 	"time"
 )
 
-// sampleLife is how long the best reading of the server's clock is kept, so
-// that a clock that was set is noticed.
-const sampleLife = 10 * time.Second
+const (
+	// sampleLife is how long the best reading of the server's clock is kept, so
+	// that clocks that drift apart are noticed.
+	sampleLife = 10 * time.Second
+	// sampleSlack is how far two readings of one clock may contradict each other,
+	// which are in whole milliseconds.
+	sampleSlack = 2 * time.Millisecond
+)
 
 // clock estimates a server's clock from the instants in its replies. A reply
 // says what the server's clock showed at some moment between sending and
@@ -24,9 +29,17 @@ func (c *clock) observe(sent, received time.Time, server int64) {
 	trip := received.Sub(sent)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.read.IsZero() || trip <= c.trip || received.Sub(c.read) > sampleLife {
-		c.behind, c.trip, c.read = server-received.UnixMilli(), trip, received
+	behind := server - received.UnixMilli()
+	if c.read.IsZero() || trip <= c.trip || received.Sub(c.read) > sampleLife || c.contradicts(behind, trip) {
+		c.behind, c.trip, c.read = behind, trip, received
 	}
+}
+
+// contradicts reports whether a reading and the one that is kept cannot both be true:
+// then one of the clocks was set.
+func (c *clock) contradicts(behind int64, trip time.Duration) bool {
+	later := time.Duration(behind-c.behind) * time.Millisecond
+	return later > c.trip+sampleSlack || -later > trip+sampleSlack
 }
 
 // forget makes the next reading count whatever its trip.

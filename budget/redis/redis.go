@@ -167,5 +167,12 @@ func (l *Ledger) Close() error {
 	return l.client.Close()
 }
 
-// Now is the server's clock as the last replies told it.
-func (l *Ledger) Now() time.Time { return l.clock.now() }
+// Now is the ledger's clock as the last replies told it. Where that is too far from
+// this replica's own it grants nothing, and what is denied is told by the replica's.
+func (l *Ledger) Now() time.Time {
+	server, own := l.clock.now(), time.UnixMilli(l.own.now())
+	if server.Sub(own).Abs() > budget.MaxClocksApart {
+		return own
+	}
+	return server
+}
