@@ -32,11 +32,13 @@ func (g *Gate) Extend(ctx context.Context, c LeaseCall, total int64) (*Leave, er
 	if err != nil {
 		return nil, g.refuseMore(ctx, q, err)
 	}
-	if !granted.Repeated {
+	first := !granted.Repeated
+	granted.Repeated = true // the lease was there
+	leave, err := g.recordLeave(ctx, q, granted)
+	if first && err == nil { // else it is left to the sweep, and so tells that this leave has no receipt
 		g.postExtension(x, granted)
 	}
-	granted.Repeated = true // the lease was there
-	return g.recordLeave(ctx, q, granted)
+	return leave, err
 }
 
 // quote asks leave for an action's new total, as one of the run that the lease
@@ -145,14 +147,17 @@ func (q *quote) lacks(refused *budget.Denied) bool {
 	return false
 }
 
-// postExtension has the receipt of the ledger's event written soon.
+// postExtension has the receipt of the ledger's event written soon. The leave that
+// caused the event has its receipt by now, before this one in the same chain.
 func (g *Gate) postExtension(x budget.Extension, granted budget.Grant) {
 	tenant := x.Lease.Tenant
 	event := budget.Event{
 		Tenant: tenant, Epoch: granted.Epoch, Number: granted.Number, Kind: budget.Extended,
 		At: granted.At, Lease: x.Lease.Lease, Amount: x.Total, Policy: x.Policy, Limits: x.Limits,
 	}
-	g.postReceipt(eventReceipt(event), func(_ audit.Ref, err error) {
+	receipt := eventReceipt(event)
+	receipt.Recovered = false
+	g.postReceipt(receipt, func(_ audit.Ref, err error) {
 		if err != nil {
 			g.doubts.note(tenant)
 			g.logger.Warn("receipt of an extension not written, it is left to the sweep", "tenant", tenant, "err", err)

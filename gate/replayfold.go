@@ -23,7 +23,7 @@ type heldLease struct {
 	id      string
 	leave   *leave          // for a witness; nil without
 	last    moment          // of its last extension, else of its grant
-	raised  *budget.Event   // its last extension
+	raised  *raise          // its last extension
 	first   *audit.Decision // of an action: what a repeat has to tell too
 	request request         // of a call, where its decision tells
 	counted bool            // an attempt before it has counted
@@ -219,7 +219,8 @@ func (l *life) note(e *entry, held *heldLease) {
 		l.granted = true
 	case budget.Extended:
 		if held != nil {
-			held.hold, held.last, held.raised = event.Amount, momentOf(event), event
+			held.hold, held.last = event.Amount, momentOf(event)
+			held.raised = raisedBy(e)
 		}
 	case budget.Settled, budget.Released:
 		l.attempted(held, event)

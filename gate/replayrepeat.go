@@ -158,11 +158,13 @@ func CheckRepeat(first, again *audit.Decision) error {
 	return nil
 }
 
-// checkAsker finds leave to extend by keys that none of the policy's limits for
-// are those that the ledger judged the extension by. All are of the event that was
-// folded last. One of them asked for it, and the others for no more than it gave.
+// checkAsker looks for the leave that caused the extension which was folded last,
+// among all that name it: it is by a key whose limits the ledger judged by, and the
+// others asked for no more than it gave. Where it is not there, the event's receipt
+// tells whether that can be.
 func (r *Replayer) checkAsker(l *life, list []*entry) {
 	var stranger *entry
+	var raised *raise
 	for _, e := range list {
 		d, ok := e.body.(audit.Decision)
 		if !ok || !d.Existing || !extends(d) {
@@ -172,12 +174,36 @@ func (r *Replayer) checkAsker(l *life, list []*entry) {
 		if held == nil || held.last.number != d.Event || held.raised == nil || e.quote == nil {
 			return
 		}
-		if e.quote.Rules.Policy.Version == held.raised.Policy && slices.Equal(e.quote.plan.Limits(), held.raised.Limits) {
+		if held.raised.by(e.quote) {
 			return
 		}
-		stranger = e
+		stranger, raised = e, held.raised
 	}
-	if stranger != nil {
+	switch {
+	case stranger == nil:
+	case raised.copy: // the leave's receipt could not be written, or its replica died
+		r.report.Told++
+	default:
 		r.find(stranger, faultf(WrongAllow, "its key has other limits than the extension was judged by"))
 	}
+}
+
+// raise is a lease's extension.
+type raise struct {
+	policy budget.PolicyVersion
+	limits []budget.Limit
+	copy   bool // the receipt of its event is not by the gate that gave leave
+}
+
+// raisedBy is the extension of which a receipt tells, nil where it does not follow.
+func raisedBy(e *entry) *raise {
+	if e.faulty {
+		return nil
+	}
+	return &raise{e.told.Policy, e.told.Limits, e.copy}
+}
+
+// by reports whether the ledger can have judged it by this quote.
+func (r *raise) by(q *quote) bool {
+	return q.Rules.Policy.Version == r.policy && slices.Equal(q.plan.Limits(), r.limits)
 }
