@@ -111,6 +111,7 @@ func (f *findings) follow(e *event, alone bool) {
 	f.tells = false
 	if e.choices > 0 {
 		f.text = f.text || e.text > 0
+		f.seen.Ran = f.seen.Ran || !e.failed || e.text > 0
 		f.seen.OutputTokens += max(e.choices, e.text)
 	}
 }

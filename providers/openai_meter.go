@@ -29,8 +29,9 @@ type Report struct {
 	Failed      bool
 	ErrorStatus int
 	Filtered    bool
-	// Ran says that there is output in the response, or a count of tokens that is
-	// not zero: something was done for it that may be billed.
+	// Ran says that there is output in the response, a choice in a stream even if it
+	// has no text, or a count of tokens that is not zero: something was done for it
+	// that may be billed.
 	Ran bool
 	// OutputTokens is how much output was seen in a stream: a token for each byte
 	// of text in a delta, in whatever member it stands, and at least one for each
