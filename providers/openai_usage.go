@@ -133,7 +133,9 @@ func parseCounts(object []byte) (c counts, ok bool) {
 // counts are the token counts of usage objects.
 //
 // Cached input is in prompt_tokens_details.cached_tokens; DeepSeek says
-// prompt_cache_hit_tokens and Moonshot cached_tokens: the largest of them.
+// prompt_cache_hit_tokens and Moonshot cached_tokens: the largest of them. Reasoning
+// is in completion_tokens_details.reasoning_tokens; SGLang and Perplexity say
+// reasoning_tokens.
 type counts struct {
 	prompt, completion, total count
 	cached, cacheWrite, audio count
@@ -223,6 +225,8 @@ func readCounts(usage gjson.Result) counts {
 			c.total = exactCount(v)
 		case "prompt_cache_hit_tokens", "cached_tokens":
 			c.cached.add(discount(v))
+		case "reasoning_tokens":
+			c.reasoning.add(detail(v))
 		case "prompt_tokens_details":
 			c.readPrompt(v)
 		case "completion_tokens_details":
@@ -252,7 +256,7 @@ func (c *counts) readCompletion(details gjson.Result) {
 	eachDetail(details, func(name string, v gjson.Result) {
 		switch name {
 		case "reasoning_tokens":
-			c.reasoning = detail(v)
+			c.reasoning.add(detail(v))
 		case "audio_tokens":
 			c.audioOutput = detail(v)
 		default:

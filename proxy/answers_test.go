@@ -206,6 +206,8 @@ func TestUsageIsRead(t *testing.T) {
 
 	add("more reasoning than output", hi, `{"prompt_tokens":20,"completion_tokens":4,"completion_tokens_details":{"reasoning_tokens":2000}}`, nano(1205400))
 	add("reasoning within the output", hi, `{"prompt_tokens":20,"completion_tokens":4,"completion_tokens_details":{"reasoning_tokens":3}}`, nano(5400))
+	add("more reasoning than output, not among the details", hi, `{"prompt_tokens":20,"completion_tokens":4,"reasoning_tokens":2000}`, nano(1205400))
+	add("reasoning told twice", hi, `{"prompt_tokens":20,"completion_tokens":4,"reasoning_tokens":2000,"completion_tokens_details":{"reasoning_tokens":3}}`, nano(1205400))
 	add("output that the total has", hi, `{"prompt_tokens":20,"completion_tokens":4,"total_tokens":2024,"completion_tokens_details":{"reasoning_tokens":2000}}`, nano(1205400))
 	add("more cached than input", hi, `{"prompt_tokens":20,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":100}}`, nano(12900))
 	add("more of some kind than output", hi, `{"prompt_tokens":20,"completion_tokens":4,"completion_tokens_details":{"rejected_prediction_tokens":40}}`, nano(27000))
