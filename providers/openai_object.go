@@ -40,7 +40,7 @@ type objectScan struct {
 	escaped bool   // the next byte of the string is
 	ended   bool   // a string was: a name, if a colon follows
 	word    []byte // how the string begins, cut at maxWordBytes
-	label   bool   // the value at hand is no text
+	labels  int    // the depth of an object whose member at hand is no text, or 0
 	member  int    // the current one, or none
 	value   []byte // of the member being captured
 	odd     bool   // the value is too long
@@ -148,7 +148,7 @@ func (o *objectScan) addWord(b []byte) {
 
 // stringValue looks at a string that was no name.
 func (o *objectScan) stringValue() {
-	if o.member == memberOutput && len(o.word) > 0 && !o.label {
+	if o.member == memberOutput && len(o.word) > 0 && o.labels == 0 {
 		o.text = true
 	}
 	o.filtered = o.filtered || slices.Contains(filterCodes, view(o.word))
@@ -172,10 +172,12 @@ func (o *objectScan) descend(c byte) {
 func (o *objectScan) name() bool {
 	name := view(o.word)
 	if o.depth != o.base+1 || !o.ended {
-		o.label = labels[name]
+		if o.labels == 0 && labels[name] {
+			o.labels = o.depth
+		}
 		return false
 	}
-	o.member, o.label = slices.Index(memberNames[:], name), false
+	o.member, o.labels = slices.Index(memberNames[:], name), 0
 	if o.numbers && name == embeddingsOutput {
 		o.member = memberOutput
 	}
@@ -188,7 +190,9 @@ func (o *objectScan) captures() bool { return o.member >= 0 && o.member <= membe
 
 // leave handles a comma or a closing bracket.
 func (o *objectScan) leave(c byte) {
-	o.label = false
+	if o.depth <= o.labels {
+		o.labels = 0
+	}
 	if o.depth == o.base+1 {
 		o.endMember()
 	}

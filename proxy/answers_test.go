@@ -214,6 +214,22 @@ func TestUsageIsRead(t *testing.T) {
 	play(t, cases)
 }
 
+// TestLabelsAreNoOutput: what servers say of a choice is no text that a model made,
+// however deep it lies, and what follows it is.
+func TestLabelsAreNoOutput(t *testing.T) {
+	const noOutput = `],"usage":{"prompt_tokens":20,"completion_tokens":0,"total_tokens":20}}`
+	const filtered = `{"index":0,"content_filter_results":{"hate":{"filtered":true,"severity":"high"},"tags":["a","b"]},"finish_reason":"content_filter","message":{"role":"assistant","content":"%s"}}`
+	with := func(text string) reply {
+		return reply{body: `{"model":"gpt-4o-mini","choices":[` + strings.Replace(filtered, "%s", text, 1) + noOutput}
+	}
+	play(t, []wireCase{
+		{name: "labels alone", body: gptChat, reply: with(""), want: want{basis: audit.BasisReported, charge: 3000}},
+		{name: "text behind labels", body: gptChat, reply: with("Hi."), want: want{basis: audit.BasisUnknown}},
+		{name: "text in another choice", body: gptChat, want: want{basis: audit.BasisUnknown},
+			reply: reply{body: `{"model":"gpt-4o-mini","choices":[{"index":0,"logprobs":{"content":[{"token":"a"}]}},{"index":1,"text":"a"}` + noOutput}},
+	})
+}
+
 // TestTwoUsagesInOneObject: of two the larger counts, in whatever order.
 func TestTwoUsagesInOneObject(t *testing.T) {
 	const small = `{"prompt_tokens":20,"completion_tokens":1}`
