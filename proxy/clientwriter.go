@@ -30,9 +30,22 @@ func newClientWriter(w http.ResponseWriter, limit time.Duration) *clientWriter {
 }
 
 func (c *clientWriter) WriteHeader(status int) {
-	c.begun = c.begun || status >= http.StatusOK
+	if status >= http.StatusOK {
+		c.begun = true
+		guessNothing(c.Header())
+	}
 	c.renew()
 	c.ResponseWriter.WriteHeader(status)
+}
+
+// guessNothing keeps the server from saying what the upstream does not say. That is
+// done last, since a 1xx answer clears the headers.
+func guessNothing(h http.Header) {
+	for _, name := range [...]string{"Content-Type", "Date"} {
+		if _, said := h[name]; !said {
+			h[name] = nil
+		}
+	}
 }
 
 func (c *clientWriter) Write(p []byte) (written int, err error) {

@@ -60,8 +60,6 @@ func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, x *exchange) error
 	x.client, x.sent = r.Context(), new(wireWatch)
 	// Also the grant of an attempt that was asked leave for and never began.
 	defer func() { x.grant.End(x.lost()) }()
-	// The server must not guess what the upstream does not say.
-	w.Header()["Content-Type"], w.Header()["Date"] = nil, nil
 	for {
 		p.attempt(w, r, x)
 		if !x.again {

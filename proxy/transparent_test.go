@@ -161,7 +161,12 @@ func TestOddAnswersPass(t *testing.T) {
 	for name, h := range map[string]http.Handler{
 		"no body":         raw(func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }),
 		"no content type": raw(func(w http.ResponseWriter) { w.Header()["Content-Type"] = nil; io.WriteString(w, "<html>") }),
-		"a redirect":      raw(func(w http.ResponseWriter) { w.Header().Set("Location", "/x"); w.WriteHeader(307) }),
+		"no content type behind a hint": raw(func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusEarlyHints)
+			w.Header()["Content-Type"] = nil
+			io.WriteString(w, "<html>")
+		}),
+		"a redirect": raw(func(w http.ResponseWriter) { w.Header().Set("Location", "/x"); w.WriteHeader(307) }),
 		"HTML from a load balancer": raw(func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "text/html")
 			w.WriteHeader(503)
