@@ -37,29 +37,29 @@ func TestRequestsThatServersReadDifferently(t *testing.T) {
 	}
 	json := func(kind string) map[string]string { return map[string]string{"Content-Type": kind} }
 	cases := []wireCase{
-		{name: "A2: a cap in capitals", body: fmt.Sprintf(ask, `,"MAX_TOKENS":400000`), want: bad("MAX_TOKENS")},
+		{name: "a cap in capitals", body: fmt.Sprintf(ask, `,"MAX_TOKENS":400000`), want: bad("MAX_TOKENS")},
 		{name: "A2b: the Kelvin sign", body: fmt.Sprintf(ask, `,"max_to`+"\u212a"+`ens":400000`), want: bad(`max_to\\u212aens`)},
 		{name: "A2b: that, escaped", body: fmt.Sprintf(ask, `,"max_to\u212aens":400000`), want: bad(`max_to\\u212aens`)},
 		{name: "A2c: a model in other letters", body: fmt.Sprintf(ask, `,"Model":"big"`), want: bad("Model")},
-		{name: "A2: the cap of other servers", body: fmt.Sprintf(ask, `,"Max_Completion_Tokens":400000`), want: bad("Max_Completion_Tokens")},
-		{name: "A2: more choices", body: fmt.Sprintf(ask, `,"N":9`), want: bad("N")},
-		{name: "A2: the long s", body: fmt.Sprintf(ask, `,"be`+"\u017f"+`t_of":9`), want: bad("best_of")},
-		{name: "A2: a zero byte", body: fmt.Sprintf(ask, `,"max_tokens\u0000":9`), want: bad("max_tokens")},
-		{name: "A2: options of a stream", body: fmt.Sprintf(ask, `,"stream":true,"stream_options":{"Include_Usage":false}`), want: bad("Include_Usage")},
-		{name: "A2: a message", body: strings.Replace(fmt.Sprintf(ask, ""), `"role"`, `"Content":"long","role"`, 1), want: bad("Content")},
-		{name: "A2: a tool", body: fmt.Sprintf(ask, `,"tools":[{"type":"function","Type":"web_search","function":{"name":"f"}}]`), want: bad("Type")},
-		{name: "A2: extensions", body: fmt.Sprintf(ask, `,"extra_body":{"Max_Tokens":9}`), want: bad("Max_Tokens")},
-		{name: "A2: a schema is the client's own", body: fmt.Sprintf(ask, `,"tools":[{"type":"function","function":{"name":"f","parameters":{"Type":"object","MAX_TOKENS":1}}}]`),
+		{name: "the cap of other servers", body: fmt.Sprintf(ask, `,"Max_Completion_Tokens":400000`), want: bad("Max_Completion_Tokens")},
+		{name: "more choices", body: fmt.Sprintf(ask, `,"N":9`), want: bad("N")},
+		{name: "the long s", body: fmt.Sprintf(ask, `,"be`+"\u017f"+`t_of":9`), want: bad("best_of")},
+		{name: "a zero byte", body: fmt.Sprintf(ask, `,"max_tokens\u0000":9`), want: bad("max_tokens")},
+		{name: "options of a stream", body: fmt.Sprintf(ask, `,"stream":true,"stream_options":{"Include_Usage":false}`), want: bad("Include_Usage")},
+		{name: "a message", body: strings.Replace(fmt.Sprintf(ask, ""), `"role"`, `"Content":"long","role"`, 1), want: bad("Content")},
+		{name: "a tool", body: fmt.Sprintf(ask, `,"tools":[{"type":"function","Type":"web_search","function":{"name":"f"}}]`), want: bad("Type")},
+		{name: "extensions", body: fmt.Sprintf(ask, `,"extra_body":{"Max_Tokens":9}`), want: bad("Max_Tokens")},
+		{name: "a schema is the client's own", body: fmt.Sprintf(ask, `,"tools":[{"type":"function","function":{"name":"f","parameters":{"Type":"object","MAX_TOKENS":1}}}]`),
 			reply: answered8and4, want: want{basis: audit.BasisReported, charge: 16_000}},
-		{name: "A3: UTF-7", policy: gpt, header: json("application/json; charset=utf-7"), want: foreign("utf-7"),
+		{name: "UTF-7", policy: gpt, header: json("application/json; charset=utf-7"), want: foreign("utf-7"),
 			body: `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"h"}],"max_completion_tokens":10,"user":"x+ACI-,+ACI-max+AF8-completion+AF8-tokens+ACI-:16000,+ACI-y+ACI-:+ACI-"}`},
-		{name: "A3: UTF-16", header: json(`application/json;charset="UTF-16LE"`), body: fmt.Sprintf(ask, ""), want: foreign("UTF-16LE")},
-		{name: "A3: UTF-8 goes no further", header: json("application/json; charset=UTF-8"), body: fmt.Sprintf(ask, ""),
+		{name: "UTF-16", header: json(`application/json;charset="UTF-16LE"`), body: fmt.Sprintf(ask, ""), want: foreign("UTF-16LE")},
+		{name: "UTF-8 goes no further", header: json("application/json; charset=UTF-8"), body: fmt.Sprintf(ask, ""),
 			reply: answered8and4, want: want{basis: audit.BasisReported, charge: 16_000, sent: sends(fmt.Sprintf(ask, ""))}},
-		{name: "A3: a coding that is not known", header: map[string]string{"Content-Encoding": "br"}, body: fmt.Sprintf(ask, ""), want: foreign("br")},
-		{name: "A3: a coding that is none", header: map[string]string{"Content-Encoding": "gzip"}, body: fmt.Sprintf(ask, ""),
+		{name: "a coding that is not known", header: map[string]string{"Content-Encoding": "br"}, body: fmt.Sprintf(ask, ""), want: foreign("br")},
+		{name: "a coding that is none", header: map[string]string{"Content-Encoding": "gzip"}, body: fmt.Sprintf(ask, ""),
 			want: want{status: 400, code: "invalid_request", says: []string{"gzip"}}},
-		{name: "A3: a compressed body", header: map[string]string{"Content-Encoding": "gzip"}, body: zipped(fmt.Sprintf(ask, "")),
+		{name: "a compressed body", header: map[string]string{"Content-Encoding": "gzip"}, body: zipped(fmt.Sprintf(ask, "")),
 			reply: answered8and4, want: want{basis: audit.BasisReported, charge: 16_000, sent: sends(fmt.Sprintf(ask, ""))}},
 	}
 	for i := range cases {
@@ -78,11 +78,11 @@ func TestRequestsWithoutABound(t *testing.T) {
 		return want{status: 403, code: "no_bound", says: []string{name}}
 	}
 	play(t, []wireCase{
-		{name: "A4: fallbacks and retries", body: fmt.Sprintf(ask, `"fallbacks":["gpt-5-pro"],"num_retries":9,`), want: unbounded("fallbacks")},
-		{name: "A4: retries", body: fmt.Sprintf(ask, `"num_retries":9,`), want: unbounded("num_retries")},
-		{name: "A4: stored content", body: fmt.Sprintf(ask, `"extra_body":{"google":{"cached_content":"cachedContents/abc"}},`), want: unbounded("cached_content")},
-		{name: "A4: a header", body: fmt.Sprintf(ask, ""), header: map[string]string{"X-Msh-Context-Cache": "cache-1"}, want: unbounded("x-msh-context-cache")},
-		{name: "A4: a role", body: strings.Replace(fmt.Sprintf(ask, ""), `"user"`, `"cache"`, 1), want: unbounded("messages.role")},
+		{name: "fallbacks and retries", body: fmt.Sprintf(ask, `"fallbacks":["gpt-5-pro"],"num_retries":9,`), want: unbounded("fallbacks")},
+		{name: "retries", body: fmt.Sprintf(ask, `"num_retries":9,`), want: unbounded("num_retries")},
+		{name: "stored content", body: fmt.Sprintf(ask, `"extra_body":{"google":{"cached_content":"cachedContents/abc"}},`), want: unbounded("cached_content")},
+		{name: "a header", body: fmt.Sprintf(ask, ""), header: map[string]string{"X-Msh-Context-Cache": "cache-1"}, want: unbounded("x-msh-context-cache")},
+		{name: "a role", body: strings.Replace(fmt.Sprintf(ask, ""), `"user"`, `"cache"`, 1), want: unbounded("messages.role")},
 	})
 }
 
@@ -93,9 +93,9 @@ func TestNamesOfModels(t *testing.T) {
 	ask := `{"model":"%s","max_tokens":1000,"messages":[{"role":"user","content":"hi"}]}`
 	denied := want{status: 403, code: "model_not_allowed"}
 	play(t, []wireCase{
-		{name: "A12: denied", policy: policy, body: fmt.Sprintf(ask, "gpt-4o-mini"), want: denied},
-		{name: "A12: denied in capitals", policy: policy, body: fmt.Sprintf(ask, "GPT-4o-mini"), want: denied},
-		{name: "A12: not denied", policy: policy, body: fmt.Sprintf(ask, "GPT-5"), reply: answered8and4, want: want{basis: audit.BasisReported, charge: 50_000}},
+		{name: "denied", policy: policy, body: fmt.Sprintf(ask, "gpt-4o-mini"), want: denied},
+		{name: "denied in capitals", policy: policy, body: fmt.Sprintf(ask, "GPT-4o-mini"), want: denied},
+		{name: "not denied", policy: policy, body: fmt.Sprintf(ask, "GPT-5"), reply: answered8and4, want: want{basis: audit.BasisReported, charge: 50_000}},
 	})
 }
 
@@ -105,14 +105,14 @@ func TestRequestsThatAreSound(t *testing.T) {
 	policy := casePolicy("openai", "max_tokens", `{match: "*", upstreams: [up]}`, "1")
 	half := `{"model":"gpt-4o-mini","max_completion_tokens":10,"messages":[{"role":"user","content":"Great \ud83d"}]}`
 	play(t, []wireCase{
-		{name: "C2: completions without a cap", policy: policy, path: "/v1/completions", body: `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this"}`,
+		{name: "completions without a cap", policy: policy, path: "/v1/completions", body: `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this"}`,
 			reply: answered8and4, want: want{basis: audit.BasisReported, charge: 20_000, within: true, sent: sends(`{"model":"gpt-3.5-turbo-instruct","prompt":"Say this","max_tokens":16}`)}},
-		{name: "C2: an echo", policy: policy, path: "/v1/completions", body: `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this to me and to nobody else","max_tokens":0,"echo":true}`,
+		{name: "an echo", policy: policy, path: "/v1/completions", body: `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this to me and to nobody else","max_tokens":0,"echo":true}`,
 			reply: reply{body: `{"model":"gpt-3.5-turbo-instruct","choices":[{"text":"Say this to me and to nobody else"}],"usage":{"prompt_tokens":8,"completion_tokens":0,"total_tokens":8}}`},
 			want:  want{basis: audit.BasisReported, charge: 12_000, within: true}},
-		{name: "C2: an echo without a count of output", policy: policy, path: "/v1/completions", body: `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this to me and to nobody else","max_tokens":0,"echo":true,"logprobs":1}`,
+		{name: "an echo without a count of output", policy: policy, path: "/v1/completions", body: `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this to me and to nobody else","max_tokens":0,"echo":true,"logprobs":1}`,
 			reply: reply{body: `{"model":"gpt-3.5-turbo-instruct","choices":[{"text":"Say this to me and to nobody else"}],"usage":{"prompt_tokens":8,"total_tokens":8}}`},
 			want:  want{basis: audit.BasisReported, charge: 12_000, within: true}},
-		{name: "C3: half of an emoji", body: half, reply: answered8and4, want: want{basis: audit.BasisReported, charge: 3_600, sent: sends(half)}},
+		{name: "half of an emoji", body: half, reply: answered8and4, want: want{basis: audit.BasisReported, charge: 3_600, sent: sends(half)}},
 	})
 }
