@@ -45,7 +45,7 @@ func (c *ledgerTLS) load() (*tls.Config, error) {
 	if c.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
-			return nil, fmt.Errorf("--ledger-cert and --ledger-key: %w", err)
+			return nil, fmt.Errorf("--ledger-cert %s, --ledger-key %s: %w", c.Cert, c.Key, err)
 		}
 		config.Certificates = []tls.Certificate{cert}
 	}

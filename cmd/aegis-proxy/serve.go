@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -89,7 +90,7 @@ func newServe() *cobra.Command {
 	return cmd
 }
 
-// check refuses numbers that mean nothing.
+// check refuses numbers and names that mean nothing.
 func (c serveConfig) check() error {
 	switch {
 	case c.BodyLimit < 1:
@@ -102,6 +103,20 @@ func (c serveConfig) check() error {
 		return refuseBelow("drain-limit", c.DrainLimit, "0s, which cuts requests in flight at once")
 	case c.Replicas < 0:
 		return refuseBelow("wait-replicas", c.Replicas, "0, which waits for none")
+	}
+	return checkHosts(c.AdminHosts)
+}
+
+// notInHost are the characters by which more was given than a host's name: a
+// scheme, port, path, pattern or blank. No Host header would ever equal it.
+const notInHost = "/:*@ \t"
+
+// checkHosts refuses what --admin-listen can never be asked by.
+func checkHosts(names []string) error {
+	for _, name := range names {
+		if name == "" || strings.ContainsAny(name, notInHost) || strings.HasSuffix(name, ".") {
+			return fmt.Errorf("--admin-host %q: want a host's name alone, as in aegis.internal: no scheme, port, path or *, and no dot at its end", name)
+		}
 	}
 	return nil
 }

@@ -151,6 +151,9 @@ func openLedger(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 	if c.Replicas > 0 {
 		return nil, errors.New("--wait-replicas is for a shared ledger: name it with --ledger redis://..., or leave the flag out")
 	}
+	if c.LedgerTLS != (ledgerTLS{}) {
+		return nil, errors.New("--ledger-ca, --ledger-cert and --ledger-key are for a shared ledger: name it with --ledger rediss://..., or leave them out")
+	}
 	dir := filepath.Join(c.DataDir, ledgerDir)
 	if err := notLost(c.DataDir, dir); err != nil {
 		return nil, err
