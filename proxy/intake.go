@@ -127,18 +127,32 @@ func (m *room) readPieces(r io.Reader, length int64) (pieces, error) {
 			r = later
 		}
 		piece := make([]byte, size)
-		n, err := io.ReadFull(r, piece)
+		n, err := readInto(r, piece)
 		body = append(body, piece[:n])
 		arrived += int64(n)
 		m.give(size - int64(n))
-		if length < 0 && (err == io.EOF || err == io.ErrUnexpectedEOF) {
+		switch {
+		case err == io.EOF && length < 0:
 			return body, nil
-		}
-		if err != nil {
+		case err == io.EOF && arrived != length:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil && arrived != length:
 			return nil, err
 		}
 	}
 	return body, nil
+}
+
+// readInto reads until the piece is full or the reader ends. Its error is the reader's:
+// io.EOF where it came to its end, io.ErrUnexpectedEOF where it was broken off, which
+// io.ReadFull would not tell apart.
+func readInto(r io.Reader, piece []byte) (n int, err error) {
+	for n < len(piece) && err == nil {
+		var more int
+		more, err = r.Read(piece[n:])
+		n += more
+	}
+	return n, err
 }
 
 // polite reads no more than politeBytes at a time and lets others go first. From a

@@ -160,7 +160,8 @@ func TestBodyThatBreaksOff(t *testing.T) {
 		want   error
 	}{
 		{"short", 1 << 30, 100, bytes.NewReader(make([]byte, 99)), io.ErrUnexpectedEOF},
-		{"none of it", 1 << 30, 100, bytes.NewReader(nil), io.EOF},
+		{"none of it", 1 << 30, 100, bytes.NewReader(nil), io.ErrUnexpectedEOF},
+		{"broken off, in chunks", 1 << 30, -1, io.MultiReader(bytes.NewReader(make([]byte, 99)), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
 		{"broken, announced", 1 << 30, 1 << 20, io.MultiReader(bytes.NewReader(make([]byte, firstPiece)), iotest.ErrReader(broken)), broken},
 		{"broken, in chunks", 1 << 30, -1, io.MultiReader(bytes.NewReader(make([]byte, 99)), iotest.ErrReader(broken)), broken},
 		{"no room for the first piece", 99, 100, bytes.NewReader(make([]byte, 100)), errCrowded},

@@ -100,7 +100,7 @@ var kinds = append([]kind{
 	{name: "stream with an error", stream: true, answer: simulator.Answer{Fault: simulator.ErrorMidStream}, basis: audit.BasisUnknown, status: 200},
 	{name: "hangs", model: "gpt-4o", answer: simulator.Answer{Fault: simulator.Hang}, basis: audit.BasisUnknown, status: 504},
 	{name: "stream hangs", model: "gpt-4o", stream: true, answer: simulator.Answer{Fault: simulator.HangMidStream}, basis: audit.BasisUnknown},
-	{name: "error without an object", answer: simulator.Answer{Status: 503, Body: []byte("<html>busy</html>")}, basis: audit.BasisUnknown, status: 503},
+	{name: "error without an object", answer: simulator.Answer{Status: 503, Body: []byte("<html>busy</html>")}, basis: audit.BasisUnbilled, status: 503},
 
 	{name: "left before", answer: simulator.Answer{Latency: 100 * time.Millisecond}, leaves: leavesBefore, basis: audit.BasisReported},
 	{name: "stream left before", stream: true, answer: simulator.Answer{Latency: 100 * time.Millisecond}, leaves: leavesBefore, basis: audit.BasisReported},
@@ -113,10 +113,10 @@ var kinds = append([]kind{
 // those behind which an answer may have been generated.
 func failures() []kind {
 	var list []kind
-	for _, status := range []int{400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503} {
+	for _, status := range []int{400, 401, 402, 403, 404, 405, 409, 413, 415, 418, 422, 429, 500, 503, 529} {
 		list = append(list, failing(status, audit.BasisUnbilled))
 	}
-	for _, status := range []int{408, 418, 501, 502, 504, 520, 529} {
+	for _, status := range []int{408, 499, 501, 502, 504, 520} {
 		list = append(list, failing(status, audit.BasisUnknown))
 	}
 	return list

@@ -211,7 +211,7 @@ func TestSDKDenials(t *testing.T) {
 			settings []string
 			want     sdkRefusal
 		}{
-			{"unknown key", "unknown", nil, sdkRefusal{401, "invalid_api_key", "AuthenticationError", "AuthenticationError", ""}},
+			{"unknown key", "unknown", nil, sdkRefusal{401, "invalid_api_key", "AuthenticationError", "AuthenticationError", "false"}},
 			{"budget exhausted", "spent", nil, sdkRefusal{402, "insufficient_quota", "APIStatusError", "APIError", "false"}},
 			{"request cap", "capped", nil, sdkRefusal{402, "insufficient_quota", "APIStatusError", "APIError", "false"}},
 			{"model not allowed", "narrow", []string{"SDK_MODEL=gpt-4o"}, sdkRefusal{403, "model_not_allowed", "PermissionDeniedError", "PermissionDeniedError", "false"}},
