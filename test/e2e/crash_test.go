@@ -462,12 +462,7 @@ func TestStopAfterFrozenRedis(t *testing.T) {
 	l.awaitRefused(t, 20)
 	l.stop()
 	server.Thaw()
-	eventually(t, restLimit, func() error {
-		if status, why := replicas[0].ready(); status != 200 {
-			return fmt.Errorf("/readyz says %d %s", status, why)
-		}
-		return nil
-	})
+	awaitReadiness(t, replicas[0], 200)
 	if code := replicas[0].stop(); code != 0 {
 		t.Errorf("proxy ended with %d", code)
 	}

@@ -187,12 +187,7 @@ func TestStopAfterFullDisk(t *testing.T) {
 				w.must(replicas[0], q)
 			}
 			disk.free()
-			eventually(t, restLimit, func() error {
-				if status, why := replicas[0].ready(); status != 200 {
-					return fmt.Errorf("/readyz says %d %s", status, why)
-				}
-				return nil
-			})
+			awaitReadiness(t, replicas[0], 200)
 			if code := replicas[0].stop(); code != 0 {
 				t.Errorf("proxy ended with %d", code)
 			}
