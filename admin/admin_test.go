@@ -350,6 +350,20 @@ func TestNoBudgetsIsAnEmptyList(t *testing.T) {
 	}
 }
 
+// TestNothingHeldIsZero: what is held comes back to zero, not near it.
+func TestNothingHeldIsZero(t *testing.T) {
+	s := newSide(t)
+	for _, nano := range []int64{728_000, 728_001, 1, 3_840_000_000} {
+		s.metrics.Held("acme", nano, 1)
+	}
+	for _, nano := range []int64{1, 728_000, 3_840_000_000, 728_001} {
+		s.metrics.Held("acme", -nano, -1)
+	}
+	if text := s.metricsText(); !strings.Contains(text, "aegis_held_usd{tenant=\"acme\"} 0\n") {
+		t.Error(text)
+	}
+}
+
 // TestMetrics tells all that happened under the documented names.
 func TestMetrics(t *testing.T) {
 	s := newSide(t)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,9 @@ type Metrics struct {
 	tenants  *prometheus.GaugeVec
 	log      prometheus.Histogram
 	added    prometheus.Histogram
+
+	holding sync.Mutex
+	holds   map[string]int64 // nano-USD, by tenant
 }
 
 // latencies are the histogram bounds in seconds, from 50 us to 5 s.
@@ -44,6 +48,7 @@ func NewMetrics() *Metrics {
 		tenants: gauge("aegis_tenant_info", "1 for each tenant, with its labels in the policy.", "tenant", "project", "environment"),
 		log:     histogram("aegis_receipt_seconds", "Time until a receipt was durable."),
 		added:   histogram("aegis_added_seconds", "Time between a request's arrival and its departure upstream."),
+		holds:   map[string]int64{},
 	}
 	m.Registry.MustRegister(m.requests, m.spend, m.tokens, m.held, m.leases, m.ledger, m.tenants, m.log, m.added,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -77,9 +82,13 @@ func (m *Metrics) Decided(tenant, verdict, reason string) {
 	m.requests.WithLabelValues(tenant, verdict, reason).Inc()
 }
 
-// Held follows what is held.
+// Held follows what is held. The sum is one of integers: floats that are added and
+// taken away again do not come back to zero.
 func (m *Metrics) Held(tenant string, nano int64, leases int) {
-	m.held.WithLabelValues(tenant).Add(usd(nano))
+	m.holding.Lock()
+	defer m.holding.Unlock()
+	m.holds[tenant] += nano
+	m.held.WithLabelValues(tenant).Set(usd(m.holds[tenant]))
 	m.leases.WithLabelValues(tenant).Add(float64(leases))
 }
 
