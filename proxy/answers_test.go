@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -212,6 +213,36 @@ func TestUsageIsRead(t *testing.T) {
 	add("more cached than input", hi, `{"prompt_tokens":20,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":100}}`, nano(12900))
 	add("more of some kind than output", hi, `{"prompt_tokens":20,"completion_tokens":4,"completion_tokens_details":{"rejected_prediction_tokens":40}}`, nano(27000))
 	play(t, cases)
+}
+
+// TestBlanksDoNotHoldTheHeader: the header of a response of known length does not
+// wait for the end of the blanks that it begins with.
+func TestBlanksDoNotHoldTheHeader(t *testing.T) {
+	blanks, document := strings.Repeat("\n", 128<<10), says("gpt-4o-mini", "Hi.", usage20and4)
+	seen := make(chan struct{})
+	up := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(blanks)+len(document)))
+		_, _ = io.WriteString(w, blanks)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-seen:
+			_, _ = io.WriteString(w, document)
+		case <-r.Context().Done():
+		}
+	})
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: gpt})
+	resp, err := w.client.Do(request(t.Context(), w.front.URL+chatPath, gptStream))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	close(seen)
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != blanks+document {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
+	if s := w.settled(1)[0]; s.Basis != audit.BasisReported || s.Charge != 5400 {
+		t.Errorf("charge %d on the basis %s", s.Charge, s.Basis)
+	}
 }
 
 // TestLabelsAreNoOutput: what servers say of a choice is no text that a model made,

@@ -15,8 +15,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// maxErrorBytes bounds the error response that is read whole before a fallback
-// is tried.
+// maxErrorBytes bounds what is read of a response before its header is passed on:
+// an error, so that a fallback may be tried, or the blanks that a response begins with.
 const maxErrorBytes = 64 << 10
 
 // meteredBody is an upstream's response on its way to the client. The usage in
@@ -71,10 +71,14 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 
 // opensStream reads so much of a response that its shape is known: the length of
 // a stream changes where usage is taken out of it. What has a length was sent whole,
-// so that the header waits for nothing.
+// so that the header waits for nothing. What begins with maxErrorBytes of blanks may
+// still be a stream.
 func (b *meteredBody) opensStream() bool {
-	var scratch [512]byte
+	var scratch [4 << 10]byte
 	for b.err == nil && !b.meter.Opened() {
+		if len(b.pending) > maxErrorBytes {
+			return true
+		}
 		b.fillBehind(scratch[:])
 	}
 	return b.meter.Streams()
