@@ -99,6 +99,9 @@ func (c serveConfig) check() error {
 		return refuseBelow("body-memory", c.BodyMemory, fmt.Sprintf("%d bytes, four times --body-limit, so that one body of that size passes", proxy.LeastBodyMemory(c.BodyLimit)))
 	case c.Connections < 0:
 		return refuseBelow("max-connections", c.Connections, "0, which leaves it to the number of files that the process may have open")
+	case uint64(c.Connections) > openFiles():
+		return fmt.Errorf("--max-connections %d: want at most %d, the files that the process may have open; raise that (ulimit -n), or give fewer",
+			c.Connections, openFiles())
 	case c.DrainLimit < 0:
 		return refuseBelow("drain-limit", c.DrainLimit, "0s, which cuts requests in flight at once")
 	case c.Replicas < 0:
