@@ -91,15 +91,16 @@ type countedConn struct {
 	net.Conn
 	written atomic.Int64
 	owner   atomic.Pointer[wireWatch] // whose request it carries, or nil
-	last    atomic.Bool               // nothing more is written: its answer was cut off
+	last    atomic.Bool               // nothing more is written: its request or its answer was given up
 	ahead   readAhead                 // the reader's
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {
+	c.written.Add(int64(len(b))) // before it can have any effect
 	if c.last.Load() {
+		c.written.Add(int64(-len(b)))
 		return 0, errCut
 	}
-	c.written.Add(int64(len(b))) // before it can have any effect
 	n, err := c.Conn.Write(b)
 	c.written.Add(int64(n - len(b)))
 	return n, err
@@ -150,6 +151,7 @@ func (w *wireWatch) gaveBack() {
 	defer w.mu.Unlock()
 	if w.conn != nil {
 		w.conn.owner.CompareAndSwap(w, nil)
+		w.sure, w.conn = w.sure || w.moved(), nil // what others write is not ours
 	}
 }
 
@@ -157,8 +159,15 @@ func (w *wireWatch) moved() bool {
 	return w.conn != nil && w.conn.written.Load() > w.before
 }
 
+// wrote is asked once the attempt is over. Of a request that was not written nothing is
+// from then on: what is released must not leave a moment later.
 func (w *wireWatch) wrote() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sure || w.moved()
+	if w.sure = w.sure || w.moved(); w.sure || w.conn == nil {
+		return w.sure
+	}
+	w.conn.last.Store(true)
+	w.sure = w.moved() // by a write that began meanwhile
+	return w.sure
 }
