@@ -153,6 +153,17 @@ func (r *Request) AskedCap(field string) (tokens int64, ok bool) {
 	return r.Cap(otherCap(field))
 }
 
+// Silent reports whether the request asks for no output, by every cap that it has:
+// any of them may be the one that is obeyed.
+func (r *Request) Silent() bool {
+	for _, c := range r.caps {
+		if c.tokens > 0 {
+			return false
+		}
+	}
+	return r.ZeroCap
+}
+
 func capIndex(field string) int {
 	if field == FieldMaxCompletionTokens {
 		return 1

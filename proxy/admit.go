@@ -38,7 +38,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, load *payloa
 	return &exchange{
 		endpoint:  request.Endpoint,
 		wantUsage: request.Stream && !request.IncludeUsage,
-		wantEcho:  request.ZeroCap,
+		wantEcho:  request.Silent(),
 		payload:   load,
 		calls:     calls,
 		grant:     grant,

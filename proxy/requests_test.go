@@ -113,6 +113,10 @@ func TestRequestsThatAreSound(t *testing.T) {
 		{name: "an echo without a count of output", policy: policy, path: "/v1/completions", body: `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this to me and to nobody else","max_tokens":0,"echo":true,"logprobs":1}`,
 			reply: reply{body: `{"model":"gpt-3.5-turbo-instruct","choices":[{"text":"Say this to me and to nobody else"}],"usage":{"prompt_tokens":8,"total_tokens":8}}`},
 			want:  want{basis: audit.BasisReported, charge: 12_000, within: true}},
+		{name: "no echo where another cap allows output", policy: policy, path: "/v1/completions",
+			body:  `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this","max_tokens":500,"max_completion_tokens":0}`,
+			reply: reply{body: `{"model":"gpt-3.5-turbo-instruct","choices":[{"text":"This."}],"usage":{"prompt_tokens":8,"total_tokens":8}}`},
+			want:  want{basis: audit.BasisUnknown}},
 		{name: "half of an emoji", body: half, reply: answered8and4, want: want{basis: audit.BasisReported, charge: 3_600, sent: sends(half)}},
 	})
 }
