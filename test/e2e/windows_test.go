@@ -101,9 +101,9 @@ func checkSpans(t *testing.T, replicas []*replica, turn time.Time) {
 	}
 }
 
-// TestClocksApart runs replicas whose clocks are minutes apart, on both sides
-// of the ledger's. Windows follow the ledger's clock alone, so that all of them
-// draw on the same one.
+// TestClocksApart runs replicas whose clocks are a minute and a half apart, on both
+// sides of the ledger's. Windows follow the ledger's clock alone, so that all of them
+// draw on the same one. A replica that is minutes away is granted nothing.
 func TestClocksApart(t *testing.T) {
 	t.Parallel()
 	q := request{cap: outputCap}
@@ -113,7 +113,7 @@ func TestClocksApart(t *testing.T) {
   - {name: short, window: minute, limit_usd: "`+usd(100*one)+`"}`)
 	w.program = buildSkewed(t)
 	server, replicas := w.onRedis(1)
-	for i, seconds := range []int{-420, 420} {
+	for i, seconds := range []int{-45, 45} {
 		w.environment = []string{fmt.Sprint("SKEW_SECONDS=", seconds)}
 		r := w.start(fmt.Sprint("skewed", i), "--ledger", server.URL())
 		checkSkewed(t, r, time.Duration(seconds)*time.Second)
@@ -127,6 +127,12 @@ func TestClocksApart(t *testing.T) {
 		}
 		checkStanding(t, r, standing(6*one, 0))
 	}
+	w.environment = []string{"SKEW_SECONDS=420"}
+	far := w.start("far", "--ledger", server.URL())
+	if got := w.must(far, q); got.status != 503 || !strings.Contains(got.body, "more than a minute apart") {
+		t.Errorf("a replica seven minutes away: %d %s", got.status, got.body)
+	}
+	far.stop()
 	for _, r := range replicas {
 		r.stop()
 	}
@@ -144,7 +150,7 @@ func checkSkewed(t *testing.T, r *replica, by time.Duration) {
 	if err := json.Unmarshal([]byte(first), &line); err != nil {
 		t.Fatal(err)
 	}
-	if off := time.Until(line.Time) - by; off.Abs() > time.Minute {
+	if off := time.Until(line.Time) - by; off.Abs() > 30*time.Second {
 		t.Fatalf("%s has a clock %v away from the wanted one", filepath.Base(r.data), off)
 	}
 }
