@@ -144,7 +144,7 @@ func (l *Log) drain() {
 // when it has enough of it: a batch costs about 130 us of CPU here, fsync and
 // signature, so more company would save a receipt less than 7 us.
 const (
-	gatherLimit     = time.Millisecond
+	gatherLimit     = 2 * time.Millisecond
 	companyReceipts = 20
 )
 
