@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"iter"
 
 	"github.com/tidwall/gjson"
 )
@@ -154,24 +155,50 @@ func scalarEnd(text []byte, start int) int {
 }
 
 // nameOf is a member's name, unescaped.
-func (w *walk) nameOf(name span) string {
-	raw := w.text[name.start:name.end]
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return view(raw)
-	}
-	return gjson.ParseBytes(w.text[name.start-1:]).Str
-}
+func (w *walk) nameOf(name span) string { return unescaped(w.text[name.start:name.end]) }
 
 // stringBytes takes the value that comes next, and returns its length in bytes,
 // unescaped, if it is a string, else 0.
 func (w *walk) stringBytes() int64 {
 	value := w.bytes()
-	n := len(value)
-	switch {
-	case n == 0 || value[0] != '"':
+	if len(value) == 0 || value[0] != '"' {
 		return 0
-	case n >= 2 && value[n-1] == '"' && bytes.IndexByte(value, '\\') < 0:
-		return int64(n - 2)
 	}
-	return int64(len(gjson.ParseBytes(value).Str))
+	return int64(len(unescaped(inside(value))))
+}
+
+// inside is what stands between the quotes of a string, the second of which may be
+// cut off.
+func inside(quoted []byte) []byte {
+	end := len(quoted)
+	if n := len(quoted); n >= 2 && quoted[n-1] == '"' {
+		end--
+	}
+	return quoted[1:end]
+}
+
+// unescaped is what the inside of a string stands for: names and values are compared
+// so, since each of their letters may be written as an escape.
+func unescaped(inside []byte) string {
+	if bytes.IndexByte(inside, '\\') < 0 {
+		return view(inside)
+	}
+	return gjson.Parse(`"` + string(inside) + `"`).Str
+}
+
+// eachString yields what the strings in JSON text stand for, names among them,
+// however deep they lie.
+func eachString(text []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for at := 0; at < len(text); at++ {
+			if text[at] != '"' {
+				continue
+			}
+			end := stringEnd(text, at)
+			if !yield(unescaped(inside(text[at:end]))) {
+				return
+			}
+			at = end - 1
+		}
+	}
 }

@@ -39,7 +39,7 @@ type objectScan struct {
 	inside  bool   // a string
 	escaped bool   // the next byte of the string is
 	ended   bool   // a string was: a name, if a colon follows
-	word    []byte // how the string begins, cut at maxWordBytes
+	word    []byte // how the string begins, as it is written, cut at maxWordBytes
 	labels  int    // the depth of an object whose member at hand is no text, or 0
 	member  int    // the current one, or none
 	value   []byte // of the member being captured
@@ -50,8 +50,9 @@ type objectScan struct {
 	broken  bool
 }
 
-// maxWordBytes is enough to tell the names and values that matter from all others.
-const maxWordBytes = 32
+// maxWordBytes is enough to tell the names and values that matter, of up to 32
+// letters, from all others, also where each letter is an escape.
+const maxWordBytes = 32 * unitBytes
 
 // complete reports whether the document was closed and nothing was odd about it.
 func (o *objectScan) complete() bool { return o.closed && !o.broken && !o.plain }
@@ -151,7 +152,7 @@ func (o *objectScan) stringValue() {
 	if o.member == memberOutput && len(o.word) > 0 && o.labels == 0 {
 		o.text = true
 	}
-	o.filtered = o.filtered || slices.Contains(filterCodes, view(o.word))
+	o.filtered = o.filtered || slices.Contains(filterCodes, unescaped(o.word))
 }
 
 func (o *objectScan) descend(c byte) {
@@ -170,7 +171,7 @@ func (o *objectScan) descend(c byte) {
 
 // name is at the colon behind a name. It reports whether the value is captured.
 func (o *objectScan) name() bool {
-	name := view(o.word)
+	name := unescaped(o.word)
 	if o.depth != o.base+1 || !o.ended {
 		if o.labels == 0 && labels[name] {
 			o.labels = o.depth

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -92,9 +93,8 @@ func (f *findings) readError(value []byte) bool {
 			f.seen.ErrorStatus = n
 		}
 	}
-	f.seen.Filtered = f.seen.Filtered || bytes.Contains(bytes.ToLower(value), []byte(guidelines))
-	for _, code := range filterCodes {
-		f.seen.Filtered = f.seen.Filtered || bytes.Contains(value, []byte(`"`+code+`"`))
+	for text := range eachString(value) {
+		f.seen.Filtered = f.seen.Filtered || slices.Contains(filterCodes, text) || strings.Contains(strings.ToLower(text), guidelines)
 	}
 	return true
 }
