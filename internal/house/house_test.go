@@ -24,19 +24,20 @@ const (
 // rooms says for each package which of ours it may import. What is not listed
 // may import anything.
 var rooms = map[string][]string{
-	"audit":           {},
+	"audit":           {"call"},
 	"budget":          {},
 	"budget/embedded": {"budget"},
 	"budget/redis":    {"budget"},
+	"call":            {},
 	"oxdeai":          {},
-	"pricing":         {"internal/names", "pricing/internal/table"},
-	"providers":       {"internal/names"},
+	"pricing":         {"call", "internal/names", "pricing/internal/table"},
+	"providers":       {"call", "internal/names"},
 	"tokenizer":       {"internal/names"},
 	"internal/names":  {},
-	"policy":          {"budget", "internal/names"},
-	"gate":            {"audit", "budget", "internal/names", "oxdeai", "policy", "pricing"},
-	"proxy":           {"audit", "gate", "internal/names", "policy", "pricing", "providers", "tokenizer"},
-	"admin":           {"budget", "policy", "pricing"},
+	"policy":          {"budget", "call", "internal/names", "pricing"},
+	"gate":            {"audit", "budget", "call", "internal/names", "oxdeai", "policy", "pricing"},
+	"proxy":           {"audit", "call", "gate", "internal/names", "policy", "pricing", "providers", "tokenizer"},
+	"admin":           {"budget", "call", "policy", "pricing"},
 }
 
 // guests says which packages alone may import a library.

@@ -1,0 +1,66 @@
+package call
+
+// Usage is what one run of a model used of each unit. Time is in milliseconds.
+type Usage [Units]int64
+
+// InputTokens is how long the run's input was, which picks the context tier.
+func (u *Usage) InputTokens() int64 { return u.sum(inputs) }
+
+// OutputTokens is how many tokens came out of the run, of whatever kind.
+func (u *Usage) OutputTokens() int64 { return u.sum(outputs) }
+
+func (u *Usage) sum(k Kinds) (n int64) {
+	for unit := range k.All() {
+		n += u[unit]
+	}
+	return n
+}
+
+var (
+	inputs  = inputKinds()
+	outputs = Of(Output, Reasoning, AudioOutput, ImageOutput, VideoOutput)
+)
+
+func inputKinds() (k Kinds) {
+	for u := range Units {
+		if Table[u].Input {
+			k |= 1 << u
+		}
+	}
+	return k
+}
+
+// Key selects a price of a provider. What is not told is empty: then the price is
+// that of the service and the region that a provider has by default.
+type Key struct {
+	Model   string
+	Variant string // what the model's price depends on beside units: "high/1024x1024", "720p"
+	Service string // service tier: "priority", "flex"
+	Region  string // where it was processed: "us"
+}
+
+// Line is what an answer says of one run of a model. One answer can have several,
+// where other models ran inside the call.
+type Line struct {
+	Key
+	Usage  Usage
+	Billed int64 // nano-USD that the answer itself names; the larger is charged. 0: it names none
+}
+
+// Part bounds one part of a call: it uses at most Fixed plus the tokens of Texts,
+// together, of any of Kinds.
+type Part struct {
+	Fixed int64
+	Texts []string
+	Kinds Kinds
+}
+
+// Bound is the most that one run can use. The run is of one of Keys, and the dearest
+// counts; so does the dearest of the Kinds of each part.
+type Bound struct {
+	Keys []Key
+	// Round is how long the input of one round can be, in tokens, which picks the
+	// context tier where Parts are the sum of several rounds. 0: there is one round.
+	Round int64
+	Parts []Part
+}
