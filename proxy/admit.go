@@ -55,7 +55,7 @@ func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, request *provide
 			continue
 		}
 		in.Tighten = func() (int64, string) {
-			done, err := p.turns.take(r.Context(), size)
+			done, err := p.intake.turns.take(r.Context(), size)
 			if err != nil {
 				return loose, how // its client has left
 			}
@@ -78,7 +78,7 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target, load *pa
 	if err != nil {
 		return err
 	}
-	done, err := p.turns.take(r.Context(), body.size())
+	done, err := p.intake.turns.take(r.Context(), body.size())
 	if err != nil {
 		return errBody // its client has left
 	}

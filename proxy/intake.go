@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // DefaultBodyMemory bounds the memory that bodies of requests take together, in
@@ -26,9 +27,11 @@ const (
 	chunkPiece = 8 << 10
 	// largestPiece bounds a piece, and so what waits for a client that is slow.
 	largestPiece = 1 << 20
-	// politeBytes is how much of a large body is read before other requests may go
-	// on: a tenth of a millisecond.
-	politeBytes = 128 << 10
+	// turnBytes is how much of a large body is read in one turn: a tenth of a millisecond
+	// of work.
+	turnBytes = 128 << 10
+	// stall is after how long the turn of a client ends that sends no more.
+	stall = 2 * time.Millisecond
 )
 
 var errCrowded = deny(503, "server_error", "body_memory_full", retrySoon,
@@ -39,7 +42,8 @@ var errCrowded = deny(503, "server_error", "body_memory_full", retrySoon,
 // that takes all it gets. So no number of tenants leaves nothing to one that comes
 // new, and what nobody else wants is not kept from those who are there.
 type intake struct {
-	most int64 // bytes
+	most  int64 // bytes
+	turns turns
 
 	mu      sync.Mutex
 	taken   int64
@@ -53,7 +57,9 @@ type room struct {
 	bytes  int64 // taken and not given back; guarded by intake.mu
 }
 
-func newIntake(most int64) *intake { return &intake{most: most, tenants: map[string]int64{}} }
+func newIntake(most int64) *intake {
+	return &intake{most: most, turns: newTurns(), tenants: map[string]int64{}}
+}
 
 // open returns the room of a request, empty yet. Its bytes are given back by end.
 func (in *intake) open(tenant string) *room { return &room{intake: in, tenant: tenant} }
@@ -117,7 +123,7 @@ func (m *room) read(w http.ResponseWriter, r *http.Request, limit int64) (pieces
 // takes memory as the body arrives, and never much more than has come.
 func (m *room) readPieces(r io.Reader, length int64) (pieces, error) {
 	var body pieces
-	later := polite{r} // the rest of a large body
+	later := &polite{Reader: r, turns: m.intake.turns} // the rest of a large body
 	for arrived := int64(0); arrived != length; {
 		size := pieceSize(arrived, length)
 		if err := m.take(size); err != nil {
@@ -155,15 +161,24 @@ func readInto(r io.Reader, piece []byte) (n int, err error) {
 	return n, err
 }
 
-// polite reads no more than politeBytes at a time and lets others go first. From a
-// client that sends as fast as it is read a reader never waits, and the scheduler
-// would stop it only every ten milliseconds: a small request, which is handed from
-// one goroutine to the next several times, would wait that long each time.
-type polite struct{ io.Reader }
+// polite reads in turns where its client sends as fast as it is read. Such a reader
+// never waits by itself, and Go looks for what has arrived on other connections only
+// where a processor has nothing else to do, or every ten milliseconds: a small request
+// waited that long for each thing that it had to read.
+type polite struct {
+	io.Reader
+	turns turns
+	ahead bool // its client is: the last read got all it asked for
+}
 
-func (r polite) Read(p []byte) (int, error) {
-	runtime.Gosched()
-	return r.Reader.Read(p[:min(len(p), politeBytes)])
+func (r *polite) Read(p []byte) (int, error) {
+	p = p[:min(len(p), turnBytes)]
+	if r.ahead {
+		defer r.turns.lend()()
+	}
+	n, err := r.Reader.Read(p)
+	r.ahead = n == len(p)
+	return n, err
 }
 
 // pieceSize is how large the next piece of a body is: as much as has arrived, so
@@ -194,7 +209,6 @@ func (p pieces) join() []byte {
 	whole := make([]byte, 0, p.size())
 	for _, piece := range p {
 		whole = append(whole, piece...)
-		runtime.Gosched()
 	}
 	return whole
 }
@@ -203,8 +217,8 @@ func (p pieces) join() []byte {
 // some milliseconds of work.
 const longWork = 1 << 20
 
-// turns lets few requests at a time do what keeps a processor busy for long, so
-// that others go on beside them.
+// turns lets few requests at a time do what keeps a processor busy for long: count,
+// parse, and read what comes as fast as it is read. So others go on beside them.
 type turns chan struct{}
 
 // newTurns leaves half of the processors to others.
@@ -221,5 +235,17 @@ func (t turns) take(ctx context.Context, bytes int64) (done func(), err error) {
 		return func() { <-t }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+}
+
+// lend waits for a turn to read. It ends when done is called, or when it has taken so
+// long that what is read has not arrived yet.
+func (t turns) lend() (done func()) {
+	t <- struct{}{}
+	end := sync.OnceFunc(func() { <-t })
+	stalled := time.AfterFunc(stall, end)
+	return func() {
+		stalled.Stop()
+		end()
 	}
 }

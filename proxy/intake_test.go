@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"pgregory.net/rapid"
 )
@@ -179,4 +180,40 @@ func TestBodyThatBreaksOff(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReadersTakeTurns: a client that sends as fast as it is read waits for its turn to
+// be read, and one that then sends no more keeps it for a moment only.
+func TestReadersTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := newIntake(1 << 30)
+		in.turns = make(turns, 1)
+		done, err := in.turns.take(t.Context(), longWork)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ahead, stalls := make(chan int64), make(chan int64)
+		reads := func(r io.Reader, came chan int64) {
+			got, _ := in.open("a").readPieces(r, 1<<20)
+			came <- got.size()
+		}
+		source, client := io.Pipe()
+		go reads(bytes.NewReader(make([]byte, 1<<20)), ahead)
+		go reads(source, stalls)
+		go client.Write(make([]byte, firstPiece+2*turnBytes))
+		synctest.Wait()
+		select {
+		case <-ahead:
+			t.Error("it was read out of turn")
+		default:
+		}
+		done()
+		if got := <-ahead; got != 1<<20 {
+			t.Errorf("%d bytes were read beside a client that stalls", got)
+		}
+		client.CloseWithError(io.ErrUnexpectedEOF)
+		if <-stalls; len(in.turns) != 0 {
+			t.Error("a turn did not end")
+		}
+	})
 }

@@ -57,7 +57,6 @@ type Proxy struct {
 	reverse    *httputil.ReverseProxy
 	transports transports
 	intake     *intake
-	turns      turns
 
 	stopping context.Context // done when requests in flight are to be cut
 	stop     context.CancelFunc
@@ -81,7 +80,7 @@ func New(c Config) *Proxy {
 	if c.BodyMemory == 0 {
 		c.BodyMemory = max(DefaultBodyMemory, LeastBodyMemory(p.bodyLimit))
 	}
-	p.intake, p.turns = newIntake(c.BodyMemory), newTurns()
+	p.intake = newIntake(c.BodyMemory)
 	p.reverse = p.newReverse()
 	return p
 }
