@@ -14,8 +14,11 @@ const (
 	// ByStream: where it is a stream that begins with an error, by the status that
 	// the error names, or as a 500 without one.
 	ByStream
-	// ByError: where it is an error as the dialect writes one.
+	// ByError: where it carries an error that says something.
 	ByError
+	// ByErrorObject: where that is an error as the dialect writes one, an object with
+	// a message.
+	ByErrorObject
 	// Always, whatever it says.
 	Always
 )
@@ -49,7 +52,7 @@ func (u *Upstream) Unbilled(status int) Unbilled {
 	case 300 <= status && status <= 499, status == 503, status == 529:
 		return Always
 	case status == 500:
-		return ByError
+		return ByErrorObject
 	}
 	return Never
 }

@@ -21,7 +21,7 @@ func TestUnbilledStatuses(t *testing.T) {
 		case status/100 == 3, status/100 == 4, status == 503, status == 529:
 			want = policy.Always
 		case status == 500:
-			want = policy.ByError
+			want = policy.ByErrorObject
 		}
 		if got := plain.Unbilled(status); got != want {
 			t.Errorf("%d: %v, want %v", status, got, want)

@@ -23,10 +23,13 @@ type Report struct {
 	// Complete says that the response came whole: its JSON was closed, its
 	// stream sent [DONE], or what is neither was read to its end.
 	Complete bool
-	// Failed says that the response carries an error; ErrorStatus is the HTTP
-	// status that the error gives as its code, 0 if it gives none; Filtered that
-	// the request was judged by its content, which some providers bill.
+	// Failed says that the response carries an error that says something: a text, an
+	// object with a message or with an HTTP status as its code. ErrorObject says that
+	// it is an object with a message, as OpenAI writes one; ErrorStatus is that
+	// status, 0 if it gives none; Filtered that the request was judged by its content,
+	// which some providers bill.
 	Failed      bool
+	ErrorObject bool
 	ErrorStatus int
 	Filtered    bool
 	// Ran says that there is output in the response, a choice in a stream even if it

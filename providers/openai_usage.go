@@ -81,22 +81,37 @@ const guidelines = "usage guidelines"
 // filterCodes are what the errors of content filters say as code.
 var filterCodes = []string{"content_filter", "ResponsibleAIPolicyViolation"}
 
-// readError takes what an error member says, and reports whether it says anything.
+// readError takes what an error member says, and reports whether there is one. An
+// error that says neither what it is nor its status might as well not be there.
 func (f *findings) readError(value []byte) bool {
 	v := gjson.ParseBytes(value)
-	if v.Type == gjson.String && v.Str == "" || v.Type != gjson.String && !v.IsObject() && !v.IsArray() {
+	text := v.Type == gjson.String && v.Str != ""
+	if !text && !v.IsObject() && !v.IsArray() {
 		return false
 	}
-	f.seen.Failed = true
-	if code := memberOf(v, "code"); code.Type == gjson.Number || code.Type == gjson.String {
-		if n, err := strconv.Atoi(code.String()); err == nil && 300 <= n && n <= 599 {
-			f.seen.ErrorStatus = n
-		}
+	status := statusIn(memberOf(v, "code"))
+	if status > 0 {
+		f.seen.ErrorStatus = status
 	}
-	for text := range eachString(value) {
-		f.seen.Filtered = f.seen.Filtered || slices.Contains(filterCodes, text) || strings.Contains(strings.ToLower(text), guidelines)
+	message := memberOf(v, "message")
+	object := message.Type == gjson.String && message.Str != ""
+	f.seen.ErrorObject = f.seen.ErrorObject || object
+	f.seen.Failed = f.seen.Failed || object || text || status > 0
+	for said := range eachString(value) {
+		f.seen.Filtered = f.seen.Filtered || slices.Contains(filterCodes, said) || strings.Contains(strings.ToLower(said), guidelines)
 	}
 	return true
+}
+
+// statusIn is the HTTP status of an error that this code is, or 0.
+func statusIn(code gjson.Result) int {
+	if code.Type != gjson.Number && code.Type != gjson.String {
+		return 0
+	}
+	if n, err := strconv.Atoi(code.String()); err == nil && 300 <= n && n <= 599 {
+		return n
+	}
+	return 0
 }
 
 // readUsage takes a usage object. Of two the larger counts, member by member. One

@@ -217,6 +217,8 @@ func (b *meteredBody) unbilled(report providers.Report) bool {
 		return true
 	case policy.ByError:
 		return report.Failed
+	case policy.ByErrorObject:
+		return report.ErrorObject
 	case policy.ByStream:
 		inside := cmp.Or(report.ErrorStatus, http.StatusInternalServerError)
 		return report.Failed && b.meter.Streams() && upstream.Unbilled(inside) != policy.Never

@@ -122,6 +122,8 @@ func TestRefusalThatMayBeBilled(t *testing.T) {
 		{name: "compressed as nobody knows", policy: local, body: localChat, want: unknown, reply: reply{status: 429, header: map[string]string{"Content-Encoding": "br"}, body: "x"}},
 
 		{name: "500 as OpenAI gives it", policy: local, body: localChat, reply: reply{status: 500, body: openAI}, want: unbilled},
+		{name: "500 with an error without a message", policy: local, body: localChat, reply: reply{status: 500, body: `{"error":{"code":429}}`}, want: unknown},
+		{name: "500 with an error that is text", policy: local, body: localChat, reply: reply{status: 500, body: `{"error":"x"}`}, want: unknown},
 		{name: "500 of another shape", policy: local, body: localChat, reply: reply{status: 500, body: `{"detail":"x"}`}, want: unknown},
 		{name: "502 in OpenAI's shape", policy: local, body: localChat, reply: reply{status: 502, body: openAI}, want: unknown},
 		{name: "listed 500 of another shape", policy: lists, body: localChat, reply: reply{status: 500, body: "x"}, want: unbilled},
@@ -142,11 +144,28 @@ func TestRefusalThatMayBeBilled(t *testing.T) {
 			reply: reply{kind: sse, body: undone(`{"error":{"message":"x","code":429},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`)}, want: unbilled},
 		{name: "a stream with an error behind output", policy: local, body: localStream, reply: reply{kind: sse, body: events(delta, openAI)}, want: unknown},
 		{name: "a stream with an error that breaks off", policy: local, body: localStream, reply: brokenOff(undone(openAI)), want: unknown},
+		{name: "a stream that begins with an error that says nothing", policy: local, body: localStream, reply: reply{kind: sse, body: events(`{"error":{}}`)}, want: unknown},
+		{name: "a stream that begins with a text as error", policy: local, body: localStream, reply: reply{kind: sse, body: events(`{"error":"too long"}`)}, want: unbilled},
 		{name: "a stream with nothing in it", policy: local, body: localStream, reply: reply{kind: sse, body: events()}, want: unknown},
 		{name: "200 with an error in an object", policy: local, body: localChat, reply: reply{body: openAI}, want: unknown},
 		{name: "200 with an error in an object, listed", policy: lists, body: localChat, reply: reply{body: openAI}, want: unbilled},
 		{name: "200 with nothing, listed", policy: lists, body: localChat, reply: reply{body: `{}`}, want: unknown},
 	})
+}
+
+// TestErrorsThatSayNothing: under a status by which an error alone may be free, one
+// that says nothing is none.
+func TestErrorsThatSayNothing(t *testing.T) {
+	lists := upstreamWith(local, "unbilled_statuses: [200]")
+	var cases []wireCase
+	for _, said := range []string{`[]`, `""`, `0`, `1`, `true`, `false`, `{}`, `null`, `[{}]`, `{"message":null}`, `{"message":""}`, `{"message":{}}`, `{"type":"x"}`} {
+		body := `{"error":` + said + `}`
+		cases = append(cases,
+			wireCase{name: body + " under 500", policy: local, body: localChat, reply: reply{status: 500, body: body}, want: want{basis: audit.BasisUnknown}},
+			wireCase{name: body + " under a listed 200", policy: lists, body: localChat, reply: reply{body: body}, want: want{basis: audit.BasisUnknown}},
+			wireCase{name: body + " under 400", policy: local, body: localChat, reply: reply{status: 400, body: body}, want: want{basis: audit.BasisUnbilled}})
+	}
+	play(t, cases)
 }
 
 // TestRefusalsDoNotCloseABudget: four prompts that are too long did.
