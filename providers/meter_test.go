@@ -251,36 +251,33 @@ func TestMeterReadsOddObjects(t *testing.T) {
 	const usage = `"usage":{"prompt_tokens":3,"completion_tokens":2}`
 	long := strings.Repeat(" ", providers.MaxCaptureBytes)
 	tests := []struct {
-		name, body         string
-		complete, hasUsage bool
+		name, body string
+		hasUsage   bool
 	}{
-		{"only usage", `{` + usage + `}`, true, true},
-		{"blanks around", " {" + usage + "}\r\n", true, true},
-		{"usage below", `{"a":{` + usage + `}}`, true, false},
-		{"usage in an array", `[{` + usage + `}]`, true, false},
-		{"usage in a string", `{"a":"{\"usage\":{\"prompt_tokens\":3}"}`, true, false},
-		{"a value named usage", `{"a":"usage","b":{"prompt_tokens":3}}`, true, false},
-		{"name begins like usage", `{"usage_x":{"prompt_tokens":3,"completion_tokens":2}}`, true, false},
-		{"usage null", `{"usage": null}`, true, false},
-		{"usage without output", `{"usage":{"prompt_tokens":3}}`, true, false},
-		{"usage with a string", `{"usage":{"prompt_tokens":"3","completion_tokens":2}}`, true, false},
-		{"usage with a fraction", `{"usage":{"prompt_tokens":3.5,"completion_tokens":2}}`, true, false},
-		{"usage beyond all sense", `{"usage":{"prompt_tokens":1e30,"completion_tokens":2}}`, true, false},
-		{"usage too long to hold", `{"usage":` + long + `{"prompt_tokens":3,"completion_tokens":2}}`, true, false},
-		{"two objects", `{` + usage + `}{}`, true, false},
-		{"closed once too often", `{` + usage + `}}`, true, false},
-		{"cut off", `{` + usage, false, false},
-		{"cut off in a string", `{` + usage + `,"a":"}`, false, false},
-		{"empty", ``, true, false},
+		{"only usage", `{` + usage + `}`, true},
+		{"blanks around", " {" + usage + "}\r\n", true},
+		{"usage below", `{"a":{` + usage + `}}`, false},
+		{"usage in an array", `[{` + usage + `}]`, false},
+		{"usage in a string", `{"a":"{\"usage\":{\"prompt_tokens\":3}"}`, false},
+		{"a value named usage", `{"a":"usage","b":{"prompt_tokens":3}}`, false},
+		{"name begins like usage", `{"usage_x":{"prompt_tokens":3,"completion_tokens":2}}`, false},
+		{"usage null", `{"usage": null}`, false},
+		{"usage without output", `{"usage":{"prompt_tokens":3}}`, false},
+		{"usage with a string", `{"usage":{"prompt_tokens":"3","completion_tokens":2}}`, false},
+		{"usage with a fraction", `{"usage":{"prompt_tokens":3.5,"completion_tokens":2}}`, false},
+		{"usage beyond all sense", `{"usage":{"prompt_tokens":1e30,"completion_tokens":2}}`, false},
+		{"usage too long to hold", `{"usage":` + long + `{"prompt_tokens":3,"completion_tokens":2}}`, false},
+		{"two objects", `{` + usage + `}{}`, false},
+		{"closed once too often", `{` + usage + `}}`, false},
+		{"cut off", `{` + usage, false},
+		{"cut off in a string", `{` + usage + `,"a":"}`, false},
+		{"empty", ``, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, r := meter(providers.ChatCompletions, false, false, []byte(tt.body))
 			if r.HasUsage != tt.hasUsage {
 				t.Errorf("HasUsage %v, want %v: %+v", r.HasUsage, tt.hasUsage, r)
-			}
-			if r.Complete && !tt.complete {
-				t.Error("complete")
 			}
 		})
 	}
@@ -344,9 +341,16 @@ func TestRefused(t *testing.T) {
 		{"an error in a stream", "data: {\"error\":{}}\n\n", !cut, true, true},
 		{"an error in a stream that goes on to its end", "data: {\"error\":\"x\"}\n\ndata: [DONE]\n\n", cut, true, true},
 
+		{"an object that is never closed", `{"error":{"message":"x"}`, !cut, false, true},
+
 		{"a page that breaks off", `<html>`, cut, false, false},
 		{"an object that breaks off", `{"error":{"message":"x"}`, cut, false, false},
-		{"an object that is never closed", `{"error":{"message":"x"}`, !cut, false, false},
+		{"usage that is never closed", `{"error":{},"usage":{"prompt_tokens":3`, !cut, false, false},
+		{"output that is never closed", `{"choices":[{"text":"a`, !cut, false, false},
+		{"output that is closed, in what is not", `{"choices":[{"text":"a"`, !cut, false, false},
+		{"output in a list that is never closed", `[{"choices":[{"text":"a`, !cut, false, false},
+		{"a filter's code that is not closed, but ends", `{"error":{"code":"content_filter"`, !cut, false, false},
+		{"guidelines in an error that is never closed", `{"error":"Content violates usage guidelines.`, !cut, false, false},
 		{"output", `{"error":{},"choices":[{"index":0,"message":{"role":"assistant","content":"a"}}]}`, !cut, false, false},
 		{"output in a list", `[{"choices":[{"text":"a"}]}]`, !cut, false, false},
 		{"output in a member of no name", `{"choices":[{"message":{"x":[{"y":"a"}]}}],"error":null}`, !cut, false, false},
@@ -372,6 +376,30 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		})
+	}
+}
+
+// An error that was cut off before it was sent has come whole all the same, where
+// the length or the chunks of the response say so. Its text alone frees nothing.
+func TestRefusedWhereverItIsCut(t *testing.T) {
+	for _, whole := range []string{
+		`{"error":{"message":"a \"b\" {c}","type":"x","param":null,"code":429},"usage":null,"choices":[],"model":"m"}`,
+		`[{"error":{"code":400,"details":[{"@type":"x"}]}}]`,
+		`{"detail":[{"loc":["body"],"input":{"messages":[{"content":"a"}]}}]}`,
+	} {
+		for end := range len(whole) {
+			for unframed, want := range map[bool]bool{false: true, true: end == 0} {
+				m := providers.NewMeter(providers.ChatCompletions, false, false)
+				if unframed {
+					m.ExpectBreak()
+				}
+				m.Feed([]byte(whole[:end]))
+				m.Close(io.EOF)
+				if r := m.Report(); r.Refused() != want || r.Failed || r.ErrorObject || r.Model != "" {
+					t.Errorf("%s, unframed %v: %+v", whole[:end], unframed, r)
+				}
+			}
+		}
 	}
 }
 

@@ -20,8 +20,8 @@ type Report struct {
 	HasUsage bool
 	// Model is the model that answered, empty if the response named none.
 	Model string
-	// Complete says that the response came whole: its JSON was closed, its
-	// stream sent [DONE], or what is neither was read to its end.
+	// Complete says that the response came whole: its JSON was closed, its stream
+	// sent [DONE], or it was read to its end, whatever is in it.
 	Complete bool
 	// Failed says that the response carries an error that says something: a text, an
 	// object with a message or with an HTTP status as its code. ErrorObject says that
@@ -79,6 +79,10 @@ func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
 // total: OpenAI leaves them out.
 func (m *Meter) ExpectEcho() { m.found.silent = true }
 
+// ExpectBreak notes that the response ends where its connection does, which may be
+// anywhere: JSON that is not closed has not come whole then.
+func (m *Meter) ExpectBreak() { m.found.unframed = true }
+
 // Feed takes the next bytes of the response and returns those to pass on. Without
 // stripping that is chunk itself. With it the result is valid until the next call,
 // and an event is held until its last line has come.
@@ -103,6 +107,7 @@ func (m *Meter) Feed(chunk []byte) []byte {
 func (m *Meter) Close(err error) []byte {
 	m.found.ended = err == io.EOF
 	if m.opened.shape == document {
+		m.object.end()
 		return nil
 	}
 	return m.stream.close()

@@ -60,6 +60,20 @@ func (o *objectScan) complete() bool { return o.closed && !o.broken && !o.plain 
 // open reports whether more of the document must follow.
 func (o *objectScan) open() bool { return o.begun && (o.depth > 0 || o.inside) }
 
+// end takes in the value that the document broke off in. It may be output, a
+// filter's code, or usage; of a name it cannot be told that it is none.
+func (o *objectScan) end() {
+	if !o.open() {
+		return
+	}
+	if o.inside || o.ended {
+		o.stringValue()
+	}
+	if o.member == memberUsage || o.member == captureError {
+		o.endMember()
+	}
+}
+
 func (o *objectScan) feed(b []byte) {
 	start := 0 // of what this chunk adds to the value being captured
 	for i := 0; i < len(b) && !o.plain; i++ {

@@ -23,6 +23,7 @@ type findings struct {
 	stale    bool   // text came after it
 	done     bool   // the stream sent [DONE]
 	ended    bool   // the response came to its end
+	unframed bool   // which only its connection tells
 	finished bool   // a choice was finished
 	head     []byte // how the last event began, to its first member of its own
 }
@@ -36,7 +37,7 @@ func (f *findings) ofStream() Report {
 
 // ofDocument is the report of a document.
 func (f *findings) ofDocument(o *objectScan) Report {
-	f.seen.Complete = o.complete() || f.ended && !o.open()
+	f.seen.Complete = o.complete() || f.ended && !(f.unframed && o.open())
 	f.text = o.text
 	f.counts, f.broken = counts{}, o.overflow
 	for _, usage := range o.usages {
@@ -45,6 +46,9 @@ func (f *findings) ofDocument(o *objectScan) Report {
 	f.stale = o.list // the answers in a list may be several
 	f.readModel(o.values[captureModel])
 	f.readError(o.values[captureError])
+	if !o.complete() { // who writes errors in place of answers closes them
+		f.seen.Failed, f.seen.ErrorObject = false, false
+	}
 	f.seen.Filtered = f.seen.Filtered || o.filtered
 	return f.report(o.complete())
 }
@@ -95,8 +99,9 @@ func (f *findings) readError(value []byte) bool {
 	}
 	message := memberOf(v, "message")
 	object := message.Type == gjson.String && message.Str != ""
-	f.seen.ErrorObject = f.seen.ErrorObject || object
-	f.seen.Failed = f.seen.Failed || object || text || status > 0
+	whole := jsontext.Value(value).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	f.seen.ErrorObject = f.seen.ErrorObject || whole && object
+	f.seen.Failed = f.seen.Failed || whole && (object || text || status > 0)
 	for said := range eachString(value) {
 		f.seen.Filtered = f.seen.Filtered || slices.Contains(filterCodes, said) || strings.Contains(strings.ToLower(said), guidelines)
 	}
@@ -116,9 +121,9 @@ func statusIn(code gjson.Result) int {
 
 // readUsage takes a usage object. Of two the larger counts, member by member. One
 // that cannot be read is as good as none, even after one that could; one that says
-// nothing is as good as absent.
+// nothing is as good as absent, also where null is cut off.
 func (f *findings) readUsage(object []byte) {
-	if object = bytes.TrimSpace(object); len(object) == 0 || string(object) == "null" {
+	if object = bytes.TrimSpace(object); bytes.HasPrefix([]byte("null"), object) {
 		return
 	}
 	c, ok := parseCounts(object)

@@ -56,8 +56,11 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 	if x.wantEcho {
 		b.meter.ExpectEcho()
 	}
-	if !plain {
+	switch {
+	case !plain:
 		b.decoder = newDecoder(encoding, b.meter)
+	case unframed(resp):
+		b.meter.ExpectBreak()
 	}
 	x.cut.begun.Store(true)
 	b.idle = watchIdle(x.calls[0].Upstream.IdleLimit, x.cancel)
@@ -67,6 +70,12 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 		resp.Header.Del("Content-Length")
 	}
 	return b
+}
+
+// unframed reports whether only the closing of its connection ends a response: it
+// has neither a length nor chunks (RFC 9112, section 6.3).
+func unframed(resp *http.Response) bool {
+	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 }
 
 // opensStream reads so much of a response that its shape is known: the length of

@@ -102,7 +102,13 @@ func TestRefusalThatMayBeBilled(t *testing.T) {
 		{name: "a filtered prompt", policy: local, body: localChat, reply: reply{status: 400, body: `{"error":{"code":"content_filter","status":400,"innererror":{}}}`}, want: unknown},
 		{name: "a prompt against the guidelines", policy: local, body: localChat,
 			reply: reply{status: 403, body: `{"code":"x","error":"Content violates usage guidelines."}`}, want: unknown},
-		{name: "JSON that is not closed", policy: local, body: localChat, reply: reply{status: 400, body: `{"error":{"message":"x"}`}, want: unknown},
+		{name: "JSON that is not closed", policy: local, body: localChat, reply: reply{status: 400, body: `{"error":{"message":"x"}`}, want: unbilled},
+		{name: "JSON that is not closed, in chunks", policy: local, body: localChat, reply: reply{status: 429, chunks: true, body: `{"error":{"message":"x`}, want: unbilled},
+		{name: "JSON that is not closed, 500", policy: local, body: localChat, reply: reply{status: 500, body: `{"error":{"message":"x"}`}, want: unknown},
+		{name: "output in JSON that is not closed", policy: local, body: localChat, reply: reply{status: 400, body: `{"choices":[{"text":"a`}, want: unknown},
+		{name: "usage in JSON that is not closed", policy: local, body: localChat, reply: reply{status: 400, body: `{"usage":{"prompt_tokens":20,"completion_tokens":4}`}, want: unknown},
+		{name: "JSON that ends with its connection", policy: local, body: localChat, reply: unframed(`{"error":{"message":"x"}}`), want: unbilled},
+		{name: "JSON that is not closed and ends with its connection", policy: local, body: localChat, reply: unframed(`{"error":{"message":"x"}`), want: unknown},
 		{name: "less than its length", policy: local, body: localChat, want: unknown, reply: reply{play: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			w.WriteHeader(http.StatusTooManyRequests)
@@ -142,6 +148,7 @@ func TestRefusalThatMayBeBilled(t *testing.T) {
 			reply: reply{kind: sse, body: events(`{"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}`, openAI)}, want: unknown},
 		{name: "a stream that begins with an error beside an empty choice", policy: local, body: localStream,
 			reply: reply{kind: sse, body: undone(`{"error":{"message":"x","code":429},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`)}, want: unbilled},
+		{name: "a stream with an error that is not closed", policy: local, body: localStream, reply: reply{kind: sse, body: `data: {"error":{"message":"x`}, want: unknown},
 		{name: "a stream with an error behind output", policy: local, body: localStream, reply: reply{kind: sse, body: events(delta, openAI)}, want: unknown},
 		{name: "a stream with an error that breaks off", policy: local, body: localStream, reply: brokenOff(undone(openAI)), want: unknown},
 		{name: "a stream that begins with an error that says nothing", policy: local, body: localStream, reply: reply{kind: sse, body: events(`{"error":{}}`)}, want: unknown},
@@ -151,6 +158,18 @@ func TestRefusalThatMayBeBilled(t *testing.T) {
 		{name: "200 with an error in an object, listed", policy: lists, body: localChat, reply: reply{body: openAI}, want: unbilled},
 		{name: "200 with nothing, listed", policy: lists, body: localChat, reply: reply{body: `{}`}, want: unknown},
 	})
+}
+
+// unframed is a 400 without length or chunks, which ends with its connection.
+func unframed(body string) reply {
+	return reply{play: func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\r\n"+body)
+	}}
 }
 
 // TestErrorsThatSayNothing: under a status by which an error alone may be free, one
