@@ -9,7 +9,7 @@ import (
 )
 
 // chatMembers are those of a chat completions body alone.
-var chatMembers = map[string]reader{
+var chatMembers = map[string]reader[*parser]{
 	"messages":        func(p *parser, name string) error { return p.array(name, p.message) },
 	"tools":           func(p *parser, name string) error { return p.toolList(name, p.readTool) },
 	"functions":       func(p *parser, name string) error { return p.toolList(name, p.oldFunction) },
@@ -35,7 +35,7 @@ var (
 // messageLevel is one message.
 var messageLevel = levelOf(
 	func(p *parser, _ string) error { return p.values("messages", nil) }, // what other servers add
-	map[string]reader{
+	map[string]reader[*parser]{
 		"role":         func(p *parser, _ string) error { return p.role() },
 		"tool_call_id": func(p *parser, _ string) error { return p.named(&p.inMessage.callID, "messages.tool_call_id") },
 		"name": func(p *parser, _ string) error {
@@ -78,7 +78,7 @@ func (p *parser) role() error {
 }
 
 func (p *parser) content() error {
-	if p.dec.PeekKind() == '[' {
+	if p.peek() == '[' {
 		return p.array("messages.content", p.part)
 	}
 	return p.text("messages.content")
@@ -88,7 +88,7 @@ func (p *parser) content() error {
 // member speaks for itself and the type only has to be a known one.
 var partLevel = levelOf(
 	func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedContentPart) },
-	map[string]reader{
+	map[string]reader[*parser]{
 		"type": func(p *parser, _ string) error {
 			kind, err := p.optionalString("messages.content.type")
 			p.partKnown = kind == "text" || kind == "refusal" || kind == "image_url" || kind == "input_audio" || kind == "file"
@@ -105,7 +105,7 @@ var partLevel = levelOf(
 
 func (p *parser) part() error {
 	p.load.parts++
-	if p.dec.PeekKind() == '"' { // some servers take plain strings
+	if p.peek() == '"' { // some servers take plain strings
 		return p.addText("messages.content")
 	}
 	p.partKnown = false
@@ -125,7 +125,7 @@ func (p *parser) partCache(string) error {
 }
 
 // imageLevel is an image; its detail is kept.
-var imageLevel = levelOf((*parser).skipped, map[string]reader{
+var imageLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 	"url": (*parser).skipped,
 	"detail": func(p *parser, _ string) error {
 		var err error
@@ -137,7 +137,7 @@ var imageLevel = levelOf((*parser).skipped, map[string]reader{
 // image counts an image by its detail. Some servers take a bare URL.
 func (p *parser) image() error {
 	p.Images = true
-	if p.dec.PeekKind() == '"' {
+	if p.peek() == '"' {
 		p.load.images.add("")
 		_, err := p.skip()
 		return err
@@ -152,7 +152,7 @@ func (p *parser) image() error {
 // vocabulary. It adds every string in it to the texts, and every name, number and
 // bracket to the overhead.
 func (p *parser) values(place string, v vocabulary) error {
-	switch p.dec.PeekKind() {
+	switch p.peek() {
 	case '"':
 		if err := p.addText(place); err != nil {
 			return err
@@ -187,7 +187,7 @@ func (p *parser) toolList(param string, element func() error) error {
 // toolLevel is one entry of tools, whose details the size of the whole list
 // counts. Only functions and custom tools run at the
 // client; any other kind runs, and is billed, at the provider.
-var toolLevel = levelOf((*parser).skipped, map[string]reader{
+var toolLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 	"function": func(p *parser, name string) error { return p.readFunction("tools." + name) },
 	"custom":   func(p *parser, name string) error { return p.readFunction("tools." + name) },
 	"type": func(p *parser, _ string) error {
@@ -199,7 +199,7 @@ var toolLevel = levelOf((*parser).skipped, map[string]reader{
 })
 
 // functionLevel is a function or a custom tool.
-var functionLevel = levelOf((*parser).skipped, map[string]reader{
+var functionLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 	"name":          (*parser).functionName,
 	"description":   (*parser).skipped,
 	"parameters":    (*parser).skipped,
@@ -288,19 +288,19 @@ func (p *parser) prediction() error {
 	return predictionLevel.object(p, "prediction")
 }
 
-var predictionLevel = levelOf((*parser).skipped, map[string]reader{
+var predictionLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 	"type":    (*parser).skipped,
 	"content": func(p *parser, _ string) error { return p.predicted() },
 })
 
-var predictedLevel = levelOf((*parser).skipped, map[string]reader{
+var predictedLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 	"type": (*parser).skipped,
 	"text": func(p *parser, _ string) error { return p.predictedText() },
 })
 
 func (p *parser) predicted() error {
 	const place = "prediction.content"
-	if p.dec.PeekKind() != '[' {
+	if p.peek() != '[' {
 		return p.predictedText()
 	}
 	return p.array(place, func() error { return predictedLevel.object(p, place) })

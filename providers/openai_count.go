@@ -9,7 +9,7 @@ import (
 
 // count is one count of tokens, 0 where it is absent or null.
 type count struct {
-	n    int64 // 0 to MaxCap
+	n    int64 // 0 to MaxInteger
 	told bool
 	odd  bool // it is there, and is no count
 }
@@ -71,7 +71,7 @@ func discount(v gjson.Result) count {
 
 // parseNumber reads a JSON number that is not negative, exactly: n is its whole
 // part, and exact that there is no other. ok is false if it is no such number, or
-// above MaxCap.
+// above MaxInteger.
 func parseNumber(text string) (n int64, exact, ok bool) {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	whole, fraction, _ := strings.Cut(mantissa, ".")
@@ -97,7 +97,7 @@ func parseNumber(text string) (n int64, exact, ok bool) {
 // shifted is the number of these digits with the point behind so many of them,
 // moved by a power of ten.
 func shifted(digits string, point, power int, negative bool) (n int64, exact, ok bool) {
-	const most = 16 // digits, which are more than MaxCap has
+	const most = 16 // digits, which are more than MaxInteger has
 	leading := len(digits) - len(strings.TrimLeft(digits, "0"))
 	if negative || power > most+len(digits) || point+power-leading > most {
 		return 0, false, false
@@ -108,5 +108,5 @@ func shifted(digits string, point, power int, negative bool) (n int64, exact, ok
 	}
 	point = max(0, point)
 	n, err := strconv.ParseInt("0"+digits[:point], 10, 64)
-	return n, strings.Trim(digits[point:], "0") == "", err == nil && n < MaxCap
+	return n, strings.Trim(digits[point:], "0") == "", err == nil && n < MaxInteger
 }

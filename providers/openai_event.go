@@ -6,49 +6,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// nesting follows the JSON in the data lines of an event, to tell where it ends.
-type nesting struct {
-	begun   bool
-	depth   int
-	inside  bool // a string
-	escaped bool // the next byte of the string is
-}
-
-// closes takes the next line and reports whether it ends the event's payload:
-// an object's last brace is in it, or the payload is no object.
-func (n *nesting) closes(line []byte) bool {
-	n.escaped = false // the LF between two lines was
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case n.inside:
-			n.inside = n.escaped || c != '"'
-			n.escaped = !n.escaped && c == '\\'
-		case c == '"':
-			n.inside = n.begun
-		case c == '{' || c == '[':
-			if !n.begun && c == '[' {
-				return true
-			}
-			n.begun = true
-			n.depth++
-		case c == '}' || c == ']':
-			n.depth--
-		case !n.begun && !isBlank(c):
-			return true
-		}
-	}
-	return n.depth <= 0
-}
-
-// addition is what include_usage has added to an event: the event itself, or
-// the span of a null usage member.
-type addition struct {
-	event  bool
-	member span
-}
-
-// event is what is collected of one event.
-type event struct {
+// chunk is what is collected of one event.
+type chunk struct {
 	usage     bool // it tells of usage
 	failed    bool
 	choices   int64 // in it
@@ -57,14 +16,15 @@ type event struct {
 	openEnded bool  // its choices may go on behind its end
 }
 
-// read reads the payload of one event.
-func (f *findings) read(payload []byte) (added addition) {
+// event reads the payload of one event. What include_usage has added to it is the
+// event itself, or a usage member that is null.
+func (f *findings) event(payload []byte) (added addition) {
 	if string(bytes.TrimSpace(payload)) == "[DONE]" {
 		f.done = true
 		return added
 	}
 	var null, key span // of the last usage that is null
-	var e event
+	var e chunk
 	w := walk{text: payload}
 	closed := f.begin(&w, func(name span) {
 		switch w.nameOf(name) {
@@ -100,7 +60,7 @@ func (f *findings) read(payload []byte) (added addition) {
 // choices is the last word, unless choices follow; one beside choices may be a
 // running total until the stream has ended; and one before more text is not the
 // total of anything.
-func (f *findings) follow(e *event, alone bool) {
+func (f *findings) follow(e *chunk, alone bool) {
 	switch {
 	case f.tells:
 		f.final, f.stale = alone, false
@@ -114,20 +74,6 @@ func (f *findings) follow(e *event, alone bool) {
 		f.seen.Ran = f.seen.Ran || !e.failed || e.text > 0
 		f.seen.OutputTokens += max(e.choices, e.text)
 	}
-}
-
-// memberSpan widens the span of a member by the comma that goes with it.
-func memberSpan(object []byte, start, end int) span {
-	const blank = " \t\r\n"
-	rest := bytes.TrimLeft(object[end:], blank)
-	if len(rest) > 0 && rest[0] == ',' {
-		return span{start, len(object) - len(bytes.TrimLeft(rest[1:], blank))}
-	}
-	before := bytes.TrimRight(object[:start], blank)
-	if n := len(before); n > 0 && before[n-1] == ',' {
-		return span{n - 1, end}
-	}
-	return span{start, end}
 }
 
 // maxHeadBytes bounds what is remembered of how an event began.
@@ -155,7 +101,7 @@ var sameInStream = map[string]bool{"id": true, "object": true, "created": true, 
 
 // readChoices takes the choices and counts the text in them. Choices that are cut
 // off may have gone on.
-func (f *findings) readChoices(w *walk, e *event) {
+func (f *findings) readChoices(w *walk, e *chunk) {
 	null := w.next() == 'n'
 	closed := w.elements(func() {
 		e.choices++

@@ -67,26 +67,31 @@ func under(place, name string) string {
 }
 
 // level is one kind of object whose members mean something.
-type level struct {
-	members map[string]reader
-	other   reader     // of every name that is not there
+type level[P objects] struct {
+	members map[string]reader[P]
+	other   reader[P]  // of every name that is not there
 	known   vocabulary // the names that are
 }
 
-// reader reads the value of one member.
-type reader func(p *parser, name string) error
+// objects is a parser: it reads objects, as a scanner does.
+type objects interface {
+	object(place string, member func(name string) error) error
+}
 
-func levelOf(other reader, members map[string]reader) *level {
-	return &level{members, other, vocabularyOf(slices.Collect(maps.Keys(members))...)}
+// reader reads the value of one member.
+type reader[P objects] func(p P, name string) error
+
+func levelOf[P objects](other reader[P], members map[string]reader[P]) *level[P] {
+	return &level[P]{members, other, vocabularyOf(slices.Collect(maps.Keys(members))...)}
 }
 
 // object reads the object that comes next at a place.
-func (l *level) object(p *parser, place string) error {
+func (l *level[P]) object(p P, place string) error {
 	return p.object(place, func(name string) error { return l.member(p, place, name) })
 }
 
 // member reads the value of a member.
-func (l *level) member(p *parser, place, name string) error {
+func (l *level[P]) member(p P, place, name string) error {
 	if read, ok := l.members[name]; ok {
 		return read(p, name)
 	}
@@ -113,20 +118,20 @@ func (v vocabulary) inner(place, name string) (vocabulary, error) {
 }
 
 // checked reads any value in whose objects names are of one vocabulary.
-func (p *parser) checked(place string, v vocabulary) error {
-	kind := p.dec.PeekKind()
+func (s *scanner) checked(place string, v vocabulary) error {
+	kind := s.peek()
 	if v == nil || kind != '{' && kind != '[' {
-		_, err := p.skip()
+		_, err := s.skip()
 		return err
 	}
 	if kind == '[' {
-		return p.array(place, func() error { return p.checked(place, v) })
+		return s.array(place, func() error { return s.checked(place, v) })
 	}
-	return p.object(place, func(name string) error {
+	return s.object(place, func(name string) error {
 		inner, err := v.inner(place, name)
 		if err != nil {
 			return err
 		}
-		return p.checked(place, inner)
+		return s.checked(place, inner)
 	})
 }

@@ -8,7 +8,7 @@ import (
 
 // body returns what the members of an endpoint's body mean. The names of other
 // endpoints' members are known to each, and read as unknown.
-func body(own map[string]reader) *level {
+func body(own map[string]reader[*parser]) *level[*parser] {
 	all := maps.Clone(commonMembers)
 	for _, name := range plain {
 		all[name] = (*parser).unknownMember
@@ -19,7 +19,7 @@ func body(own map[string]reader) *level {
 	for _, name := range retried {
 		all[name] = (*parser).retriedMember
 	}
-	for _, other := range [...]map[string]reader{chatMembers, completionsMembers, embeddingsMembers} {
+	for _, other := range [...]map[string]reader[*parser]{chatMembers, completionsMembers, embeddingsMembers} {
 		for name := range other {
 			all[name] = (*parser).unknownMember
 		}
@@ -28,7 +28,7 @@ func body(own map[string]reader) *level {
 	return levelOf((*parser).unknownMember, all)
 }
 
-var bodies = map[Endpoint]*level{
+var bodies = map[Endpoint]*level[*parser]{
 	ChatCompletions: body(chatMembers),
 	Completions:     body(completionsMembers),
 	Embeddings:      body(embeddingsMembers),
@@ -36,7 +36,7 @@ var bodies = map[Endpoint]*level{
 
 // commonMembers are those that every endpoint has, and those that mean the same
 // wherever they appear.
-var commonMembers = map[string]reader{
+var commonMembers = map[string]reader[*parser]{
 	"model":          func(p *parser, _ string) error { return p.model() },
 	"stream":         func(p *parser, name string) error { return p.flag(&p.Stream, name) },
 	"stream_options": func(p *parser, _ string) error { return p.streamOptions() },
@@ -137,7 +137,7 @@ func isNone(value []byte) bool {
 // itself. What is read or refused there has no bound here: which of the two would
 // win is not known.
 func (p *parser) extraBody(place string) error {
-	if p.dec.PeekKind() != '{' {
+	if p.peek() != '{' {
 		return p.unknown()
 	}
 	start := p.valueStart()
@@ -158,7 +158,7 @@ func (p *parser) extraBody(place string) error {
 }
 
 // googleLevel is what Google's chats take beside OpenAI's members.
-var googleLevel = levelOf((*parser).skipped, map[string]reader{
+var googleLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 	"cached_content": (*parser).billedAtGoogle,
 	"cachedContent":  (*parser).billedAtGoogle,
 	"tools":          (*parser).billedAtGoogle,
@@ -167,7 +167,7 @@ var googleLevel = levelOf((*parser).skipped, map[string]reader{
 func (p *parser) billedAtGoogle(name string) error { return p.unboundedUnlessOff("google." + name) }
 
 func (p *parser) google(place string) error {
-	if p.dec.PeekKind() != '{' {
+	if p.peek() != '{' {
 		return p.unknown()
 	}
 	start := p.valueStart()

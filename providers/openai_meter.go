@@ -2,16 +2,6 @@ package providers
 
 import "io"
 
-// Limits of what a Meter holds of a response.
-const (
-	// MaxEventBytes is the longest stream event that is metered. A longer one
-	// passes through unread.
-	MaxEventBytes = 1 << 20
-	// MaxCaptureBytes bounds each of usage, model and error in a JSON
-	// response. A longer one cannot be read.
-	MaxCaptureBytes = 64 << 10
-)
-
 // Report is what a Meter saw of a response.
 type Report struct {
 	// Usage is what the response reported, and final if HasUsage. Else it is
@@ -67,10 +57,7 @@ type Meter struct {
 func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
 	m := &Meter{found: findings{endpoint: endpoint}, opened: opening{announced: stream}}
 	m.object.numbers = endpoint == Embeddings
-	m.stream.found = &m.found
-	if stripUsage {
-		m.stream.out = make([]byte, 0, 1<<10)
-	}
+	m.stream = newEventStream(&m.found, stripUsage)
 	return m
 }
 

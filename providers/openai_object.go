@@ -18,6 +18,10 @@ var memberNames = [...]string{"model", "error", "usage", "choices"}
 
 const embeddingsOutput = "data"
 
+// MaxCaptureBytes bounds each of usage, model and error in a JSON response. A longer
+// one cannot be read.
+const MaxCaptureBytes = 64 << 10
+
 // maxUsages bounds the usages of one response: names can be repeated.
 const maxUsages = 4
 

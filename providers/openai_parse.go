@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"bytes"
 	"strings"
 	"unicode"
 
@@ -12,7 +11,7 @@ import (
 type parser struct {
 	*scanner
 	*Request
-	level *level // of the body
+	level *level[*parser] // of the body
 
 	// What is kept of the object of its kind that is being read. None lies in
 	// another of its kind.
@@ -49,16 +48,10 @@ func (p *parser) request() error {
 	return p.finish()
 }
 
-// valueStart is where the value begins whose name was just read.
-func (p *parser) valueStart() int {
-	rest := p.scanner.body[p.offset():]
-	return len(p.scanner.body) - len(bytes.TrimLeft(rest, " \t\r\n:"))
-}
-
 // unboundedUnlessOff reads a value that makes the cost unbounded unless it is
 // null or false.
 func (p *parser) unboundedUnlessOff(reason string) error {
-	kind := p.dec.PeekKind()
+	kind := p.peek()
 	if _, err := p.skip(); err != nil {
 		return err
 	}
@@ -70,7 +63,7 @@ func (p *parser) unboundedUnlessOff(reason string) error {
 
 // logprobs reads a flag in chats, a count in completions.
 func (p *parser) logprobs(string) error {
-	kind := p.dec.PeekKind()
+	kind := p.peek()
 	p.Logprobs = p.Logprobs || kind != 'n' && kind != 'f'
 	return p.unknown()
 }
@@ -134,7 +127,7 @@ func (p *parser) streamOptions() error {
 }
 
 // streamLevel is stream_options.
-var streamLevel = levelOf((*parser).skipped, map[string]reader{
+var streamLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 	"include_usage": func(p *parser, _ string) error {
 		return p.flag(&p.IncludeUsage, "stream_options.include_usage")
 	},
@@ -191,7 +184,7 @@ func (p *parser) renderedOf(place string, v vocabulary) error {
 // unknown reads a member that this dialect does not know. A number or a boolean
 // cannot add to a prompt.
 func (p *parser) unknown() error {
-	switch p.dec.PeekKind() {
+	switch p.peek() {
 	case '{', '[', '"':
 		return p.rendered()
 	}

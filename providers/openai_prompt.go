@@ -3,7 +3,7 @@ package providers
 import "slices"
 
 // completionsMembers are those of a completions body alone.
-var completionsMembers = map[string]reader{
+var completionsMembers = map[string]reader[*parser]{
 	"prompt":   func(p *parser, name string) error { return p.prompt(name) },
 	"suffix":   func(p *parser, name string) error { return p.text(name) },
 	"messages": (*parser).billedMember, // another endpoint's input
@@ -11,7 +11,7 @@ var completionsMembers = map[string]reader{
 }
 
 // embeddingsMembers are those of an embeddings body alone.
-var embeddingsMembers = map[string]reader{
+var embeddingsMembers = map[string]reader[*parser]{
 	"input": func(p *parser, name string) error {
 		if null, err := p.null(); null || err != nil {
 			return parseErrorf(name, "input must not be null")
@@ -43,13 +43,13 @@ func (r *Request) ImpliedCap(provider string) int64 {
 // prompt reads a prompt or an input: a string, strings, token ids, or arrays
 // of token ids. A null prompt is one empty prompt.
 func (p *parser) prompt(param string) error {
-	if p.dec.PeekKind() != '[' {
+	if p.peek() != '[' {
 		p.load.prompts++
 		return p.text(param)
 	}
 	ids, prompts := int64(0), int64(0)
 	err := p.array(param, func() error {
-		switch p.dec.PeekKind() {
+		switch p.peek() {
 		case '0':
 			ids++
 			return p.tokenID(param)

@@ -8,6 +8,18 @@ import (
 	"github.com/tidwall/gjson"
 )
 
+// Limits of a request. One beyond them is refused with a ParseError.
+const (
+	// MaxTexts is how many texts a request may carry in all.
+	MaxTexts = 1 << 16
+	// MaxChoices bounds n and best_of each; OpenAI takes 128 and 20.
+	MaxChoices = 1 << 10
+	// MaxCap bounds an output cap, in tokens.
+	MaxCap = MaxInteger
+	// MaxModelBytes bounds the model's name.
+	MaxModelBytes = 256
+)
+
 // Names of the output cap's field. Upstreams differ in which of them they obey.
 const (
 	FieldMaxTokens           = "max_tokens"
@@ -192,19 +204,6 @@ func (r *Request) Field(path string) (value string, ok bool) {
 		v = memberOf(v, inner)
 	}
 	return v.Str, v.Type == gjson.String
-}
-
-func memberOf(object gjson.Result, name string) (found gjson.Result) {
-	if !object.IsObject() {
-		return found
-	}
-	object.ForEach(func(key, value gjson.Result) bool {
-		if key.Str == name {
-			found = value
-		}
-		return key.Str != name
-	})
-	return found
 }
 
 // Digest names the body by its content: SHA-256 in hex.

@@ -29,15 +29,8 @@ const (
 	// MaxValues is how many names, values and brackets a body may have in all,
 	// twice the longest prompt of token ids. It bounds the time of a scan.
 	MaxValues = 1 << 21
-	// MaxTexts is how many texts a request may carry in all.
-	MaxTexts = 1 << 16
-	// MaxChoices bounds n and best_of each; OpenAI takes 128 and 20.
-	MaxChoices = 1 << 10
-	// MaxCap bounds an output cap, in tokens: the largest integer that every
-	// JSON parser reads exactly.
-	MaxCap = 1<<53 - 1
-	// MaxModelBytes bounds the model's name.
-	MaxModelBytes = 256
+	// MaxInteger is the largest integer that every JSON parser reads exactly.
+	MaxInteger = 1<<53 - 1
 )
 
 // ParseError says why a body is not a request that can be governed. It is
@@ -92,6 +85,15 @@ func (s *scanner) free() {
 
 // offset is where the last read token or value ended.
 func (s *scanner) offset() int { return int(s.dec.InputOffset()) }
+
+// valueStart is where the value begins whose name was just read.
+func (s *scanner) valueStart() int {
+	rest := s.body[s.offset():]
+	return len(s.body) - len(bytes.TrimLeft(rest, " \t\r\n:"))
+}
+
+// peek is the kind of the value, name or bracket that comes next.
+func (s *scanner) peek() jsontext.Kind { return s.dec.PeekKind() }
 
 // object calls member for each member of the object that comes next. The name
 // is unescaped; member must read the value.

@@ -2,13 +2,33 @@ package providers
 
 import "bytes"
 
+// MaxEventBytes is the longest event that is read of a stream. A longer one passes
+// through unread.
+const MaxEventBytes = 1 << 20
+
+// eventReader reads what a stream says.
+type eventReader interface {
+	// event reads the payload of one event: its data lines joined by LF, nil if it
+	// has none. It returns what is to be taken out, if the stream is edited.
+	event(payload []byte) addition
+	// unread says that so many bytes passed unread, in an event beyond MaxEventBytes.
+	unread(bytes int)
+}
+
+// addition is what is taken out of an event: all of it but its comments, or a
+// span of its payload; both empty for nothing.
+type addition struct {
+	event  bool
+	member span
+}
+
 // eventStream cuts a stream of server-sent events into lines, whatever ends them
 // (LF, CRLF or CR), and reads each event. An event ends with the data line that
 // makes it whole, or with a blank line: some servers send no blank lines, and no
 // JSON goes on behind its last brace.
 type eventStream struct {
-	found *findings
-	out   []byte // what to pass on; nil where nothing is stripped
+	reader eventReader
+	out    []byte // what to pass on; nil where nothing is stripped
 
 	held    []byte     // of the event that is not complete yet, its last line perhaps cut
 	start   int        // of that line
@@ -28,6 +48,18 @@ type dataLine struct {
 	payload int  // where it begins in the payload
 }
 
+// newEventStream returns a stream whose events r reads. edited says that what r
+// returns is taken out; else all bytes pass as they are.
+func newEventStream(r eventReader, edited bool) eventStream {
+	s := eventStream{reader: r}
+	if edited {
+		s.out = make([]byte, 0, 1<<10)
+	}
+	return s
+}
+
+// feed takes the next bytes and returns those to pass on: without edits chunk itself,
+// else what is valid until the next call.
 func (s *eventStream) feed(chunk []byte) []byte {
 	if s.out == nil {
 		s.split(chunk)
@@ -107,7 +139,7 @@ func (s *eventStream) take(b []byte, complete bool) {
 // passUnread passes on an event that is too long. It may have held usage, and
 // each of its bytes may have been a token.
 func (s *eventStream) passUnread(b []byte) {
-	s.found.unread(len(s.held) + len(b))
+	s.reader.unread(len(s.held) + len(b))
 	s.pass(s.held)
 	s.pass(b)
 	s.reset()
@@ -189,7 +221,7 @@ func (s *eventStream) pass(b []byte) {
 // event reads one event and passes on what is to remain of it. It reports whether
 // the event is dropped.
 func (s *eventStream) event(event []byte) (dropped bool) {
-	added := s.found.read(s.payload(event))
+	added := s.reader.event(s.payload(event))
 	switch {
 	case s.out == nil:
 	case added.event:

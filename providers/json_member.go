@@ -1,0 +1,18 @@
+package providers
+
+import "github.com/tidwall/gjson"
+
+// memberOf is the first member by that name of an object; of anything else, and where
+// there is none, the zero Result. It is not for bodies with two members of one name.
+func memberOf(object gjson.Result, name string) (found gjson.Result) {
+	if !object.IsObject() {
+		return found
+	}
+	object.ForEach(func(key, value gjson.Result) bool {
+		if key.Str == name {
+			found = value
+		}
+		return key.Str != name
+	})
+	return found
+}

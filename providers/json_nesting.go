@@ -1,0 +1,51 @@
+package providers
+
+import "bytes"
+
+// nesting follows the JSON in the data lines of an event, to tell where it ends.
+type nesting struct {
+	begun   bool
+	depth   int
+	inside  bool // a string
+	escaped bool // the next byte of the string is
+}
+
+// closes takes the next line and reports whether it ends the event's payload:
+// an object's last brace is in it, or the payload is no object.
+func (n *nesting) closes(line []byte) bool {
+	n.escaped = false // the LF between two lines was
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case n.inside:
+			n.inside = n.escaped || c != '"'
+			n.escaped = !n.escaped && c == '\\'
+		case c == '"':
+			n.inside = n.begun
+		case c == '{' || c == '[':
+			if !n.begun && c == '[' {
+				return true
+			}
+			n.begun = true
+			n.depth++
+		case c == '}' || c == ']':
+			n.depth--
+		case !n.begun && !isBlank(c):
+			return true
+		}
+	}
+	return n.depth <= 0
+}
+
+// memberSpan widens the span of a member by the comma that goes with it.
+func memberSpan(object []byte, start, end int) span {
+	const blank = " \t\r\n"
+	rest := bytes.TrimLeft(object[end:], blank)
+	if len(rest) > 0 && rest[0] == ',' {
+		return span{start, len(object) - len(bytes.TrimLeft(rest[1:], blank))}
+	}
+	before := bytes.TrimRight(object[:start], blank)
+	if n := len(before); n > 0 && before[n-1] == ',' {
+		return span{n - 1, end}
+	}
+	return span{start, end}
+}
