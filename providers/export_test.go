@@ -3,34 +3,36 @@ package providers
 import (
 	"maps"
 	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // Known are the names that mean something, by the place where they do.
 func Known(endpoint Endpoint) map[string][]string {
-	known := func(v vocabulary) []string { return slices.Sorted(maps.Values(v)) }
+	known := func(v wire.Vocabulary) []string { return slices.Sorted(maps.Values(v)) }
 	common := map[string][]string{
-		"":               known(bodies[endpoint].known),
-		"stream_options": known(streamLevel.known),
-		"extra_body":     known(bodies[endpoint].known),
-		"google":         known(googleLevel.known),
+		"":               known(bodies[endpoint].Known),
+		"stream_options": known(streamLevel.Known),
+		"extra_body":     known(bodies[endpoint].Known),
+		"google":         known(googleLevel.Known),
 	}
 	if endpoint != ChatCompletions {
 		return common
 	}
 	chat := map[string][]string{
-		"messages":                   known(messageLevel.known),
+		"messages":                   known(messageLevel.Known),
 		"messages.tool_calls":        known(callNames),
-		"messages.content":           known(partLevel.known),
-		"messages.content.image_url": known(imageLevel.known),
-		"tools":                      known(toolLevel.known),
-		"tools.function":             known(functionLevel.known),
-		"tools.custom":               known(functionLevel.known),
-		"functions":                  known(functionLevel.known),
+		"messages.content":           known(partLevel.Known),
+		"messages.content.image_url": known(imageLevel.Known),
+		"tools":                      known(toolLevel.Known),
+		"tools.function":             known(functionLevel.Known),
+		"tools.custom":               known(functionLevel.Known),
+		"functions":                  known(functionLevel.Known),
 		"tool_choice":                known(choiceNames),
 		"function_call":              known(choiceNames),
 		"response_format":            known(formatNames),
-		"prediction":                 known(predictionLevel.known),
-		"prediction.content":         known(predictedLevel.known),
+		"prediction":                 known(predictionLevel.Known),
+		"prediction.content":         known(predictedLevel.Known),
 		"audio":                      known(audioNames),
 	}
 	maps.Copy(chat, common)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 	"pgregory.net/rapid"
 )
 
@@ -138,7 +139,7 @@ func TestMeterStripProperty(t *testing.T) {
 		{"data: {\"a\":{\"usage\":null},\"choices\":[]}\n\n", "data: {\"a\":{\"usage\":null},\"choices\":[]}\n\n"},
 		{"data: \"usage\":null\r\r", "data: \"usage\":null\r\r"},
 		{"\n", "\n"}, {"\r\n", "\r\n"}, {": ping\n\n", ": ping\n\n"}, {"event: x\ndata\n\n", "event: x\ndata\n\n"},
-		{"data: " + strings.Repeat("x", providers.MaxEventBytes) + "\n\n", "data: " + strings.Repeat("x", providers.MaxEventBytes) + "\n\n"},
+		{"data: " + strings.Repeat("x", wire.MaxEventBytes) + "\n\n", "data: " + strings.Repeat("x", wire.MaxEventBytes) + "\n\n"},
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var in, want []byte
@@ -199,7 +200,7 @@ func TestMeterHoldsOnlyPartialEvents(t *testing.T) {
 // An event beyond the limit is not read, and may have held the usage.
 func TestMeterForgetsUsageBeforeAnEventTooLong(t *testing.T) {
 	const usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n"
-	long := "data: {\"a\":\"" + strings.Repeat("x", providers.MaxEventBytes) + "\"}\n\n"
+	long := "data: {\"a\":\"" + strings.Repeat("x", wire.MaxEventBytes) + "\"}\n\n"
 	const done = "data: [DONE]\n\n"
 	if _, r := meter(providers.ChatCompletions, true, false, []byte(usage+long+done)); r.HasUsage || !r.Complete {
 		t.Errorf("usage before it: %+v", r)

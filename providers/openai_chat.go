@@ -6,11 +6,12 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // chatMembers are those of a chat completions body alone.
-var chatMembers = map[string]reader[*parser]{
-	"messages":        func(p *parser, name string) error { return p.array(name, p.message) },
+var chatMembers = map[string]wire.Reader[*parser]{
+	"messages":        func(p *parser, name string) error { return p.Array(name, p.message) },
 	"tools":           func(p *parser, name string) error { return p.toolList(name, p.readTool) },
 	"functions":       func(p *parser, name string) error { return p.toolList(name, p.oldFunction) },
 	"tool_choice":     func(p *parser, name string) error { return p.renderedOf(name, choiceNames) },
@@ -21,21 +22,21 @@ var chatMembers = map[string]reader[*parser]{
 	"prompt":          (*parser).billedMember, // another endpoint's input
 	"input":           (*parser).billedMember,
 	// Voice and format; modalities says whether it is used.
-	"audio": func(p *parser, name string) error { return p.checked(name, audioNames) },
+	"audio": func(p *parser, name string) error { return p.Checked(name, audioNames) },
 }
 
 // Names that mean something in values that are read whole.
 var (
-	choiceNames = vocabularyOf("type", "name", "function", "custom", "allowed_tools", "mode", "tools")
-	formatNames = vocabularyOf("type", "json_schema", "schema", "name", "strict", "description")
-	audioNames  = vocabularyOf("voice", "format", "id")
-	callNames   = vocabularyOf("id", "type", "index", "function", "custom", "name", "arguments", "input")
+	choiceNames = wire.NewVocabulary("type", "name", "function", "custom", "allowed_tools", "mode", "tools")
+	formatNames = wire.NewVocabulary("type", "json_schema", "schema", "name", "strict", "description")
+	audioNames  = wire.NewVocabulary("voice", "format", "id")
+	callNames   = wire.NewVocabulary("id", "type", "index", "function", "custom", "name", "arguments", "input")
 )
 
 // messageLevel is one message.
-var messageLevel = levelOf(
+var messageLevel = wire.NewLevel(
 	func(p *parser, _ string) error { return p.values("messages", nil) }, // what other servers add
-	map[string]reader[*parser]{
+	map[string]wire.Reader[*parser]{
 		"role":         func(p *parser, _ string) error { return p.role() },
 		"tool_call_id": func(p *parser, _ string) error { return p.named(&p.inMessage.callID, "messages.tool_call_id") },
 		"name": func(p *parser, _ string) error {
@@ -50,9 +51,9 @@ var messageLevel = levelOf(
 			return p.values("messages", nil)
 		},
 		"tool_calls": func(p *parser, name string) error {
-			start := p.valueStart()
+			start := p.ValueStart()
 			err := p.values("messages."+name, callNames)
-			p.inMessage.calls = span{start, p.offset()}
+			p.inMessage.calls = p.Since(start)
 			return err
 		},
 		"function_call": func(p *parser, name string) error { return p.values("messages."+name, callNames) },
@@ -61,7 +62,7 @@ var messageLevel = levelOf(
 func (p *parser) message() error {
 	p.load.messages++
 	p.inMessage = turn{}
-	err := messageLevel.object(p, "messages")
+	err := messageLevel.Object(p, "messages")
 	p.turn(&p.inMessage)
 	return err
 }
@@ -78,19 +79,19 @@ func (p *parser) role() error {
 }
 
 func (p *parser) content() error {
-	if p.peek() == '[' {
-		return p.array("messages.content", p.part)
+	if p.Peek() == '[' {
+		return p.Array("messages.content", p.part)
 	}
 	return p.text("messages.content")
 }
 
 // partLevel is one content part. Its type may come after its content, so each
 // member speaks for itself and the type only has to be a known one.
-var partLevel = levelOf(
+var partLevel = wire.NewLevel(
 	func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedContentPart) },
-	map[string]reader[*parser]{
+	map[string]wire.Reader[*parser]{
 		"type": func(p *parser, _ string) error {
-			kind, err := p.optionalString("messages.content.type")
+			kind, err := p.OptionalString("messages.content.type")
 			p.partKnown = kind == "text" || kind == "refusal" || kind == "image_url" || kind == "input_audio" || kind == "file"
 			return err
 		},
@@ -105,11 +106,11 @@ var partLevel = levelOf(
 
 func (p *parser) part() error {
 	p.load.parts++
-	if p.peek() == '"' { // some servers take plain strings
+	if p.Peek() == '"' { // some servers take plain strings
 		return p.addText("messages.content")
 	}
 	p.partKnown = false
-	err := partLevel.object(p, "messages.content")
+	err := partLevel.Object(p, "messages.content")
 	if err == nil && !p.partKnown {
 		p.unbounded(UnboundedContentPart)
 	}
@@ -120,16 +121,16 @@ func (p *parser) partText(name string) error { return p.text("messages.content."
 
 func (p *parser) partCache(string) error {
 	p.CacheControl = true
-	_, err := p.skip()
+	_, err := p.Skip()
 	return err
 }
 
 // imageLevel is an image; its detail is kept.
-var imageLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
+var imageLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
 	"url": (*parser).skipped,
 	"detail": func(p *parser, _ string) error {
 		var err error
-		p.detail, err = p.optionalString("messages.content.image_url.detail")
+		p.detail, err = p.OptionalString("messages.content.image_url.detail")
 		return err
 	},
 })
@@ -137,13 +138,13 @@ var imageLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 // image counts an image by its detail. Some servers take a bare URL.
 func (p *parser) image() error {
 	p.Images = true
-	if p.peek() == '"' {
+	if p.Peek() == '"' {
 		p.load.images.add("")
-		_, err := p.skip()
+		_, err := p.Skip()
 		return err
 	}
 	p.detail = ""
-	err := imageLevel.object(p, "messages.content.image_url")
+	err := imageLevel.Object(p, "messages.content.image_url")
 	p.load.images.add(p.detail)
 	return err
 }
@@ -151,55 +152,55 @@ func (p *parser) image() error {
 // values reads any value of a message, in whose objects names are of one
 // vocabulary. It adds every string in it to the texts, and every name, number and
 // bracket to the overhead.
-func (p *parser) values(place string, v vocabulary) error {
-	switch p.peek() {
+func (p *parser) values(place string, v wire.Vocabulary) error {
+	switch p.Peek() {
 	case '"':
 		if err := p.addText(place); err != nil {
 			return err
 		}
 		// Templates of other servers may write an argument string anew.
-		p.load.rewritten += renderedBytes(bytesOf(p.Texts[len(p.Texts)-1]))
+		p.load.rewritten += wire.RenderedBytes(wire.BytesOf(p.Texts[len(p.Texts)-1]))
 		return nil
 	case '{':
-		return p.object(place, func(name string) error {
-			p.load.rendered += int64(len(name)) + jsonMemberBytes
-			inner, err := v.inner(place, name)
+		return p.Object(place, func(name string) error {
+			p.load.rendered += int64(len(name)) + wire.MemberBytes
+			inner, err := v.Inner(place, name)
 			if err != nil {
 				return err
 			}
 			return p.values(place, inner)
 		})
 	case '[':
-		return p.array(place, func() error { return p.values(place, v) })
+		return p.Array(place, func() error { return p.values(place, v) })
 	}
 	return p.rendered()
 }
 
 func (p *parser) toolList(param string, element func() error) error {
-	if null, err := p.null(); null || err != nil {
+	if null, err := p.Null(); null || err != nil {
 		return err
 	}
-	start := p.valueStart()
-	err := p.array(param, element)
+	start := p.ValueStart()
+	err := p.Array(param, element)
 	return p.measured(start, err)
 }
 
 // toolLevel is one entry of tools, whose details the size of the whole list
 // counts. Only functions and custom tools run at the
 // client; any other kind runs, and is billed, at the provider.
-var toolLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
+var toolLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
 	"function": func(p *parser, name string) error { return p.readFunction("tools." + name) },
 	"custom":   func(p *parser, name string) error { return p.readFunction("tools." + name) },
 	"type": func(p *parser, _ string) error {
 		var err error
-		p.toolType, err = p.optionalString("tools.type")
+		p.toolType, err = p.OptionalString("tools.type")
 		return err
 	},
 	"cache_control": (*parser).toolCache,
 })
 
 // functionLevel is a function or a custom tool.
-var functionLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
+var functionLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
 	"name":          (*parser).functionName,
 	"description":   (*parser).skipped,
 	"parameters":    (*parser).skipped,
@@ -209,11 +210,11 @@ var functionLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 })
 
 func (p *parser) functionName(name string) error {
-	p.half = false
-	if err := p.word(&p.function.name, under(p.function.place, name)); err != nil {
+	p.Half = false
+	if err := p.Word(&p.function.name, wire.Under(p.function.place, name)); err != nil {
 		return err
 	}
-	return p.identity(under(p.function.place, name))
+	return p.Identity(wire.Under(p.function.place, name))
 }
 
 func (p *parser) toolCache(name string) error {
@@ -224,7 +225,7 @@ func (p *parser) toolCache(name string) error {
 func (p *parser) readTool() error {
 	before := len(p.Tools)
 	p.toolType = ""
-	err := toolLevel.object(p, "tools")
+	err := toolLevel.Object(p, "tools")
 	if err == nil && p.toolType != "function" && p.toolType != "custom" {
 		p.unbounded(UnboundedServerTool)
 		return p.offer("tools", p.toolType)
@@ -239,7 +240,7 @@ func (p *parser) readTool() error {
 func (p *parser) readFunction(place string) error {
 	p.load.tools++
 	p.function.place, p.function.name = place, ""
-	if err := functionLevel.object(p, place); err != nil {
+	if err := functionLevel.Object(p, place); err != nil {
 		return err
 	}
 	return p.offer(place, p.function.name)
@@ -248,28 +249,28 @@ func (p *parser) readFunction(place string) error {
 func (p *parser) oldFunction() error { return p.readFunction("functions") }
 
 func (p *parser) responseFormat() error {
-	if null, err := p.null(); null || err != nil {
+	if null, err := p.Null(); null || err != nil {
 		return err
 	}
 	p.load.formats++
-	if err := p.expect("response_format", '{', "an object"); err != nil {
+	if err := p.Expect("response_format", '{', "an object"); err != nil {
 		return err
 	}
-	start := p.valueStart()
+	start := p.ValueStart()
 	err := p.renderedOf("response_format", formatNames)
 	if err == nil {
-		format := gjson.ParseBytes(p.scanner.body[start:p.offset()])
-		p.JSONSchema = names.Fold(memberOf(format, "type").Str) == "json_schema"
+		format := gjson.ParseBytes(p.Scanner.Body[start:p.Offset()])
+		p.JSONSchema = names.Fold(wire.Get(format, "type").Str) == "json_schema"
 	}
 	return err
 }
 
 func (p *parser) modalities() error {
-	if null, err := p.null(); null || err != nil {
+	if null, err := p.Null(); null || err != nil {
 		return err
 	}
-	return p.array("modalities", func() error {
-		kind, err := p.optionalString("modalities")
+	return p.Array("modalities", func() error {
+		kind, err := p.OptionalString("modalities")
 		if kind == "audio" {
 			p.AudioOutput = true
 		} else if kind != "text" && kind != "" {
@@ -281,39 +282,39 @@ func (p *parser) modalities() error {
 
 // prediction reads the predicted output: a string, or parts of type text.
 func (p *parser) prediction() error {
-	if null, err := p.null(); null || err != nil {
+	if null, err := p.Null(); null || err != nil {
 		return err
 	}
 	p.PredictedOutput = true
-	return predictionLevel.object(p, "prediction")
+	return predictionLevel.Object(p, "prediction")
 }
 
-var predictionLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
+var predictionLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
 	"type":    (*parser).skipped,
 	"content": func(p *parser, _ string) error { return p.predicted() },
 })
 
-var predictedLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
+var predictedLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
 	"type": (*parser).skipped,
 	"text": func(p *parser, _ string) error { return p.predictedText() },
 })
 
 func (p *parser) predicted() error {
 	const place = "prediction.content"
-	if p.peek() != '[' {
+	if p.Peek() != '[' {
 		return p.predictedText()
 	}
-	return p.array(place, func() error { return predictedLevel.object(p, place) })
+	return p.Array(place, func() error { return predictedLevel.Object(p, place) })
 }
 
 func (p *parser) predictedText() error {
-	p.half = false
-	text, err := p.optionalString("prediction.content")
+	p.Half = false
+	text, err := p.OptionalString("prediction.content")
 	if len(p.Prediction) == MaxTexts {
-		return parseErrorf("prediction.content", "request has more than %d texts", MaxTexts)
+		return wire.Errorf("prediction.content", "request has more than %d texts", MaxTexts)
 	}
-	if p.half { // each may be as much as halfTokens
-		text += strings.Repeat("\ufffd", halfTokens*strings.Count(text, "\ufffd"))
+	if p.Half { // each may be as much as halfTokens
+		text += strings.Repeat("\ufffd", wire.HalfTokens*strings.Count(text, "\ufffd"))
 	}
 	if err == nil && text != "" {
 		p.Prediction = append(p.Prediction, text)

@@ -1,6 +1,10 @@
 package providers
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
 
 // Edit says what a request must carry before it leaves.
 type Edit struct {
@@ -21,18 +25,18 @@ type Edit struct {
 // other field, which some upstreams obey too, none above it. A cap that the
 // client put only into the other field is moved: the upstream does not enforce
 // it there, and OpenAI refuses a request with both.
-func (r *Request) Rewrite(e Edit) *Edited {
-	var splices []splice
+func (r *Request) Rewrite(e Edit) *wire.Edited {
+	var splices []wire.Splice
 	if e.OutputCap > 0 && r.Endpoint != Embeddings {
 		splices = r.capSplices(e)
 	}
 	if e.IncludeUsage && r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings {
 		splices = append(splices, r.usageSplice())
 	}
-	return apply(r.body, splices)
+	return wire.Apply(r.body, splices)
 }
 
-func (r *Request) capSplices(e Edit) []splice {
+func (r *Request) capSplices(e Edit) []wire.Splice {
 	own := r.capField(e.CapField)
 	other := otherCap(own)
 	_, ownSet := r.Cap(own)
@@ -56,46 +60,35 @@ func (r *Request) capField(field string) string {
 }
 
 // lowerCap sets a cap that is absent or above limit.
-func (r *Request) lowerCap(splices []splice, field string, limit int64) []splice {
+func (r *Request) lowerCap(splices []wire.Splice, field string, limit int64) []wire.Splice {
 	if tokens, ok := r.Cap(field); ok && tokens <= limit {
 		return splices
 	}
-	return append(splices, r.set(field, strconv.FormatInt(limit, 10)))
+	return append(splices, r.members.Set(field, strconv.FormatInt(limit, 10)))
 }
 
 // moveCap renames the member from to into, or where there is one by that name,
 // which is null, swaps the two values.
-func (r *Request) moveCap(from, into string, tokens int64) []splice {
-	m, _ := r.member(from)
+func (r *Request) moveCap(from, into string, tokens int64) []wire.Splice {
+	m, _ := r.members.Find(from)
 	value := strconv.FormatInt(tokens, 10)
-	if _, ok := r.member(into); ok {
-		return []splice{{m.value, "null"}, r.set(into, value)}
+	if _, ok := r.members.Find(into); ok {
+		return []wire.Splice{wire.Replace(m.Value, "null"), r.members.Set(into, value)}
 	}
-	return []splice{{m.at, `"` + into + `"`}, {m.value, value}}
+	return []wire.Splice{wire.Replace(m.At, `"`+into+`"`), wire.Replace(m.Value, value)}
 }
 
-func (r *Request) usageSplice() splice {
+func (r *Request) usageSplice() wire.Splice {
 	const include = `"include_usage":true`
-	options, present := r.member("stream_options")
+	options, present := r.members.Find("stream_options")
 	switch {
-	case !present || r.body[options.value.start] == 'n':
-		return r.set("stream_options", "{"+include+"}")
-	case r.includes.value != span{}:
-		return splice{r.includes.value, "true"}
+	case !present || r.body[options.Value.Start] == 'n':
+		return r.members.Set("stream_options", "{"+include+"}")
+	case r.includes.value != wire.Span{}:
+		return wire.Replace(r.includes.value, "true")
 	case r.includes.last > 0:
-		return splice{span{r.includes.last, r.includes.last}, "," + include}
+		return wire.Insert(r.includes.last, ","+include)
 	default:
-		inside := options.value.start + 1
-		return splice{span{inside, inside}, include}
+		return wire.Insert(options.Value.Start+1, include)
 	}
-}
-
-// set replaces the value of a top-level member, or inserts the member after the
-// last one. A body always has one: the model.
-func (r *Request) set(name, value string) splice {
-	if m, ok := r.member(name); ok {
-		return splice{m.value, value}
-	}
-	end := r.members[len(r.members)-1].value.end
-	return splice{span{end, end}, `,"` + name + `":` + value}
 }

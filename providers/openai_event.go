@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // chunk is what is collected of one event.
@@ -18,40 +20,40 @@ type chunk struct {
 
 // event reads the payload of one event. What include_usage has added to it is the
 // event itself, or a usage member that is null.
-func (f *findings) event(payload []byte) (added addition) {
+func (f *findings) Event(payload []byte) (added wire.Addition) {
 	if string(bytes.TrimSpace(payload)) == "[DONE]" {
 		f.done = true
 		return added
 	}
-	var null, key span // of the last usage that is null
+	var null, key wire.Span // of the last usage that is null
 	var e chunk
-	w := walk{text: payload}
-	closed := f.begin(&w, func(name span) {
-		switch w.nameOf(name) {
+	w := wire.Walk{Text: payload}
+	closed := f.begin(&w, func(name wire.Span) {
+		switch w.NameOf(name) {
 		case "usage":
-			if v := w.value(); string(payload[v.start:v.end]) == "null" {
+			if v := w.Value(); string(payload[v.Start:v.End]) == "null" {
 				key, null = name, v
-			} else if bytes.HasPrefix(payload[v.start:v.end], []byte("{")) {
+			} else if bytes.HasPrefix(payload[v.Start:v.End], []byte("{")) {
 				e.usage = true
-				f.readUsage(payload[v.start:v.end])
+				f.readUsage(payload[v.Start:v.End])
 			}
 		case "choices":
 			f.readChoices(&w, &e)
 		case "model":
-			f.readModel(w.bytes())
+			f.readModel(w.Bytes())
 		case "error":
-			e.failed = f.readError(w.bytes())
+			e.failed = f.readError(w.Bytes())
 		case "x_groq": // Groq reports a stream's usage here
-			f.readUsage([]byte(memberOf(gjson.ParseBytes(w.bytes()), "usage").Raw))
+			f.readUsage([]byte(wire.Get(gjson.ParseBytes(w.Bytes()), "usage").Raw))
 		}
 	})
 	alone := e.choices == 0 && !e.openEnded && (closed || e.listed)
 	f.follow(&e, alone)
 	switch {
 	case e.usage:
-		added.event = alone && !e.failed
-	case null.end > 0:
-		added.member = memberSpan(payload, key.start-1, null.end)
+		added.Event = alone && !e.failed
+	case null.End > 0:
+		added.Member = wire.MemberSpan(payload, key.Start-1, null.End)
 	}
 	return added
 }
@@ -82,15 +84,15 @@ const maxHeadBytes = 1 << 10
 // begin walks the members of an event, and reports whether its object is closed.
 // The events of one stream begin alike, byte by byte: its id, its model. Up to the
 // choices, or what else may differ, an event that does is not read again.
-func (f *findings) begin(w *walk, member func(name span)) (closed bool) {
-	if len(f.head) > 0 && bytes.HasPrefix(w.text, f.head) {
-		w.at = len(f.head)
-		return w.more(member)
+func (f *findings) begin(w *wire.Walk, member func(name wire.Span)) (closed bool) {
+	if len(f.head) > 0 && bytes.HasPrefix(w.Text, f.head) {
+		w.At = len(f.head)
+		return w.More(member)
 	}
 	f.head = f.head[:0]
-	return w.members(func(name span) {
-		if len(f.head) == 0 && !sameInStream[w.nameOf(name)] && name.start <= maxHeadBytes {
-			f.head = append(f.head, w.text[:name.start-1]...)
+	return w.Members(func(name wire.Span) {
+		if len(f.head) == 0 && !sameInStream[w.NameOf(name)] && name.Start <= maxHeadBytes {
+			f.head = append(f.head, w.Text[:name.Start-1]...)
 		}
 		member(name)
 	})
@@ -101,21 +103,21 @@ var sameInStream = map[string]bool{"id": true, "object": true, "created": true, 
 
 // readChoices takes the choices and counts the text in them. Choices that are cut
 // off may have gone on.
-func (f *findings) readChoices(w *walk, e *chunk) {
-	null := w.next() == 'n'
-	closed := w.elements(func() {
+func (f *findings) readChoices(w *wire.Walk, e *chunk) {
+	null := w.Next() == 'n'
+	closed := w.Elements(func() {
 		e.choices++
-		w.members(func(name span) {
-			e.text += f.readChoice(w, w.nameOf(name))
+		w.Members(func(name wire.Span) {
+			e.text += f.readChoice(w, w.NameOf(name))
 		})
 	})
 	e.listed, e.openEnded = closed, e.openEnded || !closed && !null
 }
 
 // readChoice takes a member of a choice.
-func (f *findings) readChoice(w *walk, name string) (text int64) {
+func (f *findings) readChoice(w *wire.Walk, name string) (text int64) {
 	if name == "finish_reason" {
-		f.finished = w.stringBytes() > 0 || f.finished
+		f.finished = w.StringBytes() > 0 || f.finished
 		return 0
 	}
 	return memberText(w, name, 0)
@@ -127,21 +129,21 @@ const maxTextDepth = 16
 
 // textBytes takes a value that a model made, or a part of one, and adds up the
 // text in it: every string, in whatever member, but for labels.
-func textBytes(w *walk, depth int) (n int64) {
-	switch c := w.next(); {
+func textBytes(w *wire.Walk, depth int) (n int64) {
+	switch c := w.Next(); {
 	case c == '"':
-		return w.stringBytes()
+		return w.StringBytes()
 	case c == '{' && depth < maxTextDepth:
-		w.members(func(name span) { n += memberText(w, w.nameOf(name), depth) })
+		w.Members(func(name wire.Span) { n += memberText(w, w.NameOf(name), depth) })
 	case c == '[' && depth < maxTextDepth:
-		w.elements(func() { n += textBytes(w, depth+1) })
+		w.Elements(func() { n += textBytes(w, depth+1) })
 	case c == '{' || c == '[':
-		return int64(len(w.bytes()))
+		return int64(len(w.Bytes()))
 	}
 	return n
 }
 
-func memberText(w *walk, name string, depth int) int64 {
+func memberText(w *wire.Walk, name string, depth int) int64 {
 	if labels[name] {
 		return 0
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // body returns what the members of an endpoint's body mean. The names of other
 // endpoints' members are known to each, and read as unknown.
-func body(own map[string]reader[*parser]) *level[*parser] {
+func body(own map[string]wire.Reader[*parser]) *wire.Level[*parser] {
 	all := maps.Clone(commonMembers)
 	for _, name := range plain {
 		all[name] = (*parser).unknownMember
@@ -19,16 +21,16 @@ func body(own map[string]reader[*parser]) *level[*parser] {
 	for _, name := range retried {
 		all[name] = (*parser).retriedMember
 	}
-	for _, other := range [...]map[string]reader[*parser]{chatMembers, completionsMembers, embeddingsMembers} {
+	for _, other := range [...]map[string]wire.Reader[*parser]{chatMembers, completionsMembers, embeddingsMembers} {
 		for name := range other {
 			all[name] = (*parser).unknownMember
 		}
 	}
 	maps.Copy(all, own)
-	return levelOf((*parser).unknownMember, all)
+	return wire.NewLevel((*parser).unknownMember, all)
 }
 
-var bodies = map[Endpoint]*level[*parser]{
+var bodies = map[Endpoint]*wire.Level[*parser]{
 	ChatCompletions: body(chatMembers),
 	Completions:     body(completionsMembers),
 	Embeddings:      body(embeddingsMembers),
@@ -36,16 +38,16 @@ var bodies = map[Endpoint]*level[*parser]{
 
 // commonMembers are those that every endpoint has, and those that mean the same
 // wherever they appear.
-var commonMembers = map[string]reader[*parser]{
+var commonMembers = map[string]wire.Reader[*parser]{
 	"model":          func(p *parser, _ string) error { return p.model() },
-	"stream":         func(p *parser, name string) error { return p.flag(&p.Stream, name) },
+	"stream":         func(p *parser, name string) error { return p.Flag(&p.Stream, name) },
 	"stream_options": func(p *parser, _ string) error { return p.streamOptions() },
 	"n":              func(p *parser, name string) error { return p.count(name, 1, &p.n) },
 	"best_of":        func(p *parser, name string) error { return p.count(name, 0, &p.bestOf) },
-	"service_tier":   func(p *parser, name string) error { return p.word(&p.ServiceTier, name) },
-	"store":          func(p *parser, name string) error { return p.flag(&p.Store, name) },
+	"service_tier":   func(p *parser, name string) error { return p.Word(&p.ServiceTier, name) },
+	"store":          func(p *parser, name string) error { return p.Flag(&p.Store, name) },
 	"reasoning_effort": func(p *parser, name string) error {
-		return p.word(&p.ReasoningEffort, name)
+		return p.Word(&p.ReasoningEffort, name)
 	},
 	FieldMaxTokens:           func(p *parser, name string) error { return p.outputCap(name) },
 	FieldMaxCompletionTokens: func(p *parser, name string) error { return p.outputCap(name) },
@@ -103,7 +105,7 @@ var retried = []string{
 
 // skipped reads what says nothing to a bound.
 func (p *parser) skipped(string) error {
-	_, err := p.skip()
+	_, err := p.Skip()
 	return err
 }
 
@@ -112,11 +114,11 @@ func (p *parser) unknownMember(string) error { return p.unknown() }
 func (p *parser) billedMember(name string) error { return p.unboundedUnlessOff(name) }
 
 func (p *parser) retriedMember(name string) error {
-	at, err := p.skip()
+	at, err := p.Skip()
 	if err != nil {
 		return err
 	}
-	if !isNone(p.scanner.body[at.start:at.end]) {
+	if !isNone(p.Scanner.Body[at.Start:at.End]) {
 		p.unbounded(name)
 	}
 	return nil
@@ -137,28 +139,28 @@ func isNone(value []byte) bool {
 // itself. What is read or refused there has no bound here: which of the two would
 // win is not known.
 func (p *parser) extraBody(place string) error {
-	if p.peek() != '{' {
+	if p.Peek() != '{' {
 		return p.unknown()
 	}
-	start := p.valueStart()
-	err := p.object(place, func(name string) error {
-		if err := p.level.known.check(place, name); err != nil {
+	start := p.ValueStart()
+	err := p.Object(place, func(name string) error {
+		if err := p.level.Known.Check(place, name); err != nil {
 			return err
 		}
-		switch _, known := p.level.members[name]; {
+		switch _, known := p.level.Members[name]; {
 		case name == "google":
-			return p.google(under(place, name))
+			return p.google(wire.Under(place, name))
 		case known && !slices.Contains(plain, name):
-			return p.unboundedUnlessOff(under(place, name))
+			return p.unboundedUnlessOff(wire.Under(place, name))
 		}
-		_, err := p.skip()
+		_, err := p.Skip()
 		return err
 	})
 	return p.measured(start, err)
 }
 
 // googleLevel is what Google's chats take beside OpenAI's members.
-var googleLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
+var googleLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
 	"cached_content": (*parser).billedAtGoogle,
 	"cachedContent":  (*parser).billedAtGoogle,
 	"tools":          (*parser).billedAtGoogle,
@@ -167,10 +169,10 @@ var googleLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 func (p *parser) billedAtGoogle(name string) error { return p.unboundedUnlessOff("google." + name) }
 
 func (p *parser) google(place string) error {
-	if p.peek() != '{' {
+	if p.Peek() != '{' {
 		return p.unknown()
 	}
-	start := p.valueStart()
-	err := googleLevel.object(p, place)
+	start := p.ValueStart()
+	err := googleLevel.Object(p, place)
 	return p.measured(start, err)
 }

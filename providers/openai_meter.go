@@ -1,6 +1,10 @@
 package providers
 
-import "io"
+import (
+	"io"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
 
 // Report is what a Meter saw of a response.
 type Report struct {
@@ -43,9 +47,9 @@ func (r Report) Refused() bool { return r.Complete && !r.Ran && !r.HasUsage && !
 // It is not safe for concurrent use.
 type Meter struct {
 	found  findings
-	opened opening
+	opened wire.Opening
 	object objectScan
-	stream eventStream
+	stream wire.EventStream
 }
 
 // NewMeter returns a meter for a response to a request to endpoint. stream says
@@ -55,9 +59,9 @@ type Meter struct {
 // and is to be taken out of a stream again: the event with a usage object and no
 // choices, and usage members that are null. All other bytes pass as they are.
 func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
-	m := &Meter{found: findings{endpoint: endpoint}, opened: opening{announced: stream}}
+	m := &Meter{found: findings{endpoint: endpoint}, opened: wire.Opening{Announced: stream}}
 	m.object.numbers = endpoint == Embeddings
-	m.stream = newEventStream(&m.found, stripUsage)
+	m.stream = wire.NewEventStream(&m.found, stripUsage)
 	return m
 }
 
@@ -74,38 +78,38 @@ func (m *Meter) ExpectBreak() { m.found.unframed = true }
 // stripping that is chunk itself. With it the result is valid until the next call,
 // and an event is held until its last line has come.
 func (m *Meter) Feed(chunk []byte) []byte {
-	before := m.opened.shape
-	switch m.opened.look(chunk) {
-	case document:
+	before := m.opened.Shape
+	switch m.opened.Look(chunk) {
+	case wire.Document:
 		m.object.feed(chunk)
-		if before == document {
+		if before == wire.Document {
 			return chunk
 		}
-		return m.stream.leave(chunk)
-	case events:
-		return m.stream.feed(chunk)
+		return m.stream.Leave(chunk)
+	case wire.Events:
+		return m.stream.Feed(chunk)
 	}
 	m.object.feed(chunk) // only blanks, and the beginning of a name
-	return m.stream.feed(chunk)
+	return m.stream.Feed(chunk)
 }
 
 // Close returns what is still to pass on when the response has ended. err is what
 // the body ended with: io.EOF if its sender ended it.
 func (m *Meter) Close(err error) []byte {
 	m.found.ended = err == io.EOF
-	if m.opened.shape == document {
+	if m.opened.Shape == wire.Document {
 		m.object.end()
 		return nil
 	}
-	return m.stream.close()
+	return m.stream.Close()
 }
 
 // Opened reports whether enough was seen to tell a stream from a document.
-func (m *Meter) Opened() bool { return m.opened.shape != unopened }
+func (m *Meter) Opened() bool { return m.opened.Shape != wire.Unopened }
 
 // Streams reports whether the response is an event stream, by what was seen of it.
 func (m *Meter) Streams() bool {
-	return m.opened.shape == events || m.opened.shape == unopened && m.opened.announced
+	return m.opened.Shape == wire.Events || m.opened.Shape == wire.Unopened && m.opened.Announced
 }
 
 // Complete reports whether a document was closed or a stream has sent [DONE].

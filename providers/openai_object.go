@@ -1,6 +1,10 @@
 package providers
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
 
 // The members of a response object that are looked at.
 const (
@@ -56,7 +60,7 @@ type objectScan struct {
 
 // maxWordBytes is enough to tell the names and values that matter, of up to 32
 // letters, from all others, also where each letter is an escape.
-const maxWordBytes = 32 * unitBytes
+const maxWordBytes = 32 * wire.EscapeBytes
 
 // complete reports whether the document was closed and nothing was odd about it.
 func (o *objectScan) complete() bool { return o.closed && !o.broken && !o.plain }
@@ -86,7 +90,7 @@ func (o *objectScan) feed(b []byte) {
 			continue
 		}
 		c := b[i]
-		if isBlank(c) {
+		if wire.IsBlank(c) {
 			continue
 		}
 		if o.ended && c != ':' {
@@ -170,7 +174,7 @@ func (o *objectScan) stringValue() {
 	if o.member == memberOutput && len(o.word) > 0 && o.labels == 0 {
 		o.text = true
 	}
-	o.filtered = o.filtered || slices.Contains(filterCodes, unescaped(o.word))
+	o.filtered = o.filtered || slices.Contains(filterCodes, wire.Unescaped(o.word))
 }
 
 func (o *objectScan) descend(c byte) {
@@ -189,7 +193,7 @@ func (o *objectScan) descend(c byte) {
 
 // name is at the colon behind a name. It reports whether the value is captured.
 func (o *objectScan) name() bool {
-	name := unescaped(o.word)
+	name := wire.Unescaped(o.word)
 	if o.depth != o.base+1 || !o.ended {
 		if o.labels == 0 && labels[name] {
 			o.labels = o.depth

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // Tokens that no text of a request shows. Where two sources differ the larger
@@ -69,7 +70,7 @@ type load struct {
 // count one token a byte, since every token covers at least one.
 func (r *Request) Overhead(model string, imageTokens int64) (int64, error) {
 	l := &r.load
-	total := l.rendered + l.tokenIDs + l.prompts*promptTokens + l.names*nameTokens + l.formats*formatTokens + l.halves*halfTokens
+	total := l.rendered + l.tokenIDs + l.prompts*promptTokens + l.names*nameTokens + l.formats*formatTokens + l.halves*wire.HalfTokens
 	if r.Endpoint == ChatCompletions {
 		total += l.messages*messageTokens + l.parts*partTokens + replyTokens
 	}

@@ -5,13 +5,14 @@ import (
 	"unicode"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // parser fills a Request from one pass of its scanner.
 type parser struct {
-	*scanner
+	*wire.Scanner
 	*Request
-	level *level[*parser] // of the body
+	level *wire.Level[*parser] // of the body
 
 	// What is kept of the object of its kind that is being read. None lies in
 	// another of its kind.
@@ -24,25 +25,25 @@ type parser struct {
 
 func (p *parser) request() error {
 	if p.level = bodies[p.Endpoint]; p.level == nil {
-		return parseErrorf("", "%s takes no request body", p.Endpoint)
+		return wire.Errorf("", "%s takes no request body", p.Endpoint)
 	}
-	if err := checkEncoding(p.scanner.body); err != nil {
+	if err := wire.CheckEncoding(p.Scanner.Body); err != nil {
 		return err
 	}
-	p.load.halves = halves(p.scanner.body)
-	p.members = make([]member, 0, 16)
-	err := p.object("", func(name string) error {
-		at, start := p.name, p.valueStart()
-		if err := p.level.member(p, "", name); err != nil {
+	p.load.halves = wire.Halves(p.Scanner.Body)
+	p.members = make(wire.Members, 0, 16)
+	err := p.Object("", func(name string) error {
+		at, start := p.NameAt, p.ValueStart()
+		if err := p.level.Member(p, "", name); err != nil {
 			return err
 		}
-		p.members = append(p.members, member{name, at, span{start, p.offset()}})
+		p.members = append(p.members, wire.Member{Name: name, At: at, Value: p.Since(start)})
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := p.scanner.end(); err != nil {
+	if err := p.Scanner.End(); err != nil {
 		return err
 	}
 	return p.finish()
@@ -51,8 +52,8 @@ func (p *parser) request() error {
 // unboundedUnlessOff reads a value that makes the cost unbounded unless it is
 // null or false.
 func (p *parser) unboundedUnlessOff(reason string) error {
-	kind := p.peek()
-	if _, err := p.skip(); err != nil {
+	kind := p.Peek()
+	if _, err := p.Skip(); err != nil {
 		return err
 	}
 	if kind != 'n' && kind != 'f' {
@@ -63,31 +64,31 @@ func (p *parser) unboundedUnlessOff(reason string) error {
 
 // logprobs reads a flag in chats, a count in completions.
 func (p *parser) logprobs(string) error {
-	kind := p.peek()
+	kind := p.Peek()
 	p.Logprobs = p.Logprobs || kind != 'n' && kind != 'f'
 	return p.unknown()
 }
 
 func (p *parser) model() error {
-	if err := p.expect("model", '"', "a string"); err != nil {
+	if err := p.Expect("model", '"', "a string"); err != nil {
 		return err
 	}
-	model, err := p.scanner.string()
+	model, err := p.Scanner.ReadString()
 	if err != nil {
 		return err
 	}
 	if model == "" || len(model) > MaxModelBytes {
-		return parseErrorf("model", "model must have 1 to %d bytes", MaxModelBytes)
+		return wire.Errorf("model", "model must have 1 to %d bytes", MaxModelBytes)
 	}
 	if strings.TrimSpace(model) != model || strings.ContainsFunc(model, unicode.IsControl) {
-		return parseErrorf("model", "model has blanks around it or control characters in it, which servers may cut off; send the name alone")
+		return wire.Errorf("model", "model has blanks around it or control characters in it, which servers may cut off; send the name alone")
 	}
 	p.Model = strings.Clone(model)
-	return p.identity("model")
+	return p.Identity("model")
 }
 
 func (p *parser) count(name string, low int64, into *int64) error {
-	v, ok, err := p.optionalInteger(name, low, MaxChoices)
+	v, ok, err := p.OptionalInteger(name, low, MaxChoices)
 	if ok {
 		*into = v
 	}
@@ -96,13 +97,13 @@ func (p *parser) count(name string, low int64, into *int64) error {
 
 // outputCap reads a cap. A completion may have a cap of 0.
 func (p *parser) outputCap(name string) error {
-	tokens, set, err := p.optionalInteger(name, 0, MaxCap)
+	tokens, set, err := p.OptionalInteger(name, 0, MaxCap)
 	if err != nil {
 		return err
 	}
 	if set && tokens == 0 {
 		if p.Endpoint == ChatCompletions {
-			return parseErrorf(name, "%s must be from 1 to %d", name, int64(MaxCap))
+			return wire.Errorf(name, "%s must be from 1 to %d", name, int64(MaxCap))
 		}
 		p.ZeroCap = true
 	}
@@ -112,24 +113,24 @@ func (p *parser) outputCap(name string) error {
 
 func (p *parser) streamOptions() error {
 	const param = "stream_options"
-	if null, err := p.null(); null || err != nil {
+	if null, err := p.Null(); null || err != nil {
 		return err
 	}
-	return p.object(param, func(name string) error {
-		start := p.valueStart()
-		err := streamLevel.member(p, param, name)
-		p.includes.last = p.offset()
+	return p.Object(param, func(name string) error {
+		start := p.ValueStart()
+		err := streamLevel.Member(p, param, name)
+		p.includes.last = p.Offset()
 		if name == "include_usage" {
-			p.includes.value = span{start, p.offset()}
+			p.includes.value = p.Since(start)
 		}
 		return err
 	})
 }
 
 // streamLevel is stream_options.
-var streamLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
+var streamLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
 	"include_usage": func(p *parser, _ string) error {
-		return p.flag(&p.IncludeUsage, "stream_options.include_usage")
+		return p.Flag(&p.IncludeUsage, "stream_options.include_usage")
 	},
 	"include_obfuscation":    (*parser).skipped,
 	"continuous_usage_stats": (*parser).skipped, // vLLM
@@ -137,10 +138,10 @@ var streamLevel = levelOf((*parser).skipped, map[string]reader[*parser]{
 
 // text adds the string that comes next to the texts; null adds none.
 func (p *parser) text(param string) error {
-	if null, err := p.null(); null || err != nil {
+	if null, err := p.Null(); null || err != nil {
 		return err
 	}
-	if err := p.expect(param, '"', "a string"); err != nil {
+	if err := p.Expect(param, '"', "a string"); err != nil {
 		return err
 	}
 	return p.addText(param)
@@ -148,12 +149,12 @@ func (p *parser) text(param string) error {
 
 // addText adds the string that comes next.
 func (p *parser) addText(param string) error {
-	text, err := p.scanner.string()
+	text, err := p.Scanner.ReadString()
 	if err != nil {
 		return err
 	}
 	if len(p.Texts) == MaxTexts {
-		return parseErrorf(param, "request has more than %d texts", MaxTexts)
+		return wire.Errorf(param, "request has more than %d texts", MaxTexts)
 	}
 	p.Texts = append(p.Texts, text)
 	return nil
@@ -162,48 +163,48 @@ func (p *parser) addText(param string) error {
 // measured adds what was read since start, unless reading has failed.
 func (p *parser) measured(start int, err error) error {
 	if err == nil {
-		p.load.rendered += renderedBytes(p.scanner.body[start:p.offset()])
+		p.load.rendered += wire.RenderedBytes(p.Scanner.Body[start:p.Offset()])
 	}
 	return err
 }
 
 // rendered reads any value that a template may write into the prompt as JSON.
 func (p *parser) rendered() error {
-	at, err := p.skip()
-	p.load.rendered += renderedBytes(p.scanner.body[at.start:at.end])
+	at, err := p.Skip()
+	p.load.rendered += wire.RenderedBytes(p.Scanner.Body[at.Start:at.End])
 	return err
 }
 
 // renderedOf reads a value as rendered does, and checks the names in it.
-func (p *parser) renderedOf(place string, v vocabulary) error {
-	start := p.valueStart()
-	err := p.checked(place, v)
+func (p *parser) renderedOf(place string, v wire.Vocabulary) error {
+	start := p.ValueStart()
+	err := p.Checked(place, v)
 	return p.measured(start, err)
 }
 
 // unknown reads a member that this dialect does not know. A number or a boolean
 // cannot add to a prompt.
 func (p *parser) unknown() error {
-	switch p.peek() {
+	switch p.Peek() {
 	case '{', '[', '"':
 		return p.rendered()
 	}
-	_, err := p.skip()
+	_, err := p.Skip()
 	return err
 }
 
 // finish checks what is required and computes what depends on several fields.
 func (p *parser) finish() error {
-	if _, ok := p.member("model"); !ok {
-		return parseErrorf("model", "model is missing")
+	if _, ok := p.members.Find("model"); !ok {
+		return wire.Errorf("model", "model is missing")
 	}
-	if _, ok := p.member("messages"); !ok && p.Endpoint == ChatCompletions {
-		return parseErrorf("messages", "messages is missing")
+	if _, ok := p.members.Find("messages"); !ok && p.Endpoint == ChatCompletions {
+		return wire.Errorf("messages", "messages is missing")
 	}
-	if _, ok := p.member("input"); !ok && p.Endpoint == Embeddings {
-		return parseErrorf("input", "input is missing")
+	if _, ok := p.members.Find("input"); !ok && p.Endpoint == Embeddings {
+		return wire.Errorf("input", "input is missing")
 	}
-	if _, ok := p.member("prompt"); !ok && p.Endpoint == Completions {
+	if _, ok := p.members.Find("prompt"); !ok && p.Endpoint == Completions {
 		p.load.prompts = 1 // the model begins as behind the mark between two texts, which is a token
 	}
 	if p.Endpoint != Embeddings {

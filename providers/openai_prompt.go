@@ -1,9 +1,13 @@
 package providers
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
 
 // completionsMembers are those of a completions body alone.
-var completionsMembers = map[string]reader[*parser]{
+var completionsMembers = map[string]wire.Reader[*parser]{
 	"prompt":   func(p *parser, name string) error { return p.prompt(name) },
 	"suffix":   func(p *parser, name string) error { return p.text(name) },
 	"messages": (*parser).billedMember, // another endpoint's input
@@ -11,10 +15,10 @@ var completionsMembers = map[string]reader[*parser]{
 }
 
 // embeddingsMembers are those of an embeddings body alone.
-var embeddingsMembers = map[string]reader[*parser]{
+var embeddingsMembers = map[string]wire.Reader[*parser]{
 	"input": func(p *parser, name string) error {
-		if null, err := p.null(); null || err != nil {
-			return parseErrorf(name, "input must not be null")
+		if null, err := p.Null(); null || err != nil {
+			return wire.Errorf(name, "input must not be null")
 		}
 		return p.prompt(name)
 	},
@@ -43,28 +47,28 @@ func (r *Request) ImpliedCap(provider string) int64 {
 // prompt reads a prompt or an input: a string, strings, token ids, or arrays
 // of token ids. A null prompt is one empty prompt.
 func (p *parser) prompt(param string) error {
-	if p.peek() != '[' {
+	if p.Peek() != '[' {
 		p.load.prompts++
 		return p.text(param)
 	}
 	ids, prompts := int64(0), int64(0)
-	err := p.array(param, func() error {
-		switch p.peek() {
+	err := p.Array(param, func() error {
+		switch p.Peek() {
 		case '0':
 			ids++
 			return p.tokenID(param)
 		case '[':
 			prompts++
-			return p.array(param, func() error { return p.tokenID(param) })
+			return p.Array(param, func() error { return p.tokenID(param) })
 		}
 		prompts++
-		if err := p.expect(param, '"', "made of strings or of token ids"); err != nil {
+		if err := p.Expect(param, '"', "made of strings or of token ids"); err != nil {
 			return err
 		}
 		return p.addText(param)
 	})
 	if err == nil && ids > 0 && prompts > 0 {
-		return parseErrorf(param, "%s mixes token ids with other prompts", param)
+		return wire.Errorf(param, "%s mixes token ids with other prompts", param)
 	}
 	p.prompts = max(prompts, 1)
 	p.load.prompts += p.prompts
@@ -74,9 +78,9 @@ func (p *parser) prompt(param string) error {
 // tokenID reads one token id, which counts as one token.
 func (p *parser) tokenID(param string) error {
 	p.load.tokenIDs++
-	if err := p.expect(param, '0', "made of strings or of token ids"); err != nil {
+	if err := p.Expect(param, '0', "made of strings or of token ids"); err != nil {
 		return err
 	}
-	_, _, err := p.optionalInteger(param, 0, 1<<31-1)
+	_, _, err := p.OptionalInteger(param, 0, 1<<31-1)
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // Limits of a request. One beyond them is refused with a ParseError.
@@ -15,7 +17,7 @@ const (
 	// MaxChoices bounds n and best_of each; OpenAI takes 128 and 20.
 	MaxChoices = 1 << 10
 	// MaxCap bounds an output cap, in tokens.
-	MaxCap = MaxInteger
+	MaxCap = wire.MaxInteger
 	// MaxModelBytes bounds the model's name.
 	MaxModelBytes = 256
 )
@@ -92,21 +94,15 @@ type Request struct {
 
 	body     []byte
 	copied   int64
-	members  []member // of the body, in order
+	members  wire.Members // of the body
 	caps     [2]outputCap
 	includes includeUsage
 
 	n, bestOf, prompts int64
 	load               load
 
-	calls   span  // tool_calls of the last message of the assistant
-	results int64 // tool results since then
-}
-
-// member is one member of the body's object.
-type member struct {
-	name      string
-	at, value span // of the name, with its quotes, and of the value
+	calls   wire.Span // tool_calls of the last message of the assistant
+	results int64     // tool results since then
 }
 
 // outputCap is one of the two cap fields.
@@ -117,8 +113,8 @@ type outputCap struct {
 
 // includeUsage is where stream_options.include_usage is, or belongs.
 type includeUsage struct {
-	value span // of include_usage, empty if absent
-	last  int  // end of the last member inside stream_options, 0 if it has none
+	value wire.Span // of include_usage, empty if absent
+	last  int       // end of the last member inside stream_options, 0 if it has none
 }
 
 // Parse reads a request body of the OpenAI dialect. The error is a *ParseError.
@@ -131,12 +127,12 @@ type includeUsage struct {
 // put them in the prompt.
 func Parse(endpoint Endpoint, body []byte) (*Request, error) {
 	r := &Request{Endpoint: endpoint, body: body, n: 1, bestOf: 1, prompts: 1}
-	p := parser{scanner: newScanner(body), Request: r}
-	defer p.free()
+	p := parser{Scanner: wire.NewScanner(body), Request: r}
+	defer p.Free()
 	if err := p.request(); err != nil {
 		return nil, err
 	}
-	r.copied = p.scanner.copied
+	r.copied = p.Scanner.Copied
 	return r, nil
 }
 
@@ -195,13 +191,13 @@ func otherCap(field string) string {
 // not a string.
 func (r *Request) Field(path string) (value string, ok bool) {
 	name, inner, nested := strings.Cut(path, ".")
-	m, ok := r.member(name)
+	m, ok := r.members.Find(name)
 	if !ok {
 		return "", false
 	}
-	v := gjson.ParseBytes(r.body[m.value.start:m.value.end])
+	v := gjson.ParseBytes(r.body[m.Value.Start:m.Value.End])
 	if nested {
-		v = memberOf(v, inner)
+		v = wire.Get(v, inner)
 	}
 	return v.Str, v.Type == gjson.String
 }
@@ -210,15 +206,6 @@ func (r *Request) Field(path string) (value string, ok bool) {
 func (r *Request) Digest() string {
 	sum := sha256.Sum256(r.body)
 	return hex.EncodeToString(sum[:])
-}
-
-func (r *Request) member(name string) (member, bool) {
-	for _, m := range r.members {
-		if m.name == name {
-			return m, true
-		}
-	}
-	return member{}, false
 }
 
 // unbounded notes a reason, once.

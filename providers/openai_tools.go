@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // MaxTools is how many tools a request may offer, and how many results it may
@@ -19,7 +21,7 @@ type ToolResult struct {
 // offer notes the name of a tool that is offered.
 func (p *parser) offer(param, name string) error {
 	if len(p.Tools) == MaxTools {
-		return parseErrorf(param, "request has more than %d tools", MaxTools)
+		return wire.Errorf(param, "request has more than %d tools", MaxTools)
 	}
 	p.Tools = append(p.Tools, strings.Clone(name))
 	return nil
@@ -30,7 +32,7 @@ type turn struct {
 	role   string
 	callID string // the call that it is the result of
 	name   string
-	calls  span // the value of tool_calls
+	calls  wire.Span // the value of tool_calls
 }
 
 // noted adds a string to the texts and keeps it.
@@ -45,11 +47,11 @@ func (p *parser) noted(into *string, param string) error {
 
 // named adds a string to the texts and keeps it to tell one thing from another.
 func (p *parser) named(into *string, param string) error {
-	p.half = false
+	p.Half = false
 	if err := p.noted(into, param); err != nil {
 		return err
 	}
-	return p.identity(param)
+	return p.Identity(param)
 }
 
 // turn follows the chat: what answers the tools that the last assistant message
@@ -72,7 +74,7 @@ func (p *parser) turn(m *turn) {
 // say.
 func (p *parser) nameResults() error {
 	if p.results > MaxTools {
-		return parseErrorf("messages", "request has more than %d tool results", MaxTools)
+		return wire.Errorf("messages", "request has more than %d tool results", MaxTools)
 	}
 	if p.results == 0 {
 		return nil
@@ -96,12 +98,12 @@ func (p *parser) calledNames() map[string]string {
 		}
 	}
 	found := make(map[string]string, len(wanted))
-	calls := gjson.ParseBytes(p.scanner.body[p.calls.start:p.calls.end])
+	calls := gjson.ParseBytes(p.Scanner.Body[p.calls.Start:p.calls.End])
 	if !calls.IsArray() {
 		return found
 	}
 	calls.ForEach(func(_, call gjson.Result) bool {
-		id := memberOf(call, "id").Str
+		id := wire.Get(call, "id").Str
 		_, ask := wanted[id]
 		if _, known := found[id]; ask && !known {
 			found[id] = nameOfCall(call)
@@ -112,8 +114,8 @@ func (p *parser) calledNames() map[string]string {
 }
 
 func nameOfCall(call gjson.Result) string {
-	if name := memberOf(memberOf(call, "function"), "name").Str; name != "" {
+	if name := wire.Get(wire.Get(call, "function"), "name").Str; name != "" {
 		return name
 	}
-	return memberOf(memberOf(call, "custom"), "name").Str
+	return wire.Get(wire.Get(call, "custom"), "name").Str
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // findings collects what a response tells.
@@ -57,8 +59,8 @@ func (f *findings) report(settled bool) Report {
 	r := f.seen
 	usage, whole := f.counts.usage(f.endpoint)
 	r.Usage = usage
-	unsaid := usage.Input == 0 || f.text && !f.silent && f.endpoint != Embeddings && f.counts.completion.n == 0
-	whole = whole || f.silent && f.counts.prompt.told && f.counts.total.told
+	unsaid := usage.Input == 0 || f.text && !f.silent && f.endpoint != Embeddings && f.counts.completion.N == 0
+	whole = whole || f.silent && f.counts.prompt.Told && f.counts.total.Told
 	r.HasUsage = settled && whole && !unsaid && !f.broken && !f.stale
 	r.Ran = r.Ran || f.text || f.broken || f.counts.any()
 	return r
@@ -66,7 +68,7 @@ func (f *findings) report(settled bool) Report {
 
 // unread notes that so many bytes of an event were not read. They may have held
 // the last usage, and text.
-func (f *findings) unread(bytes int) {
+func (f *findings) Unread(bytes int) {
 	f.counts, f.final, f.stale = counts{}, false, false
 	f.seen.OutputTokens += int64(bytes)
 	f.seen.Ran = true
@@ -93,16 +95,16 @@ func (f *findings) readError(value []byte) bool {
 	if !text && !v.IsObject() && !v.IsArray() {
 		return false
 	}
-	status := statusIn(memberOf(v, "code"))
+	status := statusIn(wire.Get(v, "code"))
 	if status > 0 {
 		f.seen.ErrorStatus = status
 	}
-	message := memberOf(v, "message")
+	message := wire.Get(v, "message")
 	object := message.Type == gjson.String && message.Str != ""
 	whole := jsontext.Value(value).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	f.seen.ErrorObject = f.seen.ErrorObject || whole && object
 	f.seen.Failed = f.seen.Failed || whole && (object || text || status > 0)
-	for said := range eachString(value) {
+	for said := range wire.EachString(value) {
 		f.seen.Filtered = f.seen.Filtered || slices.Contains(filterCodes, said) || strings.Contains(strings.ToLower(said), guidelines)
 	}
 	return true
@@ -147,7 +149,7 @@ func parseCounts(object []byte) (c counts, ok bool) {
 		return c, false
 	}
 	c = readCounts(v)
-	return c, !c.prompt.odd && !c.completion.odd && !c.total.odd
+	return c, !c.prompt.Odd && !c.completion.Odd && !c.total.Odd
 }
 
 // counts are the token counts of usage objects.
@@ -157,23 +159,23 @@ func parseCounts(object []byte) (c counts, ok bool) {
 // is in completion_tokens_details.reasoning_tokens; SGLang and Perplexity say
 // reasoning_tokens.
 type counts struct {
-	prompt, completion, total count
-	cached, cacheWrite, audio count
-	reasoning, audioOutput    count
+	prompt, completion, total wire.Count
+	cached, cacheWrite, audio wire.Count
+	reasoning, audioOutput    wire.Count
 	// inputPart and outputPart are the largest details that have no price of their
 	// own, as of text, images, predictions.
-	inputPart, outputPart count
+	inputPart, outputPart wire.Count
 }
 
 // all lists the counts that a larger one replaces.
-func (c *counts) all() []*count {
-	return []*count{&c.prompt, &c.completion, &c.total, &c.cacheWrite, &c.audio, &c.reasoning, &c.audioOutput, &c.inputPart, &c.outputPart}
+func (c *counts) all() []*wire.Count {
+	return []*wire.Count{&c.prompt, &c.completion, &c.total, &c.cacheWrite, &c.audio, &c.reasoning, &c.audioOutput, &c.inputPart, &c.outputPart}
 }
 
 // any reports whether one of them is more than zero, or is odd.
 func (c *counts) any() bool {
 	for _, n := range append(c.all(), &c.cached) {
-		if n.n > 0 || n.odd {
+		if n.N > 0 || n.Odd {
 			return true
 		}
 	}
@@ -185,9 +187,9 @@ func (c *counts) any() bool {
 func (c *counts) merge(other *counts) {
 	mine, theirs := c.all(), other.all()
 	for i := range mine {
-		mine[i].add(*theirs[i])
+		mine[i].Add(*theirs[i])
 	}
-	if !c.cached.told || other.cached.told && other.cached.n < c.cached.n {
+	if !c.cached.Told || other.cached.Told && other.cached.N < c.cached.N {
 		c.cached = other.cached
 	}
 }
@@ -200,20 +202,20 @@ func (c *counts) merge(other *counts) {
 // Mistral, and the cache at Anthropic. Where total_tokens is more than both, the
 // difference is output that completion_tokens leaves out.
 func (c *counts) usage(endpoint Endpoint) (u Usage, ok bool) {
-	ok = c.prompt.told && (c.completion.told || c.total.told) // OpenAI leaves out a zero
-	u.Input = c.prompt.n
+	ok = c.prompt.Told && (c.completion.Told || c.total.Told) // OpenAI leaves out a zero
+	u.Input = c.prompt.N
 	if endpoint == Embeddings {
-		ok = c.prompt.told || c.total.told
-		u.Input = max(u.Input, c.total.n-c.completion.n)
+		ok = c.prompt.Told || c.total.Told
+		u.Input = max(u.Input, c.total.N-c.completion.N)
 	}
 	c.readInput(&u)
-	u.Output = c.completion.n
-	if beside := c.reasoning.n + c.audioOutput.n; beside > u.Output {
+	u.Output = c.completion.N
+	if beside := c.reasoning.N + c.audioOutput.N; beside > u.Output {
 		u.Output += beside
 	}
-	u.Output = max(u.Output, c.total.n-u.Input, c.outputPart.n)
-	u.AudioOutput = c.audioOutput.of(u.Output)
-	u.Reasoning = min(c.reasoning.of(u.Output), u.Output-u.AudioOutput)
+	u.Output = max(u.Output, c.total.N-u.Input, c.outputPart.N)
+	u.AudioOutput = c.audioOutput.Of(u.Output)
+	u.Reasoning = min(c.reasoning.Of(u.Output), u.Output-u.AudioOutput)
 	return u, ok
 }
 
@@ -221,15 +223,15 @@ func (c *counts) usage(endpoint Endpoint) (u Usage, ok bool) {
 // same tokens, and are priced at the dearer; cached ones only where both leave
 // room.
 func (c *counts) readInput(u *Usage) {
-	if beside := c.cached.n + c.cacheWrite.n; beside > u.Input {
+	if beside := c.cached.N + c.cacheWrite.N; beside > u.Input {
 		u.Input += beside
 	}
-	if c.audio.n > u.Input {
-		u.Input += c.audio.n
+	if c.audio.N > u.Input {
+		u.Input += c.audio.N
 	}
-	u.Input = max(u.Input, c.inputPart.n)
-	u.Audio, u.CacheWrite = c.audio.of(u.Input), c.cacheWrite.of(u.Input)
-	u.Cached = min(c.cached.n, max(0, u.Input-u.Audio-u.CacheWrite))
+	u.Input = max(u.Input, c.inputPart.N)
+	u.Audio, u.CacheWrite = c.audio.Of(u.Input), c.cacheWrite.Of(u.Input)
+	u.Cached = min(c.cached.N, max(0, u.Input-u.Audio-u.CacheWrite))
 }
 
 // readCounts reads a usage object in one pass.
@@ -238,15 +240,15 @@ func readCounts(usage gjson.Result) counts {
 	usage.ForEach(func(name, v gjson.Result) bool {
 		switch name.Str {
 		case "prompt_tokens":
-			c.prompt = exactCount(v)
+			c.prompt = wire.ExactCount(v)
 		case "completion_tokens":
-			c.completion = exactCount(v)
+			c.completion = wire.ExactCount(v)
 		case "total_tokens":
-			c.total = exactCount(v)
+			c.total = wire.ExactCount(v)
 		case "prompt_cache_hit_tokens", "cached_tokens":
-			c.cached.add(discount(v))
+			c.cached.Add(wire.Discount(v))
 		case "reasoning_tokens":
-			c.reasoning.add(detail(v))
+			c.reasoning.Add(wire.LooseCount(v))
 		case "prompt_tokens_details":
 			c.readPrompt(v)
 		case "completion_tokens_details":
@@ -261,13 +263,13 @@ func (c *counts) readPrompt(details gjson.Result) {
 	eachDetail(details, func(name string, v gjson.Result) {
 		switch name {
 		case "cached_tokens":
-			c.cached.add(discount(v))
+			c.cached.Add(wire.Discount(v))
 		case "cache_write_tokens":
-			c.cacheWrite = detail(v)
+			c.cacheWrite = wire.LooseCount(v)
 		case "audio_tokens":
-			c.audio = detail(v)
+			c.audio = wire.LooseCount(v)
 		default:
-			c.inputPart.add(discount(v))
+			c.inputPart.Add(wire.Discount(v))
 		}
 	})
 }
@@ -276,11 +278,11 @@ func (c *counts) readCompletion(details gjson.Result) {
 	eachDetail(details, func(name string, v gjson.Result) {
 		switch name {
 		case "reasoning_tokens":
-			c.reasoning.add(detail(v))
+			c.reasoning.Add(wire.LooseCount(v))
 		case "audio_tokens":
-			c.audioOutput = detail(v)
+			c.audioOutput = wire.LooseCount(v)
 		default:
-			c.outputPart.add(discount(v))
+			c.outputPart.Add(wire.Discount(v))
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 const hello = `"messages":[{"role":"user","content":"hello"}]`
@@ -111,7 +112,7 @@ func TestParseRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r, err := providers.Parse(providers.ChatCompletions, []byte(tt.body))
-			var parse *providers.ParseError
+			var parse *wire.ParseError
 			if !errors.As(err, &parse) {
 				t.Fatalf("got %+v, %v; want a ParseError", r, err)
 			}
@@ -143,7 +144,7 @@ func TestParseRefusesInputs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := providers.Parse(tt.endpoint, []byte(tt.body))
-			var parse *providers.ParseError
+			var parse *wire.ParseError
 			if !errors.As(err, &parse) || parse.Param != tt.param {
 				t.Errorf("got %#v, want a ParseError for %q", err, tt.param)
 			}
@@ -153,7 +154,7 @@ func TestParseRefusesInputs(t *testing.T) {
 
 func TestParseBoundsHostileBodies(t *testing.T) {
 	var members strings.Builder
-	for i := range providers.MaxMembers + 1 {
+	for i := range wire.MaxMembers + 1 {
 		fmt.Fprintf(&members, `,"k%d":1`, i)
 	}
 	tests := map[string]string{
@@ -161,11 +162,11 @@ func TestParseBoundsHostileBodies(t *testing.T) {
 		"20 MB of braces":            strings.Repeat(`{"a":`, 4<<20),
 		"brackets in a field":        with(`"x":` + strings.Repeat("[", 1<<20)),
 		"brackets in a tool call":    `{"model":"m","messages":[{"tool_calls":` + strings.Repeat("[", 1<<20),
-		"one level too deep":         with(`"x":` + strings.Repeat("[", providers.MaxDepth) + strings.Repeat("]", providers.MaxDepth)),
+		"one level too deep":         with(`"x":` + strings.Repeat("[", wire.MaxDepth) + strings.Repeat("]", wire.MaxDepth)),
 		"too many members":           `{"model":"m"` + members.String() + `}`,
 		"too many members below":     with(`"x":{"a":1` + members.String() + `}`),
 		"too many texts":             `{"model":"m","messages":[{"content":[` + strings.Repeat(`"",`, providers.MaxTexts) + `""]}]}`,
-		"too many values":            with(`"x":[[` + strings.Repeat(`1,`, providers.MaxValues/2) + `1],[` + strings.Repeat(`1,`, providers.MaxValues/2) + `1]]`),
+		"too many values":            with(`"x":[[` + strings.Repeat(`1,`, wire.MaxValues/2) + `1],[` + strings.Repeat(`1,`, wire.MaxValues/2) + `1]]`),
 		"a string that never closes": `{"model":"` + strings.Repeat("a", 1<<20),
 	}
 	for name, body := range tests {
@@ -177,7 +178,7 @@ func TestParseBoundsHostileBodies(t *testing.T) {
 			}
 		})
 	}
-	deepest := with(`"x":` + strings.Repeat("[", providers.MaxDepth-1) + strings.Repeat("]", providers.MaxDepth-1))
+	deepest := with(`"x":` + strings.Repeat("[", wire.MaxDepth-1) + strings.Repeat("]", wire.MaxDepth-1))
 	mustParse(t, providers.ChatCompletions, deepest)
 }
 

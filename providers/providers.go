@@ -9,6 +9,14 @@
 // could cost money that it cannot bound is named in Request.Unbounded.
 package providers
 
+import "github.com/aegis-proxy/aegis-proxy/providers/wire"
+
+// What a dialect's reader and writer return.
+type (
+	ParseError = wire.ParseError
+	Edited     = wire.Edited
+)
+
 // Usage is what a response reports. Cached, CacheWrite and Audio are parts of
 // Input; Reasoning and AudioOutput are parts of Output. All are tokens.
 type Usage struct {

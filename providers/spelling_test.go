@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // places are bodies with room for one more member at each place where names mean
@@ -86,7 +87,7 @@ func TestNamesInOtherLetters(t *testing.T) {
 					continue
 				}
 				_, err := providers.Parse(providers.ChatCompletions, fmt.Appendf(nil, body, `"`+other+`":null`))
-				var refused *providers.ParseError
+				var refused *wire.ParseError
 				if !errors.As(err, &refused) {
 					t.Errorf("%s: %s passed for %s: %v", place, other, name, err)
 				} else if !strings.Contains(refused.Message, name) || !strings.Contains(refused.Message, "some servers") || len(refused.Message)+len(refused.Param) > 500 {

@@ -1,8 +1,8 @@
-package providers
+package wire
 
 const (
-	// schemaIndent is how far templates indent a level: tojson(indent=4) in the
-	// chat templates of Llama and others is the widest known.
+	// schemaIndent is how far templates indent a level: tojson(indent=4) is
+	// the widest known of any chat template.
 	schemaIndent = 4
 	// escapedBytes is the size of \uXXXX, as json.dumps writes a character
 	// outside ASCII and Jinja's tojson the characters < > & and '.
@@ -10,18 +10,17 @@ const (
 	// floatBytes is the longest that a float64 prints in Python, Go or
 	// JavaScript; 1e20 may come back as 100000000000000000000.0.
 	floatBytes = 25
-	// jsonMemberBytes is what a name in a short object costs beside itself:
+	// MemberBytes is what a name in a short object costs beside itself:
 	// quotes, colon, comma, spaces, and its share of the brackets.
-	jsonMemberBytes = 8
+	MemberBytes = 8
 )
 
-// renderedBytes bounds the size of JSON text after any template has parsed it
+// RenderedBytes bounds the size of JSON text after any template has parsed it
 // and written it anew: indented by 4 spaces a level, every member on its own
-// line, everything outside ASCII escaped. OpenAI renders function schemas to
-// TypeScript declarations instead, which are shorter: they drop the quotes, the
-// brackets and most of the keywords. Any input is taken, valid or not, in one
-// pass.
-func renderedBytes(json []byte) int64 {
+// line, everything outside ASCII escaped. Where a schema is rendered to declarations
+// in TypeScript instead, these are shorter: they drop the quotes, the brackets and
+// most of the keywords. Any input is taken, valid or not, in one pass.
+func RenderedBytes(json []byte) int64 {
 	var size, depth int64
 	for i := 0; i < len(json); i++ {
 		switch c := json[i]; c {

@@ -1,19 +1,19 @@
-package providers
+package wire
 
 import "bytes"
 
-// halfTokens bounds the tokens of half a surrogate pair beside those of the
+// HalfTokens bounds the tokens of half a surrogate pair beside those of the
 // character U+FFFD that this package reads in its place. Others keep it, in three
 // bytes that are no UTF-8, or read U+FFFD, of three bytes, for each of these.
-const halfTokens = 9
+const HalfTokens = 9
 
-// unitBytes is the length of an escape such as \ud83d.
-const unitBytes = 6
+// EscapeBytes is the length of an escape such as \ud83d.
+const EscapeBytes = 6
 
-// halves counts the escapes in JSON text that are half of a surrogate pair
+// Halves counts the escapes in JSON text that are half of a surrogate pair
 // without the other, such as \ud83d alone: JSON (RFC 8259, section 8.2), and what
 // programs send that cut texts in the middle of a character.
-func halves(json []byte) (n int64) {
+func Halves(json []byte) (n int64) {
 	if !bytes.Contains(json, []byte(`\ud`)) && !bytes.Contains(json, []byte(`\uD`)) {
 		return 0
 	}
@@ -29,14 +29,14 @@ func halves(json []byte) (n int64) {
 		case 0:
 			json = json[min(len(`\n`), len(json)):]
 		case high:
-			json = json[unitBytes:]
+			json = json[EscapeBytes:]
 			if surrogateOf(json) == low {
-				json = json[unitBytes:]
+				json = json[EscapeBytes:]
 			} else {
 				n++
 			}
 		case low:
-			json = json[unitBytes:]
+			json = json[EscapeBytes:]
 			n++
 		}
 	}
@@ -52,7 +52,7 @@ const (
 // 0 for neither. Its digits are not checked further: that it is JSON is seen
 // elsewhere.
 func surrogateOf(json []byte) int {
-	if len(json) < unitBytes || json[0] != '\\' || json[1] != 'u' || json[2]|0x20 != 'd' {
+	if len(json) < EscapeBytes || json[0] != '\\' || json[1] != 'u' || json[2]|0x20 != 'd' {
 		return 0
 	}
 	switch c := json[3] | 0x20; {

@@ -1,4 +1,4 @@
-package providers
+package wire
 
 import (
 	"bytes"
@@ -6,19 +6,20 @@ import (
 	"strings"
 )
 
-// shape is what a response is, by its first bytes.
-type shape uint8
+// Shape is what a response is, by its first bytes.
+type Shape uint8
 
+// The shapes of a response.
 const (
-	unopened shape = iota // too little was seen
-	document              // JSON, or any other text
-	events                // server-sent events
+	Unopened Shape = iota // too little was seen
+	Document              // JSON, or any other text
+	Events                // server-sent events
 )
 
-// opening tells a stream from a document by the first bytes that are not blank.
-type opening struct {
-	announced bool // as an event stream
-	shape     shape
+// Opening tells a stream from a document by the first bytes that are not blank.
+type Opening struct {
+	Announced bool // as an event stream
+	Shape     Shape
 	head      []byte // of the response: a byte order mark, then what is not blank
 }
 
@@ -28,33 +29,33 @@ const byteOrderMark = "\ufeff"
 // the colon alone (WHATWG, "Server-sent events").
 var fields = []string{":", "data:", "event:", "id:", "retry:"}
 
-// look takes the next bytes and returns the shape, once it is known.
-func (o *opening) look(chunk []byte) shape {
-	for i := 0; i < len(chunk) && o.shape == unopened; i++ {
-		if !isBlank(chunk[i]) {
+// Look takes the next bytes and returns the shape, once it is known.
+func (o *Opening) Look(chunk []byte) Shape {
+	for i := 0; i < len(chunk) && o.Shape == Unopened; i++ {
+		if !IsBlank(chunk[i]) {
 			o.head = append(o.head, chunk[i])
-			o.shape = o.judge()
+			o.Shape = o.judge()
 		}
 	}
-	return o.shape
+	return o.Shape
 }
 
 // judge is what the head says. It says so within the longest field.
-func (o *opening) judge() shape {
+func (o *Opening) judge() Shape {
 	head, marked := strings.CutPrefix(string(o.head), byteOrderMark)
 	if head == "" || !marked && strings.HasPrefix(byteOrderMark, head) {
-		return unopened
+		return Unopened
 	}
 	begins := func(field string) bool { return strings.HasPrefix(field, head) }
 	switch {
 	case head[0] == '{' || head[0] == '[':
-		return document
-	case o.announced || slices.ContainsFunc(fields, func(field string) bool { return strings.HasPrefix(head, field) }):
-		return events
+		return Document
+	case o.Announced || slices.ContainsFunc(fields, func(field string) bool { return strings.HasPrefix(head, field) }):
+		return Events
 	case slices.ContainsFunc(fields, begins):
-		return unopened
+		return Unopened
 	}
-	return document
+	return Document
 }
 
 // trimMark takes the byte order mark off the front.

@@ -1,4 +1,4 @@
-package providers
+package wire
 
 import "bytes"
 
@@ -6,28 +6,28 @@ import "bytes"
 // through unread.
 const MaxEventBytes = 1 << 20
 
-// eventReader reads what a stream says.
-type eventReader interface {
-	// event reads the payload of one event: its data lines joined by LF, nil if it
+// EventReader reads what a stream says.
+type EventReader interface {
+	// Event reads the payload of one event: its data lines joined by LF, nil if it
 	// has none. It returns what is to be taken out, if the stream is edited.
-	event(payload []byte) addition
-	// unread says that so many bytes passed unread, in an event beyond MaxEventBytes.
-	unread(bytes int)
+	Event(payload []byte) Addition
+	// Unread says that so many bytes passed unread, in an event beyond MaxEventBytes.
+	Unread(bytes int)
 }
 
-// addition is what is taken out of an event: all of it but its comments, or a
+// Addition is what is taken out of an event: all of it but its comments, or a
 // span of its payload; both empty for nothing.
-type addition struct {
-	event  bool
-	member span
+type Addition struct {
+	Event  bool
+	Member Span
 }
 
-// eventStream cuts a stream of server-sent events into lines, whatever ends them
+// EventStream cuts a stream of server-sent events into lines, whatever ends them
 // (LF, CRLF or CR), and reads each event. An event ends with the data line that
 // makes it whole, or with a blank line: some servers send no blank lines, and no
 // JSON goes on behind its last brace.
-type eventStream struct {
-	reader eventReader
+type EventStream struct {
+	reader EventReader
 	out    []byte // what to pass on; nil where nothing is stripped
 
 	held    []byte     // of the event that is not complete yet, its last line perhaps cut
@@ -44,23 +44,23 @@ type eventStream struct {
 
 // dataLine is the value of one data line of an event.
 type dataLine struct {
-	at      span // in the event
+	at      Span // in the event
 	payload int  // where it begins in the payload
 }
 
-// newEventStream returns a stream whose events r reads. edited says that what r
+// NewEventStream returns a stream whose events r reads. edited says that what r
 // returns is taken out; else all bytes pass as they are.
-func newEventStream(r eventReader, edited bool) eventStream {
-	s := eventStream{reader: r}
+func NewEventStream(r EventReader, edited bool) EventStream {
+	s := EventStream{reader: r}
 	if edited {
 		s.out = make([]byte, 0, 1<<10)
 	}
 	return s
 }
 
-// feed takes the next bytes and returns those to pass on: without edits chunk itself,
+// Feed takes the next bytes and returns those to pass on: without edits chunk itself,
 // else what is valid until the next call.
-func (s *eventStream) feed(chunk []byte) []byte {
+func (s *EventStream) Feed(chunk []byte) []byte {
 	if s.out == nil {
 		s.split(chunk)
 		return chunk
@@ -70,8 +70,8 @@ func (s *eventStream) feed(chunk []byte) []byte {
 	return s.out
 }
 
-// leave passes on what was held, and a chunk: it is no stream after all.
-func (s *eventStream) leave(chunk []byte) []byte {
+// Leave passes on what was held, and a chunk: it is no stream after all.
+func (s *EventStream) Leave(chunk []byte) []byte {
 	if s.out == nil {
 		return chunk
 	}
@@ -79,8 +79,8 @@ func (s *eventStream) leave(chunk []byte) []byte {
 	return s.out
 }
 
-// close reads the line that has no end as if it had: some servers end without one.
-func (s *eventStream) close() []byte {
+// Close reads the line that has no end as if it had: some servers end without one.
+func (s *EventStream) Close() []byte {
 	if s.out != nil {
 		s.out = s.out[:0]
 	}
@@ -91,7 +91,7 @@ func (s *eventStream) close() []byte {
 	return s.out
 }
 
-func (s *eventStream) split(chunk []byte) {
+func (s *EventStream) split(chunk []byte) {
 	lines := newLineEnds(chunk)
 	for from := 0; from < len(chunk); {
 		if s.afterCR && chunk[from] == '\n' {
@@ -109,7 +109,7 @@ func (s *eventStream) split(chunk []byte) {
 }
 
 // second takes the LF of a CRLF, which goes where the line went.
-func (s *eventStream) second(lf []byte) {
+func (s *EventStream) second(lf []byte) {
 	switch {
 	case len(s.held) > 0:
 		s.held = append(s.held, lf...)
@@ -120,7 +120,7 @@ func (s *eventStream) second(lf []byte) {
 }
 
 // take adds bytes to the current line and handles it once it is complete.
-func (s *eventStream) take(b []byte, complete bool) {
+func (s *EventStream) take(b []byte, complete bool) {
 	if s.tooLong || len(s.held)+len(b) > MaxEventBytes {
 		s.passUnread(b)
 		s.tooLong = !complete
@@ -138,8 +138,8 @@ func (s *eventStream) take(b []byte, complete bool) {
 
 // passUnread passes on an event that is too long. It may have held usage, and
 // each of its bytes may have been a token.
-func (s *eventStream) passUnread(b []byte) {
-	s.reader.unread(len(s.held) + len(b))
+func (s *EventStream) passUnread(b []byte) {
+	s.reader.Unread(len(s.held) + len(b))
 	s.pass(s.held)
 	s.pass(b)
 	s.reset()
@@ -147,12 +147,12 @@ func (s *eventStream) passUnread(b []byte) {
 }
 
 // reset begins another event.
-func (s *eventStream) reset() {
+func (s *EventStream) reset() {
 	s.held, s.start, s.lines, s.nesting = s.held[:0], 0, s.lines[:0], nesting{}
 }
 
 // line handles a line that is complete: the last one of the event.
-func (s *eventStream) line(event []byte, start int) {
+func (s *EventStream) line(event []byte, start int) {
 	text := bytes.TrimRight(event[start:], "\r\n")
 	whole := s.addLine(event, start)
 	switch blank := len(text) == 0; {
@@ -170,14 +170,14 @@ func (s *eventStream) line(event []byte, start int) {
 }
 
 // end handles an event that is complete.
-func (s *eventStream) end(event []byte, whole bool) {
+func (s *EventStream) end(event []byte, whole bool) {
 	s.gone = s.event(event)
 	s.leaving = s.gone && whole
 	s.reset()
 }
 
 // hold keeps the lines of an event that goes on.
-func (s *eventStream) hold(event []byte) {
+func (s *EventStream) hold(event []byte) {
 	if len(s.held) == 0 {
 		s.held = append(s.held, event...)
 	}
@@ -185,7 +185,7 @@ func (s *eventStream) hold(event []byte) {
 }
 
 // passLine handles a line that is no part of an event with data.
-func (s *eventStream) passLine(line []byte, drop bool) {
+func (s *EventStream) passLine(line []byte, drop bool) {
 	if !drop {
 		s.pass(line)
 	} else if len(line) > 0 {
@@ -197,7 +197,7 @@ func (s *eventStream) passLine(line []byte, drop bool) {
 
 // addLine notes the line that begins at start, if it is one of data, and reports
 // whether that makes the payload whole.
-func (s *eventStream) addLine(event []byte, start int) (whole bool) {
+func (s *EventStream) addLine(event []byte, start int) (whole bool) {
 	text := bytes.TrimRight(event[start:], "\r\n")
 	end := start + len(text)
 	if start == 0 {
@@ -208,11 +208,11 @@ func (s *eventStream) addLine(event []byte, start int) (whole bool) {
 		return false
 	}
 	value = bytes.TrimPrefix(value, []byte(" "))
-	s.lines = append(s.lines, dataLine{at: span{end - len(value), end}})
+	s.lines = append(s.lines, dataLine{at: Span{end - len(value), end}})
 	return s.nesting.closes(value)
 }
 
-func (s *eventStream) pass(b []byte) {
+func (s *EventStream) pass(b []byte) {
 	if s.out != nil {
 		s.out = append(s.out, b...)
 	}
@@ -220,26 +220,26 @@ func (s *eventStream) pass(b []byte) {
 
 // event reads one event and passes on what is to remain of it. It reports whether
 // the event is dropped.
-func (s *eventStream) event(event []byte) (dropped bool) {
-	added := s.reader.event(s.payload(event))
+func (s *EventStream) event(event []byte) (dropped bool) {
+	added := s.reader.Event(s.payload(event))
 	switch {
 	case s.out == nil:
-	case added.event:
+	case added.Event:
 		s.passComments(event)
 		return true
 	default:
-		s.passWithout(event, added.member)
+		s.passWithout(event, added.Member)
 	}
 	return false
 }
 
 // payload is what the data lines say, joined by LF.
-func (s *eventStream) payload(event []byte) []byte {
+func (s *EventStream) payload(event []byte) []byte {
 	switch len(s.lines) {
 	case 0:
 		return nil
 	case 1:
-		return event[s.lines[0].at.start:s.lines[0].at.end]
+		return event[s.lines[0].at.Start:s.lines[0].at.End]
 	}
 	s.joined = s.joined[:0]
 	for i, l := range s.lines {
@@ -247,13 +247,13 @@ func (s *eventStream) payload(event []byte) []byte {
 			s.joined = append(s.joined, '\n')
 		}
 		s.lines[i].payload = len(s.joined)
-		s.joined = append(s.joined, event[l.at.start:l.at.end]...)
+		s.joined = append(s.joined, event[l.at.Start:l.at.End]...)
 	}
 	return s.joined
 }
 
 // passComments passes on the comment lines of a dropped event.
-func (s *eventStream) passComments(event []byte) {
+func (s *EventStream) passComments(event []byte) {
 	lines := newLineEnds(event)
 	for start := 0; start < len(event); {
 		next := min(lines.next(start)+1, len(event))
@@ -269,12 +269,12 @@ func (s *eventStream) passComments(event []byte) {
 
 // passWithout passes on the event without this span of its payload. The ends of
 // its data lines stay.
-func (s *eventStream) passWithout(event []byte, cut span) {
+func (s *EventStream) passWithout(event []byte, cut Span) {
 	from := 0
 	for _, l := range s.lines {
-		shift := l.at.start - l.payload
-		start := max(cut.start+shift, l.at.start)
-		end := min(cut.end+shift, l.at.end)
+		shift := l.at.Start - l.payload
+		start := max(cut.Start+shift, l.at.Start)
+		end := min(cut.End+shift, l.at.End)
 		if start < end {
 			s.pass(event[from:start])
 			from = end

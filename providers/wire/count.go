@@ -1,4 +1,4 @@
-package providers
+package wire
 
 import (
 	"strconv"
@@ -7,66 +7,66 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// count is one count of tokens, 0 where it is absent or null.
-type count struct {
-	n    int64 // 0 to MaxInteger
-	told bool
-	odd  bool // it is there, and is no count
+// Count is one count of tokens, 0 where it is absent or null.
+type Count struct {
+	N    int64 // 0 to MaxInteger
+	Told bool
+	Odd  bool // it is there, and is no count
 }
 
-// add keeps the larger of two.
-func (c *count) add(other count) {
-	c.n = max(c.n, other.n)
-	c.told, c.odd = c.told || other.told, c.odd || other.odd
+// Add keeps the larger of two.
+func (c *Count) Add(other Count) {
+	c.N = max(c.N, other.N)
+	c.Told, c.Odd = c.Told || other.Told, c.Odd || other.Odd
 }
 
-// of is the part of a whole: all of it, if nobody can tell how much.
-func (c *count) of(whole int64) int64 {
-	if c.odd {
+// Of is the part of a whole: all of it, if nobody can tell how much.
+func (c *Count) Of(whole int64) int64 {
+	if c.Odd {
 		return whole
 	}
-	return min(c.n, whole)
+	return min(c.N, whole)
 }
 
-// exactCount reads a count that must be a whole number, however it is written:
+// ExactCount reads a count that must be a whole number, however it is written:
 // 20, 20.0 and 2e1 are one.
-func exactCount(v gjson.Result) count {
+func ExactCount(v gjson.Result) Count {
 	if v.Type == gjson.Null {
-		return count{}
+		return Count{}
 	}
 	n, exact, ok := parseNumber(v.Raw)
 	if v.Type != gjson.Number || !ok || !exact {
-		return count{told: true, odd: true}
+		return Count{Told: true, Odd: true}
 	}
-	return count{n: n, told: true}
+	return Count{N: n, Told: true}
 }
 
-// detail reads a count that says how the whole divides. A fraction is rounded up,
+// LooseCount reads a count that says how the whole divides. A fraction is rounded up,
 // and a number in quotes is one.
-func detail(v gjson.Result) count {
+func LooseCount(v gjson.Result) Count {
 	text := v.Raw
 	switch v.Type {
 	case gjson.Null:
-		return count{}
+		return Count{}
 	case gjson.String:
 		text = v.Str
 	}
 	n, exact, ok := parseNumber(text)
 	if !ok {
-		return count{told: true, odd: true}
+		return Count{Told: true, Odd: true}
 	}
 	if !exact {
 		n++
 	}
-	return count{n: n, told: true}
+	return Count{N: n, Told: true}
 }
 
-// discount reads a detail that makes nothing dearer: an odd one is left out.
-func discount(v gjson.Result) count {
-	if c := detail(v); !c.odd {
+// Discount reads a detail that makes nothing dearer: an odd one is left out.
+func Discount(v gjson.Result) Count {
+	if c := LooseCount(v); !c.Odd {
 		return c
 	}
-	return count{}
+	return Count{}
 }
 
 // parseNumber reads a JSON number that is not negative, exactly: n is its whole

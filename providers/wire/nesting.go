@@ -1,4 +1,4 @@
-package providers
+package wire
 
 import "bytes"
 
@@ -29,23 +29,23 @@ func (n *nesting) closes(line []byte) bool {
 			n.depth++
 		case c == '}' || c == ']':
 			n.depth--
-		case !n.begun && !isBlank(c):
+		case !n.begun && !IsBlank(c):
 			return true
 		}
 	}
 	return n.depth <= 0
 }
 
-// memberSpan widens the span of a member by the comma that goes with it.
-func memberSpan(object []byte, start, end int) span {
+// MemberSpan widens the span of a member by the comma that goes with it.
+func MemberSpan(object []byte, start, end int) Span {
 	const blank = " \t\r\n"
 	rest := bytes.TrimLeft(object[end:], blank)
 	if len(rest) > 0 && rest[0] == ',' {
-		return span{start, len(object) - len(bytes.TrimLeft(rest[1:], blank))}
+		return Span{start, len(object) - len(bytes.TrimLeft(rest[1:], blank))}
 	}
 	before := bytes.TrimRight(object[:start], blank)
 	if n := len(before); n > 0 && before[n-1] == ',' {
-		return span{n - 1, end}
+		return Span{n - 1, end}
 	}
-	return span{start, end}
+	return Span{start, end}
 }

@@ -1,10 +1,10 @@
-package providers
+package wire
 
 import "github.com/tidwall/gjson"
 
-// memberOf is the first member by that name of an object; of anything else, and where
+// Get returns the first member by that name of an object; of anything else, and where
 // there is none, the zero Result. It is not for bodies with two members of one name.
-func memberOf(object gjson.Result, name string) (found gjson.Result) {
+func Get(object gjson.Result, name string) (found gjson.Result) {
 	if !object.IsObject() {
 		return found
 	}

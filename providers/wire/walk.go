@@ -1,4 +1,4 @@
-package providers
+package wire
 
 import (
 	"bytes"
@@ -7,30 +7,30 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// walk steps through JSON once, from value to value: stream events are small and
+// Walk steps through JSON once, from value to value: stream events are small and
 // many, and this is all that the meter needs of most of them. It takes the JSON
 // to be well formed but for its end, which may be cut off: a value without an end
 // reaches to the end of the text.
-type walk struct {
-	text []byte
-	at   int
+type Walk struct {
+	Text []byte
+	At   int
 }
 
-// members calls f with each name of the object that comes next, without its
+// Members calls f with each name of the object that comes next, without its
 // quotes. f may take the value; what it leaves is skipped. Of anything else than
 // an object, nothing is taken. It reports whether the object is there and closed.
-func (w *walk) members(f func(name span)) (closed bool) {
-	return w.take('{') && w.more(f)
+func (w *Walk) Members(f func(name Span)) (closed bool) {
+	return w.take('{') && w.More(f)
 }
 
-// more goes on with members, from the next name on.
-func (w *walk) more(f func(name span)) (closed bool) {
-	for w.next() == '"' {
-		name := w.value()
+// More goes on with members, from the next name on.
+func (w *Walk) More(f func(name Span)) (closed bool) {
+	for w.Next() == '"' {
+		name := w.Value()
 		if !w.take(':') {
 			return false
 		}
-		w.offer(func() { f(span{name.start + 1, name.end - 1}) })
+		w.offer(func() { f(Span{name.Start + 1, name.End - 1}) })
 		if !w.take(',') {
 			break
 		}
@@ -38,14 +38,14 @@ func (w *walk) more(f func(name span)) (closed bool) {
 	return w.take('}')
 }
 
-// elements calls f before each element of the array that comes next. f may take
+// Elements calls f before each element of the array that comes next. f may take
 // it; what it leaves is skipped. Of anything else than an array, nothing is taken.
 // It reports whether the array is there and closed.
-func (w *walk) elements(f func()) (closed bool) {
+func (w *Walk) Elements(f func()) (closed bool) {
 	if !w.take('[') {
 		return false
 	}
-	for c := w.next(); c != ']' && c != 0; c = w.next() {
+	for c := w.Next(); c != ']' && c != 0; c = w.Next() {
 		if !w.offer(f) || !w.take(',') {
 			break
 		}
@@ -56,58 +56,59 @@ func (w *walk) elements(f func()) (closed bool) {
 // offer lets f take the value that comes next, and skips it if f has left it. The
 // blanks before it are neither's: f may look past them and leave the value all the
 // same. It reports whether there was anything to take.
-func (w *walk) offer(f func()) bool {
-	w.next()
-	start := w.at
+func (w *Walk) offer(f func()) bool {
+	w.Next()
+	start := w.At
 	f()
-	if w.at == start {
-		w.value()
+	if w.At == start {
+		w.Value()
 	}
-	return w.at > start
+	return w.At > start
 }
 
-// next is the byte that comes next after blanks; 0 at the end of the text.
-func (w *walk) next() byte {
-	for w.at < len(w.text) && isBlank(w.text[w.at]) {
-		w.at++
+// Next is the byte that comes next after blanks; 0 at the end of the text.
+func (w *Walk) Next() byte {
+	for w.At < len(w.Text) && IsBlank(w.Text[w.At]) {
+		w.At++
 	}
-	if w.at == len(w.text) {
+	if w.At == len(w.Text) {
 		return 0
 	}
-	return w.text[w.at]
+	return w.Text[w.At]
 }
 
 // take takes the byte c, if it comes next after blanks.
-func (w *walk) take(c byte) bool {
-	if w.next() != c {
+func (w *Walk) take(c byte) bool {
+	if w.Next() != c {
 		return false
 	}
-	w.at++
+	w.At++
 	return true
 }
 
-func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+// IsBlank reports whether c is white space in JSON.
+func IsBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// value takes the value that comes next; an empty span if there is none.
-func (w *walk) value() span {
-	c := w.next()
-	start := w.at
+// Value takes the value that comes next; an empty span if there is none.
+func (w *Walk) Value() Span {
+	c := w.Next()
+	start := w.At
 	switch c {
 	case 0:
 	case '"':
-		w.at = stringEnd(w.text, start)
+		w.At = stringEnd(w.Text, start)
 	case '{', '[':
-		w.at = nestedEnd(w.text, start)
+		w.At = nestedEnd(w.Text, start)
 	default:
-		w.at = scalarEnd(w.text, start)
+		w.At = scalarEnd(w.Text, start)
 	}
-	return span{start, w.at}
+	return Span{start, w.At}
 }
 
-// bytes takes the value that comes next.
-func (w *walk) bytes() []byte {
-	value := w.value()
-	return w.text[value.start:value.end]
+// Bytes takes the value that comes next.
+func (w *Walk) Bytes() []byte {
+	value := w.Value()
+	return w.Text[value.Start:value.End]
 }
 
 // stringEnd is where the string ends that begins at start. Most are so short that
@@ -154,17 +155,17 @@ func scalarEnd(text []byte, start int) int {
 	return len(text)
 }
 
-// nameOf is a member's name, unescaped.
-func (w *walk) nameOf(name span) string { return unescaped(w.text[name.start:name.end]) }
+// NameOf is a member's name, unescaped.
+func (w *Walk) NameOf(name Span) string { return Unescaped(w.Text[name.Start:name.End]) }
 
-// stringBytes takes the value that comes next, and returns its length in bytes,
+// StringBytes takes the value that comes next, and returns its length in bytes,
 // unescaped, if it is a string, else 0.
-func (w *walk) stringBytes() int64 {
-	value := w.bytes()
+func (w *Walk) StringBytes() int64 {
+	value := w.Bytes()
 	if len(value) == 0 || value[0] != '"' {
 		return 0
 	}
-	return int64(len(unescaped(inside(value))))
+	return int64(len(Unescaped(inside(value))))
 }
 
 // inside is what stands between the quotes of a string, the second of which may be
@@ -177,25 +178,25 @@ func inside(quoted []byte) []byte {
 	return quoted[1:end]
 }
 
-// unescaped is what the inside of a string stands for: names and values are compared
+// Unescaped is what the inside of a string stands for: names and values are compared
 // so, since each of their letters may be written as an escape.
-func unescaped(inside []byte) string {
+func Unescaped(inside []byte) string {
 	if bytes.IndexByte(inside, '\\') < 0 {
-		return view(inside)
+		return View(inside)
 	}
 	return gjson.Parse(`"` + string(inside) + `"`).Str
 }
 
-// eachString yields what the strings in JSON text stand for, names among them,
+// EachString yields what the strings in JSON text stand for, names among them,
 // however deep they lie.
-func eachString(text []byte) iter.Seq[string] {
+func EachString(text []byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for at := 0; at < len(text); at++ {
 			if text[at] != '"' {
 				continue
 			}
 			end := stringEnd(text, at)
-			if !yield(unescaped(inside(text[at:end]))) {
+			if !yield(Unescaped(inside(text[at:end]))) {
 				return
 			}
 			at = end - 1

@@ -1,4 +1,4 @@
-package providers
+package wire
 
 import (
 	"encoding/json"
@@ -17,11 +17,11 @@ func TestWalkFindsWhatGjsonFinds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		text := drawJSON(t, 3)
-		w := walk{text: text}
+		w := Walk{Text: text}
 		if got, want := walked(&w), parsed(text); !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s\nwalked %q\nwant   %q", text, got, want)
 		}
-		if rest := len(text) - w.at; rest > 3 { // the spaces after it
+		if rest := len(text) - w.At; rest > 3 { // the spaces after it
 			t.Fatalf("%s: %d bytes left", text, rest)
 		}
 	})
@@ -38,14 +38,27 @@ func TestWalkEnds(t *testing.T) {
 				text[rapid.IntRange(0, len(text)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
 			}
 		}
-		walked(&walk{text: text})
-		textBytes(&walk{text: text}, 0)
+		walked(&Walk{Text: text})
+		everything(&Walk{Text: text}, 0)
 	})
 }
 
-func walked(w *walk) (all []found) {
-	w.members(func(name span) { all = append(all, found{w.nameOf(name), string(w.bytes())}) })
-	w.elements(func() { all = append(all, found{"", string(w.bytes())}) })
+// everything walks into what is nested.
+func everything(w *Walk, depth int) {
+	inside := func() { everything(w, depth+1) }
+	switch c := w.Next(); {
+	case c == '{' && depth < 20:
+		w.Members(func(name Span) { w.NameOf(name); inside() })
+	case c == '[' && depth < 20:
+		w.Elements(inside)
+	default:
+		w.StringBytes()
+	}
+}
+
+func walked(w *Walk) (all []found) {
+	w.Members(func(name Span) { all = append(all, found{w.NameOf(name), string(w.Bytes())}) })
+	w.Elements(func() { all = append(all, found{"", string(w.Bytes())}) })
 	return all
 }
 

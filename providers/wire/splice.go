@@ -1,0 +1,100 @@
+package wire
+
+import (
+	"io"
+	"slices"
+)
+
+// Splice replaces a span of the body; an empty span inserts.
+type Splice struct {
+	At   Span
+	Text string
+}
+
+// Edited is a body with the edit applied, to be read once. It shares the memory of
+// the body it is made of, and only what was spliced in is its own.
+type Edited struct {
+	parts [][]byte // not read yet
+	size  int64
+}
+
+// Size is the bytes of the whole body.
+func (b *Edited) Size() int64 { return b.size }
+
+// Read fills p as far as the body reaches, over as many parts as that takes, so that
+// a body that fits is written at once.
+func (b *Edited) Read(p []byte) (n int, err error) {
+	for len(b.parts) > 0 && n < len(p) {
+		taken := copy(p[n:], b.parts[0])
+		n += taken
+		if b.parts[0] = b.parts[0][taken:]; len(b.parts[0]) == 0 {
+			b.parts = b.parts[1:]
+		}
+	}
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (b *Edited) add(part []byte) {
+	if len(part) > 0 {
+		b.parts = append(b.parts, part)
+		b.size += int64(len(part))
+	}
+}
+
+// Replace puts a text in the place of a span.
+func Replace(at Span, text string) Splice { return Splice{at, text} }
+
+// Insert puts a text before the byte at an offset.
+func Insert(at int, text string) Splice { return Splice{Span{at, at}, text} }
+
+// Members are those of a body's object, in order, all different.
+type Members []Member
+
+// Member is one member of an object.
+type Member struct {
+	Name  string // unescaped
+	At    Span   // of the name, with its quotes
+	Value Span
+}
+
+// Find returns the member of that name.
+func (m Members) Find(name string) (Member, bool) {
+	for _, member := range m {
+		if member.Name == name {
+			return member, true
+		}
+	}
+	return Member{}, false
+}
+
+// Set replaces the value of a member, or inserts the member after the last one. There
+// must be one.
+func (m Members) Set(name, value string) Splice {
+	if member, ok := m.Find(name); ok {
+		return Replace(member.Value, value)
+	}
+	return Insert(m[len(m)-1].Value.End, `,"`+name+`":`+value)
+}
+
+// Apply makes the splices, in the order of the body. Insertions at one place
+// keep their order, after a replacement that ends there.
+func Apply(body []byte, splices []Splice) *Edited {
+	slices.SortStableFunc(splices, func(a, b Splice) int {
+		if a.At.Start != b.At.Start {
+			return a.At.Start - b.At.Start
+		}
+		return a.At.End - b.At.End
+	})
+	out := &Edited{parts: make([][]byte, 0, 2*len(splices)+1)}
+	from := 0
+	for _, s := range splices {
+		out.add(body[from:s.At.Start])
+		out.add([]byte(s.Text))
+		from = s.At.End
+	}
+	out.add(body[from:])
+	return out
+}
