@@ -1,12 +1,7 @@
-// Package providers knows the wire facts of each LLM API dialect: what a
-// request may cost and what bounds it, how to cap its output, where a response
-// or stream carries its usage, which errors are not billed, and the shape of
-// an error. It knows no HTTP server, no prices and no budgets.
-//
-// The OpenAI dialect (chat completions, completions, embeddings) is read by
-// Parse, changed by Request.Rewrite, metered by Meter and answered with
-// AppendError. Whatever this package does not know passes untouched; whatever
-// could cost money that it cannot bound is named in Request.Unbounded.
+// Package providers is the seam between the proxy and the APIs of LLM providers: what a
+// dialect must tell of a request and of its answer. Each dialect is a package below it,
+// made of the toolkit in wire. It knows no vendor, no HTTP server, no prices and no
+// budgets.
 package providers
 
 import "github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -28,3 +23,44 @@ type Usage struct {
 	Reasoning   int64
 	AudioOutput int64
 }
+
+// ToolResult is the result of one tool call that a request brings.
+type ToolResult struct {
+	CallID string // as the model gave it; "" in the older form, function_call
+	Name   string // of the tool; "" if the request does not tell
+}
+
+// Report is what a Meter saw of a response.
+type Report struct {
+	// Usage is what the response reported, and final if HasUsage. Else it is
+	// the last running total, if any: a floor.
+	Usage    Usage
+	HasUsage bool
+	// Model is the model that answered, empty if the response named none.
+	Model string
+	// Complete says that the response came whole: its JSON was closed, its stream
+	// sent its own end mark, or it was read to its end, whatever is in it.
+	Complete bool
+	// Failed says that the response carries an error that says something: a text, an
+	// object with a message or with an HTTP status as its code. ErrorObject says that
+	// it is an object with a message, as the API writes one; ErrorStatus is that
+	// status, 0 if it gives none; Filtered that the request was judged by its content,
+	// which some providers bill.
+	Failed      bool
+	ErrorObject bool
+	ErrorStatus int
+	Filtered    bool
+	// Ran says that there is output in the response, in a stream the frame of one even if it
+	// has no text, or a count of tokens that is not zero: something was done for it
+	// that may be billed.
+	Ran bool
+	// OutputTokens is how much output was seen in a stream: a token for each byte
+	// of text in a delta, in whatever member it stands, and at least one for each
+	// event with output in it.
+	OutputTokens int64
+}
+
+// Refused reports whether this is a whole response in which nothing speaks for a
+// bill: neither output, nor usage, nor an error that providers bill. Whether a refusal
+// costs nothing depends on its status, which the policy judges.
+func (r Report) Refused() bool { return r.Complete && !r.Ran && !r.HasUsage && !r.Filtered }

@@ -10,7 +10,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
 
@@ -46,7 +46,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, load *payloa
 }
 
 // countInTurns has the gate wait for a turn before it counts long texts.
-func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, request *providers.Request) {
+func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, request *openai.Request) {
 	size := sizeOf(request.Texts)
 	for i := range calls {
 		in := &calls[i].Input
@@ -83,7 +83,7 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target, load *pa
 		return errBody // its client has left
 	}
 	defer done()
-	if load.request, err = providers.Parse(t.endpoint, body.join()); err != nil {
+	if load.request, err = openai.Parse(t.endpoint, body.join()); err != nil {
 		return err
 	}
 	load.request.SeeHeaders(r.Header)
@@ -93,7 +93,7 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target, load *pa
 // bound makes one call for each upstream that may serve the request, the
 // primary first. A fallback on which the cost has no bound is left out. Without
 // a bound at all there is a denial, and the call says what is known.
-func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.Request) ([]gate.Bid, gate.Bid, *policy.Denial) {
+func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *openai.Request) ([]gate.Bid, gate.Bid, *policy.Denial) {
 	call := gate.Bid{Rules: rules, Key: key, Facts: facts, Choices: max(1, r.Choices)}
 	model, upstreams := rules.Policy.Route(key.Tenant, r.Model)
 	if len(upstreams) == 0 {
@@ -117,7 +117,7 @@ func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *providers.
 }
 
 // unbounded names what makes the cost of a request unbounded, if anything.
-func unbounded(r *providers.Request) string {
+func unbounded(r *openai.Request) string {
 	if len(r.Unbounded) > 0 {
 		return r.Unbounded[0]
 	}
@@ -128,7 +128,7 @@ func unbounded(r *providers.Request) string {
 	return "service_tier" // the price table knows no dearer tier
 }
 
-func factsOf(key *policy.Key, t target, from origin, r *providers.Request) policy.Facts {
+func factsOf(key *policy.Key, t target, from origin, r *openai.Request) policy.Facts {
 	facts := policy.Facts{
 		Run:          t.run,
 		Endpoint:     r.Endpoint.String(),
@@ -151,7 +151,7 @@ func factsOf(key *policy.Key, t target, from origin, r *providers.Request) polic
 
 // toolResults are the results of tools that a request brings. Those of the older
 // form, function_call, have no id: each has the request's content and its place.
-func toolResults(r *providers.Request) []policy.ToolResult {
+func toolResults(r *openai.Request) []policy.ToolResult {
 	var list []policy.ToolResult
 	digest := sync.OnceValue(r.Digest)
 	for i, result := range r.ToolResults {
@@ -165,7 +165,7 @@ func toolResults(r *providers.Request) []policy.ToolResult {
 }
 
 // boundOn bounds the request's tokens on one upstream.
-func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Denial {
+func boundOn(c *gate.Bid, model *policy.Model, r *openai.Request) *policy.Denial {
 	limits := c.Rules.Limits(c.Upstream.Provider, model, c.Facts.Model)
 	overhead, err := r.Overhead(r.Model, model.MaxImageTokens)
 	if err != nil {
@@ -174,11 +174,11 @@ func boundOn(c *gate.Bid, model *policy.Model, r *providers.Request) *policy.Den
 	c.Input = inputOf(c.Upstream, r, overhead, limits.ContextTokens*r.Prompts())
 	c.CacheWrite = r.CacheControl || !slices.Contains(explicitCaches, c.Upstream.Provider)
 	c.Audio = r.AudioOutput
-	if r.Endpoint == providers.Embeddings {
+	if r.Endpoint == openai.Embeddings {
 		return nil
 	}
 	if r.ZeroCap && r.ImpliedCap(c.Upstream.Provider) == 0 {
-		return denied(policy.NoBound, "what this request costs has no bound, because of "+providers.UnboundedZeroCap+": not every server takes 0 for no output")
+		return denied(policy.NoBound, "what this request costs has no bound, because of "+openai.UnboundedZeroCap+": not every server takes 0 for no output")
 	}
 	c.OutputCap = outputCap(c.Upstream, model, r, limits)
 	if _, given := r.AskedCap(c.Upstream.CapField); !given {
@@ -205,7 +205,7 @@ const leastOutput = 1
 // field that the upstream obeys, else the policy's default, else what the
 // model can write at most; 0 if nothing is known. A completion without one has no
 // more than its absence means.
-func outputCap(u *policy.Upstream, model *policy.Model, r *providers.Request, limits pricing.Limits) int64 {
+func outputCap(u *policy.Upstream, model *policy.Model, r *openai.Request, limits pricing.Limits) int64 {
 	cap, given := r.AskedCap(u.CapField)
 	switch {
 	case given && cap == 0:
@@ -222,7 +222,7 @@ func outputCap(u *policy.Upstream, model *policy.Model, r *providers.Request, li
 // fitOf is how a cap that the client did not give fits beside the input. Of several
 // prompts each has a context to itself, and nobody knows which is how long. What the
 // absence of a cap means is sent as if the policy had said so.
-func fitOf(c *gate.Bid, model *policy.Model, r *providers.Request, limits pricing.Limits) *gate.Fit {
+func fitOf(c *gate.Bid, model *policy.Model, r *openai.Request, limits pricing.Limits) *gate.Fit {
 	if r.Prompts() > 1 {
 		return nil
 	}
@@ -236,7 +236,7 @@ func fitOf(c *gate.Bid, model *policy.Model, r *providers.Request, limits pricin
 // inputOf bounds the input tokens by bytes, and counts them when asked to,
 // where the provider's tokenizer is known. Neither reads on where the context is
 // full.
-func inputOf(u *policy.Upstream, r *providers.Request, overhead, context int64) gate.Input {
+func inputOf(u *policy.Upstream, r *openai.Request, overhead, context int64) gate.Input {
 	in := within(looseBound(r.Texts, overhead, context), "bytes", context)
 	encoding, known := tokenizer.ForModel(r.Model)
 	if !known || !slices.Contains(exactProviders, u.Provider) {
@@ -311,14 +311,14 @@ func within(tokens int64, how string, context int64) gate.Input {
 }
 
 // endpointCapability is what using an endpoint needs.
-var endpointCapability = map[providers.Endpoint]string{
-	providers.ChatCompletions: policy.CapChat,
-	providers.Completions:     policy.CapCompletions,
-	providers.Embeddings:      policy.CapEmbeddings,
+var endpointCapability = map[openai.Endpoint]string{
+	openai.ChatCompletions: policy.CapChat,
+	openai.Completions:     policy.CapCompletions,
+	openai.Embeddings:      policy.CapEmbeddings,
 }
 
 // capabilities are what a request needs of a tenant's allowance.
-func capabilities(r *providers.Request) []string {
+func capabilities(r *openai.Request) []string {
 	list := []string{endpointCapability[r.Endpoint]}
 	for _, need := range [...]struct {
 		used       bool

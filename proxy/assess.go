@@ -5,7 +5,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // Assess reads a request of a key as ServeHTTP would and returns the call that
@@ -17,7 +17,7 @@ func Assess(rules *gate.Rules, key *policy.Key, r *http.Request, body []byte) (g
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	request, err := providers.Parse(t.endpoint, body)
+	request, err := openai.Parse(t.endpoint, body)
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}

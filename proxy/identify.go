@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 const (
@@ -30,7 +30,7 @@ func identify(p *policy.Policy, r *http.Request) (*policy.Key, error) {
 
 // target is what a request's path names.
 type target struct {
-	endpoint providers.Endpoint
+	endpoint openai.Endpoint
 	run      string // "" without a run
 	depth    int64
 }
@@ -58,7 +58,7 @@ func locate(r *http.Request) (target, error) {
 	if len(t.run) > maxRunBytes {
 		return target{}, errLongRun
 	}
-	endpoint, ok := providers.Route(r.Method, path)
+	endpoint, ok := openai.Route(r.Method, path)
 	if !ok {
 		return target{}, noRoute(r)
 	}

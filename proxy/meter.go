@@ -13,6 +13,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // maxErrorBytes bounds what is read of a response before its header is passed on:
@@ -25,7 +26,7 @@ const maxErrorBytes = 64 << 10
 type meteredBody struct {
 	src     io.ReadCloser
 	resp    *http.Response
-	meter   *providers.Meter
+	meter   *openai.Meter
 	decoder *decoder // meters a decoded copy of a compressed response; else nil
 	x       *exchange
 	call    gate.Bid
@@ -47,7 +48,7 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 	b := &meteredBody{
 		src:    resp.Body,
 		resp:   resp,
-		meter:  providers.NewMeter(x.endpoint, isEventStream(resp.Header.Get("Content-Type")), strip),
+		meter:  openai.NewMeter(x.endpoint, isEventStream(resp.Header.Get("Content-Type")), strip),
 		x:      x,
 		call:   x.calls[0],
 		grant:  x.grant,

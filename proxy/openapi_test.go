@@ -12,7 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -126,7 +126,7 @@ func TestOpenAPIHasTheAnswers(t *testing.T) {
 
 func TestOpenAPIHasTheErrors(t *testing.T) {
 	doc := readOpenAPI(t)
-	text := providers.AppendError(nil, &providers.Error{Type: "t", Code: "c", Message: "m", Param: "p", Details: providers.Details{
+	text := openai.AppendError(nil, &openai.Error{Type: "t", Code: "c", Message: "m", Param: "p", Details: openai.Details{
 		Budget: "b", Limit: "l", Spent: "s", Held: "h", Needed: "n", ResetsAt: "r", LargestCap: "c",
 	}})
 	var body struct {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // payload is the body of an admitted request for as long as it is needed: until it
@@ -13,10 +14,10 @@ import (
 type payload struct {
 	room *room
 
-	mu      sync.Mutex         // an upstream's connection reads and closes what leaves
-	request *providers.Request // nil: gone
-	leaving *outgoing          // of the current attempt; nil: sent, or not begun
-	last    bool               // no attempt follows the current one
+	mu      sync.Mutex      // an upstream's connection reads and closes what leaves
+	request *openai.Request // nil: gone
+	leaving *outgoing       // of the current attempt; nil: sent, or not begun
+	last    bool            // no attempt follows the current one
 }
 
 // outgoing is the body of one attempt.
@@ -26,7 +27,7 @@ type outgoing struct {
 }
 
 // send returns the body of the next attempt, and its size in bytes.
-func (l *payload) send(e providers.Edit) (*outgoing, int64) {
+func (l *payload) send(e openai.Edit) (*outgoing, int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	edited := l.request.Rewrite(e)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // TestOnePriceForHoldAndCharge: the policy's price of the model that was asked for
@@ -101,7 +101,7 @@ func TestUsageCostsAtLeastEachOfItsParts(t *testing.T) {
 		}
 		body := fmt.Sprintf(`{"usage":{%s,"prompt_tokens_details":{%s},"completion_tokens_details":{%s}}}`,
 			usage("prompt_tokens", "completion_tokens"), usage("cached_tokens", "cache_write_tokens", "audio_tokens in"), usage("reasoning_tokens", "audio_tokens out"))
-		m := providers.NewMeter(providers.ChatCompletions, false, false)
+		m := openai.NewMeter(openai.ChatCompletions, false, false)
 		m.Feed([]byte(body))
 		report := m.Report()
 		charge, err := price.Cost(pricing.Usage(report.Usage))

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // DefaultBodyLimit bounds a request's body, in bytes: room for a few images in
@@ -124,7 +124,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if target.endpoint == providers.Models {
+	if target.endpoint == openai.Models {
 		return listModels(w, rules, key)
 	}
 	load := &payload{room: p.intake.open(key.Tenant.Name)}

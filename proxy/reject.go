@@ -10,6 +10,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // Headers that the proxy adds to responses.
@@ -38,7 +39,7 @@ const retryAfter = 1
 
 // rejection is an answer that the proxy gives in place of the upstream.
 type rejection struct {
-	body     providers.Error
+	body     openai.Error
 	decision string
 	receipt  string
 	retry    retry
@@ -59,7 +60,7 @@ const (
 // deny returns a rejection of the proxy's own making.
 func deny(status int, kind, code string, again retry, format string, args ...any) *rejection {
 	return &rejection{
-		body: providers.Error{
+		body: openai.Error{
 			Status: status, Type: kind, Code: code,
 			Message: "aegis: " + fmt.Sprintf(format, args...),
 		},
@@ -154,7 +155,7 @@ func (p *Proxy) reject(w http.ResponseWriter, err error) {
 	if after := e.retryAfter(); after > 0 {
 		h.Set("Retry-After", strconv.FormatInt(after, 10))
 	}
-	body := providers.AppendError(nil, &e.body)
+	body := openai.AppendError(nil, &e.body)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(e.body.Status)
 	w.Write(body)
@@ -199,8 +200,8 @@ func refused(d *policy.Denial, receipt string) *rejection {
 	return e
 }
 
-func details(d *policy.Denial) providers.Details {
-	out := providers.Details{Budget: d.Budget}
+func details(d *policy.Denial) openai.Details {
+	out := openai.Details{Budget: d.Budget}
 	if d.ResetsAt != 0 {
 		out.ResetsAt = time.UnixMilli(d.ResetsAt).UTC().Format(time.RFC3339)
 	}

@@ -19,13 +19,13 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // exchange is one admitted request on its way. Its attempts follow each other:
 // each has a call and a grant of its own.
 type exchange struct {
-	endpoint  providers.Endpoint
+	endpoint  openai.Endpoint
 	wantUsage bool // a stream whose client did not ask for its usage
 	wantEcho  bool // a completion that asks for no output
 	payload   *payload
@@ -187,7 +187,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 
 // upstreamURL appends an endpoint to an upstream's base URL, which the policy
 // has checked.
-func upstreamURL(base string, e providers.Endpoint, query string) *url.URL {
+func upstreamURL(base string, e openai.Endpoint, query string) *url.URL {
 	u, err := url.Parse(strings.TrimSuffix(base, "/") + "/" + e.String())
 	if err != nil {
 		return &url.URL{}
@@ -198,8 +198,8 @@ func upstreamURL(base string, e providers.Endpoint, query string) *url.URL {
 
 // edit is the least change to the body that makes its bound true and its usage
 // visible.
-func (x *exchange) edit() providers.Edit {
-	edit := providers.Edit{
+func (x *exchange) edit() openai.Edit {
+	edit := openai.Edit{
 		CapField:     x.calls[0].Upstream.CapField,
 		OutputCap:    x.grant.OutputCap,
 		IncludeUsage: x.asksUsage(),

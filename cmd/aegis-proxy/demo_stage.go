@@ -16,7 +16,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
 
@@ -219,7 +219,7 @@ func (s *stage) answer(r *simulator.Request) simulator.Answer {
 
 // countPrompt bills the prompt's tokens as OpenAI's tokenizer counts them.
 func countPrompt(r *simulator.Request) int64 {
-	request, err := providers.Parse(providers.ChatCompletions, r.Body)
+	request, err := openai.Parse(openai.ChatCompletions, r.Body)
 	if err != nil {
 		return 1
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
 
@@ -46,7 +46,7 @@ func (q question) body(cap int64) []byte {
 // inputTokens bounds what the question is billed as input, as the proxy does:
 // by its texts and by what the API puts around them.
 func (q question) inputTokens() (int64, error) {
-	request, err := providers.Parse(providers.ChatCompletions, q.body(0))
+	request, err := openai.Parse(openai.ChatCompletions, q.body(0))
 	if err != nil {
 		return 0, err
 	}

@@ -24,21 +24,22 @@ const (
 // rooms says for each package which of ours it may import. What is not listed
 // may import anything.
 var rooms = map[string][]string{
-	"audit":           {"call"},
-	"budget":          {},
-	"budget/embedded": {"budget"},
-	"budget/redis":    {"budget"},
-	"call":            {},
-	"oxdeai":          {},
-	"pricing":         {"call", "internal/names", "pricing/internal/table"},
-	"providers":       {"call", "internal/names", "providers/wire"},
-	"providers/wire":  {"internal/names"},
-	"tokenizer":       {"internal/names"},
-	"internal/names":  {},
-	"policy":          {"budget", "call", "internal/names", "pricing"},
-	"gate":            {"audit", "budget", "call", "internal/names", "oxdeai", "policy", "pricing"},
-	"proxy":           {"audit", "call", "gate", "internal/names", "policy", "pricing", "providers", "tokenizer"},
-	"admin":           {"budget", "call", "policy", "pricing"},
+	"audit":            {"call"},
+	"budget":           {},
+	"budget/embedded":  {"budget"},
+	"budget/redis":     {"budget"},
+	"call":             {},
+	"oxdeai":           {},
+	"pricing":          {"call", "internal/names", "pricing/internal/table"},
+	"providers":        {"call", "providers/wire"},
+	"providers/wire":   {"internal/names"},
+	"providers/openai": {"call", "internal/names", "providers", "providers/wire"},
+	"tokenizer":        {"internal/names"},
+	"internal/names":   {},
+	"policy":           {"budget", "call", "internal/names", "pricing"},
+	"gate":             {"audit", "budget", "call", "internal/names", "oxdeai", "policy", "pricing"},
+	"proxy":            {"audit", "call", "gate", "internal/names", "policy", "pricing", "providers", "providers/openai", "tokenizer"},
+	"admin":            {"budget", "call", "policy", "pricing"},
 }
 
 // guests says which packages alone may import a library.

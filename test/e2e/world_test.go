@@ -27,7 +27,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
 
@@ -365,7 +365,7 @@ func (w *world) must(r *replica, q request) response {
 // exactPrompt bills what the proxy's exact bound is, so that a request whose
 // output fills its cap costs its bound.
 func exactPrompt(r *simulator.Request) int64 {
-	parsed, err := providers.Parse(providers.ChatCompletions, r.Body)
+	parsed, err := openai.Parse(openai.ChatCompletions, r.Body)
 	if err != nil {
 		return 0
 	}

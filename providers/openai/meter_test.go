@@ -1,4 +1,4 @@
-package providers_test
+package openai_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 	"pgregory.net/rapid"
 )
@@ -35,8 +36,8 @@ func golden(t *testing.T, path string, got []byte) {
 }
 
 // meter feeds chunks and returns all that passed, and the report.
-func meter(e providers.Endpoint, stream, strip bool, chunks ...[]byte) ([]byte, providers.Report) {
-	m := providers.NewMeter(e, stream, strip)
+func meter(e openai.Endpoint, stream, strip bool, chunks ...[]byte) ([]byte, providers.Report) {
+	m := openai.NewMeter(e, stream, strip)
 	var out []byte
 	for _, c := range chunks {
 		out = append(out, m.Feed(c)...)
@@ -72,7 +73,7 @@ func files(t testing.TB, pattern string) map[string][]byte {
 func TestMeterStreams(t *testing.T) {
 	for path, lf := range files(t, "testdata/streams/*.sse") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			stripped, report := meter(providers.ChatCompletions, true, true, lf)
+			stripped, report := meter(openai.ChatCompletions, true, true, lf)
 			golden(t, path+".stripped", stripped)
 			golden(t, path+".report", fmt.Appendf(nil, "%+v\n", report))
 			for _, end := range []string{"\n", "\r\n", "\r"} {
@@ -89,7 +90,7 @@ func checkSplits(t *testing.T, in []byte, strip bool, want []byte, report provid
 	t.Helper()
 	check := func(where string, chunks ...[]byte) {
 		t.Helper()
-		got, r := meter(providers.ChatCompletions, true, strip, chunks...)
+		got, r := meter(openai.ChatCompletions, true, strip, chunks...)
 		if !bytes.Equal(got, want) {
 			t.Fatalf("%s, strip %v: got %q, want %q", where, strip, got, want)
 		}
@@ -110,7 +111,7 @@ func TestMeterUndoesIncludeUsage(t *testing.T) {
 	without := `data: {"choices":[{"delta":{"content":"a"}}]` + tail + "data: [DONE]\n\n"
 	with := `data: {"choices":[{"delta":{"content":"a"}}],"usage":null` + tail +
 		`data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}` + tail + "data: [DONE]\n\n"
-	got, report := meter(providers.ChatCompletions, true, true, []byte(with))
+	got, report := meter(openai.ChatCompletions, true, true, []byte(with))
 	if string(got) != without {
 		t.Errorf("got  %q\nwant %q", got, without)
 	}
@@ -158,7 +159,7 @@ func TestMeterStripProperty(t *testing.T) {
 			}
 			chunks, rest = append(chunks, rest[:n]), rest[n:]
 		}
-		if got, _ := meter(providers.ChatCompletions, true, true, chunks...); !bytes.Equal(got, want) {
+		if got, _ := meter(openai.ChatCompletions, true, true, chunks...); !bytes.Equal(got, want) {
 			t.Fatalf("in   %.500q\ngot  %.500q\nwant %.500q", in, got, want)
 		}
 	})
@@ -166,7 +167,7 @@ func TestMeterStripProperty(t *testing.T) {
 
 func TestMeterPassesTheSameSlice(t *testing.T) {
 	for _, stream := range []bool{true, false} {
-		m := providers.NewMeter(providers.ChatCompletions, stream, false)
+		m := openai.NewMeter(openai.ChatCompletions, stream, false)
 		chunk := []byte("data: {\"choices\":[")
 		if got := m.Feed(chunk); &got[0] != &chunk[0] || len(got) != len(chunk) {
 			t.Errorf("stream %v: the chunk was copied or held", stream)
@@ -179,7 +180,7 @@ func TestMeterPassesTheSameSlice(t *testing.T) {
 
 // With stripping, what is complete passes at once.
 func TestMeterHoldsOnlyPartialEvents(t *testing.T) {
-	m := providers.NewMeter(providers.ChatCompletions, true, true)
+	m := openai.NewMeter(openai.ChatCompletions, true, true)
 	steps := []struct{ in, out string }{
 		{"data: {\"a\"", ""},
 		{":1}\n", "data: {\"a\":1}\n"},
@@ -202,10 +203,10 @@ func TestMeterForgetsUsageBeforeAnEventTooLong(t *testing.T) {
 	const usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n"
 	long := "data: {\"a\":\"" + strings.Repeat("x", wire.MaxEventBytes) + "\"}\n\n"
 	const done = "data: [DONE]\n\n"
-	if _, r := meter(providers.ChatCompletions, true, false, []byte(usage+long+done)); r.HasUsage || !r.Complete {
+	if _, r := meter(openai.ChatCompletions, true, false, []byte(usage+long+done)); r.HasUsage || !r.Complete {
 		t.Errorf("usage before it: %+v", r)
 	}
-	if _, r := meter(providers.ChatCompletions, true, false, []byte(long+usage+done)); !r.HasUsage {
+	if _, r := meter(openai.ChatCompletions, true, false, []byte(long+usage+done)); !r.HasUsage {
 		t.Errorf("usage after it: %+v", r)
 	}
 }
@@ -215,12 +216,12 @@ func TestMeterForgetsUsageBeforeAnEventTooLong(t *testing.T) {
 func TestMeterOfChoicesThatBreakOff(t *testing.T) {
 	const usage = `data: {"usage":{"prompt_tokens":1,"completion_tokens":1},"choices":[`
 	for _, tail := range []string{"", " ", "{", `{"delta":{"content":"a"}}`} {
-		got, r := meter(providers.ChatCompletions, true, true, []byte(usage+tail))
+		got, r := meter(openai.ChatCompletions, true, true, []byte(usage+tail))
 		if r.HasUsage || string(got) != usage+tail {
 			t.Errorf("after %q: %q, %+v", tail, got, r)
 		}
 	}
-	if _, r := meter(providers.ChatCompletions, true, true, []byte(usage+"]")); !r.HasUsage {
+	if _, r := meter(openai.ChatCompletions, true, true, []byte(usage+"]")); !r.HasUsage {
 		t.Errorf("whole: %+v", r)
 	}
 }
@@ -229,9 +230,9 @@ func TestMeterOfChoicesThatBreakOff(t *testing.T) {
 func TestMeterObjects(t *testing.T) {
 	for path, body := range files(t, "testdata/objects/*.json") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			endpoint := providers.ChatCompletions
+			endpoint := openai.ChatCompletions
 			if strings.Contains(path, "embeddings") {
-				endpoint = providers.Embeddings
+				endpoint = openai.Embeddings
 			}
 			_, report := meter(endpoint, false, false, body)
 			golden(t, path+".report", fmt.Appendf(nil, "%+v\n", report))
@@ -250,7 +251,7 @@ func TestMeterObjects(t *testing.T) {
 
 func TestMeterReadsOddObjects(t *testing.T) {
 	const usage = `"usage":{"prompt_tokens":3,"completion_tokens":2}`
-	long := strings.Repeat(" ", providers.MaxCaptureBytes)
+	long := strings.Repeat(" ", openai.MaxCaptureBytes)
 	tests := []struct {
 		name, body string
 		hasUsage   bool
@@ -276,7 +277,7 @@ func TestMeterReadsOddObjects(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, r := meter(providers.ChatCompletions, false, false, []byte(tt.body))
+			_, r := meter(openai.ChatCompletions, false, false, []byte(tt.body))
 			if r.HasUsage != tt.hasUsage {
 				t.Errorf("HasUsage %v, want %v: %+v", r.HasUsage, tt.hasUsage, r)
 			}
@@ -295,7 +296,7 @@ func TestMeterUsageLeavesNothingOut(t *testing.T) {
 		body := fmt.Sprintf(`{"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,
 			"prompt_tokens_details":{"cached_tokens":%d,"audio_tokens":%d,"cache_write_tokens":%d},
 			"completion_tokens_details":{"reasoning_tokens":%d,"audio_tokens":%d}}}`, in, out, total, cached, audio, write, reasoning, spoken)
-		_, r := meter(providers.ChatCompletions, false, false, []byte(body))
+		_, r := meter(openai.ChatCompletions, false, false, []byte(body))
 		u := r.Usage
 		switch {
 		case !r.HasUsage,
@@ -310,7 +311,7 @@ func TestMeterUsageLeavesNothingOut(t *testing.T) {
 // A response of many megabytes costs no memory that grows with it.
 func TestMeterMemory(t *testing.T) {
 	chunk := []byte(strings.Repeat(`{"embedding":[0.1234567,-0.7654321],"object":"embedding"},`, 500))
-	m := providers.NewMeter(providers.Embeddings, false, false)
+	m := openai.NewMeter(openai.Embeddings, false, false)
 	m.Feed([]byte(`{"data":[`))
 	if n := testing.AllocsPerRun(100, func() { m.Feed(chunk) }); n != 0 {
 		t.Errorf("%v allocations a chunk", n)
@@ -366,7 +367,7 @@ func TestRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := providers.NewMeter(providers.ChatCompletions, tt.stream, false)
+			m := openai.NewMeter(openai.ChatCompletions, tt.stream, false)
 			m.Feed([]byte(tt.body))
 			end := io.EOF
 			if tt.cut {
@@ -390,7 +391,7 @@ func TestRefusedWhereverItIsCut(t *testing.T) {
 	} {
 		for end := range len(whole) {
 			for unframed, want := range map[bool]bool{false: true, true: end == 0} {
-				m := providers.NewMeter(providers.ChatCompletions, false, false)
+				m := openai.NewMeter(openai.ChatCompletions, false, false)
 				if unframed {
 					m.ExpectBreak()
 				}
@@ -412,7 +413,7 @@ func TestEmbeddingsAreOutput(t *testing.T) {
 		`{"data":[],"error":{"code":400}}`:                  false,
 		`{"data":null,"object":"error","message":"no 400"}`: false,
 	} {
-		if _, r := meter(providers.Embeddings, false, false, []byte(body)); r.Ran != want || r.HasUsage {
+		if _, r := meter(openai.Embeddings, false, false, []byte(body)); r.Ran != want || r.HasUsage {
 			t.Errorf("%s: %+v", body, r)
 		}
 	}
@@ -429,9 +430,9 @@ func FuzzMeter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte, cut uint16, stream bool) {
 		at := min(int(cut), len(body))
 		for _, strip := range []bool{false, true} {
-			whole, r1 := meter(providers.ChatCompletions, stream, strip, body)
-			parts, r2 := meter(providers.ChatCompletions, stream, strip, body[:at], body[at:])
-			single, r3 := meter(providers.ChatCompletions, stream, strip, bytewise(body)...)
+			whole, r1 := meter(openai.ChatCompletions, stream, strip, body)
+			parts, r2 := meter(openai.ChatCompletions, stream, strip, body[:at], body[at:])
+			single, r3 := meter(openai.ChatCompletions, stream, strip, bytewise(body)...)
 			if !bytes.Equal(whole, parts) || !bytes.Equal(whole, single) {
 				t.Fatalf("%q: whole %q, in two %q, in bytes %q", body, whole, parts, single)
 			}

@@ -1,4 +1,4 @@
-package providers_test
+package openai_test
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -19,9 +19,9 @@ func with(member string) string {
 	return `{"model":"gpt-4o",` + hello + `,` + member + `}`
 }
 
-func mustParse(t testing.TB, e providers.Endpoint, body string) *providers.Request {
+func mustParse(t testing.TB, e openai.Endpoint, body string) *openai.Request {
 	t.Helper()
-	r, err := providers.Parse(e, []byte(body))
+	r, err := openai.Parse(e, []byte(body))
 	if err != nil {
 		t.Fatalf("Parse(%.200s): %v", body, err)
 	}
@@ -111,7 +111,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := providers.Parse(providers.ChatCompletions, []byte(tt.body))
+			r, err := openai.Parse(openai.ChatCompletions, []byte(tt.body))
 			var parse *wire.ParseError
 			if !errors.As(err, &parse) {
 				t.Fatalf("got %+v, %v; want a ParseError", r, err)
@@ -126,24 +126,24 @@ func TestParseRefuses(t *testing.T) {
 func TestParseRefusesInputs(t *testing.T) {
 	tests := []struct {
 		name     string
-		endpoint providers.Endpoint
+		endpoint openai.Endpoint
 		body     string
 		param    string
 	}{
-		{"no input", providers.Embeddings, `{"model":"m"}`, "input"},
-		{"null input", providers.Embeddings, `{"model":"m","input":null}`, "input"},
-		{"input an object", providers.Embeddings, `{"model":"m","input":{}}`, "input"},
-		{"input of objects", providers.Embeddings, `{"model":"m","input":[{}]}`, "input"},
-		{"ids and texts", providers.Embeddings, `{"model":"m","input":[1,"a"]}`, "input"},
-		{"id negative", providers.Embeddings, `{"model":"m","input":[-1]}`, "input"},
-		{"id a fraction", providers.Embeddings, `{"model":"m","input":[[1.5]]}`, "input"},
-		{"id a text", providers.Embeddings, `{"model":"m","input":[["a"]]}`, "input"},
-		{"prompt a number", providers.Completions, `{"model":"m","prompt":1}`, "prompt"},
-		{"no such endpoint", providers.Models, `{"model":"m"}`, ""},
+		{"no input", openai.Embeddings, `{"model":"m"}`, "input"},
+		{"null input", openai.Embeddings, `{"model":"m","input":null}`, "input"},
+		{"input an object", openai.Embeddings, `{"model":"m","input":{}}`, "input"},
+		{"input of objects", openai.Embeddings, `{"model":"m","input":[{}]}`, "input"},
+		{"ids and texts", openai.Embeddings, `{"model":"m","input":[1,"a"]}`, "input"},
+		{"id negative", openai.Embeddings, `{"model":"m","input":[-1]}`, "input"},
+		{"id a fraction", openai.Embeddings, `{"model":"m","input":[[1.5]]}`, "input"},
+		{"id a text", openai.Embeddings, `{"model":"m","input":[["a"]]}`, "input"},
+		{"prompt a number", openai.Completions, `{"model":"m","prompt":1}`, "prompt"},
+		{"no such endpoint", openai.Models, `{"model":"m"}`, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := providers.Parse(tt.endpoint, []byte(tt.body))
+			_, err := openai.Parse(tt.endpoint, []byte(tt.body))
 			var parse *wire.ParseError
 			if !errors.As(err, &parse) || parse.Param != tt.param {
 				t.Errorf("got %#v, want a ParseError for %q", err, tt.param)
@@ -165,13 +165,13 @@ func TestParseBoundsHostileBodies(t *testing.T) {
 		"one level too deep":         with(`"x":` + strings.Repeat("[", wire.MaxDepth) + strings.Repeat("]", wire.MaxDepth)),
 		"too many members":           `{"model":"m"` + members.String() + `}`,
 		"too many members below":     with(`"x":{"a":1` + members.String() + `}`),
-		"too many texts":             `{"model":"m","messages":[{"content":[` + strings.Repeat(`"",`, providers.MaxTexts) + `""]}]}`,
+		"too many texts":             `{"model":"m","messages":[{"content":[` + strings.Repeat(`"",`, openai.MaxTexts) + `""]}]}`,
 		"too many values":            with(`"x":[[` + strings.Repeat(`1,`, wire.MaxValues/2) + `1],[` + strings.Repeat(`1,`, wire.MaxValues/2) + `1]]`),
 		"a string that never closes": `{"model":"` + strings.Repeat("a", 1<<20),
 	}
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := providers.Parse(providers.ChatCompletions, []byte(body)); err == nil {
+			if _, err := openai.Parse(openai.ChatCompletions, []byte(body)); err == nil {
 				t.Error("accepted")
 			} else if len(err.Error()) > 200 {
 				t.Errorf("message has %d bytes", len(err.Error()))
@@ -179,7 +179,7 @@ func TestParseBoundsHostileBodies(t *testing.T) {
 		})
 	}
 	deepest := with(`"x":` + strings.Repeat("[", wire.MaxDepth-1) + strings.Repeat("]", wire.MaxDepth-1))
-	mustParse(t, providers.ChatCompletions, deepest)
+	mustParse(t, openai.ChatCompletions, deepest)
 }
 
 func TestParseCaps(t *testing.T) {
@@ -190,18 +190,18 @@ func TestParseCaps(t *testing.T) {
 		set                 bool
 		asked               int64
 	}{
-		{"none", `"n":1`, providers.FieldMaxTokens, 0, false, 0},
-		{"null is absent", `"max_tokens":null`, providers.FieldMaxTokens, 0, false, 0},
-		{"the same field", `"max_tokens":50`, providers.FieldMaxTokens, 50, true, 50},
-		{"only the other field", `"max_tokens":50`, providers.FieldMaxCompletionTokens, 0, false, 50},
-		{"both, first", both, providers.FieldMaxTokens, 50, true, 50},
-		{"both, second", both, providers.FieldMaxCompletionTokens, 70, true, 70},
-		{"escaped name", `"max\u005ftokens":50`, providers.FieldMaxTokens, 50, true, 50},
-		{"largest", `"max_tokens":9007199254740991`, providers.FieldMaxTokens, 1<<53 - 1, true, 1<<53 - 1},
+		{"none", `"n":1`, openai.FieldMaxTokens, 0, false, 0},
+		{"null is absent", `"max_tokens":null`, openai.FieldMaxTokens, 0, false, 0},
+		{"the same field", `"max_tokens":50`, openai.FieldMaxTokens, 50, true, 50},
+		{"only the other field", `"max_tokens":50`, openai.FieldMaxCompletionTokens, 0, false, 50},
+		{"both, first", both, openai.FieldMaxTokens, 50, true, 50},
+		{"both, second", both, openai.FieldMaxCompletionTokens, 70, true, 70},
+		{"escaped name", `"max\u005ftokens":50`, openai.FieldMaxTokens, 50, true, 50},
+		{"largest", `"max_tokens":9007199254740991`, openai.FieldMaxTokens, 1<<53 - 1, true, 1<<53 - 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := mustParse(t, providers.ChatCompletions, with(tt.member))
+			r := mustParse(t, openai.ChatCompletions, with(tt.member))
 			if tokens, set := r.Cap(tt.field); tokens != tt.cap || set != tt.set {
 				t.Errorf("Cap = %d, %v; want %d, %v", tokens, set, tt.cap, tt.set)
 			}
@@ -215,24 +215,24 @@ func TestParseCaps(t *testing.T) {
 func TestParseChoices(t *testing.T) {
 	tests := []struct {
 		name     string
-		endpoint providers.Endpoint
+		endpoint openai.Endpoint
 		body     string
 		want     int64
 	}{
-		{"chat", providers.ChatCompletions, with(`"x":1`), 1},
-		{"chat n", providers.ChatCompletions, with(`"n":3`), 3},
-		{"chat n null", providers.ChatCompletions, with(`"n":null`), 1},
-		{"chat best_of of some servers", providers.ChatCompletions, with(`"n":3,"best_of":5`), 5},
-		{"completion", providers.Completions, `{"model":"m","prompt":"a"}`, 1},
-		{"no prompt is one empty prompt", providers.Completions, `{"model":"m"}`, 1},
-		{"null prompt too", providers.Completions, `{"model":"m","prompt":null}`, 1},
-		{"empty array too", providers.Completions, `{"model":"m","prompt":[]}`, 1},
-		{"best_of above n", providers.Completions, `{"model":"m","prompt":"a","n":2,"best_of":4}`, 4},
-		{"best_of below n", providers.Completions, `{"model":"m","prompt":"a","n":2,"best_of":0}`, 2},
-		{"prompts", providers.Completions, `{"model":"m","prompt":["a","b","c"],"best_of":4}`, 12},
-		{"token ids are one prompt", providers.Completions, `{"model":"m","prompt":[1,2,3]}`, 1},
-		{"arrays of token ids", providers.Completions, `{"model":"m","prompt":[[1,2],[3]],"n":2}`, 4},
-		{"embeddings have no output", providers.Embeddings, `{"model":"m","input":["a","b"]}`, 0},
+		{"chat", openai.ChatCompletions, with(`"x":1`), 1},
+		{"chat n", openai.ChatCompletions, with(`"n":3`), 3},
+		{"chat n null", openai.ChatCompletions, with(`"n":null`), 1},
+		{"chat best_of of some servers", openai.ChatCompletions, with(`"n":3,"best_of":5`), 5},
+		{"completion", openai.Completions, `{"model":"m","prompt":"a"}`, 1},
+		{"no prompt is one empty prompt", openai.Completions, `{"model":"m"}`, 1},
+		{"null prompt too", openai.Completions, `{"model":"m","prompt":null}`, 1},
+		{"empty array too", openai.Completions, `{"model":"m","prompt":[]}`, 1},
+		{"best_of above n", openai.Completions, `{"model":"m","prompt":"a","n":2,"best_of":4}`, 4},
+		{"best_of below n", openai.Completions, `{"model":"m","prompt":"a","n":2,"best_of":0}`, 2},
+		{"prompts", openai.Completions, `{"model":"m","prompt":["a","b","c"],"best_of":4}`, 12},
+		{"token ids are one prompt", openai.Completions, `{"model":"m","prompt":[1,2,3]}`, 1},
+		{"arrays of token ids", openai.Completions, `{"model":"m","prompt":[[1,2],[3]],"n":2}`, 4},
+		{"embeddings have no output", openai.Embeddings, `{"model":"m","input":["a","b"]}`, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -247,27 +247,27 @@ func TestParseChoices(t *testing.T) {
 func TestParseTexts(t *testing.T) {
 	tests := []struct {
 		name     string
-		endpoint providers.Endpoint
+		endpoint openai.Endpoint
 		body     string
 		want     []string
 	}{
-		{"message", providers.ChatCompletions, `{"model":"m","messages":[{"role":"user","name":"ann","content":"hi\n\u00e9"}]}`,
+		{"message", openai.ChatCompletions, `{"model":"m","messages":[{"role":"user","name":"ann","content":"hi\n\u00e9"}]}`,
 			[]string{"user", "ann", "hi\né"}},
-		{"parts, whatever the order", providers.ChatCompletions,
+		{"parts, whatever the order", openai.ChatCompletions,
 			`{"model":"m","messages":[{"content":[{"text":"a","type":"text"},{"type":"refusal","refusal":"b"},"c"],"refusal":"d"}]}`,
 			[]string{"a", "b", "c", "d"}},
-		{"null content", providers.ChatCompletions, `{"model":"m","messages":[{"role":"assistant","content":null}]}`,
+		{"null content", openai.ChatCompletions, `{"model":"m","messages":[{"role":"assistant","content":null}]}`,
 			[]string{"assistant"}},
-		{"tool call and result", providers.ChatCompletions,
+		{"tool call and result", openai.ChatCompletions,
 			`{"model":"m","messages":[{"tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},{"tool_call_id":"c1","content":"42"}]}`,
 			[]string{"c1", "function", "f", `{"a":1}`, "c1", "42"}},
-		{"what other servers add to a message", providers.ChatCompletions,
+		{"what other servers add to a message", openai.ChatCompletions,
 			`{"model":"m","messages":[{"reasoning_content":"hm","thoughts":[{"t":"so"}]}]}`,
 			[]string{"hm", "so"}},
-		{"prompts and suffix", providers.Completions, `{"model":"m","prompt":["a","b"],"suffix":"c"}`,
+		{"prompts and suffix", openai.Completions, `{"model":"m","prompt":["a","b"],"suffix":"c"}`,
 			[]string{"a", "b", "c"}},
-		{"input", providers.Embeddings, `{"model":"m","input":"a"}`, []string{"a"}},
-		{"token ids have no text", providers.Embeddings, `{"model":"m","input":[1,2]}`, nil},
+		{"input", openai.Embeddings, `{"model":"m","input":"a"}`, []string{"a"}},
+		{"token ids have no text", openai.Embeddings, `{"model":"m","input":[1,2]}`, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -288,43 +288,43 @@ func TestParseUnbounded(t *testing.T) {
 	}{
 		{"plain", with(`"temperature":1`), nil},
 		{"image", content(`{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}`), nil},
-		{"audio in", content(`{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}`), []string{providers.UnboundedInputAudio}},
-		{"file", content(`{"type":"file","file":{"file_id":"file-1"}}`), []string{providers.UnboundedFile}},
-		{"two files, one reason", content(`{"type":"file","file":{}},{"type":"file","file":{}}`), []string{providers.UnboundedFile}},
-		{"video", content(`{"type":"video_url","video_url":{"url":"u"}}`), []string{providers.UnboundedContentPart}},
-		{"unknown part under a known type", content(`{"type":"text","video_url":{"url":"u"}}`), []string{providers.UnboundedContentPart}},
-		{"part without a type", content(`{"text":"a"}`), []string{providers.UnboundedContentPart}},
-		{"earlier audio", `{"model":"m","messages":[{"role":"assistant","audio":{"id":"audio_1"}}]}`, []string{providers.UnboundedAudioID}},
+		{"audio in", content(`{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}`), []string{openai.UnboundedInputAudio}},
+		{"file", content(`{"type":"file","file":{"file_id":"file-1"}}`), []string{openai.UnboundedFile}},
+		{"two files, one reason", content(`{"type":"file","file":{}},{"type":"file","file":{}}`), []string{openai.UnboundedFile}},
+		{"video", content(`{"type":"video_url","video_url":{"url":"u"}}`), []string{openai.UnboundedContentPart}},
+		{"unknown part under a known type", content(`{"type":"text","video_url":{"url":"u"}}`), []string{openai.UnboundedContentPart}},
+		{"part without a type", content(`{"text":"a"}`), []string{openai.UnboundedContentPart}},
+		{"earlier audio", `{"model":"m","messages":[{"role":"assistant","audio":{"id":"audio_1"}}]}`, []string{openai.UnboundedAudioID}},
 		{"no earlier audio", `{"model":"m","messages":[{"role":"assistant","audio":null}]}`, nil},
-		{"web search", with(`"web_search_options":{}`), []string{providers.UnboundedWebSearch}},
+		{"web search", with(`"web_search_options":{}`), []string{openai.UnboundedWebSearch}},
 		{"web search off", with(`"web_search_options":null`), nil},
-		{"model that always searches", `{"model":"gpt-4o-search-preview",` + hello + `}`, []string{providers.UnboundedWebSearch}},
-		{"server tool", with(`"tools":[{"type":"web_search"}]`), []string{providers.UnboundedServerTool}},
-		{"server tool that claims to be a function", with(`"tools":[{"type":"mcp","function":{"name":"f"}}]`), []string{providers.UnboundedServerTool}},
+		{"model that always searches", `{"model":"gpt-4o-search-preview",` + hello + `}`, []string{openai.UnboundedWebSearch}},
+		{"server tool", with(`"tools":[{"type":"web_search"}]`), []string{openai.UnboundedServerTool}},
+		{"server tool that claims to be a function", with(`"tools":[{"type":"mcp","function":{"name":"f"}}]`), []string{openai.UnboundedServerTool}},
 		{"client tools", with(`"tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{"name":"g"}}]`), nil},
 		{"fallback models of a router", with(`"models":["gpt-4"]`), []string{"models"}},
 		{"chat template of the client", with(`"chat_template":"{{x}}"`), []string{"chat_template"}},
 		{"search of another provider, off", with(`"enable_search":false`), nil},
 		{"search of another provider, on", with(`"enable_search":true`), []string{"enable_search"}},
 		{"cap of llama.cpp, which overrides ours", with(`"n_predict":-1`), []string{"n_predict"}},
-		{"output that is neither text nor audio", with(`"modalities":["image"]`), []string{providers.UnboundedModality}},
+		{"output that is neither text nor audio", with(`"modalities":["image"]`), []string{openai.UnboundedModality}},
 		{"an embeddings input in a chat", with(`"input":"a"`), []string{"input"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := mustParse(t, providers.ChatCompletions, tt.body).Unbounded; !slices.Equal(got, tt.want) {
+			if got := mustParse(t, openai.ChatCompletions, tt.body).Unbounded; !slices.Equal(got, tt.want) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
-	zero := mustParse(t, providers.Completions, `{"model":"m","prompt":"a","max_tokens":0,"echo":true}`)
+	zero := mustParse(t, openai.Completions, `{"model":"m","prompt":"a","max_tokens":0,"echo":true}`)
 	if !zero.ZeroCap || zero.Unbounded != nil || zero.ImpliedCap("openai") != 16 || zero.ImpliedCap("ollama") != 0 {
 		t.Errorf("a cap of 0: got %+v", zero)
 	}
 }
 
 func TestParseFacts(t *testing.T) {
-	r := mustParse(t, providers.ChatCompletions, `{"model":"gpt-4o-audio-preview",`+hello+`,
+	r := mustParse(t, openai.ChatCompletions, `{"model":"gpt-4o-audio-preview",`+hello+`,
 		"stream":true,"stream_options":{"include_usage":true},"store":true,"service_tier":"priority",
 		"reasoning_effort":"high","modalities":["text","audio"],"audio":{"voice":"alloy","format":"wav"},
 		"tools":[{"type":"function","function":{"name":"weather","parameters":{}}},{"custom":{"name":"sql"},"type":"custom"}],
@@ -344,7 +344,7 @@ func TestParseFacts(t *testing.T) {
 }
 
 func TestField(t *testing.T) {
-	r := mustParse(t, providers.ChatCompletions, with(
+	r := mustParse(t, openai.ChatCompletions, with(
 		`"user":"ann\u00e9","safety_identifier":7,"metadata":{"customer":"c-1","a.b":"dotted","n":1,"deep":{"x":"y"}}`))
 	tests := []struct {
 		path, want string
@@ -373,15 +373,15 @@ func TestField(t *testing.T) {
 func TestRoute(t *testing.T) {
 	tests := []struct {
 		method, path string
-		want         providers.Endpoint
+		want         openai.Endpoint
 	}{
-		{"POST", "/v1/chat/completions", providers.ChatCompletions},
-		{"POST", "/chat/completions", providers.ChatCompletions},
-		{"POST", "/v1/completions", providers.Completions},
-		{"POST", "/completions", providers.Completions},
-		{"POST", "/v1/embeddings", providers.Embeddings},
-		{"GET", "/v1/models", providers.Models},
-		{"GET", "/models", providers.Models},
+		{"POST", "/v1/chat/completions", openai.ChatCompletions},
+		{"POST", "/chat/completions", openai.ChatCompletions},
+		{"POST", "/v1/completions", openai.Completions},
+		{"POST", "/completions", openai.Completions},
+		{"POST", "/v1/embeddings", openai.Embeddings},
+		{"GET", "/v1/models", openai.Models},
+		{"GET", "/models", openai.Models},
 		{"GET", "/v1/chat/completions", 0},
 		{"post", "/v1/chat/completions", 0},
 		{"POST", "/v1/v1/chat/completions", 0},
@@ -392,7 +392,7 @@ func TestRoute(t *testing.T) {
 		{"POST", "", 0},
 	}
 	for _, tt := range tests {
-		if got, ok := providers.Route(tt.method, tt.path); got != tt.want || ok != (tt.want != 0) {
+		if got, ok := openai.Route(tt.method, tt.path); got != tt.want || ok != (tt.want != 0) {
 			t.Errorf("Route(%s %s) = %v, %v; want %v", tt.method, tt.path, got, ok, tt.want)
 		}
 	}
@@ -406,13 +406,13 @@ func FuzzParse(f *testing.F) {
 		with(`"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]`),
 	}
 	for _, s := range seeds {
-		for e := providers.ChatCompletions; e <= providers.Embeddings; e++ {
+		for e := openai.ChatCompletions; e <= openai.Embeddings; e++ {
 			f.Add(uint8(e), []byte(s))
 		}
 	}
 	f.Fuzz(func(t *testing.T, e uint8, body []byte) {
 		before := bytes.Clone(body)
-		r, err := providers.Parse(providers.Endpoint(e), body)
+		r, err := openai.Parse(openai.Endpoint(e), body)
 		if !bytes.Equal(body, before) {
 			t.Fatal("the body has changed")
 		}

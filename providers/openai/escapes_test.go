@@ -1,11 +1,11 @@
-package providers_test
+package openai_test
 
 import (
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"pgregory.net/rapid"
 )
 
@@ -26,7 +26,7 @@ func TestMeterDoesNotMindEscapes(t *testing.T) {
 		`{"data":[{"embedding":"AAAA"}]}`,
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		endpoint := rapid.SampledFrom([]providers.Endpoint{providers.ChatCompletions, providers.Embeddings}).Draw(t, "endpoint")
+		endpoint := rapid.SampledFrom([]openai.Endpoint{openai.ChatCompletions, openai.Embeddings}).Draw(t, "endpoint")
 		answer := rapid.SampledFrom(answers).Draw(t, "answer")
 		if rapid.Bool().Draw(t, "stream") {
 			answer = "data: " + answer + "\n\ndata: [DONE]\n\n"

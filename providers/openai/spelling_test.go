@@ -1,4 +1,4 @@
-package providers_test
+package openai_test
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -41,7 +41,7 @@ var places = map[string]string{
 
 // nameOf is the place whose names those of a deeper place are.
 func knownAt(place string) []string {
-	known := providers.Known(providers.ChatCompletions)
+	known := openai.Known(openai.ChatCompletions)
 	if names := known[place]; names != nil {
 		return names
 	}
@@ -86,7 +86,7 @@ func TestNamesInOtherLetters(t *testing.T) {
 				if other == name {
 					continue
 				}
-				_, err := providers.Parse(providers.ChatCompletions, fmt.Appendf(nil, body, `"`+other+`":null`))
+				_, err := openai.Parse(openai.ChatCompletions, fmt.Appendf(nil, body, `"`+other+`":null`))
 				var refused *wire.ParseError
 				if !errors.As(err, &refused) {
 					t.Errorf("%s: %s passed for %s: %v", place, other, name, err)
@@ -116,7 +116,7 @@ func TestNamesThatAreTheClientsOwn(t *testing.T) {
 		"a member of a call":    `{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"1","unheard_of":%s}]}]}`,
 		"a budget of thoughts":  `{"model":"m","messages":[],"extra_body":{"google":{"thinking_config":%s}}}`,
 	} {
-		if _, err := providers.Parse(providers.ChatCompletions, fmt.Appendf(nil, body, own)); err != nil {
+		if _, err := openai.Parse(openai.ChatCompletions, fmt.Appendf(nil, body, own)); err != nil {
 			t.Errorf("%s: %v", place, err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestNamesThatAreTheClientsOwn(t *testing.T) {
 // TestNamesThatOnlyResemble pass: they fold to nothing that is known.
 func TestNamesThatOnlyResemble(t *testing.T) {
 	for _, name := range []string{"max_tokens_", "maxtokens", "max-tokens", " max_tokens", "ｍax_tokens", "mаx_tokens", "models_", "", "\u212a", strings.Repeat("N", 5000)} {
-		mustParse(t, providers.ChatCompletions, with(`"`+name+`":1`))
+		mustParse(t, openai.ChatCompletions, with(`"`+name+`":1`))
 	}
 }
 
@@ -135,7 +135,7 @@ func TestBodiesThatAreCutOff(t *testing.T) {
 		body := fmt.Sprintf(shape, `"x": [1, {"a": "\u00e9"}] `)
 		for end := range len(body) {
 			for _, blank := range []string{"", "  "} {
-				if _, err := providers.Parse(providers.ChatCompletions, []byte(body[:end]+blank)); err == nil {
+				if _, err := openai.Parse(openai.ChatCompletions, []byte(body[:end]+blank)); err == nil {
 					t.Errorf("%s: %q passed", place, body[:end]+blank)
 				}
 			}

@@ -1,11 +1,11 @@
-package providers_test
+package openai_test
 
 import (
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"pgregory.net/rapid"
 )
 
@@ -34,8 +34,8 @@ func TestMeterDoesNotMindBlanks(t *testing.T) {
 
 func sameReport(t *rapid.T, stream bool, plain, blank string) {
 	t.Helper()
-	_, want := meter(providers.ChatCompletions, stream, false, []byte(plain))
-	if _, got := meter(providers.ChatCompletions, stream, false, []byte(blank)); got != want {
+	_, want := meter(openai.ChatCompletions, stream, false, []byte(plain))
+	if _, got := meter(openai.ChatCompletions, stream, false, []byte(blank)); got != want {
 		t.Fatalf("%s\ngot  %+v\nwant %+v", blank, got, want)
 	}
 }

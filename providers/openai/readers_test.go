@@ -1,4 +1,4 @@
-package providers_test
+package openai_test
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // A second reader is a server's: it reads a body by other rules than Parse does.
@@ -121,7 +121,7 @@ func below(place, name string) (string, bool) {
 	case place == "extra_body", name == "metadata":
 		return "", false
 	}
-	_, known := providers.Known(providers.ChatCompletions)[inner]
+	_, known := openai.Known(openai.ChatCompletions)[inner]
 	return inner, known
 }
 
@@ -175,7 +175,7 @@ type named struct {
 }
 
 // checkServed compares what a server in Go reads with what Parse has read.
-func checkServed(t fataler, endpoint providers.Endpoint, body []byte, r *providers.Request) {
+func checkServed(t fataler, endpoint openai.Endpoint, body []byte, r *openai.Request) {
 	var s served
 	if err := json.Unmarshal(body, &s); err != nil {
 		t.Fatalf("%q: %v", body, err)
@@ -189,13 +189,13 @@ func checkServed(t fataler, endpoint providers.Endpoint, body []byte, r *provide
 	is("stream", or(s.Stream, false), r.Stream)
 	is("include_usage", s.Options != nil && or(s.Options.IncludeUsage, false), r.IncludeUsage)
 	is("service_tier", or(s.ServiceTier, ""), r.ServiceTier)
-	for field, got := range map[string]*int64{providers.FieldMaxTokens: s.MaxTokens, providers.FieldMaxCompletionTokens: s.MaxCompletion} {
+	for field, got := range map[string]*int64{openai.FieldMaxTokens: s.MaxTokens, openai.FieldMaxCompletionTokens: s.MaxCompletion} {
 		want, set := r.Cap(field)
 		is(field+" given", got != nil, set)
 		is(field, or(got, 0), want)
 	}
-	messages, parts, tools, images, prompts, ids := providers.Counts(r)
-	if endpoint == providers.ChatCompletions {
+	messages, parts, tools, images, prompts, ids := openai.Counts(r)
+	if endpoint == openai.ChatCompletions {
 		is("messages", len(s.Messages), messages)
 		is("parts", s.parts(), parts)
 		is("images", s.images(), images)
@@ -205,13 +205,13 @@ func checkServed(t fataler, endpoint providers.Endpoint, body []byte, r *provide
 		return
 	}
 	text := s.Prompt
-	if endpoint == providers.Embeddings {
+	if endpoint == openai.Embeddings {
 		text = s.Input
 	}
 	n, tokens := promptsOf(text)
 	is("prompts", n, prompts)
 	is("token ids", tokens, ids)
-	if endpoint == providers.Completions {
+	if endpoint == openai.Completions {
 		is("choices", n*max(or(s.N, 1), or(s.BestOf, 1), 1), r.Choices)
 	}
 }
@@ -305,26 +305,26 @@ func promptsOf(text json.RawMessage) (prompts, ids int64) {
 
 // checkReaders parses a body and has every server read it too, and what leaves in
 // its place.
-func checkReaders(t fataler, endpoint providers.Endpoint, body []byte) {
-	r, err := providers.Parse(endpoint, body)
+func checkReaders(t fataler, endpoint openai.Endpoint, body []byte) {
+	r, err := openai.Parse(endpoint, body)
 	if err != nil || len(r.Unbounded) > 0 {
 		return // it is refused, or denied
 	}
-	known := providers.Known(endpoint)
+	known := openai.Known(endpoint)
 	checkBody(t, endpoint, known, body, r)
-	for _, field := range []string{providers.FieldMaxTokens, providers.FieldMaxCompletionTokens} {
-		edit := providers.Edit{CapField: field, OutputCap: 7, IncludeUsage: true}
+	for _, field := range []string{openai.FieldMaxTokens, openai.FieldMaxCompletionTokens} {
+		edit := openai.Edit{CapField: field, OutputCap: 7, IncludeUsage: true}
 		out := rewritten(t, r, edit)
-		again, err := providers.Parse(endpoint, out)
+		again, err := openai.Parse(endpoint, out)
 		if err != nil {
 			t.Fatalf("%q became %q: %v", body, out, err)
 		}
 		checkBody(t, endpoint, known, out, again)
-		if endpoint == providers.Embeddings {
+		if endpoint == openai.Embeddings {
 			continue
 		}
-		if endpoint == providers.Completions {
-			field = providers.FieldMaxTokens
+		if endpoint == openai.Completions {
+			field = openai.FieldMaxTokens
 		}
 		if tokens, ok := again.Cap(field); !ok || tokens > edit.OutputCap {
 			t.Fatalf("%q became %q, which has a cap of %d", body, out, tokens)
@@ -335,7 +335,7 @@ func checkReaders(t fataler, endpoint providers.Endpoint, body []byte) {
 	}
 }
 
-func checkBody(t fataler, endpoint providers.Endpoint, known map[string][]string, body []byte, r *providers.Request) {
+func checkBody(t fataler, endpoint openai.Endpoint, known map[string][]string, body []byte, r *openai.Request) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	n, err := readNode(d)
@@ -377,7 +377,7 @@ func keysOf(m map[string][]string) func(func(string) bool) {
 // TestReadersAgree: whoever reads a body that passes sees the same cap, model and
 // counts.
 func TestReadersAgree(t *testing.T) {
-	known := providers.Known(providers.ChatCompletions)
+	known := openai.Known(openai.ChatCompletions)
 	shapes := slices.Collect(func(yield func(string) bool) {
 		for _, shape := range places {
 			if !yield(shape) {
@@ -389,7 +389,7 @@ func TestReadersAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		members := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string { return odd(t, known) }), 1, 3).Draw(t, "members")
 		body := fmt.Sprintf(rapid.SampledFrom(shapes).Draw(t, "shape"), strings.Join(members, ","))
-		checkReaders(t, rapid.SampledFrom([]providers.Endpoint{providers.ChatCompletions, providers.Completions}).Draw(t, "endpoint"), []byte(body))
+		checkReaders(t, rapid.SampledFrom([]openai.Endpoint{openai.ChatCompletions, openai.Completions}).Draw(t, "endpoint"), []byte(body))
 	})
 }
 
@@ -403,7 +403,7 @@ func FuzzReadersAgree(f *testing.F) {
 	f.Add(byte(1), []byte(`{"model":"m","prompt":[[1,2],[3]],"max_completion_tokens":5,"stream":true,"stream_options":{"a":1}}`))
 	f.Add(byte(2), []byte(`{"model":"m","input":[1,2,3],"n":3}`))
 	f.Fuzz(func(t *testing.T, endpoint byte, body []byte) {
-		list := [...]providers.Endpoint{providers.ChatCompletions, providers.Completions, providers.Embeddings}
+		list := [...]openai.Endpoint{openai.ChatCompletions, openai.Completions, openai.Embeddings}
 		checkReaders(t, list[int(endpoint)%len(list)], body)
 	})
 }

@@ -1,4 +1,4 @@
-package providers
+package openai
 
 import (
 	"crypto/sha256"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -69,7 +70,7 @@ type Request struct {
 	Tools []string
 	// ToolResults are the results of tools that this request brings: those after
 	// the last message of the assistant, at most MaxTools.
-	ToolResults []ToolResult
+	ToolResults []providers.ToolResult
 	// Unbounded names what makes the cost unbounded, each reason once. Empty is
 	// the only safe value; a policy may know better.
 	Unbounded []string

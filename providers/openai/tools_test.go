@@ -1,4 +1,4 @@
-package providers_test
+package openai_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // TestToolsOffered: every tool that a request offers is seen, also where it is
@@ -32,7 +33,7 @@ func TestToolsOffered(t *testing.T) {
 		{"two in one", `"tools":[{"type":"function","function":{"name":"a"},"custom":{"name":"b"}}]`, []string{"a", "b"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := mustParse(t, providers.ChatCompletions, with(row.members))
+			r := mustParse(t, openai.ChatCompletions, with(row.members))
 			if !slices.Equal(r.Tools, row.want) {
 				t.Errorf("got %q, want %q", r.Tools, row.want)
 			}
@@ -67,24 +68,24 @@ func TestToolResults(t *testing.T) {
 	}{
 		{"none", chat(user), nil},
 		{"a call without a result", chat(user, called), nil},
-		{"two results", chat(user, called, resultOf("c2"), resultOf("c1")), results{{"c2", "sql"}, {"c1", "search"}}},
-		{"before another message", chat(user, called, resultOf("c1"), user), results{{"c1", "search"}}},
+		{"two results", chat(user, called, resultOf("c2"), resultOf("c1")), results{{CallID: "c2", Name: "sql"}, {CallID: "c1", Name: "search"}}},
+		{"before another message", chat(user, called, resultOf("c1"), user), results{{CallID: "c1", Name: "search"}}},
 		{"answered already", chat(user, called, resultOf("c1"), `{"role":"assistant","content":"found"}`, user), nil},
-		{"of an earlier call", chat(called, resultOf("c1"), `{"role":"assistant","content":"found"}`, resultOf("c1")), results{{"c1", ""}}},
-		{"of no call", chat(user, resultOf("c1")), results{{"c1", ""}}},
-		{"of another call", chat(called, resultOf("c7")), results{{"c7", ""}}},
-		{"twice", chat(called, resultOf("c1"), resultOf("c1")), results{{"c1", "search"}, {"c1", "search"}}},
-		{"with a name of its own", chat(called, `{"name":"lies","tool_call_id":"c1","role":"tool","content":""}`), results{{"c1", "search"}}},
-		{"only with a name of its own", chat(called, `{"name":"n","role":"tool","tool_call_id":"x","content":""}`), results{{"x", "n"}}},
-		{"the older form", chat(user, `{"role":"assistant","function_call":{"name":"old","arguments":"{}"}}`, `{"role":"function","name":"old","content":"x"}`), results{{"", "old"}}},
-		{"two calls of one id", chat(`{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"a"}},{"id":"c","function":{"name":"b"}}]}`, resultOf("c")), results{{"c", "a"}}},
-		{"calls of odd types", chat(`{"role":"assistant","tool_calls":[7,null,{"id":5},{"id":"c","function":"a"}]}`, resultOf("c")), results{{"c", ""}}},
-		{"no calls", chat(`{"role":"assistant","tool_calls":null}`, resultOf("c")), results{{"c", ""}}},
-		{"an escaped role", chat(called, `{"r\u006fle":"t\u006fol","tool_call_id":"c\u0031","content":""}`), results{{"c1", "search"}}},
+		{"of an earlier call", chat(called, resultOf("c1"), `{"role":"assistant","content":"found"}`, resultOf("c1")), results{{CallID: "c1", Name: ""}}},
+		{"of no call", chat(user, resultOf("c1")), results{{CallID: "c1", Name: ""}}},
+		{"of another call", chat(called, resultOf("c7")), results{{CallID: "c7", Name: ""}}},
+		{"twice", chat(called, resultOf("c1"), resultOf("c1")), results{{CallID: "c1", Name: "search"}, {CallID: "c1", Name: "search"}}},
+		{"with a name of its own", chat(called, `{"name":"lies","tool_call_id":"c1","role":"tool","content":""}`), results{{CallID: "c1", Name: "search"}}},
+		{"only with a name of its own", chat(called, `{"name":"n","role":"tool","tool_call_id":"x","content":""}`), results{{CallID: "x", Name: "n"}}},
+		{"the older form", chat(user, `{"role":"assistant","function_call":{"name":"old","arguments":"{}"}}`, `{"role":"function","name":"old","content":"x"}`), results{{CallID: "", Name: "old"}}},
+		{"two calls of one id", chat(`{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"a"}},{"id":"c","function":{"name":"b"}}]}`, resultOf("c")), results{{CallID: "c", Name: "a"}}},
+		{"calls of odd types", chat(`{"role":"assistant","tool_calls":[7,null,{"id":5},{"id":"c","function":"a"}]}`, resultOf("c")), results{{CallID: "c", Name: ""}}},
+		{"no calls", chat(`{"role":"assistant","tool_calls":null}`, resultOf("c")), results{{CallID: "c", Name: ""}}},
+		{"an escaped role", chat(called, `{"r\u006fle":"t\u006fol","tool_call_id":"c\u0031","content":""}`), results{{CallID: "c1", Name: "search"}}},
 		{"a null role", chat(called, `{"role":null,"tool_call_id":"c1"}`), nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := mustParse(t, providers.ChatCompletions, row.body)
+			r := mustParse(t, openai.ChatCompletions, row.body)
 			if !slices.Equal(r.ToolResults, row.want) {
 				t.Errorf("got %+v, want %+v", r.ToolResults, row.want)
 			}
@@ -100,14 +101,14 @@ func TestToolsAreBounded(t *testing.T) {
 	}
 	results := func(n int) string { return chat(called, strings.Repeat(resultOf("c1")+",", n-1)+resultOf("c1")) }
 	for name, body := range map[string]func(int) string{"tools": tools, "tool results": results} {
-		mustParse(t, providers.ChatCompletions, body(providers.MaxTools))
-		_, err := providers.Parse(providers.ChatCompletions, []byte(body(providers.MaxTools+1)))
-		if want := fmt.Sprintf("request has more than %d %s", providers.MaxTools, name); err == nil || err.Error() != want {
+		mustParse(t, openai.ChatCompletions, body(openai.MaxTools))
+		_, err := openai.Parse(openai.ChatCompletions, []byte(body(openai.MaxTools+1)))
+		if want := fmt.Sprintf("request has more than %d %s", openai.MaxTools, name); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// What was answered already does not count.
-	r := mustParse(t, providers.ChatCompletions, strings.TrimSuffix(results(providers.MaxTools+1), "]}")+","+called+","+resultOf("c2")+"]}")
+	r := mustParse(t, openai.ChatCompletions, strings.TrimSuffix(results(openai.MaxTools+1), "]}")+","+called+","+resultOf("c2")+"]}")
 	if len(r.ToolResults) != 1 || r.ToolResults[0].Name != "sql" {
 		t.Errorf("got %+v", r.ToolResults)
 	}

@@ -1,4 +1,4 @@
-package providers_test
+package openai_test
 
 import (
 	"encoding/json"
@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"pgregory.net/rapid"
 )
 
-func overhead(t testing.TB, r *providers.Request, model string) int64 {
+func overhead(t testing.TB, r *openai.Request, model string) int64 {
 	t.Helper()
 	total, err := r.Overhead(model, 0)
 	if err != nil {
@@ -25,7 +25,7 @@ func overhead(t testing.TB, r *providers.Request, model string) int64 {
 func TestOverheadOfMessages(t *testing.T) {
 	for n := range 20 {
 		messages := strings.Repeat(`{"role":"user","name":"ann","content":"hi"},`, n) + `{"role":"user","content":"hi"}`
-		r := mustParse(t, providers.ChatCompletions, `{"model":"gpt-4o","messages":[`+messages+`]}`)
+		r := mustParse(t, openai.ChatCompletions, `{"model":"gpt-4o","messages":[`+messages+`]}`)
 		cookbook := int64(3*(n+1) + n + 3)
 		if got := overhead(t, r, "gpt-4o"); got < cookbook || got > 2*cookbook {
 			t.Errorf("%d messages: got %d, cookbook says %d", n+1, got, cookbook)
@@ -34,8 +34,8 @@ func TestOverheadOfMessages(t *testing.T) {
 }
 
 func TestOverheadCountsTokenIDs(t *testing.T) {
-	one := mustParse(t, providers.Embeddings, `{"model":"m","input":[[1,2,3]]}`)
-	more := mustParse(t, providers.Embeddings, `{"model":"m","input":[[1,2,3,4,5]]}`)
+	one := mustParse(t, openai.Embeddings, `{"model":"m","input":[[1,2,3]]}`)
+	more := mustParse(t, openai.Embeddings, `{"model":"m","input":[[1,2,3,4,5]]}`)
 	if got := overhead(t, more, "m") - overhead(t, one, "m"); got != 2 {
 		t.Errorf("two more ids are %d more tokens", got)
 	}
@@ -43,7 +43,7 @@ func TestOverheadCountsTokenIDs(t *testing.T) {
 
 // Another server's template may say more than OpenAI's.
 func TestOverheadOfOtherModels(t *testing.T) {
-	r := mustParse(t, providers.ChatCompletions, with(`"n":1`))
+	r := mustParse(t, openai.ChatCompletions, with(`"n":1`))
 	if openai, other := overhead(t, r, "ft:gpt-4o-mini:acme"), overhead(t, r, "gpt-oss-120b"); other <= openai {
 		t.Errorf("got %d for OpenAI, %d for another", openai, other)
 	}
@@ -52,7 +52,7 @@ func TestOverheadOfOtherModels(t *testing.T) {
 // An unknown member counts as if a template wrote it; known ones that never
 // reach a prompt do not.
 func TestOverheadOfUnknownMembers(t *testing.T) {
-	plain := overhead(t, mustParse(t, providers.ChatCompletions, with(`"n":1`)), "gpt-4o")
+	plain := overhead(t, mustParse(t, openai.ChatCompletions, with(`"n":1`)), "gpt-4o")
 	long := strings.Repeat("a", 1000)
 	tests := []struct {
 		member string
@@ -65,7 +65,7 @@ func TestOverheadOfUnknownMembers(t *testing.T) {
 		{`"seed":12345`, 0},
 	}
 	for _, tt := range tests {
-		got := overhead(t, mustParse(t, providers.ChatCompletions, with(tt.member)), "gpt-4o") - plain
+		got := overhead(t, mustParse(t, openai.ChatCompletions, with(tt.member)), "gpt-4o") - plain
 		if got < tt.grows || tt.grows == 0 && got != 0 {
 			t.Errorf("%.20s adds %d, want at least %d", tt.member, got, tt.grows)
 		}
@@ -97,7 +97,7 @@ func TestOverheadBoundsRenderedSchemas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := providers.Parse(providers.ChatCompletions, []byte(with(`"tools":`+string(compact))))
+		r, err := openai.Parse(openai.ChatCompletions, []byte(with(`"tools":`+string(compact))))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,8 +110,8 @@ func TestOverheadBoundsRenderedSchemas(t *testing.T) {
 
 // A short float may print in full: 1e20 has 21 digits, and two more in Python.
 func TestOverheadBoundsRenderedFloats(t *testing.T) {
-	body := func(n int) *providers.Request {
-		return mustParse(t, providers.ChatCompletions, with(`"x":[`+strings.Repeat("1e20,", n)+`0]`))
+	body := func(n int) *openai.Request {
+		return mustParse(t, openai.ChatCompletions, with(`"x":[`+strings.Repeat("1e20,", n)+`0]`))
 	}
 	if got := overhead(t, body(100), "gpt-4o") - overhead(t, body(0), "gpt-4o"); got < 100*len64("100000000000000000000.0,") {
 		t.Errorf("100 floats count %d", got)
@@ -121,7 +121,7 @@ func TestOverheadBoundsRenderedFloats(t *testing.T) {
 // A text that is not JSON is measured as JSON too, whatever is in it.
 func TestOverheadOfTextsThatAreNotJSON(t *testing.T) {
 	for c := range 0x80 {
-		r := mustParse(t, providers.ChatCompletions, fmt.Sprintf(`{"model":"m","messages":[{"role":"assistant","reasoning_content":"\u%04x x"}]}`, c))
+		r := mustParse(t, openai.ChatCompletions, fmt.Sprintf(`{"model":"m","messages":[{"role":"assistant","reasoning_content":"\u%04x x"}]}`, c))
 		if got := overhead(t, r, "m"); got < 1 {
 			t.Errorf("%q counts %d", rune(c), got)
 		}
@@ -191,8 +191,8 @@ func TestOverheadOfImages(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.model+" "+tt.detail, func(t *testing.T) {
-			body := func(images string) *providers.Request {
-				return mustParse(t, providers.ChatCompletions,
+			body := func(images string) *openai.Request {
+				return mustParse(t, openai.ChatCompletions,
 					`{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"a"}`+images+`]}]}`)
 			}
 			got := overhead(t, body(","+image(tt.detail)), tt.model) - overhead(t, body(`,""`), tt.model)
@@ -204,10 +204,10 @@ func TestOverheadOfImages(t *testing.T) {
 }
 
 func TestOverheadOfImagesWithoutRule(t *testing.T) {
-	r := mustParse(t, providers.ChatCompletions,
+	r := mustParse(t, openai.ChatCompletions,
 		`{"model":"m","messages":[{"role":"user","content":[`+image("")+`,{"type":"image_url","image_url":"u"}]}]}`)
 	for _, model := range []string{"llava", "gpt-5.7", "gpt-6", "gpt-4", ""} {
-		if _, err := r.Overhead(model, 0); !errors.Is(err, providers.ErrImageUnbounded) {
+		if _, err := r.Overhead(model, 0); !errors.Is(err, openai.ErrImageUnbounded) {
 			t.Errorf("%q: got %v", model, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package providers_test
+package openai_test
 
 import (
 	"bytes"
@@ -12,61 +12,61 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"pgregory.net/rapid"
 )
 
 func TestRewrite(t *testing.T) {
 	const (
-		first  = providers.FieldMaxTokens
-		second = providers.FieldMaxCompletionTokens
+		first  = openai.FieldMaxTokens
+		second = openai.FieldMaxCompletionTokens
 	)
 	tests := []struct {
 		name, member string
-		edit         providers.Edit
+		edit         openai.Edit
 		want         string // the member as it becomes
 	}{
-		{"nothing asked", `"n": 1`, providers.Edit{}, `"n": 1`},
-		{"cap absent: inserted", `"n": 1`, providers.Edit{CapField: first, OutputCap: 9}, `"n": 1,"max_tokens":9`},
-		{"cap null: replaced", `"max_tokens" : null`, providers.Edit{CapField: first, OutputCap: 9}, `"max_tokens" : 9`},
-		{"cap above: lowered", `"max_tokens" :  100 `, providers.Edit{CapField: first, OutputCap: 9}, `"max_tokens" :  9 `},
-		{"cap below: kept", `"max_tokens":5`, providers.Edit{CapField: first, OutputCap: 9}, `"max_tokens":5`},
-		{"cap equal: kept", `"max_tokens":9`, providers.Edit{CapField: first, OutputCap: 9}, `"max_tokens":9`},
-		{"other field below: renamed", `"max_tokens" : 5`, providers.Edit{CapField: second, OutputCap: 9},
+		{"nothing asked", `"n": 1`, openai.Edit{}, `"n": 1`},
+		{"cap absent: inserted", `"n": 1`, openai.Edit{CapField: first, OutputCap: 9}, `"n": 1,"max_tokens":9`},
+		{"cap null: replaced", `"max_tokens" : null`, openai.Edit{CapField: first, OutputCap: 9}, `"max_tokens" : 9`},
+		{"cap above: lowered", `"max_tokens" :  100 `, openai.Edit{CapField: first, OutputCap: 9}, `"max_tokens" :  9 `},
+		{"cap below: kept", `"max_tokens":5`, openai.Edit{CapField: first, OutputCap: 9}, `"max_tokens":5`},
+		{"cap equal: kept", `"max_tokens":9`, openai.Edit{CapField: first, OutputCap: 9}, `"max_tokens":9`},
+		{"other field below: renamed", `"max_tokens" : 5`, openai.Edit{CapField: second, OutputCap: 9},
 			`"max_completion_tokens" : 5`},
-		{"other field above: renamed and lowered", `"max_tokens":50`, providers.Edit{CapField: second, OutputCap: 9},
+		{"other field above: renamed and lowered", `"max_tokens":50`, openai.Edit{CapField: second, OutputCap: 9},
 			`"max_completion_tokens":9`},
-		{"other field escaped: renamed", `"max\u005fcompletion_tokens":5`, providers.Edit{CapField: first, OutputCap: 9},
+		{"other field escaped: renamed", `"max\u005fcompletion_tokens":5`, openai.Edit{CapField: first, OutputCap: 9},
 			`"max_tokens":5`},
-		{"other field, ours null: swapped", `"max_tokens":50,"max_completion_tokens":null`, providers.Edit{CapField: second, OutputCap: 9},
+		{"other field, ours null: swapped", `"max_tokens":50,"max_completion_tokens":null`, openai.Edit{CapField: second, OutputCap: 9},
 			`"max_tokens":null,"max_completion_tokens":9`},
-		{"other field null: kept", `"max_tokens":null`, providers.Edit{CapField: second, OutputCap: 9},
+		{"other field null: kept", `"max_tokens":null`, openai.Edit{CapField: second, OutputCap: 9},
 			`"max_tokens":null,"max_completion_tokens":9`},
-		{"both fields: both lowered", `"max_completion_tokens":5,"max_tokens":50`, providers.Edit{CapField: second, OutputCap: 9},
+		{"both fields: both lowered", `"max_completion_tokens":5,"max_tokens":50`, openai.Edit{CapField: second, OutputCap: 9},
 			`"max_completion_tokens":5,"max_tokens":9`},
-		{"name with an escape", `"max\u005ftokens":50`, providers.Edit{CapField: first, OutputCap: 9}, `"max\u005ftokens":9`},
-		{"no such cap field", `"n":1`, providers.Edit{OutputCap: 9}, `"n":1,"max_tokens":9`},
-		{"usage without stream", `"stream":false`, providers.Edit{IncludeUsage: true}, `"stream":false`},
-		{"usage: options absent", `"stream":true`, providers.Edit{IncludeUsage: true},
+		{"name with an escape", `"max\u005ftokens":50`, openai.Edit{CapField: first, OutputCap: 9}, `"max\u005ftokens":9`},
+		{"no such cap field", `"n":1`, openai.Edit{OutputCap: 9}, `"n":1,"max_tokens":9`},
+		{"usage without stream", `"stream":false`, openai.Edit{IncludeUsage: true}, `"stream":false`},
+		{"usage: options absent", `"stream":true`, openai.Edit{IncludeUsage: true},
 			`"stream":true,"stream_options":{"include_usage":true}`},
-		{"usage: options null", `"stream":true,"stream_options":null`, providers.Edit{IncludeUsage: true},
+		{"usage: options null", `"stream":true,"stream_options":null`, openai.Edit{IncludeUsage: true},
 			`"stream":true,"stream_options":{"include_usage":true}`},
-		{"usage: options empty", `"stream":true,"stream_options":{ }`, providers.Edit{IncludeUsage: true},
+		{"usage: options empty", `"stream":true,"stream_options":{ }`, openai.Edit{IncludeUsage: true},
 			`"stream":true,"stream_options":{"include_usage":true }`},
-		{"usage: other options", `"stream":true,"stream_options":{"include_obfuscation":false }`, providers.Edit{IncludeUsage: true},
+		{"usage: other options", `"stream":true,"stream_options":{"include_obfuscation":false }`, openai.Edit{IncludeUsage: true},
 			`"stream":true,"stream_options":{"include_obfuscation":false,"include_usage":true }`},
-		{"usage: off", `"stream":true,"stream_options":{"include_usage": false}`, providers.Edit{IncludeUsage: true},
+		{"usage: off", `"stream":true,"stream_options":{"include_usage": false}`, openai.Edit{IncludeUsage: true},
 			`"stream":true,"stream_options":{"include_usage": true}`},
-		{"usage: null", `"stream":true,"stream_options":{"include_usage":null,"a":1}`, providers.Edit{IncludeUsage: true},
+		{"usage: null", `"stream":true,"stream_options":{"include_usage":null,"a":1}`, openai.Edit{IncludeUsage: true},
 			`"stream":true,"stream_options":{"include_usage":true,"a":1}`},
-		{"usage: on already", `"stream":true,"stream_options":{"include_usage":true}`, providers.Edit{IncludeUsage: true},
+		{"usage: on already", `"stream":true,"stream_options":{"include_usage":true}`, openai.Edit{IncludeUsage: true},
 			`"stream":true,"stream_options":{"include_usage":true}`},
-		{"both edits", `"max_tokens":50,"stream":true`, providers.Edit{CapField: second, OutputCap: 9, IncludeUsage: true},
+		{"both edits", `"max_tokens":50,"stream":true`, openai.Edit{CapField: second, OutputCap: 9, IncludeUsage: true},
 			`"max_completion_tokens":9,"stream":true,"stream_options":{"include_usage":true}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := rewritten(t, mustParse(t, providers.ChatCompletions, with(tt.member)), tt.edit)
+			got := rewritten(t, mustParse(t, openai.ChatCompletions, with(tt.member)), tt.edit)
 			if want := with(tt.want); string(got) != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
@@ -75,7 +75,7 @@ func TestRewrite(t *testing.T) {
 }
 
 // rewritten is what a rewrite sends, which says its size beforehand.
-func rewritten(t fataler, r *providers.Request, e providers.Edit) []byte {
+func rewritten(t fataler, r *openai.Request, e openai.Edit) []byte {
 	edited := r.Rewrite(e)
 	size := edited.Size()
 	out, err := io.ReadAll(edited)
@@ -87,8 +87,8 @@ func rewritten(t fataler, r *providers.Request, e providers.Edit) []byte {
 
 // TestRewriteReads as a reader must, whatever it is read into.
 func TestRewriteReads(t *testing.T) {
-	r := mustParse(t, providers.ChatCompletions, with(`"max_tokens":50,"stream":true`))
-	edit := providers.Edit{CapField: providers.FieldMaxCompletionTokens, OutputCap: 9, IncludeUsage: true}
+	r := mustParse(t, openai.ChatCompletions, with(`"max_tokens":50,"stream":true`))
+	edit := openai.Edit{CapField: openai.FieldMaxCompletionTokens, OutputCap: 9, IncludeUsage: true}
 	want := rewritten(t, r, edit)
 	if err := iotest.TestReader(r.Rewrite(edit), want); err != nil {
 		t.Error(err)
@@ -102,11 +102,11 @@ func TestRewriteReads(t *testing.T) {
 // TestRewriteDoesNotCopyTheBody, changed or not.
 func TestRewriteDoesNotCopyTheBody(t *testing.T) {
 	const size = 4 << 20
-	r := mustParse(t, providers.ChatCompletions, with(`"max_tokens":5,"x":"`+strings.Repeat("x", size)+`"`))
+	r := mustParse(t, openai.ChatCompletions, with(`"max_tokens":5,"x":"`+strings.Repeat("x", size)+`"`))
 	for _, capped := range []int64{5, 4} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		edited := r.Rewrite(providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: capped})
+		edited := r.Rewrite(openai.Edit{CapField: openai.FieldMaxTokens, OutputCap: capped})
 		runtime.ReadMemStats(&after)
 		if took := after.TotalAlloc - before.TotalAlloc; took > size/2 {
 			t.Errorf("cap %d: a body of %d bytes took %d more", capped, edited.Size(), took)
@@ -116,8 +116,8 @@ func TestRewriteDoesNotCopyTheBody(t *testing.T) {
 
 // Completions know one cap field, whatever the upstream's chats obey.
 func TestRewriteCompletions(t *testing.T) {
-	r := mustParse(t, providers.Completions, `{"model":"m","prompt":"a","max_tokens":50}`)
-	got := rewritten(t, r, providers.Edit{CapField: providers.FieldMaxCompletionTokens, OutputCap: 9})
+	r := mustParse(t, openai.Completions, `{"model":"m","prompt":"a","max_tokens":50}`)
+	got := rewritten(t, r, openai.Edit{CapField: openai.FieldMaxCompletionTokens, OutputCap: 9})
 	if want := `{"model":"m","prompt":"a","max_tokens":9}`; string(got) != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -125,7 +125,7 @@ func TestRewriteCompletions(t *testing.T) {
 
 func TestRewriteLeavesEmbeddings(t *testing.T) {
 	body := `{"model":"m","input":"a"}`
-	got := rewritten(t, mustParse(t, providers.Embeddings, body), providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: 5, IncludeUsage: true})
+	got := rewritten(t, mustParse(t, openai.Embeddings, body), openai.Edit{CapField: openai.FieldMaxTokens, OutputCap: 5, IncludeUsage: true})
 	if string(got) != body {
 		t.Errorf("got %s", got)
 	}
@@ -155,8 +155,8 @@ func bodies(t *rapid.T) string {
 // nothing.
 func TestRewriteProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		edit := providers.Edit{
-			CapField:     rapid.SampledFrom([]string{providers.FieldMaxTokens, providers.FieldMaxCompletionTokens}).Draw(t, "field"),
+		edit := openai.Edit{
+			CapField:     rapid.SampledFrom([]string{openai.FieldMaxTokens, openai.FieldMaxCompletionTokens}).Draw(t, "field"),
 			OutputCap:    rapid.SampledFrom([]int64{0, 1, 50, 77, 1 << 40}).Draw(t, "cap"),
 			IncludeUsage: rapid.Bool().Draw(t, "usage"),
 		}
@@ -166,9 +166,9 @@ func TestRewriteProperty(t *testing.T) {
 
 type fataler interface{ Fatalf(string, ...any) }
 
-func checkRewrite(t fataler, body []byte, edit providers.Edit) {
+func checkRewrite(t fataler, body []byte, edit openai.Edit) {
 	before := bytes.Clone(body)
-	r, err := providers.Parse(providers.ChatCompletions, body)
+	r, err := openai.Parse(openai.ChatCompletions, body)
 	if err != nil {
 		return
 	}
@@ -176,7 +176,7 @@ func checkRewrite(t fataler, body []byte, edit providers.Edit) {
 	if !bytes.Equal(body, before) {
 		t.Fatalf("%s: the body has changed", body)
 	}
-	again, err := providers.Parse(providers.ChatCompletions, out)
+	again, err := openai.Parse(openai.ChatCompletions, out)
 	if err != nil {
 		t.Fatalf("%s became %s: %v", body, out, err)
 	}
@@ -194,11 +194,11 @@ func checkRewrite(t fataler, body []byte, edit providers.Edit) {
 	}
 }
 
-func checkCaps(t fataler, before, after *providers.Request, edit providers.Edit) {
+func checkCaps(t fataler, before, after *openai.Request, edit openai.Edit) {
 	if tokens, ok := after.Cap(edit.CapField); !ok || tokens > edit.OutputCap {
 		t.Fatalf("cap is %d, %v; want at most %d", tokens, ok, edit.OutputCap)
 	}
-	for _, field := range []string{providers.FieldMaxTokens, providers.FieldMaxCompletionTokens} {
+	for _, field := range []string{openai.FieldMaxTokens, openai.FieldMaxCompletionTokens} {
 		was, had := before.Cap(field)
 		is, has := after.Cap(field)
 		if had && has && is > was || has && is > edit.OutputCap {
@@ -225,8 +225,8 @@ func untouched(t fataler, body []byte) map[string]string {
 	for name, raw := range members {
 		kept[name] = string(raw)
 	}
-	delete(kept, providers.FieldMaxTokens)
-	delete(kept, providers.FieldMaxCompletionTokens)
+	delete(kept, openai.FieldMaxTokens)
+	delete(kept, openai.FieldMaxCompletionTokens)
 	delete(kept, "stream_options")
 	var options map[string]json.RawMessage
 	if json.Unmarshal(members["stream_options"], &options) == nil {
@@ -247,9 +247,9 @@ func FuzzRewrite(f *testing.F) {
 	}
 	f.Add([]byte("\ufeff{}"), int64(1), false)
 	f.Fuzz(func(t *testing.T, body []byte, outputCap int64, second bool) {
-		edit := providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: min(outputCap, providers.MaxCap), IncludeUsage: true}
+		edit := openai.Edit{CapField: openai.FieldMaxTokens, OutputCap: min(outputCap, openai.MaxCap), IncludeUsage: true}
 		if second {
-			edit.CapField = providers.FieldMaxCompletionTokens
+			edit.CapField = openai.FieldMaxCompletionTokens
 		}
 		checkRewrite(t, body, edit)
 	})

@@ -1,22 +1,17 @@
-package providers
+package openai
 
 import (
 	"strings"
 
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // MaxTools is how many tools a request may offer, and how many results it may
 // bring; OpenAI takes 128 tools.
 const MaxTools = 1 << 12
-
-// ToolResult is the result of one tool call that a request brings.
-type ToolResult struct {
-	CallID string // as the model gave it; "" in the older form, function_call
-	Name   string // of the tool; "" if the request does not tell
-}
 
 // offer notes the name of a tool that is offered.
 func (p *parser) offer(param, name string) error {
@@ -64,7 +59,7 @@ func (p *parser) turn(m *turn) {
 	case "tool", "function":
 		p.results++
 		if p.results <= MaxTools {
-			p.ToolResults = append(p.ToolResults, ToolResult{m.callID, m.name})
+			p.ToolResults = append(p.ToolResults, providers.ToolResult{CallID: m.callID, Name: m.name})
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package providers
+package openai
 
 import (
 	"bytes"
@@ -9,13 +9,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // findings collects what a response tells.
 type findings struct {
 	endpoint Endpoint
-	seen     Report
+	seen     providers.Report
 	counts   counts // of all usage that was told
 	broken   bool   // the last usage could not be read
 	text     bool   // there is generated text
@@ -32,13 +33,13 @@ type findings struct {
 
 // ofStream is the report of a stream. Its usage counts where it was the last word,
 // or where the stream has ended as streams do.
-func (f *findings) ofStream() Report {
+func (f *findings) ofStream() providers.Report {
 	f.seen.Complete = f.done || f.ended
 	return f.report(f.final || f.done || f.ended && f.finished)
 }
 
 // ofDocument is the report of a document.
-func (f *findings) ofDocument(o *objectScan) Report {
+func (f *findings) ofDocument(o *objectScan) providers.Report {
 	f.seen.Complete = o.complete() || f.ended && !(f.unframed && o.open())
 	f.text = o.text
 	f.counts, f.broken = counts{}, o.overflow
@@ -55,7 +56,7 @@ func (f *findings) ofDocument(o *objectScan) Report {
 	return f.report(o.complete())
 }
 
-func (f *findings) report(settled bool) Report {
+func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
 	usage, whole := f.counts.usage(f.endpoint)
 	r.Usage = usage
@@ -81,10 +82,12 @@ func (f *findings) readModel(value []byte) {
 	}
 }
 
-// guidelines is in the text of the error for which xAI has a fee.
+// guidelines is in the text of the error by which xAI refuses requests against its
+// usage guidelines, for a fee.
 const guidelines = "usage guidelines"
 
-// filterCodes are what the errors of content filters say as code.
+// filterCodes are what the errors of content filters say as code. Azure bills the prompt
+// that it has filtered (Azure OpenAI, "Content filtering", status 400).
 var filterCodes = []string{"content_filter", "ResponsibleAIPolicyViolation"}
 
 // readError takes what an error member says, and reports whether there is one. An
@@ -201,7 +204,7 @@ func (c *counts) merge(other *counts) {
 // more than the whole they lie beside it, as reasoning does at xAI, audio at
 // Mistral, and the cache at Anthropic. Where total_tokens is more than both, the
 // difference is output that completion_tokens leaves out.
-func (c *counts) usage(endpoint Endpoint) (u Usage, ok bool) {
+func (c *counts) usage(endpoint Endpoint) (u providers.Usage, ok bool) {
 	ok = c.prompt.Told && (c.completion.Told || c.total.Told) // OpenAI leaves out a zero
 	u.Input = c.prompt.N
 	if endpoint == Embeddings {
@@ -222,7 +225,7 @@ func (c *counts) usage(endpoint Endpoint) (u Usage, ok bool) {
 // readInput divides the input. Audio and what is written to a cache may be the
 // same tokens, and are priced at the dearer; cached ones only where both leave
 // room.
-func (c *counts) readInput(u *Usage) {
+func (c *counts) readInput(u *providers.Usage) {
 	if beside := c.cached.N + c.cacheWrite.N; beside > u.Input {
 		u.Input += beside
 	}

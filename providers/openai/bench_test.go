@@ -1,4 +1,4 @@
-package providers_test
+package openai_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // chatBody is a chat request of about size bytes, in the shape SDKs send.
@@ -37,7 +37,7 @@ func BenchmarkParse(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := providers.Parse(providers.ChatCompletions, body); err != nil {
+				if _, err := openai.Parse(openai.ChatCompletions, body); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -46,13 +46,13 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkRewrite(b *testing.B) {
-	r, err := providers.Parse(providers.ChatCompletions, chatBody(1<<10))
+	r, err := openai.Parse(openai.ChatCompletions, chatBody(1<<10))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		r.Rewrite(providers.Edit{CapField: providers.FieldMaxTokens, OutputCap: 100, IncludeUsage: true})
+		r.Rewrite(openai.Edit{CapField: openai.FieldMaxTokens, OutputCap: 100, IncludeUsage: true})
 	}
 }
 
@@ -66,7 +66,7 @@ func BenchmarkMeterStream(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				m := providers.NewMeter(providers.ChatCompletions, true, strip)
+				m := openai.NewMeter(openai.ChatCompletions, true, strip)
 				for _, c := range chunks {
 					m.Feed(c)
 				}
@@ -85,7 +85,7 @@ func BenchmarkMeterEmbeddings(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		m := providers.NewMeter(providers.Embeddings, false, false)
+		m := openai.NewMeter(openai.Embeddings, false, false)
 		m.Feed(body)
 		if !m.Report().HasUsage {
 			b.Fatal("no usage")
@@ -94,7 +94,7 @@ func BenchmarkMeterEmbeddings(b *testing.B) {
 }
 
 func BenchmarkSeeHeaders(b *testing.B) {
-	r, err := providers.Parse(providers.ChatCompletions, chatBody(1<<10))
+	r, err := openai.Parse(openai.ChatCompletions, chatBody(1<<10))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func BenchmarkParseHalves(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
-				if _, err := providers.Parse(providers.ChatCompletions, body); err != nil {
+				if _, err := openai.Parse(openai.ChatCompletions, body); err != nil {
 					b.Fatal(err)
 				}
 			}

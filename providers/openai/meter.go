@@ -1,47 +1,11 @@
-package providers
+package openai
 
 import (
 	"io"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
-
-// Report is what a Meter saw of a response.
-type Report struct {
-	// Usage is what the response reported, and final if HasUsage. Else it is
-	// the last running total, if any: a floor.
-	Usage    Usage
-	HasUsage bool
-	// Model is the model that answered, empty if the response named none.
-	Model string
-	// Complete says that the response came whole: its JSON was closed, its stream
-	// sent [DONE], or it was read to its end, whatever is in it.
-	Complete bool
-	// Failed says that the response carries an error that says something: a text, an
-	// object with a message or with an HTTP status as its code. ErrorObject says that
-	// it is an object with a message, as OpenAI writes one; ErrorStatus is that
-	// status, 0 if it gives none; Filtered that the request was judged by its content,
-	// which some providers bill.
-	Failed      bool
-	ErrorObject bool
-	ErrorStatus int
-	Filtered    bool
-	// Ran says that there is output in the response, a choice in a stream even if it
-	// has no text, or a count of tokens that is not zero: something was done for it
-	// that may be billed.
-	Ran bool
-	// OutputTokens is how much output was seen in a stream: a token for each byte
-	// of text in a delta, in whatever member it stands, and at least one for each
-	// event with a choice in it.
-	OutputTokens int64
-}
-
-// Refused reports whether this is a whole response in which nothing speaks for a
-// bill: neither output, nor usage, nor an error that providers bill. Azure bills the
-// prompt that it has filtered (Azure OpenAI, "Content filtering", status 400), and
-// xAI has a fee for requests against its usage guidelines. Whether a refusal costs
-// nothing depends on its status, which the policy judges.
-func (r Report) Refused() bool { return r.Complete && !r.Ran && !r.HasUsage && !r.Filtered }
 
 // Meter reads a response as it passes and finds its usage, in bounded memory.
 // It is not safe for concurrent use.
@@ -121,7 +85,7 @@ func (m *Meter) Complete() bool {
 }
 
 // Report returns what was found so far; it is final after Close.
-func (m *Meter) Report() Report {
+func (m *Meter) Report() providers.Report {
 	if m.Streams() {
 		return m.found.ofStream()
 	}
