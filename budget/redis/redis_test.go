@@ -279,7 +279,7 @@ func TestWaitForReplicas(t *testing.T) {
 	if _, seen := l.Seen("t"); ok && seen != unsafe.Grant.Number {
 		t.Errorf("event %d was granted, and %d is the last that was seen", unsafe.Grant.Number, seen)
 	}
-	_, err = l.Reserve(ctx, reservation("t", "too-much", usd(1, 10)))
+	_, err = l.Reserve(t.Context(), reservation("t", "too-much", usd(1, 10)))
 	if _, denied := errors.AsType[*budget.Denied](err); !denied {
 		t.Errorf("a denial grants nothing that could be lost: %v", err)
 	}
