@@ -46,7 +46,7 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	if secret != "" {
 		r.Header["Authorization"] = []string{"Bearer " + secret}
 	}
-	return t.of(upstream).RoundTrip(r.WithContext(x.sent.trace(r.Context())))
+	return t.of(upstream).RoundTrip(r.WithContext(x.sent.trace(r.Context(), x.payload.sent())))
 }
 
 func (t *transports) of(u *policy.Upstream) *http.Transport {
@@ -115,12 +115,14 @@ type wireWatch struct {
 	sure   bool // bytes were written, or cannot be counted
 }
 
-// trace has the transport tell the watch which connection a request gets. It
-// also sees early answers before the client does.
-func (w *wireWatch) trace(ctx context.Context) context.Context {
+// trace has the transport tell the watch which connection a request gets, and call
+// sent when it writes nothing more of it. It also sees early answers before the client
+// does.
+func (w *wireWatch) trace(ctx context.Context, sent func()) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:     w.got,
-		PutIdleConn: func(error) { w.gaveBack() },
+		GotConn:      w.got,
+		PutIdleConn:  func(error) { w.gaveBack() },
+		WroteRequest: func(httptrace.WroteRequestInfo) { sent() },
 		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
 			dropOurs(http.Header(h))
 			return nil

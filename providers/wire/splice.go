@@ -37,6 +37,17 @@ func (b *Edited) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// Join returns what was not read yet in one piece, which is a copy only where
+// something was spliced in. It shares the memory of the request's body otherwise.
+func (b *Edited) Join() []byte {
+	parts := b.parts
+	b.parts = nil
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return slices.Concat(parts...)
+}
+
 func (b *Edited) add(part []byte) {
 	if len(part) > 0 {
 		b.parts = append(b.parts, part)

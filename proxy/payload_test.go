@@ -1,0 +1,123 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+)
+
+// TestRequestLeavesInOneWrite: header and body of a usual size together, so that the
+// upstream wakes once for them. A body that is larger than the buffer follows its
+// header.
+func TestRequestLeavesInOneWrite(t *testing.T) {
+	const small, large = 40 << 10, 2 * writeBufferBytes
+	for name, row := range map[string]struct {
+		prompt int
+		edit   openai.Edit
+		whole  bool
+	}{
+		"as it came":   {small, openai.Edit{}, true},
+		"with a cap":   {small, openai.Edit{CapField: openai.FieldMaxTokens, OutputCap: 5}, true},
+		"a large body": {large, openai.Edit{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			load := payloadOf(t, row.prompt)
+			first, body := sendOnPipe(t, load, row.edit)
+			if got := strings.HasSuffix(first, body[len(body)-10:]); got != row.whole {
+				t.Errorf("header and body together: %v; first came %d bytes, %.80q", got, len(first), first)
+			}
+			if want := row.edit.OutputCap > 0; strings.Contains(body, `"max_tokens":5`) != want {
+				t.Errorf("body %.40q ... %q", body, body[len(body)-40:])
+			}
+			load.finally()
+			if load.room.bytes != 0 || load.leaving != nil {
+				t.Errorf("%d bytes are kept of a body that was sent", load.room.bytes)
+			}
+		})
+	}
+}
+
+// TestLateSentIsOfItsOwnAttempt: a transport that is done with the first attempt's body
+// only when the second has begun does not take the body from that.
+func TestLateSentIsOfItsOwnAttempt(t *testing.T) {
+	load := payloadOf(t, 100)
+	load.send(openai.Edit{})
+	late := load.sent()
+	second, size := load.send(openai.Edit{})
+	load.finally()
+	late()
+	if load.room.bytes == 0 {
+		t.Error("the memory was given back while the second attempt's body leaves")
+	}
+	if body, err := io.ReadAll(second); err != nil || int64(len(body)) != size {
+		t.Errorf("%d bytes of %d, %v", len(body), size, err)
+	}
+	load.sent()()
+	if load.room.bytes != 0 {
+		t.Errorf("%d bytes are kept", load.room.bytes)
+	}
+}
+
+// payloadOf is a payload whose prompt has so many bytes.
+func payloadOf(t *testing.T, prompt int) *payload {
+	text := `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("a", prompt) + `"}]}`
+	request, err := openai.Parse(openai.ChatCompletions, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := newIntake(DefaultBodyMemory).open("tenant")
+	if err := room.take(int64(len(text))); err != nil {
+		t.Fatal(err)
+	}
+	return &payload{room: room, request: request}
+}
+
+// sendOnPipe sends the payload over a connection on which each write is a read, and
+// returns the first and the request's body.
+func sendOnPipe(t *testing.T, load *payload, e openai.Edit) (first, body string) {
+	ours, theirs := net.Pipe()
+	transport := &http.Transport{
+		WriteBufferSize: writeBufferBytes,
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return &countedConn{Conn: ours}, nil
+		},
+	}
+	answered := make(chan string)
+	go func() {
+		buffer := make([]byte, 4*writeBufferBytes)
+		n, _ := theirs.Read(buffer)
+		answered <- string(buffer[:n])
+		rest := io.MultiReader(strings.NewReader(string(buffer[:n])), theirs)
+		got, err := http.ReadRequest(bufio.NewReader(rest))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		all, _ := io.ReadAll(got.Body)
+		io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		answered <- string(all)
+	}()
+	request, err := http.NewRequest("POST", "http://upstream.test/v1/chat/completions", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Body, request.ContentLength = load.send(e)
+	ctx := new(wireWatch).trace(t.Context(), load.sent())
+	done := make(chan error, 1)
+	go func() {
+		_, err := transport.RoundTrip(request.WithContext(ctx))
+		done <- err
+	}()
+	first, body = <-answered, <-answered
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	transport.CloseIdleConnections()
+	return first, body
+}
