@@ -12,7 +12,7 @@ import (
 type Meter struct {
 	found  findings
 	opened wire.Opening
-	object objectScan
+	object wire.Document
 	stream wire.EventStream
 }
 
@@ -24,7 +24,10 @@ type Meter struct {
 // choices, and usage members that are null. All other bytes pass as they are.
 func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
 	m := &Meter{found: findings{endpoint: endpoint}, opened: wire.Opening{Announced: stream}}
-	m.object.numbers = endpoint == Embeddings
+	m.object = wire.NewDocument(watched)
+	if endpoint == Embeddings {
+		m.object = wire.NewDocument(watchedEmbeddings)
+	}
 	m.stream = wire.NewEventStream(&m.found, stripUsage)
 	return m
 }
@@ -44,16 +47,16 @@ func (m *Meter) ExpectBreak() { m.found.unframed = true }
 func (m *Meter) Feed(chunk []byte) []byte {
 	before := m.opened.Shape
 	switch m.opened.Look(chunk) {
-	case wire.Document:
-		m.object.feed(chunk)
-		if before == wire.Document {
+	case wire.ShapeDocument:
+		m.object.Feed(chunk)
+		if before == wire.ShapeDocument {
 			return chunk
 		}
 		return m.stream.Leave(chunk)
-	case wire.Events:
+	case wire.ShapeEvents:
 		return m.stream.Feed(chunk)
 	}
-	m.object.feed(chunk) // only blanks, and the beginning of a name
+	m.object.Feed(chunk) // only blanks, and the beginning of a name
 	return m.stream.Feed(chunk)
 }
 
@@ -61,19 +64,19 @@ func (m *Meter) Feed(chunk []byte) []byte {
 // the body ended with: io.EOF if its sender ended it.
 func (m *Meter) Close(err error) []byte {
 	m.found.ended = err == io.EOF
-	if m.opened.Shape == wire.Document {
-		m.object.end()
+	if m.opened.Shape == wire.ShapeDocument {
+		m.object.End()
 		return nil
 	}
 	return m.stream.Close()
 }
 
 // Opened reports whether enough was seen to tell a stream from a document.
-func (m *Meter) Opened() bool { return m.opened.Shape != wire.Unopened }
+func (m *Meter) Opened() bool { return m.opened.Shape != wire.ShapeUnopened }
 
 // Streams reports whether the response is an event stream, by what was seen of it.
 func (m *Meter) Streams() bool {
-	return m.opened.Shape == wire.Events || m.opened.Shape == wire.Unopened && m.opened.Announced
+	return m.opened.Shape == wire.ShapeEvents || m.opened.Shape == wire.ShapeUnopened && m.opened.Announced
 }
 
 // Complete reports whether a document was closed or a stream has sent [DONE].
@@ -81,7 +84,7 @@ func (m *Meter) Complete() bool {
 	if m.Streams() {
 		return m.found.done
 	}
-	return m.object.complete()
+	return m.object.Complete()
 }
 
 // Report returns what was found so far; it is final after Close.

@@ -251,7 +251,7 @@ func TestMeterObjects(t *testing.T) {
 
 func TestMeterReadsOddObjects(t *testing.T) {
 	const usage = `"usage":{"prompt_tokens":3,"completion_tokens":2}`
-	long := strings.Repeat(" ", openai.MaxCaptureBytes)
+	long := strings.Repeat(" ", wire.MaxValueBytes)
 	tests := []struct {
 		name, body string
 		hasUsage   bool

@@ -39,22 +39,36 @@ func (f *findings) ofStream() providers.Report {
 }
 
 // ofDocument is the report of a document.
-func (f *findings) ofDocument(o *objectScan) providers.Report {
-	f.seen.Complete = o.complete() || f.ended && !(f.unframed && o.open())
-	f.text = o.text
-	f.counts, f.broken = counts{}, o.overflow
-	for _, usage := range o.usages {
-		f.readUsage(usage)
+func (f *findings) ofDocument(d *wire.Document) providers.Report {
+	f.seen.Complete = d.Complete() || f.ended && !(f.unframed && d.Open())
+	f.text = d.Output()
+	usage := d.Kept("usage")
+	f.counts, f.broken = counts{}, usage.Dropped
+	for _, value := range usage.Values {
+		f.readUsage(value)
 	}
-	f.stale = o.list // the answers in a list may be several
-	f.readModel(o.values[captureModel])
-	f.readError(o.values[captureError])
-	if !o.complete() { // who writes errors in place of answers closes them
+	f.stale = d.List() // the answers in a list may be several
+	if model := d.Kept("model"); !model.Cut {
+		f.readModel(model.Last())
+	}
+	f.readError(d.Kept("error").Last())
+	if !d.Complete() { // who writes errors in place of answers closes them
 		f.seen.Failed, f.seen.ErrorObject = false, false
 	}
-	f.seen.Filtered = f.seen.Filtered || o.filtered
-	return f.report(o.complete())
+	f.seen.Filtered = f.seen.Filtered || d.Noted()
+	return f.report(d.Complete())
 }
+
+// What is looked for in a document: in choices is output, and so it is in what an
+// embeddings response has as data.
+var (
+	watched = wire.Paths{
+		Keep: []string{"model", "error", "usage"}, Output: []string{"choices"}, Labels: labels, Words: filterCodes,
+	}.Watch()
+	watchedEmbeddings = wire.Paths{
+		Keep: []string{"model", "error", "usage"}, Numbers: []string{"choices", "data"}, Labels: labels, Words: filterCodes,
+	}.Watch()
+)
 
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen

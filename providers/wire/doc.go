@@ -7,7 +7,8 @@
 // them. Splices change a body and leave every other byte as it was.
 //
 // A response is read as it passes, leniently and in bounded memory: an Opening tells a
-// document from a stream, an EventStream cuts a stream into events whatever its line
-// ends are, and a Walk steps through an event. How a response is cut into chunks never
+// document from a stream, a Document keeps the values at a few paths of JSON of any size,
+// an EventStream cuts a stream into events whatever its line ends are, and a Walk steps
+// through an event. How a response is cut into chunks never
 // changes what is read of it.
 package wire

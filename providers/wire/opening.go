@@ -11,9 +11,9 @@ type Shape uint8
 
 // The shapes of a response.
 const (
-	Unopened Shape = iota // too little was seen
-	Document              // JSON, or any other text
-	Events                // server-sent events
+	ShapeUnopened Shape = iota // too little was seen
+	ShapeDocument              // JSON, or any other text
+	ShapeEvents                // server-sent events
 )
 
 // Opening tells a stream from a document by the first bytes that are not blank.
@@ -31,7 +31,7 @@ var fields = []string{":", "data:", "event:", "id:", "retry:"}
 
 // Look takes the next bytes and returns the shape, once it is known.
 func (o *Opening) Look(chunk []byte) Shape {
-	for i := 0; i < len(chunk) && o.Shape == Unopened; i++ {
+	for i := 0; i < len(chunk) && o.Shape == ShapeUnopened; i++ {
 		if !IsBlank(chunk[i]) {
 			o.head = append(o.head, chunk[i])
 			o.Shape = o.judge()
@@ -44,18 +44,18 @@ func (o *Opening) Look(chunk []byte) Shape {
 func (o *Opening) judge() Shape {
 	head, marked := strings.CutPrefix(string(o.head), byteOrderMark)
 	if head == "" || !marked && strings.HasPrefix(byteOrderMark, head) {
-		return Unopened
+		return ShapeUnopened
 	}
 	begins := func(field string) bool { return strings.HasPrefix(field, head) }
 	switch {
 	case head[0] == '{' || head[0] == '[':
-		return Document
+		return ShapeDocument
 	case o.Announced || slices.ContainsFunc(fields, func(field string) bool { return strings.HasPrefix(head, field) }):
-		return Events
+		return ShapeEvents
 	case slices.ContainsFunc(fields, begins):
-		return Unopened
+		return ShapeUnopened
 	}
-	return Document
+	return ShapeDocument
 }
 
 // trimMark takes the byte order mark off the front.
