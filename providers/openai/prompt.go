@@ -31,17 +31,31 @@ var embeddingsMembers = map[string]wire.Reader[*parser]{
 const completionTokens = 16
 
 // likeOpenAI are the providers whose completions have OpenAI's defaults: an absent
-// cap means completionTokens, and one of 0 no output. vLLM's CompletionRequest has
-// the same. Other servers write on to the end of the context in either case.
-var likeOpenAI = []string{"openai", "azure", "vllm"}
+// cap means completionTokens, and one of 0 no output. CompletionRequest has the same
+// at vLLM and SGLang, of which the latter refuses 0. Other servers write on to the
+// end of the context in either case.
+var likeOpenAI = []string{"openai", "azure", "vllm", "sglang"}
+
+// readNull are those of them that do not take a null for an absence: vLLM then
+// writes on to the end of the context, and SGLang refuses the request.
+var readNull = []string{"vllm", "sglang"}
 
 // ImpliedCap is the output cap that the provider takes an absent one for, in
 // tokens; 0 is not known. Where it is known, a cap of 0 means no output.
 func (r *Request) ImpliedCap(provider string) int64 {
-	if r.Endpoint == Completions && slices.Contains(likeOpenAI, provider) {
-		return completionTokens
+	if r.Endpoint != Completions || !slices.Contains(likeOpenAI, provider) {
+		return 0
 	}
-	return 0
+	if slices.Contains(readNull, provider) && r.isNull(FieldMaxTokens) {
+		return 0
+	}
+	return completionTokens
+}
+
+// isNull reports whether the body has this member, and it is null.
+func (r *Request) isNull(name string) bool {
+	m, ok := r.members.Find(name)
+	return ok && string(r.body[m.Value.Start:m.Value.End]) == "null"
 }
 
 // prompt reads a prompt or an input: a string, strings, token ids, or arrays
