@@ -162,6 +162,7 @@ func (e *Event) visit(f fields) {
 	f.count("event", &e.Event)
 	f.optCount("expires", &e.Expires)
 	f.optCount("generation", &e.Generation)
+	f.optText("key", &e.Key)
 	f.optText("lease", &e.Lease)
 	f.optLimits("limits", &e.Limits)
 	f.word("name", &e.Name, eventNames)

@@ -54,7 +54,7 @@ func fullBodies() []audit.Body {
 
 func fullEvent() audit.Event {
 	e := expiry(3)
-	e.Switch = "key:acme-1"
+	e.Switch, e.Key = "key:acme-1", "acme-1"
 	e.Limits = []audit.Limit{{Key: "usd/tenant/day", Limit: 25_000_000_000}, {Key: "usd/tenant", Limit: 0}}
 	return e
 }

@@ -143,6 +143,7 @@ type Event struct {
 	Amount     int64
 	Expires    int64
 	Claims     []Claim
+	Key        string  // extend: the id of the key that asked; "" where Recovered
 	Limits     []Limit // extend: those that it was judged by
 	Generation int64
 	Policy     string

@@ -31,8 +31,8 @@ FIELDS = {name: dict(field.split(":") for field in fields.split()) for name, fie
     "settlement": "at*:count basis:basis charge*:amount decision:text epoch:text event:count hold*:amount lease*:text model:text"
                   " outcome*:outcome overrun:amount prices:text status:count tenant*:text usage:usage",
     "usage": "audio:count audio_output:count cache_write:count cached:count input:count output:count reasoning:count",
-    "event": "amount:amount at*:count claims:claims epoch*:text event*:count expires:count generation:count lease:text"
-             " limits:limits name*:name policy:text recovered:flag switch:text tenant*:text",
+    "event": "amount:amount at*:count claims:claims epoch*:text event*:count expires:count generation:count key:text"
+             " lease:text limits:limits name*:name policy:text recovered:flag switch:text tenant*:text",
     "limit": "key*:text limit*:amount",
     "start": "alg*:alg at*:count cut_bytes:count cut_file:text kid*:text reason*:start_reason software:text",
     "seal": "alg*:alg kid*:text sig*:text",

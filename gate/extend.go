@@ -36,7 +36,7 @@ func (g *Gate) Extend(ctx context.Context, c LeaseCall, total int64) (*Leave, er
 	granted.Repeated = true // the lease was there
 	leave, err := g.recordLeave(ctx, q, granted)
 	if first && err == nil { // else it is left to the sweep, and so tells that this leave has no receipt
-		g.postExtension(x, granted)
+		g.postExtension(q, x, granted)
 	}
 	return leave, err
 }
@@ -148,15 +148,16 @@ func (q *quote) lacks(refused *budget.Denied) bool {
 }
 
 // postExtension has the receipt of the ledger's event written soon. The leave that
-// caused the event has its receipt by now, before this one in the same chain.
-func (g *Gate) postExtension(x budget.Extension, granted budget.Grant) {
+// caused the event has its receipt by now, before this one in the same chain, and
+// this one tells whose leave that was: the ledger does not know.
+func (g *Gate) postExtension(q *quote, x budget.Extension, granted budget.Grant) {
 	tenant := x.Lease.Tenant
 	event := budget.Event{
 		Tenant: tenant, Epoch: granted.Epoch, Number: granted.Number, Kind: budget.Extended,
 		At: granted.At, Lease: x.Lease.Lease, Amount: x.Total, Policy: x.Policy, Limits: x.Limits,
 	}
 	receipt := eventReceipt(event)
-	receipt.Recovered = false
+	receipt.Recovered, receipt.Key = false, q.Key.ID
 	g.postReceipt(receipt, func(_ audit.Ref, err error) {
 		if err != nil {
 			g.doubts.note(tenant)

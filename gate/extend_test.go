@@ -174,7 +174,6 @@ func TestExtensionByAnotherKey(t *testing.T) {
 // the receipts follow. The dropped key cannot be judged by the newer rules at all.
 func TestExtensionOnceAKeyIsGone(t *testing.T) {
 	t.Parallel()
-	const second = "keys: [{id: acme-2, sha256: \"abababababababababababababababababababababababababababababababab\"}, {id: acme-1"
 	for _, row := range []struct {
 		scope   string
 		extends bool
@@ -182,7 +181,7 @@ func TestExtensionOnceAKeyIsGone(t *testing.T) {
 		t.Run(row.scope, func(t *testing.T) {
 			onBothLedgers(t, func(w *actionWorld) {
 				edits := []string{"scope: run", row.scope, "per_request_usd", "user_field: user\n    per_request_usd"}
-				w.rules = actionRules(w, append(edits, "keys: [{id: acme-1", second)...)
+				w.rules = actionRules(w, append(edits, "keys: [{id: acme-1", secondKey)...)
 				gone := w.key("acme")
 				a := w.action("a", 10)
 				a.Key = gone
@@ -249,7 +248,7 @@ func TestReplayFindsAWrongExtension(t *testing.T) {
 			e.Limits = slices.Clone(e.Limits)
 			e.Limits[0].Limit++
 		}), gate.WrongClaims},
-		"a limit that is gone":             {alter(named(budget.Extended), func(e *audit.Event) { e.Limits = e.Limits[1:] }), gate.WrongEvent},
+		"a limit that is gone":             {alter(named(budget.Extended), func(e *audit.Event) { e.Limits = e.Limits[1:] }), gate.WrongClaims},
 		"a total beyond the limit":         {alter(named(budget.Extended), func(e *audit.Event) { e.Amount = 60 }), gate.WrongEvent},
 		"a total beyond the request's cap": {alter(named(budget.Extended), func(e *audit.Event) { e.Amount = 91 }), gate.WrongAllow},
 		"another policy's event":           {alter(named(budget.Extended), func(e *audit.Event) { e.Generation, e.Policy = 0, "" }), gate.WrongEvent},
@@ -280,12 +279,98 @@ func TestReplayFindsAWrongExtension(t *testing.T) {
 	}
 }
 
+// TestReplayFindsAnExtensionByAStoppedKey: the kill switch of a key stops its
+// extensions, and nobody else's.
+func TestReplayFindsAnExtensionByAStoppedKey(t *testing.T) {
+	t.Parallel()
+	onEmbedded(t, func(w *actionWorld) {
+		w.rules = actionRules(w, "keys: [{id: acme-1", secondKey)
+		_, err := w.ledger.Throw(w.Context(), "acme", policy.KeySwitch("acme-1"))
+		w.must(err)
+		a := w.action("a", 10)
+		a.Key = w.rules.Policy.Tenant("acme").Keys[0]
+		call := gate.LeaseCall{Rules: w.rules, Key: a.Key, Lease: w.authorize(a).Lease}
+		_, err = w.gate.Extend(w.Context(), call, 30)
+		w.must(err)
+		w.proved()
+		w.replays(w.rules)
+		var receipts []audit.Receipt
+		for r, err := range audit.Read(w.sources()...) {
+			w.must(err)
+			switch body := r.Body.(type) {
+			case audit.Decision:
+				if body.Existing {
+					body.Facts.Key = "acme-1"
+				}
+				r.Body = body
+			case audit.Event:
+				if body.Name == string(budget.Extended) {
+					body.Key = "acme-1"
+				}
+				r.Body = body
+			}
+			receipts = append(receipts, r)
+		}
+		report := replayDirs(w, []*gate.Rules{w.rules}, retell(w, spoken(receipts)))
+		if len(report.Findings) == 0 || !strings.Contains(report.Findings[0].Reason, "key:acme-1 was thrown") {
+			w.Errorf("findings %v", report.Findings)
+		}
+	})
+}
+
+// secondKey gives the tenant of actionPolicy a key before its own.
+const secondKey = "keys: [{id: acme-2, sha256: \"abababababababababababababababababababababababababababababababab\"}, {id: acme-1"
+
+// TestReplayFindsTheKeyOfAnExtension: whose leave an extension was is told with its
+// event, so another key is found though it has the same limits. A receipt that does
+// not tell, as of a build before this one, is believed, and counted so.
+func TestReplayFindsTheKeyOfAnExtension(t *testing.T) {
+	t.Parallel()
+	asked := func(d audit.Decision) bool { return d.Existing }
+	event := func(change func(*audit.Event)) func(testing.TB, []audit.Receipt) []audit.Receipt {
+		return alter(named(budget.Extended), change)
+	}
+	for name, row := range map[string]struct {
+		alter func(testing.TB, []audit.Receipt) []audit.Receipt
+		fault gate.Fault // "": none
+	}{
+		"leave for another key":           {alter(asked, func(d *audit.Decision) { d.Facts.Key = "acme-1" }), gate.WrongAllow},
+		"another key's event":             {event(func(e *audit.Event) { e.Key = "acme-1" }), gate.WrongAllow},
+		"a key that nobody has":           {event(func(e *audit.Event) { e.Key = "acme-9" }), gate.WrongAllow},
+		"a key in a receipt by the sweep": {event(func(e *audit.Event) { e.Recovered = true }), gate.WrongSum},
+		"a key of what nobody asked for":  {alter(named(budget.Provisioned), func(e *audit.Event) { e.Key = "acme-1" }), gate.WrongSum},
+		"a limit that no lease has": {event(func(e *audit.Event) {
+			e.Limits = append(slices.Clone(e.Limits), audit.Limit{Key: "usd/day", Limit: 1})
+		}), gate.WrongClaims},
+		"no key": {event(func(e *audit.Event) { e.Key = "" }), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules := actionRules(t, "keys: [{id: acme-1", secondKey)
+			receipts := extensionStory(t, "keys: [{id: acme-1", secondKey)
+			honest := replayDirs(t, []*gate.Rules{rules}, retell(t, slices.Clone(receipts)))
+			if !honest.OK() {
+				t.Fatalf("the story itself: %v %v", honest.Findings, honest.Unchecked)
+			}
+			report := replayDirs(t, []*gate.Rules{rules}, retell(t, row.alter(t, receipts)))
+			switch {
+			case row.fault == "":
+				if !report.OK() || report.Told != honest.Told+1 {
+					t.Errorf("findings %v, %d told in place of %d", report.Findings, report.Told, honest.Told)
+				}
+			case len(report.Findings) == 0 || report.Findings[0].Fault != row.fault:
+				t.Errorf("findings %v, want %s", report.Findings, row.fault)
+			}
+		})
+	}
+}
+
 // extensionStory are the receipts of an extension to 30, one to 51 that the
 // run's budget denies, and one that the cap denies.
-func extensionStory(t *testing.T) (receipts []audit.Receipt) {
+func extensionStory(t *testing.T, edits ...string) (receipts []audit.Receipt) {
 	t.Helper()
 	onEmbedded(t, func(w *actionWorld) {
-		call := w.inRun("a")
+		w.rules = actionRules(w, edits...)
+		call := under(w.inRun("a"), w.rules)
 		_, err := w.gate.Extend(w.Context(), call, 30)
 		w.must(err)
 		for _, total := range []int64{51, 91} {

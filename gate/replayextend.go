@@ -99,11 +99,37 @@ func (r *Replayer) extension(e *entry, held *heldLease) {
 		r.report.Told++
 	case held.quote == nil:
 		r.report.Unchecked[lacksDecision]++
-	default:
+	case e.asker() == "":
 		r.find(e, book.checkExtension(&e.told, held))
+		if !e.copy { // checkAsker counts the others
+			r.report.Told++
+		}
+	default:
+		r.find(e, book.checkAskedExtension(&e.told, e.asker()))
 	}
 }
 
+// asker is the id of the key that an extension was asked for by, where its receipt
+// tells.
+func (e *entry) asker() string {
+	event, _ := e.body.(audit.Event)
+	return event.Key
+}
+
+// checkAskedExtension checks the extension that a key has asked for.
+func (b *rulesBook) checkAskedExtension(event *budget.Event, id string) *fault {
+	key := b.key(&audit.Facts{Tenant: event.Tenant, Key: id})
+	if key == nil {
+		return faultf(WrongAllow, "the policy has no key %q of the tenant", id)
+	}
+	q, f := b.allowExtension(event, key)
+	if f == nil && !slices.Equal(event.Limits, q.plan.Limits()) {
+		f = faultf(WrongClaims, "its limits are %v, the policy gives the key %q %v", event.Limits, id, q.plan.Limits())
+	}
+	return f
+}
+
+// checkExtension checks one of which nobody told who asked.
 func (b *rulesBook) checkExtension(event *budget.Event, held *heldLease) *fault {
 	key := b.key(&audit.Facts{Tenant: event.Tenant, Key: held.quote.Key.ID})
 	if key == nil { // another key asked: those of the tenant alone can be checked
@@ -112,10 +138,9 @@ func (b *rulesBook) checkExtension(event *budget.Event, held *heldLease) *fault 
 	if key == nil {
 		return faultf(WrongAllow, "the policy has no such tenant")
 	}
-	c := LeaseCall{Rules: b.Rules, Key: key, Lease: event.Lease}
-	q := c.quote(event.Amount)
-	if denial, err := q.decide(time.UnixMilli(event.At)); denial != nil || err != nil {
-		return faultf(WrongAllow, "the policy denies a total of %d", event.Amount)
+	q, f := b.allowExtension(event, key)
+	if f != nil {
+		return f
 	}
 	limits := q.plan.Limits()
 	for _, told := range event.Limits {
@@ -124,4 +149,14 @@ func (b *rulesBook) checkExtension(event *budget.Event, held *heldLease) *fault 
 		}
 	}
 	return nil
+}
+
+// allowExtension decides on an extension as for this key, without the ledger.
+func (b *rulesBook) allowExtension(event *budget.Event, key *policy.Key) (*quote, *fault) {
+	c := LeaseCall{Rules: b.Rules, Key: key, Lease: event.Lease}
+	q := c.quote(event.Amount)
+	if denial, err := q.decide(time.UnixMilli(event.At)); denial != nil || err != nil {
+		return nil, faultf(WrongAllow, "the policy denies a total of %d", event.Amount)
+	}
+	return q, nil
 }

@@ -178,6 +178,8 @@ func checkFields(b *audit.Event) *fault {
 		return faultf(WrongSum, "a %s has no policy", b.Name)
 	case kind != budget.Extended && len(b.Limits) != 0:
 		return faultf(WrongSum, "a %s has no limits", b.Name)
+	case b.Key != "" && (kind != budget.Extended || b.Recovered):
+		return faultf(WrongSum, "only the receipt of an extension has a key, where the gate that gave leave wrote it")
 	}
 	return nil
 }

@@ -35,7 +35,8 @@ func switchesOf(e *entry, held *heldLease) []string {
 	case e.told.Kind == budget.Granted:
 		return anybody.Switches(nil, new(policy.Facts))
 	case e.told.Kind == budget.Extended && held != nil && held.quote != nil:
-		return anybody.Switches(nil, &held.quote.Facts) // any key of the tenant may extend it
+		asker := policy.Key{ID: e.asker()} // any key of the tenant may extend it
+		return asker.Switches(nil, &held.quote.Facts)
 	case e.told.Kind == budget.Extended:
 		return anybody.Switches(nil, new(policy.Facts))
 	}

@@ -159,8 +159,8 @@ func CheckRepeat(first, again *audit.Decision) error {
 }
 
 // checkAsker looks for the leave that caused the extension which was folded last,
-// among all that name it: it is by a key whose limits the ledger judged by, and the
-// others asked for no more than it gave. Where it is not there, the event's receipt
+// among all that name it: it is by the key that the event's receipt tells, by whose
+// limits the ledger judged, and the others asked for no more than it gave. Where it is not there, the event's receipt
 // tells whether that can be.
 func (r *Replayer) checkAsker(l *life, list []*entry) {
 	var stranger *entry
@@ -184,7 +184,7 @@ func (r *Replayer) checkAsker(l *life, list []*entry) {
 	case raised.copy: // the leave's receipt could not be written, or its replica died
 		r.report.Told++
 	default:
-		r.find(stranger, faultf(WrongAllow, "its key has other limits than the extension was judged by"))
+		r.find(stranger, faultf(WrongAllow, "its key is another, or has other limits, than the extension was judged by"))
 	}
 }
 
@@ -192,7 +192,8 @@ func (r *Replayer) checkAsker(l *life, list []*entry) {
 type raise struct {
 	policy budget.PolicyVersion
 	limits []budget.Limit
-	copy   bool // the receipt of its event is not by the gate that gave leave
+	asker  string // the id of its key, "" where the receipt does not tell
+	copy   bool   // the receipt of its event is not by the gate that gave leave
 }
 
 // raisedBy is the extension of which a receipt tells, nil where it does not follow.
@@ -200,10 +201,11 @@ func raisedBy(e *entry) *raise {
 	if e.faulty {
 		return nil
 	}
-	return &raise{e.told.Policy, e.told.Limits, e.copy}
+	return &raise{e.told.Policy, e.told.Limits, e.asker(), e.copy}
 }
 
 // by reports whether the ledger can have judged it by this quote.
 func (r *raise) by(q *quote) bool {
-	return q.Rules.Policy.Version == r.policy && slices.Equal(q.plan.Limits(), r.limits)
+	return q.Rules.Policy.Version == r.policy && slices.Equal(q.plan.Limits(), r.limits) &&
+		(r.asker == "" || r.asker == q.Key.ID)
 }
