@@ -12,6 +12,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
@@ -111,7 +112,7 @@ func (a *Action) quote() *quote {
 	return &quote{action: a, Bid: Bid{Rules: a.Rules, Key: a.Key, Facts: policy.Facts{
 		Run:          a.Run,
 		Endpoint:     actionEndpoint + a.Kind,
-		Capabilities: []string{policy.CapActions},
+		Capabilities: []string{call.NeedActions},
 		Tools:        a.tools(),
 		Depth:        a.Depth,
 		Action:       a.Kind,

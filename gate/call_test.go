@@ -15,6 +15,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
@@ -245,9 +246,9 @@ func TestCallKnowsWhatItAsksFor(t *testing.T) {
 		{"as it is", capped(50), "|chat/completions|sim|[chat]|50|1|caller"},
 		{"a key", func(r *gate.Request) { r.Key = "acme-1" }, "acme-1|chat/completions|sim|[chat]|50|1|caller"},
 		{"streamed, with tools", func(r *gate.Request) { r.Stream, r.Tools = true, []string{"search"} }, "|chat/completions|sim|[chat stream tools]|50|1|caller"},
-		{"choices, images", func(r *gate.Request) { r.Choices, r.Needs = 2, []string{policy.CapImages} }, "|chat/completions|sim|[chat multiple_choices images]|50|2|caller"},
+		{"choices, images", func(r *gate.Request) { r.Choices, r.Needs = 2, []string{call.NeedImages} }, "|chat/completions|sim|[chat multiple_choices images]|50|2|caller"},
 		{"an endpoint of another API", func(r *gate.Request) { r.Endpoint = "messages" }, "|messages|sim|[chat]|50|1|caller"},
-		{"embeddings write nothing", func(r *gate.Request) { r.Endpoint = gate.Embeddings }, "|embeddings|sim|[embeddings]|0|1|caller"},
+		{"embeddings write nothing", func(r *gate.Request) { r.Endpoint = call.Embeddings }, "|embeddings|sim|[embeddings]|0|1|caller"},
 		{"the upstream by name", func(r *gate.Request) { r.Upstream = "sim" }, "|chat/completions|sim|[chat]|50|1|caller"},
 		{"counted tokens", func(r *gate.Request) { r.Input.How = "exact" }, "|chat/completions|sim|[chat]|50|1|exact"},
 		{"the model's own cap", func(r *gate.Request) { r.Model, r.OutputCap = "gpt-4o", 0 }, "|chat/completions|sim|[chat]|16384|1|caller"},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -32,7 +33,7 @@ func TestNothingIsCountedForWhatNoCountCanChange(t *testing.T) {
 	}{
 		{"a model that is not allowed", `models: {deny: ["toy"]}`, nil, nil, policy.ModelNotAllowed},
 		{"a capability that is not allowed", `capabilities: [chat]`, nil, func(b *gate.Bid) {
-			b.Facts.Capabilities = []string{policy.CapTools}
+			b.Facts.Capabilities = []string{call.NeedTools}
 		}, policy.CapabilityNotAllowed},
 		{"too deep", `max_depth: 1`, nil, func(b *gate.Bid) { b.Facts.Depth = 2 }, policy.DepthExceeded},
 		{"no nonce", `replay: {required: true}`, nil, nil, policy.NonceRequired},

@@ -17,6 +17,7 @@ import (
 	"unsafe"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -271,12 +272,12 @@ func TestDenialsKeepNoRequest(t *testing.T) {
 	body := []byte(`{"model":"toy"}`)
 	c := w.call(5000, 0)
 	c.Facts.Model = unsafe.String(&body[len(`{"model":"`)], len("toy")) // as the parser reads it
-	c.Facts.Capabilities = []string{policy.CapChat}
+	c.Facts.Capabilities = []string{call.NeedChat}
 	id := w.refused(c, policy.BudgetExhausted).Receipt
 	clear(body)
 	c.Facts.Capabilities[0] = "another's"
 	w.gate.WriteDenials()
-	if d := w.denials()[id]; d.Facts.Model != "toy" || !slices.Equal(d.Facts.Capabilities, []string{policy.CapChat}) {
+	if d := w.denials()[id]; d.Facts.Model != "toy" || !slices.Equal(d.Facts.Capabilities, []string{call.NeedChat}) {
 		t.Errorf("told %+v", d.Facts)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -122,7 +123,7 @@ var scenarios = []struct {
 	{"observe obeys kill switches", "mode: observe", []step{begin(""), throw("global"), begin("killed ")}},
 	{"lists ask no ledger", "capabilities: [tools]\nmodels: {allow: [toy, gpt-*], deny: [gpt-4o]}\ntools: {allow: [\"db_*\"], deny: [\"*_delete\"]}", []step{
 		begin(""), step{do: "begin", model: "gpt-4o", want: "model_not_allowed "}, step{do: "begin", model: "claude", want: "no_price "},
-		step{do: "begin", needs: policy.CapStream, want: "capability_not_allowed "}, step{do: "begin", needs: policy.CapTools, offers: []string{"db_read"}},
+		step{do: "begin", needs: call.NeedStream, want: "capability_not_allowed "}, step{do: "begin", needs: call.NeedTools, offers: []string{"db_read"}},
 		step{do: "begin", offers: []string{"db_read", "db_delete"}, want: "tool_not_allowed "}, step{do: "begin", offers: []string{""}, want: "tool_not_allowed "},
 	}},
 	{"an endpoint that is denied", "endpoints: {deny: [\"chat/*\"]}", []step{begin("endpoint_not_allowed ")}},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -24,7 +25,7 @@ func TestLongestDecision(t *testing.T) {
 		Generation: budget.MaxAmount, Policy: strings.Repeat("f", 64), Prices: strings.Repeat("f", 64), Epoch: id, Lease: long,
 		Verdict: audit.Deny, Reasons: slices.Repeat([]string{string(policy.ToolCallsExceeded)}, budget.MaxClaims),
 		Facts: audit.Facts{Tenant: name, Key: name, Run: id, User: id, Nonce: id, Model: strings.Repeat("\x01", 256), Upstream: name, Endpoint: long,
-			Capabilities: policy.Capabilities[:], ToolResults: slices.Repeat([]string{id + " " + tool}, policy.MaxToolResults+1),
+			Capabilities: call.Needs[:], ToolResults: slices.Repeat([]string{id + " " + tool}, policy.MaxToolResults+1),
 			Tools: policy.ToldTools(slices.Repeat([]string{tool + "longer"}, 1000))},
 	}
 	marks := budget.MaxMarksPerReserve

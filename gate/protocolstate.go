@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -193,7 +194,7 @@ func maxDepth(t *policy.Tenant) int64 {
 // allowedTypes are the protocol's names for what the capabilities allow; nil
 // for all.
 func allowedTypes(t *policy.Tenant) []string {
-	if t.Mode == policy.Observe || t.Capabilities == nil || slices.Contains(t.Capabilities, policy.CapActions) {
+	if t.Mode == policy.Observe || t.Capabilities == nil || slices.Contains(t.Capabilities, call.NeedActions) {
 		return nil
 	}
 	return []string{purchase}

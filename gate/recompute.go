@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -123,7 +124,7 @@ func (q *quote) hidesTools(d *audit.Decision) bool {
 	case q.action != nil:
 		return !tellsTool(&d.Facts)
 	}
-	return slices.Contains(d.Facts.Capabilities, policy.CapTools) && len(d.Facts.Tools) == 0
+	return slices.Contains(d.Facts.Capabilities, call.NeedTools) && len(d.Facts.Tools) == 0
 }
 
 // tellsTool reports whether an action's receipt names the tool whose hash it has,

@@ -19,6 +19,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
@@ -158,7 +159,7 @@ func (s *story) sweep() {
 // ask is a call of the run, which needs nothing but chat.
 func (s *story) ask(run string, input, output int64) gate.Bid {
 	c := s.call(input, output)
-	c.Facts.Run, c.Facts.Capabilities = run, []string{policy.CapChat}
+	c.Facts.Run, c.Facts.Capabilities = run, []string{call.NeedChat}
 	return c
 }
 
@@ -191,7 +192,7 @@ func (s *story) denials() {
 		s.refused(call, reason)
 	}
 	tools := s.ask("", 1, 0)
-	tools.Facts.Capabilities = append(tools.Facts.Capabilities, policy.CapTools)
+	tools.Facts.Capabilities = append(tools.Facts.Capabilities, call.NeedTools)
 	s.refused(tools, policy.CapabilityNotAllowed)
 	unbounded := s.ask("", 1, 0)
 	unbounded.Choices = 0

@@ -40,7 +40,7 @@ budgets:
 func everyClaim(w *world) gate.Bid {
 	call := w.call(1000, 100)
 	call.Facts.Run, call.Facts.Nonce, call.Facts.Depth = "run-1", "nonce-1", 1
-	call.Facts.Capabilities = []string{policy.CapChat, policy.CapTools}
+	call.Facts.Capabilities = []string{"chat", "tools"}
 	call.Facts.Tools = []string{"search_web", "calendar_read"}
 	call.Facts.ToolResults = twoResults("call-1")
 	return call

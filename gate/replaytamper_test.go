@@ -17,6 +17,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
@@ -144,7 +145,7 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			d.Cost, _ = price.Worst(pricing.Bound{Input: d.Facts.InputTokens, Output: d.Facts.OutputTokens})
 		})},
 		{"allowed though a capability is missing", gate.WrongAllow, alter(allowed, func(d *audit.Decision) {
-			d.Facts.Capabilities = []string{policy.CapTools}
+			d.Facts.Capabilities = []string{call.NeedTools}
 		})},
 		{"allowed by a key of nobody", gate.WrongAllow, alter(allowed, func(d *audit.Decision) { d.Facts.Key = "acme-2" })},
 		{"allowed with a reason", gate.WrongAllow, alter(allowed, func(d *audit.Decision) { d.Reasons = []string{"budget_held"} })},

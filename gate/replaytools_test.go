@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -15,7 +16,7 @@ import (
 // offering is a call that offers tools to the model.
 func (w *world) offering(tools ...string) gate.Bid {
 	c := w.call(10, 10)
-	c.Facts.Capabilities, c.Facts.Tools = []string{policy.CapChat, policy.CapTools}, tools
+	c.Facts.Capabilities, c.Facts.Tools = []string{call.NeedChat, call.NeedTools}, tools
 	return c
 }
 

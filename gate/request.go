@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
@@ -29,14 +30,6 @@ const (
 	maxNeeds = 64
 )
 
-// Endpoints of LLM APIs. A Request may name others, for rules to match; they
-// count as chat.
-const (
-	ChatCompletions = "chat/completions"
-	Completions     = "completions"
-	Embeddings      = "embeddings"
-)
-
 // boundByCaller is how an input was bounded where the caller does not say.
 const boundByCaller = "caller"
 
@@ -50,10 +43,10 @@ type Request struct {
 
 	Model    string
 	Upstream string   // of the policy's for this model and tenant; "": the first
-	Endpoint string   // "": ChatCompletions
+	Endpoint string   // "": call.ChatCompletions; what it needs is call.NeedOf
 	Stream   bool     // the answer is streamed
 	Tools    []string // names of the tools offered to the model
-	Needs    []string // of policy.Capabilities, beside endpoint, Stream and Tools
+	Needs    []string // of call.Needs, beside endpoint, Stream and Tools
 	Depth    int64    // of the recursion that the call comes from
 	Nonce    string   // spent once, where the policy says so
 	Attempt  int64    // of the call with that nonce; 0: the first
@@ -180,7 +173,7 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 		return b, rules.Policy.Unrouted(key.Tenant, r.Model, r.Upstream)
 	}
 	b.Upstream, b.Facts.Upstream = upstream, upstream.Name
-	if b.Facts.Endpoint == Embeddings {
+	if b.Facts.Endpoint == call.Embeddings {
 		return b, nil
 	}
 	limits := rules.Limits(upstream.Provider, model, r.Model)
@@ -223,29 +216,18 @@ func (r *Request) facts() policy.Facts {
 		Tools: r.Tools, Depth: r.Depth, Nonce: r.Nonce, Attempt: r.Attempt,
 	}
 	if f.Endpoint == "" {
-		f.Endpoint = ChatCompletions
+		f.Endpoint = call.ChatCompletions
 	}
-	f.Capabilities = append(f.Capabilities, capabilityOf(f.Endpoint))
+	f.Capabilities = append(f.Capabilities, call.NeedOf(f.Endpoint))
 	if r.Stream {
-		f.Capabilities = append(f.Capabilities, policy.CapStream)
+		f.Capabilities = append(f.Capabilities, call.NeedStream)
 	}
 	if len(r.Tools) > 0 {
-		f.Capabilities = append(f.Capabilities, policy.CapTools)
+		f.Capabilities = append(f.Capabilities, call.NeedTools)
 	}
 	if r.Choices > 1 {
-		f.Capabilities = append(f.Capabilities, policy.CapMultipleChoices)
+		f.Capabilities = append(f.Capabilities, call.NeedMultipleChoices)
 	}
 	f.Capabilities = append(f.Capabilities, r.Needs...)
 	return f
-}
-
-// capabilityOf is what using an endpoint needs.
-func capabilityOf(endpoint string) string {
-	switch endpoint {
-	case Completions:
-		return policy.CapCompletions
-	case Embeddings:
-		return policy.CapEmbeddings
-	}
-	return policy.CapChat
 }

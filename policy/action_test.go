@@ -5,11 +5,12 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 func actionFacts(kind string, cost int64) policy.Facts {
-	return policy.Facts{Action: kind, ActionID: "0123", Capabilities: []string{policy.CapActions}, Cost: cost}
+	return policy.Facts{Action: kind, ActionID: "0123", Capabilities: []string{call.NeedActions}, Cost: cost}
 }
 
 func TestActionsAreDecided(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -19,7 +20,7 @@ func BenchmarkDecide(b *testing.B) {
 		Run:          "run-1",
 		User:         "user-1",
 		Model:        "gpt-4o-mini",
-		Capabilities: []string{policy.CapChat, policy.CapStream},
+		Capabilities: []string{call.NeedChat, call.NeedStream},
 		Cost:         1_000_000,
 		Now:          time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC),
 	}

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -307,7 +308,7 @@ func TestDecideIsDeterministic(t *testing.T) {
 			Run:          rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "run"),
 			User:         rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "user"),
 			Model:        rapid.SampledFrom([]string{"gpt-4o", "gpt-4o-audio", "o1"}).Draw(rt, "model"),
-			Capabilities: rapid.SliceOf(rapid.SampledFrom(policy.Capabilities[:])).Draw(rt, "capabilities"),
+			Capabilities: rapid.SliceOf(rapid.SampledFrom(call.Needs[:])).Draw(rt, "capabilities"),
 			Cost:         rapid.Int64Range(0, budget.MaxAmount).Draw(rt, "cost"),
 			Now:          time.UnixMilli(rapid.Int64Range(1_700_000_000_000, 1_900_000_000_000).Draw(rt, "now")),
 		}

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -101,7 +102,7 @@ func TestGuideNamesEveryCapability(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range policy.Capabilities {
+	for _, c := range call.Needs {
 		if !strings.Contains(string(data), "`"+c+"`") {
 			t.Errorf("docs/configuration.md does not name capability %s", c)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // CheckGranted reports in what the claims of a grant are not those of the tenant's
@@ -27,7 +28,7 @@ func (t *Tenant) CheckGranted(action bool, at time.Time, claims []budget.Placed)
 		}
 	}
 	if action { // of which kind is not known; the rules tell apart only those that no policy names
-		g.facts.Action, g.facts.Capabilities = ActionKinds[0], []string{CapActions}
+		g.facts.Action, g.facts.Capabilities = ActionKinds[0], []string{call.NeedActions}
 	}
 	if err := g.names(); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -47,7 +48,7 @@ func TestClaimsTellWhatTheyMustBe(t *testing.T) {
 		if action {
 			facts.Action, facts.ActionID, facts.ToolResults, facts.Counted = "payment", policy.HashName("id"), nil, false
 			facts.Nonce, facts.Attempt, facts.User = "", 0, ""
-			facts.Capabilities = []string{policy.CapActions}
+			facts.Capabilities = []string{call.NeedActions}
 		}
 		facts.HashNames()
 		plan, denial := policy.Decide(key, &facts)

@@ -104,7 +104,7 @@ type Tenant struct {
 	Environment    string
 	Mode           Mode
 	Keys           []*Key
-	Capabilities   []string      // of Capabilities; nil: all
+	Capabilities   []string      // of call.Needs; nil: all
 	ActionKinds    []string      // beside those of ActionKinds
 	AllowModels    []string      // patterns; nil: all
 	DenyModels     []string      // patterns

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // Defaults of a tenant.
@@ -116,7 +118,7 @@ func (l *loader) capabilities(w *words, before []string) []string {
 	}
 	list := []string{}
 	for _, s := range l.each(w) {
-		if c := choice(&l.reader, &s, "", Capabilities[:]...); c != "" {
+		if c := choice(&l.reader, &s, "", call.Needs[:]...); c != "" {
 			list = append(list, c)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
@@ -312,9 +313,9 @@ func within(tokens int64, how string, context int64) gate.Input {
 
 // endpointCapability is what using an endpoint needs.
 var endpointCapability = map[openai.Endpoint]string{
-	openai.ChatCompletions: policy.CapChat,
-	openai.Completions:     policy.CapCompletions,
-	openai.Embeddings:      policy.CapEmbeddings,
+	openai.ChatCompletions: call.NeedChat,
+	openai.Completions:     call.NeedCompletions,
+	openai.Embeddings:      call.NeedEmbeddings,
 }
 
 // capabilities are what a request needs of a tenant's allowance.
@@ -324,13 +325,13 @@ func capabilities(r *openai.Request) []string {
 		used       bool
 		capability string
 	}{
-		{r.Stream, policy.CapStream},
-		{len(r.Tools) > 0, policy.CapTools},
-		{r.Images, policy.CapImages},
-		{r.JSONSchema, policy.CapJSONSchema},
-		{r.Logprobs, policy.CapLogprobs},
-		{r.PredictedOutput, policy.CapPredictedOutput},
-		{r.MultipleChoices, policy.CapMultipleChoices},
+		{r.Stream, call.NeedStream},
+		{len(r.Tools) > 0, call.NeedTools},
+		{r.Images, call.NeedImages},
+		{r.JSONSchema, call.NeedJSONSchema},
+		{r.Logprobs, call.NeedLogprobs},
+		{r.PredictedOutput, call.NeedPredictedOutput},
+		{r.MultipleChoices, call.NeedMultipleChoices},
 	} {
 		if need.used {
 			list = append(list, need.capability)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -103,22 +104,22 @@ func TestCapabilities(t *testing.T) {
 		path, body string
 		needs      []string
 	}{
-		{chatPath, hello, []string{policy.CapChat}},
-		{"/v1/completions", `{"model":"toy","prompt":"x"}`, []string{policy.CapCompletions}},
-		{"/v1/embeddings", `{"model":"toy","input":"x"}`, []string{policy.CapEmbeddings}},
-		{chatPath, stream, []string{policy.CapChat, policy.CapStream}},
-		{chatPath, with(`"tools":[{"type":"function","function":{"name":"f"}}]`), []string{policy.CapChat, policy.CapTools}},
-		{chatPath, with(`"response_format":{"type":"json_schema","json_schema":{"name":"x"}}`), []string{policy.CapChat, policy.CapJSONSchema}},
-		{chatPath, with(`"response_format":{"type":"json_object"}`), []string{policy.CapChat}},
-		{chatPath, with(`"logprobs":true`), []string{policy.CapChat, policy.CapLogprobs}},
-		{chatPath, with(`"logprobs":false`), []string{policy.CapChat}},
-		{"/v1/completions", `{"model":"toy","prompt":"x","logprobs":3}`, []string{policy.CapCompletions, policy.CapLogprobs}},
-		{chatPath, with(`"prediction":{"type":"content","content":"x"}`), []string{policy.CapChat, policy.CapPredictedOutput}},
-		{chatPath, with(`"n":2`), []string{policy.CapChat, policy.CapMultipleChoices}},
-		{"/v1/completions", `{"model":"toy","prompt":"x","best_of":2}`, []string{policy.CapCompletions, policy.CapMultipleChoices}},
-		{"/v1/completions", `{"model":"toy","prompt":["x","y"]}`, []string{policy.CapCompletions}},
+		{chatPath, hello, []string{call.NeedChat}},
+		{"/v1/completions", `{"model":"toy","prompt":"x"}`, []string{call.NeedCompletions}},
+		{"/v1/embeddings", `{"model":"toy","input":"x"}`, []string{call.NeedEmbeddings}},
+		{chatPath, stream, []string{call.NeedChat, call.NeedStream}},
+		{chatPath, with(`"tools":[{"type":"function","function":{"name":"f"}}]`), []string{call.NeedChat, call.NeedTools}},
+		{chatPath, with(`"response_format":{"type":"json_schema","json_schema":{"name":"x"}}`), []string{call.NeedChat, call.NeedJSONSchema}},
+		{chatPath, with(`"response_format":{"type":"json_object"}`), []string{call.NeedChat}},
+		{chatPath, with(`"logprobs":true`), []string{call.NeedChat, call.NeedLogprobs}},
+		{chatPath, with(`"logprobs":false`), []string{call.NeedChat}},
+		{"/v1/completions", `{"model":"toy","prompt":"x","logprobs":3}`, []string{call.NeedCompletions, call.NeedLogprobs}},
+		{chatPath, with(`"prediction":{"type":"content","content":"x"}`), []string{call.NeedChat, call.NeedPredictedOutput}},
+		{chatPath, with(`"n":2`), []string{call.NeedChat, call.NeedMultipleChoices}},
+		{"/v1/completions", `{"model":"toy","prompt":"x","best_of":2}`, []string{call.NeedCompletions, call.NeedMultipleChoices}},
+		{"/v1/completions", `{"model":"toy","prompt":["x","y"]}`, []string{call.NeedCompletions}},
 		{chatPath, `{"model":"gpt-4o","max_tokens":9,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x","detail":"low"}}]}]}`,
-			[]string{policy.CapChat, policy.CapImages}},
+			[]string{call.NeedChat, call.NeedImages}},
 	} {
 		t.Run(strings.Join(row.needs, "+")+" "+row.path, func(t *testing.T) {
 			give := func(list []string) answer {

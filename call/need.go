@@ -1,0 +1,51 @@
+package call
+
+// What a call can need of its tenant's allowance. The first ones are what an operation
+// itself is.
+const (
+	NeedChat            = "chat"
+	NeedCompletions     = "completions"
+	NeedEmbeddings      = "embeddings"
+	NeedStream          = "stream"
+	NeedTools           = "tools"
+	NeedImages          = "images"
+	NeedJSONSchema      = "json_schema"
+	NeedLogprobs        = "logprobs"
+	NeedPredictedOutput = "predicted_output"
+	NeedMultipleChoices = "multiple_choices"
+	NeedActions         = "actions" // what is no LLM call
+)
+
+// Needs are all that a policy can give to a tenant.
+var Needs = [...]string{
+	NeedChat,
+	NeedCompletions,
+	NeedEmbeddings,
+	NeedStream,
+	NeedTools,
+	NeedImages,
+	NeedJSONSchema,
+	NeedLogprobs,
+	NeedPredictedOutput,
+	NeedMultipleChoices,
+	NeedActions,
+}
+
+// Operations that are no chat, by the names that policies and receipts have for them.
+const (
+	ChatCompletions = "chat/completions"
+	Completions     = "completions"
+	Embeddings      = "embeddings"
+)
+
+// NeedOf is what an operation needs by itself. Whatever is not known to be something
+// else is chat.
+func NeedOf(operation string) string {
+	switch operation {
+	case Completions:
+		return NeedCompletions
+	case Embeddings:
+		return NeedEmbeddings
+	}
+	return NeedChat
+}
