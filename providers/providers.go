@@ -24,12 +24,6 @@ type Usage struct {
 	AudioOutput int64
 }
 
-// ToolResult is the result of one tool call that a request brings.
-type ToolResult struct {
-	CallID string // as the model gave it; "" in the older form, function_call
-	Name   string // of the tool; "" if the request does not tell
-}
-
 // Report is what a Meter saw of a response.
 type Report struct {
 	// Usage is what the response reported, and final if HasUsage. Else it is
@@ -38,6 +32,8 @@ type Report struct {
 	HasUsage bool
 	// Model is the model that answered, empty if the response named none.
 	Model string
+	// Stream says that it is a stream.
+	Stream bool
 	// Complete says that the response came whole: its JSON was closed, its stream
 	// sent its own end mark, or it was read to its end, whatever is in it.
 	Complete bool

@@ -6,6 +6,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -310,8 +311,8 @@ func (p *parser) predicted() error {
 func (p *parser) predictedText() error {
 	p.Half = false
 	text, err := p.OptionalString("prediction.content")
-	if len(p.Prediction) == MaxTexts {
-		return wire.Errorf("prediction.content", "request has more than %d texts", MaxTexts)
+	if len(p.Prediction) == providers.MaxTexts {
+		return wire.Errorf("prediction.content", "request has more than %d texts", providers.MaxTexts)
 	}
 	if p.Half { // each may be as much as halfTokens
 		text += strings.Repeat("\ufffd", wire.HalfTokens*strings.Count(text, "\ufffd"))

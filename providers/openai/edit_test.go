@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"pgregory.net/rapid"
 )
@@ -247,7 +248,7 @@ func FuzzRewrite(f *testing.F) {
 	}
 	f.Add([]byte("\ufeff{}"), int64(1), false)
 	f.Fuzz(func(t *testing.T, body []byte, outputCap int64, second bool) {
-		edit := openai.Edit{CapField: openai.FieldMaxTokens, OutputCap: min(outputCap, openai.MaxCap), IncludeUsage: true}
+		edit := openai.Edit{CapField: openai.FieldMaxTokens, OutputCap: min(outputCap, providers.MaxCap), IncludeUsage: true}
 		if second {
 			edit.CapField = openai.FieldMaxCompletionTokens
 		}

@@ -1,6 +1,10 @@
 package openai
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
 
 // images counts the images of a request by their detail.
 type images struct{ low, high, auto, original int64 }
@@ -89,7 +93,7 @@ func (n images) tokens(model string, each int64) (int64, error) {
 	if rule, ok := imageRuleOf(bareModel(model)); ok {
 		return n.low*rule.low + n.high*rule.high + n.auto*rule.auto + n.original*rule.original, nil
 	}
-	if each <= 0 || each > MaxCap/count {
+	if each <= 0 || each > providers.MaxCap/count {
 		return 0, ErrImageUnbounded
 	}
 	return count * each, nil

@@ -13,6 +13,7 @@ type Meter struct {
 	found  findings
 	opened wire.Opening
 	object wire.Document
+	strips bool
 	stream wire.EventStream
 }
 
@@ -28,7 +29,16 @@ func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
 	if endpoint == Embeddings {
 		m.object = wire.NewDocument(watchedEmbeddings)
 	}
+	m.strips = stripUsage
 	m.stream = wire.NewEventStream(&m.found, stripUsage)
+	return m
+}
+
+// newMeter returns a meter for the answer to a request that was sent. asked says that
+// the proxy asked for its usage; silent that it asks for no output.
+func newMeter(endpoint Endpoint, a providers.Answer, asked, silent bool) *Meter {
+	m := NewMeter(endpoint, a.Stream(), asked && a.Coding() == "")
+	m.found.silent, m.found.unframed = silent, !a.Framed
 	return m
 }
 
@@ -85,6 +95,29 @@ func (m *Meter) Complete() bool {
 		return m.found.done
 	}
 	return m.object.Complete()
+}
+
+// Edits reports whether usage is taken out.
+func (m *Meter) Edits() (edits, sure bool) {
+	if !m.strips {
+		return false, true
+	}
+	return m.Streams(), m.Opened()
+}
+
+// Seen is how much output was seen in a stream, and whether the answer was complete.
+func (m *Meter) Seen() (output int64, complete bool) {
+	return m.found.seen.OutputTokens, m.Complete()
+}
+
+// Stop returns an event that tells of an error, unless one is just being sent. The SDKs
+// raise it, and never send a stream again.
+func (m *Meter) Stop(d *providers.Denial) []byte {
+	if !m.Streams() || !m.stream.Between() {
+		return nil
+	}
+	out := append([]byte("\ndata: "), errorBody(d)...)
+	return append(out, '\n')
 }
 
 // Report returns what was found so far; it is final after Close.

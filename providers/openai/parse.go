@@ -5,6 +5,7 @@ import (
 	"unicode"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -77,8 +78,8 @@ func (p *parser) model() error {
 	if err != nil {
 		return err
 	}
-	if model == "" || len(model) > MaxModelBytes {
-		return wire.Errorf("model", "model must have 1 to %d bytes", MaxModelBytes)
+	if model == "" || len(model) > providers.MaxModelBytes {
+		return wire.Errorf("model", "model must have 1 to %d bytes", providers.MaxModelBytes)
 	}
 	if strings.TrimSpace(model) != model || strings.ContainsFunc(model, unicode.IsControl) {
 		return wire.Errorf("model", "model has blanks around it or control characters in it, which servers may cut off; send the name alone")
@@ -97,13 +98,13 @@ func (p *parser) count(name string, low int64, into *int64) error {
 
 // outputCap reads a cap. A completion may have a cap of 0.
 func (p *parser) outputCap(name string) error {
-	tokens, set, err := p.OptionalInteger(name, 0, MaxCap)
+	tokens, set, err := p.OptionalInteger(name, 0, providers.MaxCap)
 	if err != nil {
 		return err
 	}
 	if set && tokens == 0 {
 		if p.Endpoint == ChatCompletions {
-			return wire.Errorf(name, "%s must be from 1 to %d", name, int64(MaxCap))
+			return wire.Errorf(name, "%s must be from 1 to %d", name, int64(providers.MaxCap))
 		}
 		p.ZeroCap = true
 	}
@@ -153,8 +154,8 @@ func (p *parser) addText(param string) error {
 	if err != nil {
 		return err
 	}
-	if len(p.Texts) == MaxTexts {
-		return wire.Errorf(param, "request has more than %d texts", MaxTexts)
+	if len(p.Texts) == providers.MaxTexts {
+		return wire.Errorf(param, "request has more than %d texts", providers.MaxTexts)
 	}
 	p.Texts = append(p.Texts, text)
 	return nil

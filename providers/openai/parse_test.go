@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -165,7 +166,7 @@ func TestParseBoundsHostileBodies(t *testing.T) {
 		"one level too deep":         with(`"x":` + strings.Repeat("[", wire.MaxDepth) + strings.Repeat("]", wire.MaxDepth)),
 		"too many members":           `{"model":"m"` + members.String() + `}`,
 		"too many members below":     with(`"x":{"a":1` + members.String() + `}`),
-		"too many texts":             `{"model":"m","messages":[{"content":[` + strings.Repeat(`"",`, openai.MaxTexts) + `""]}]}`,
+		"too many texts":             `{"model":"m","messages":[{"content":[` + strings.Repeat(`"",`, providers.MaxTexts) + `""]}]}`,
 		"too many values":            with(`"x":[[` + strings.Repeat(`1,`, wire.MaxValues/2) + `1],[` + strings.Repeat(`1,`, wire.MaxValues/2) + `1]]`),
 		"a string that never closes": `{"model":"` + strings.Repeat("a", 1<<20),
 	}

@@ -11,17 +11,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
-// Limits of a request. One beyond them is refused with a ParseError.
-const (
-	// MaxTexts is how many texts a request may carry in all.
-	MaxTexts = 1 << 16
-	// MaxChoices bounds n and best_of each; OpenAI takes 128 and 20.
-	MaxChoices = 1 << 10
-	// MaxCap bounds an output cap, in tokens.
-	MaxCap = wire.MaxInteger
-	// MaxModelBytes bounds the model's name.
-	MaxModelBytes = 256
-)
+// MaxChoices bounds n and best_of each; OpenAI takes 128 and 20. A request beyond it is
+// refused with a ParseError.
+const MaxChoices = 1 << 10
 
 // Names of the output cap's field. Upstreams differ in which of them they obey.
 const (
@@ -93,6 +85,7 @@ type Request struct {
 	ServiceTier     string // empty: the provider project's default
 	ReasoningEffort string // reasoning tokens are output, inside the cap
 
+	head     providers.Head
 	body     []byte
 	copied   int64
 	members  wire.Members // of the body

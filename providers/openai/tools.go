@@ -9,14 +9,10 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
-// MaxTools is how many tools a request may offer, and how many results it may
-// bring; OpenAI takes 128 tools.
-const MaxTools = 1 << 12
-
 // offer notes the name of a tool that is offered.
 func (p *parser) offer(param, name string) error {
-	if len(p.Tools) == MaxTools {
-		return wire.Errorf(param, "request has more than %d tools", MaxTools)
+	if len(p.Tools) == providers.MaxTools {
+		return wire.Errorf(param, "request has more than %d tools", providers.MaxTools)
 	}
 	p.Tools = append(p.Tools, strings.Clone(name))
 	return nil
@@ -51,14 +47,14 @@ func (p *parser) named(into *string, param string) error {
 
 // turn follows the chat: what answers the tools that the last assistant message
 // called are the results that this request brings. They are counted beyond
-// MaxTools, but not kept.
+// providers.MaxTools, but not kept.
 func (p *parser) turn(m *turn) {
 	switch m.role {
 	case "assistant":
 		p.calls, p.results, p.ToolResults = m.calls, 0, p.ToolResults[:0]
 	case "tool", "function":
 		p.results++
-		if p.results <= MaxTools {
+		if p.results <= providers.MaxTools {
 			p.ToolResults = append(p.ToolResults, providers.ToolResult{CallID: m.callID, Name: m.name})
 		}
 	}
@@ -68,8 +64,8 @@ func (p *parser) turn(m *turn) {
 // the message that called them. That goes before what the results themselves
 // say.
 func (p *parser) nameResults() error {
-	if p.results > MaxTools {
-		return wire.Errorf("messages", "request has more than %d tool results", MaxTools)
+	if p.results > providers.MaxTools {
+		return wire.Errorf("messages", "request has more than %d tool results", providers.MaxTools)
 	}
 	if p.results == 0 {
 		return nil

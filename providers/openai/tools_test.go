@@ -101,14 +101,14 @@ func TestToolsAreBounded(t *testing.T) {
 	}
 	results := func(n int) string { return chat(called, strings.Repeat(resultOf("c1")+",", n-1)+resultOf("c1")) }
 	for name, body := range map[string]func(int) string{"tools": tools, "tool results": results} {
-		mustParse(t, openai.ChatCompletions, body(openai.MaxTools))
-		_, err := openai.Parse(openai.ChatCompletions, []byte(body(openai.MaxTools+1)))
-		if want := fmt.Sprintf("request has more than %d %s", openai.MaxTools, name); err == nil || err.Error() != want {
+		mustParse(t, openai.ChatCompletions, body(providers.MaxTools))
+		_, err := openai.Parse(openai.ChatCompletions, []byte(body(providers.MaxTools+1)))
+		if want := fmt.Sprintf("request has more than %d %s", providers.MaxTools, name); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// What was answered already does not count.
-	r := mustParse(t, openai.ChatCompletions, strings.TrimSuffix(results(openai.MaxTools+1), "]}")+","+called+","+resultOf("c2")+"]}")
+	r := mustParse(t, openai.ChatCompletions, strings.TrimSuffix(results(providers.MaxTools+1), "]}")+","+called+","+resultOf("c2")+"]}")
 	if len(r.ToolResults) != 1 || r.ToolResults[0].Name != "sql" {
 		t.Errorf("got %+v", r.ToolResults)
 	}

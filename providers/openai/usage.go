@@ -34,6 +34,7 @@ type findings struct {
 // ofStream is the report of a stream. Its usage counts where it was the last word,
 // or where the stream has ended as streams do.
 func (f *findings) ofStream() providers.Report {
+	f.seen.Stream = true
 	f.seen.Complete = f.done || f.ended
 	return f.report(f.final || f.done || f.ended && f.finished)
 }
@@ -91,7 +92,7 @@ func (f *findings) Unread(bytes int) {
 
 func (f *findings) readModel(value []byte) {
 	v := gjson.ParseBytes(value)
-	if v.Type == gjson.String && v.Str != "" && v.Str != f.seen.Model && len(v.Str) <= MaxModelBytes {
+	if v.Type == gjson.String && v.Str != "" && v.Str != f.seen.Model && len(v.Str) <= providers.MaxModelBytes {
 		f.seen.Model = strings.Clone(v.Str)
 	}
 }

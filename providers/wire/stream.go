@@ -91,6 +91,10 @@ func (s *EventStream) Close() []byte {
 	return s.out
 }
 
+// Between reports whether what has come so far ended between two lines that are no part
+// of an event whose payload goes on.
+func (s *EventStream) Between() bool { return len(s.held) == 0 && !s.tooLong }
+
 func (s *EventStream) split(chunk []byte) {
 	lines := newLineEnds(chunk)
 	for from := 0; from < len(chunk); {

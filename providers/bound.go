@@ -1,0 +1,50 @@
+package providers
+
+import "github.com/aegis-proxy/aegis-proxy/call"
+
+// Bound is the most that a call can use.
+type Bound struct {
+	Input  Input
+	Output Output
+}
+
+// Input is at most Fixed plus the tokens of Texts, together, of any of Kinds.
+type Input struct {
+	Fixed int64
+	Texts []string // counted one by one; they refer to the request's body
+	Kinds call.Kinds
+	// Exact says that the provider counts Texts as the model's published tokenizer does,
+	// if it has one. Else they are bounded by their bytes.
+	Exact bool
+	// Contexts is how many inputs it is, each with the model's context to itself.
+	Contexts int64
+}
+
+// Output is at most Cap tokens a choice, and those of Beside for each, of any of Kinds.
+// The zero Output is none.
+type Output struct {
+	Cap     int64 // tokens
+	Choices int64 // how many outputs the call pays for
+	// Fit says how the cap was come by, and so whether it may yield to what the input
+	// leaves of the context.
+	Fit Fit
+	// Beside are texts whose tokens can be billed as output beside the cap, once for each
+	// choice, such as a predicted output.
+	Beside []string
+	Kinds  call.Kinds
+}
+
+// Fit says how an output cap was come by.
+type Fit uint8
+
+const (
+	// Asked: the client asked for it. It stays, or is lowered.
+	Asked Fit = iota
+	// Implied: the API takes an absent cap for it, so it is sent as it is.
+	Implied
+	// Guessed: nobody asked for it. It may be fitted beside the input.
+	Guessed
+	// Kept: nobody asked for it, and it cannot be fitted: nobody knows which of several
+	// inputs is how long.
+	Kept
+)

@@ -1,0 +1,224 @@
+package providers
+
+import (
+	"mime"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// Head is a request as it was received, less its body. Header has canonical names, as
+// net/http has them, and none of those that only the proxy may set or read.
+type Head struct {
+	Method string
+	Path   string // still escaped, without the run that may stand in front
+	Query  string // still escaped, without the question mark
+	Header map[string][]string
+}
+
+// Dialect is one API as its clients and servers speak it. It holds nothing of any
+// request, and serves many at once.
+//
+// A Request is a call as its client sent it, shared by all attempts; an Offer is that
+// call on one upstream; Sent is what leaves, with the Meter that knows what was added
+// to it. The upstream's own key is no dialect's business: it is put in at the very end,
+// over the final bytes.
+type Dialect interface {
+	// Name is what policies and receipts call it: "openai".
+	Name() string
+
+	// Routes are all operations that the API is known to have.
+	Routes() []Route
+
+	// Match finds the operation that a request is for. Where APIs share a path their
+	// headers decide.
+	Match(Head) (Operation, bool)
+
+	// Credential returns the tenant's key, from wherever the API's clients put it; an
+	// empty one counts as absent. The error is a *Denial: none, or two that differ.
+	Credential(Head) (string, error)
+
+	// Parse reads a body, and whatever of the head can cost money. The error is a
+	// *ParseError. The body must not change while the Request is in use.
+	Parse(Operation, Head, []byte) (Request, error)
+
+	// Models is the answer to an operation of the kind Listed.
+	Models(Operation, []Model) Reply
+
+	// Deny is how the API says no, for an operation and a client; the zero Operation
+	// is none that is known.
+	Deny(Operation, Head, *Denial) Reply
+}
+
+// Request is a call as its client sent it. It refers to the body.
+type Request interface {
+	// Facts are what the rules see of it. They must not be changed. Model and Tools have
+	// memory of their own, and may outlive the body.
+	Facts() *Facts
+
+	// Field returns the string at a path of the body, such as "user" or
+	// "metadata.customer"; ok is false if there is none.
+	Field(path string) (value string, ok bool)
+
+	// Digest names the body by its content: SHA-256 in hex.
+	Digest() string
+
+	// Copied is how much memory it takes beside the body, in bytes.
+	Copied() int64
+
+	// On is the call on one upstream. The error is an *Unbounded where its cost has no
+	// bound there.
+	On(Terms) (Offer, error)
+}
+
+// Facts are what the rules see of a call.
+type Facts struct {
+	Model  string
+	Stream bool
+	// Needs are the capabilities that it needs beside its operation's own.
+	Needs []string
+	// Tools are the names of the tools and functions offered, at most MaxTools; of a
+	// tool that runs at the provider its type, and "" of one that has no name.
+	Tools []string
+	// ToolResults are the results of tools that it brings: those that answer the last
+	// turn of the model, at most MaxTools.
+	ToolResults []ToolResult
+}
+
+// Limits of a request, for every dialect.
+const (
+	// MaxTexts is how many texts a request may carry in all.
+	MaxTexts = 1 << 16
+	// MaxTools is how many tools a request may offer, and how many results it may
+	// bring.
+	MaxTools = 1 << 12
+	// MaxCap bounds an output cap, in tokens.
+	MaxCap = wire.MaxInteger
+	// MaxModelBytes bounds the model's name.
+	MaxModelBytes = 256
+)
+
+// ToolResult is the result of one tool call that a request brings.
+type ToolResult struct {
+	CallID string // as the model gave it; "" where the API has none
+	Name   string // of the tool; "" if the request does not tell
+}
+
+// Terms are what holds for a call on one upstream. Tokens that are not known are 0.
+type Terms struct {
+	Provider string // who serves it, by the price table's name
+	Obeys    Obeys
+
+	DefaultOutput int64 // the policy's output cap where the client sent none, in tokens
+	MaxOutput     int64 // the most that the model writes, in tokens
+	Context       int64 // the most that it reads and writes, in tokens
+	MaxImage      int64 // the policy's bound of one image where no published rule gives it, in tokens
+}
+
+// Obeys is what an upstream is known to do with a dialect's requests.
+type Obeys struct {
+	CapField    string // the member whose output cap it obeys, where the dialect has several
+	StreamUsage bool   // it tells the usage of a stream where it is asked to
+}
+
+// OutputCap is an output cap that the model can fill: the one asked for, at most the
+// model's own maximum, or that where none (0) is asked for; 0 if neither is known.
+func (t *Terms) OutputCap(asked int64) int64 {
+	if asked == 0 || t.MaxOutput > 0 && asked > t.MaxOutput {
+		return t.MaxOutput
+	}
+	return asked
+}
+
+// Offer is a call on one upstream.
+type Offer interface {
+	// Bound is the most that it can use.
+	Bound() *Bound
+
+	// Send makes what leaves, with this output cap, in tokens of one choice, which is at
+	// most the bound's; 0 leaves the request's own caps alone.
+	Send(outputCap int64) Sent
+}
+
+// Sent is a request that leaves.
+type Sent struct {
+	Path  string // behind the upstream's base URL, escaped, made anew from what was matched
+	Query string // escaped
+	// Header are the client's headers less those that are not for the upstream, its
+	// credentials first, and with those that the dialect sets.
+	Header map[string][]string
+	// Body refers to the request's body until it was read.
+	Body *Edited
+	// Meter returns the meter of the response. It does not refer to the request's body.
+	Meter func(Answer) Meter
+}
+
+// Answer is how a response begins.
+type Answer struct {
+	Status int
+	Header map[string][]string
+	// Framed says that its length or its chunks tell where it ends. Else its connection
+	// does, which may break anywhere.
+	Framed bool
+}
+
+// Stream reports whether the response is announced as server-sent events.
+func (a *Answer) Stream() bool {
+	for _, value := range a.Header["Content-Type"] {
+		kind, _, _ := mime.ParseMediaType(value)
+		return kind == "text/event-stream"
+	}
+	return false
+}
+
+// Coding is the response's content coding, "" if it is plain.
+func (a *Answer) Coding() string {
+	coding := strings.Join(a.Header["Content-Encoding"], ",")
+	if strings.EqualFold(coding, "identity") {
+		return ""
+	}
+	return coding
+}
+
+// Meter reads a response as it passes and finds what it used, in bounded memory. How
+// the response is cut into chunks changes nothing. It is not safe for concurrent use.
+type Meter interface {
+	// Feed takes the next bytes, without any content coding, and returns those to pass
+	// on: chunk itself, or what is valid until the next call.
+	Feed(chunk []byte) []byte
+
+	// Close returns what is still to pass on when the response has ended. err is what it
+	// ended with: io.EOF if its sender ended it.
+	Close(err error) []byte
+
+	// Edits reports whether bytes of the response are, or may be, taken out of it; sure
+	// is false while too little was seen to know.
+	Edits() (edits, sure bool)
+
+	// Seen is what was seen so far: output in tokens, at most, and whether the answer
+	// was complete. It is asked at every read.
+	Seen() (output int64, complete bool)
+
+	// Report is what was found so far; it is final after Close.
+	Report() Report
+
+	// Stop returns what ends a stream in the way of this API, so that its client learns
+	// why and does not try again; nil where nothing can be said any more. It never
+	// completes a tool call that has begun.
+	Stop(*Denial) []byte
+}
+
+// Unbounded is an error that says what makes a call's cost unbounded, and what helps.
+type Unbounded struct {
+	Member  string // path of the member, header or tool; "" for the call as a whole
+	Message string
+}
+
+// Error returns the message.
+func (e *Unbounded) Error() string { return e.Message }
+
+// Model is one that a tenant may use.
+type Model struct {
+	ID    string
+	Owner string // the upstream that serves it
+}

@@ -1,0 +1,11 @@
+// Package dialects lists the dialects that are spoken here. A new one is a package
+// beside it, and a line in it.
+package dialects
+
+import (
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+)
+
+// All returns every dialect. OpenAI's is the last: most clients speak it.
+func All() providers.Registry { return providers.Registry{openai.Dialect{}} }

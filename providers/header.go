@@ -1,0 +1,27 @@
+package providers
+
+import (
+	"net/textproto"
+	"slices"
+	"strings"
+)
+
+// Forwarded returns the headers but for those that are withheld, which have canonical
+// names. Servers behind CGI or WSGI read a _ in a name as they do a -.
+func Forwarded(header map[string][]string, withheld []string) map[string][]string {
+	out := make(map[string][]string, len(header)+1)
+	for name, values := range header {
+		if !slices.Contains(withheld, Plain(name)) {
+			out[name] = values
+		}
+	}
+	return out
+}
+
+// Plain is the canonical name that a server behind CGI or WSGI may take a header for.
+func Plain(name string) string {
+	if strings.Contains(name, "_") {
+		return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	}
+	return name
+}

@@ -1,0 +1,60 @@
+package openai
+
+import (
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// Deny answers in the shape of the API, so that official SDKs raise what they would
+// raise for the provider's own. 402 and 403 are never retried by them; LangChain stops
+// on insufficient_quota.
+func (Dialect) Deny(_ providers.Operation, _ providers.Head, d *providers.Denial) providers.Reply {
+	header := jsonHeader()
+	d.AddRetry(header)
+	return providers.Reply{Status: d.Class.Status(), Header: header, Body: errorBody(d)}
+}
+
+// kindAndCode are the error's type and code.
+func kindAndCode(d *providers.Denial) (kind, code string) {
+	switch d.Class {
+	case providers.Exhausted:
+		return "insufficient_quota", "insufficient_quota"
+	case providers.Held, providers.TooMany:
+		return "requests", "rate_limit_exceeded"
+	case providers.Unavailable, providers.Broken, providers.Unanswered, providers.Late:
+		return "server_error", d.Code
+	}
+	return "invalid_request_error", d.Code
+}
+
+// errorBody is the JSON of an error, in one line. An empty param or code is null; the
+// "aegis" object, which SDKs ignore, is left out where it would be empty:
+//
+//	{"error":{"message":…,"type":…,"param":…,"code":…,"aegis":{…}}}
+func errorBody(d *providers.Denial) []byte {
+	kind, code := kindAndCode(d)
+	dst := append([]byte(nil), `{"error":{"message":`...)
+	dst = wire.AppendString(dst, d.Message)
+	dst = append(dst, `,"type":`...)
+	dst = wire.AppendString(dst, kind)
+	dst = append(dst, `,"param":`...)
+	dst = appendNullable(dst, d.Param)
+	dst = append(dst, `,"code":`...)
+	dst = appendNullable(dst, code)
+	dst = appendDetails(dst, &d.Details)
+	return append(dst, "}}\n"...)
+}
+
+func appendDetails(dst []byte, d *providers.Details) []byte {
+	if *d == (providers.Details{}) {
+		return dst
+	}
+	return d.Append(append(dst, `,"aegis":`...))
+}
+
+func appendNullable(dst []byte, s string) []byte {
+	if s == "" {
+		return append(dst, "null"...)
+	}
+	return wire.AppendString(dst, s)
+}

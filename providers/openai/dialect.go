@@ -1,0 +1,132 @@
+package openai
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// Name is the dialect's, in policies and receipts.
+const Name = "openai"
+
+// Dialect is the dialect of OpenAI and of the servers that speak like it.
+type Dialect struct{}
+
+var _ providers.Dialect = Dialect{}
+
+// routes are the operations, by their paths behind the version.
+var routes = []providers.Route{
+	{Method: "POST", Path: "/chat/completions", Kind: providers.Governed, Operation: call.ChatCompletions},
+	{Method: "POST", Path: "/completions", Kind: providers.Governed, Operation: call.Completions},
+	{Method: "POST", Path: "/embeddings", Kind: providers.Governed, Operation: call.Embeddings},
+	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
+}
+
+// endpoints are the governed operations.
+var endpoints = map[string]Endpoint{
+	call.ChatCompletions: ChatCompletions,
+	call.Completions:     Completions,
+	call.Embeddings:      Embeddings,
+}
+
+// Name returns the dialect's name.
+func (Dialect) Name() string { return Name }
+
+// Routes returns the operations.
+func (Dialect) Routes() []providers.Route { return routes }
+
+// Match finds the operation of a request, with or without the leading /v1.
+func (Dialect) Match(h providers.Head) (providers.Operation, bool) {
+	path := h.Path
+	if rest, ok := strings.CutPrefix(path, "/v1/"); ok {
+		path = "/" + rest
+	}
+	return providers.FindRoute(routes, h.Method, path)
+}
+
+// errNoKey says where the SDKs put a key. Azure's put it into a header of its own.
+var errNoKey = &providers.Denial{
+	Class: providers.Unidentified, Code: "invalid_api_key", Retry: providers.RetryNever,
+	Message: "aegis: no API key: send one tenant key as Authorization: Bearer",
+}
+
+// Credential returns the bearer token, or the key in api-key. Two are an error, whether
+// they differ or not, as none is.
+func (Dialect) Credential(h providers.Head) (string, error) {
+	bearer, plain := h.Header["Authorization"], h.Header["Api-Key"]
+	if len(bearer)+len(plain) != 1 {
+		return sameKey(bearer, plain)
+	}
+	if len(plain) == 1 {
+		return keyOf(plain[0])
+	}
+	return keyOf(token(bearer[0]))
+}
+
+// sameKey takes a key that stands in both places.
+func sameKey(bearer, plain []string) (string, error) {
+	if len(bearer) == 1 && len(plain) == 1 && token(bearer[0]) == strings.TrimSpace(plain[0]) {
+		return keyOf(plain[0])
+	}
+	return "", errNoKey
+}
+
+// token is what an Authorization header has as a bearer token, or "".
+func token(header string) string {
+	scheme, secret, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(secret)
+}
+
+func keyOf(text string) (string, error) {
+	key := strings.TrimSpace(text)
+	if key == "" {
+		return "", errNoKey
+	}
+	return key, nil
+}
+
+// Parse reads a body, and the headers whose cost it does not show.
+func (Dialect) Parse(op providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
+	r, err := Parse(endpoints[op.Operation], body)
+	if err != nil {
+		return nil, err
+	}
+	r.SeeHeaders(h.Header)
+	r.head = h
+	return r, nil
+}
+
+// modelList is the answer to GET /v1/models.
+type modelList struct {
+	Object string       `json:"object"`
+	Data   []modelEntry `json:"data"`
+}
+
+type modelEntry struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"`
+	OwnedBy string `json:"owned_by"`
+}
+
+// Models lists models.
+func (Dialect) Models(_ providers.Operation, models []providers.Model) providers.Reply {
+	list := modelList{Object: "list", Data: make([]modelEntry, len(models))}
+	for i, m := range models {
+		list.Data[i] = modelEntry{ID: m.ID, Object: "model", OwnedBy: m.Owner}
+	}
+	body, err := json.Marshal(list)
+	if err != nil { // strings and numbers always can be
+		return providers.Reply{Status: 500}
+	}
+	return providers.Reply{Status: 200, Header: jsonHeader(), Body: append(body, '\n')}
+}
+
+func jsonHeader() map[string][]string {
+	return map[string][]string{"Content-Type": {"application/json"}}
+}

@@ -1,0 +1,166 @@
+package openai
+
+import (
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// explicitCaches are the providers that write to a prompt cache only where the
+// request says so. Others may do it by default.
+var explicitCaches = []string{"anthropic"}
+
+// exactProviders serve a model of OpenAI's name with OpenAI's tokenizer.
+var exactProviders = []string{"openai", "azure"}
+
+// leastOutput is held for a completion that asks for no output, in tokens: servers
+// that only echo the prompt may run the model for one.
+const leastOutput = 1
+
+// Facts are what the rules see of the request.
+func (r *Request) Facts() *providers.Facts {
+	return &providers.Facts{
+		Model: r.Model, Stream: r.Stream, Needs: r.needs(), Tools: r.Tools, ToolResults: r.ToolResults,
+	}
+}
+
+func (r *Request) needs() (list []string) {
+	for _, need := range [...]struct {
+		used bool
+		name string
+	}{
+		{r.Stream, call.NeedStream},
+		{len(r.Tools) > 0, call.NeedTools},
+		{r.Images, call.NeedImages},
+		{r.JSONSchema, call.NeedJSONSchema},
+		{r.Logprobs, call.NeedLogprobs},
+		{r.PredictedOutput, call.NeedPredictedOutput},
+		{r.MultipleChoices, call.NeedMultipleChoices},
+	} {
+		if need.used {
+			list = append(list, need.name)
+		}
+	}
+	return list
+}
+
+// offer is a request on one upstream.
+type offer struct {
+	request *Request
+	terms   providers.Terms
+	bound   providers.Bound
+}
+
+// On bounds the request on one upstream.
+func (r *Request) On(t providers.Terms) (providers.Offer, error) {
+	if why := r.unboundedBy(); why != "" {
+		return nil, unboundedBecause(why, "")
+	}
+	o := &offer{request: r, terms: t}
+	overhead, err := r.Overhead(r.Model, t.MaxImage)
+	if err != nil {
+		return nil, &providers.Unbounded{Member: "messages.content.image_url", Message: err.Error()}
+	}
+	o.bound.Input = providers.Input{
+		Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider),
+		Exact: slices.Contains(exactProviders, t.Provider), Contexts: r.Prompts(),
+	}
+	if r.Endpoint == Embeddings {
+		return o, nil
+	}
+	if r.ZeroCap && r.ImpliedCap(t.Provider) == 0 {
+		return nil, unboundedBecause(UnboundedZeroCap, ": not every server takes 0 for no output")
+	}
+	o.bound.Output = r.output(&t)
+	if o.bound.Output.Cap == 0 {
+		return nil, &providers.Unbounded{Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
+	}
+	return o, nil
+}
+
+func unboundedBecause(member, why string) error {
+	return &providers.Unbounded{Member: member, Message: "what this request costs has no bound, because of " + member + why}
+}
+
+// unboundedBy names what makes the cost of the request unbounded anywhere, if anything.
+func (r *Request) unboundedBy() string {
+	if len(r.Unbounded) > 0 {
+		return r.Unbounded[0]
+	}
+	switch r.ServiceTier {
+	case "", "auto", "default", "flex":
+		return ""
+	}
+	return "service_tier" // the price table knows no dearer tier
+}
+
+func (r *Request) inputKinds(provider string) call.Kinds {
+	kinds := call.Of(call.Input, call.CachedInput)
+	if r.CacheControl || !slices.Contains(explicitCaches, provider) {
+		kinds |= call.Of(call.CacheWrite)
+	}
+	return kinds
+}
+
+// output bounds what the model writes.
+func (r *Request) output(t *providers.Terms) providers.Output {
+	out := providers.Output{Choices: r.Choices, Beside: r.Prediction, Kinds: call.Of(call.Output, call.Reasoning)}
+	if r.AudioOutput {
+		out.Kinds |= call.Of(call.AudioOutput)
+	}
+	out.Cap, out.Fit = r.outputCap(t)
+	return out
+}
+
+// outputCap is the most that one choice may write: the client's own cap in the
+// field that the upstream obeys, else the policy's default, else what the
+// model can write at most; 0 if nothing is known. A completion without one has no
+// more than its absence means, which is sent as if the policy had said so.
+func (r *Request) outputCap(t *providers.Terms) (int64, providers.Fit) {
+	asked, given := r.AskedCap(t.Obeys.CapField)
+	switch {
+	case given && asked == 0:
+		return leastOutput, providers.Asked
+	case given:
+		return t.OutputCap(asked), providers.Asked
+	}
+	fit := providers.Guessed
+	least := t.DefaultOutput
+	if implied := r.ImpliedCap(t.Provider); implied > 0 {
+		fit = providers.Implied
+		if least == 0 || least > implied {
+			least = implied
+		}
+	}
+	if r.Prompts() > 1 { // each has a context to itself, and nobody knows which is how long
+		fit = providers.Kept
+	}
+	return t.OutputCap(least), fit
+}
+
+// Bound is the most that the request can use.
+func (o *offer) Bound() *providers.Bound { return &o.bound }
+
+// withheld are the client's credentials, and what would have the call billed to
+// another account of the upstream's key.
+var withheld = []string{"Authorization", "Api-Key", "X-Api-Key", "Openai-Organization", "Openai-Project"}
+
+// Send makes the least change to the body that makes its bound true and its usage
+// visible.
+func (o *offer) Send(outputCap int64) providers.Sent {
+	r := o.request
+	asks := r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings && o.terms.Obeys.StreamUsage
+	header := providers.Forwarded(r.head.Header, withheld)
+	header["Content-Type"] = []string{"application/json"} // as what it was parsed
+	endpoint, silent := r.Endpoint, r.Silent()
+	return providers.Sent{
+		Path:   "/" + r.Endpoint.String(),
+		Query:  r.head.Query,
+		Header: header,
+		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks}),
+		Meter: func(a providers.Answer) providers.Meter {
+			return newMeter(endpoint, a, asks, silent)
+		},
+	}
+}

@@ -1,0 +1,135 @@
+package providers
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Kind is how the proxy takes a route.
+type Kind uint8
+
+// Kinds of routes.
+const (
+	Governed Kind = iota + 1 // it can cost money, and is bounded
+	Listed                   // a list of models, which the proxy answers from its policy
+	Denied                   // it can cost money in a way that nothing here bounds
+)
+
+// Route is one operation of an API.
+type Route struct {
+	Method string
+	// Path has a segment {name} for any one segment, and {name}:verb for what begins
+	// one. A version that may be left out is not part of it.
+	Path string
+	Kind Kind
+	// Operation is its name in policies and receipts.
+	Operation string
+	// Why says, of one that is denied, what nothing bounds.
+	Why string
+}
+
+// Operation is a route that a request has taken. The zero Operation is none.
+type Operation struct {
+	Route
+	Params map[string]string // what stands for the names in its path, unescaped
+}
+
+// FindRoute returns the operation of a method and an escaped path. A path that ends in
+// a slash, or has two in a row, is another path.
+func FindRoute(routes []Route, method, path string) (Operation, bool) {
+	for i := range routes {
+		if routes[i].Method != method {
+			continue
+		}
+		if params, ok := matchPath(routes[i].Path, path); ok {
+			return Operation{routes[i], params}, true
+		}
+	}
+	return Operation{}, false
+}
+
+// matchPath compares a path with a pattern, segment by segment.
+func matchPath(pattern, path string) (params map[string]string, ok bool) {
+	for {
+		want, wantRest, wantMore := strings.Cut(pattern, "/")
+		got, gotRest, gotMore := strings.Cut(path, "/")
+		if wantMore != gotMore {
+			return nil, false
+		}
+		segment, err := url.PathUnescape(got)
+		if err != nil {
+			return nil, false
+		}
+		name, value, found := matchSegment(want, segment)
+		if !found {
+			return nil, false
+		}
+		if name != "" {
+			if params == nil {
+				params = map[string]string{}
+			}
+			params[name] = value
+		}
+		if !wantMore {
+			return params, true
+		}
+		pattern, path = wantRest, gotRest
+	}
+}
+
+// matchSegment compares one segment. What a name stands for is not empty.
+func matchSegment(want, got string) (name, value string, ok bool) {
+	rest, named := strings.CutPrefix(want, "{")
+	if !named {
+		return "", "", want == got
+	}
+	name, suffix, _ := strings.Cut(rest, "}")
+	value, ok = strings.CutSuffix(got, suffix)
+	return name, value, ok && value != ""
+}
+
+// Registry are the dialects that the proxy speaks. Where two may claim one request the
+// first has it. The last is the one whose clients are answered when nothing is known of
+// a request.
+type Registry []Dialect
+
+// Match finds the dialect and the operation of a request.
+func (r Registry) Match(h Head) (Dialect, Operation, bool) {
+	for _, d := range r {
+		if op, ok := d.Match(h); ok {
+			return d, op, true
+		}
+	}
+	return r.nearest(h), Operation{}, false
+}
+
+// Default is the dialect of what belongs to none.
+func (r Registry) Default() Dialect { return r[len(r)-1] }
+
+// nearest is the dialect that has the most of a path's segments in common with one of
+// its routes.
+func (r Registry) nearest(h Head) Dialect {
+	best, most := r.Default(), 0
+	for _, d := range r {
+		for _, route := range d.Routes() {
+			if n := sharedSegments(route.Path, h.Path); n > most {
+				best, most = d, n
+			}
+		}
+	}
+	return best
+}
+
+// sharedSegments is how many segments a pattern and a path begin with alike. A version
+// in front of the path counts for nothing.
+func sharedSegments(pattern, path string) (n int) {
+	got := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	want := strings.Split(strings.TrimPrefix(pattern, "/"), "/")
+	for len(got) > 0 && got[0] != want[0] {
+		got = got[1:]
+	}
+	for n < len(got) && n < len(want) && got[n] == want[n] {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,85 @@
+package providers_test
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+func TestFindRoute(t *testing.T) {
+	routes := []providers.Route{
+		{Method: "POST", Path: "/chat/completions", Operation: "chat"},
+		{Method: "GET", Path: "/models/{model}", Operation: "model"},
+		{Method: "POST", Path: "/models/{model}:generate", Operation: "generate"},
+		{Method: "POST", Path: "/projects/{p}/models/{m}", Operation: "project"},
+	}
+	for _, row := range []struct {
+		name, method, path, want string
+		params                   map[string]string
+	}{
+		{"plain", "POST", "/chat/completions", "chat", nil},
+		{"escaped where it need not be", "POST", "/chat/complet%69ons", "chat", nil},
+		{"another method", "GET", "/chat/completions", "", nil},
+		{"longer", "POST", "/chat/completions/1", "", nil},
+		{"a slash at the end", "POST", "/chat/completions/", "", nil},
+		{"two slashes", "POST", "/chat//completions", "", nil},
+		{"a slash that is escaped", "POST", "/chat%2Fcompletions", "", nil},
+		{"dots", "POST", "/chat/../chat/completions", "", nil},
+		{"a bad escape", "POST", "/chat/completions%zz", "", nil},
+		{"a name", "GET", "/models/gpt-4o", "model", map[string]string{"model": "gpt-4o"}},
+		{"an escaped name", "GET", "/models/a%2Fb", "model", map[string]string{"model": "a/b"}},
+		{"no name", "GET", "/models/", "", nil},
+		{"a verb", "POST", "/models/g-1:generate", "generate", map[string]string{"model": "g-1"}},
+		{"an escaped verb", "POST", "/models/g-1%3Agenerate", "generate", map[string]string{"model": "g-1"}},
+		{"another verb", "POST", "/models/g-1:stream", "", nil},
+		{"a verb alone", "POST", "/models/:generate", "", nil},
+		{"two names", "POST", "/projects/x/models/y", "project", map[string]string{"p": "x", "m": "y"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			op, ok := providers.FindRoute(routes, row.method, row.path)
+			if ok != (row.want != "") || op.Operation != row.want || !maps.Equal(op.Params, row.params) {
+				t.Errorf("found %v %q %v, want %q %v", ok, op.Operation, op.Params, row.want, row.params)
+			}
+		})
+	}
+}
+
+// speaker is a dialect that has routes alone.
+type speaker struct {
+	providers.Dialect
+	name   string
+	routes []providers.Route
+}
+
+func (s speaker) Name() string              { return s.name }
+func (s speaker) Routes() []providers.Route { return s.routes }
+func (s speaker) Match(h providers.Head) (providers.Operation, bool) {
+	return providers.FindRoute(s.routes, h.Method, h.Path)
+}
+
+// TestRegistry: a request goes to the dialect that knows its path, and an unknown one is
+// answered by the dialect that it is closest to.
+func TestRegistry(t *testing.T) {
+	registry := providers.Registry{
+		speaker{name: "first", routes: []providers.Route{{Method: "POST", Path: "/v1/messages", Operation: "messages"}, {Method: "GET", Path: "/v1/models", Operation: "models"}}},
+		speaker{name: "last", routes: []providers.Route{{Method: "POST", Path: "/chat/completions", Operation: "chat"}, {Method: "GET", Path: "/v1/models", Operation: "models"}}},
+	}
+	for _, row := range []struct{ name, method, path, dialect, operation string }{
+		{"the first's", "POST", "/v1/messages", "first", "messages"},
+		{"the last's", "POST", "/chat/completions", "last", "chat"},
+		{"both have it", "GET", "/v1/models", "first", "models"},
+		{"near the first's", "POST", "/v1/messages/batches", "first", ""},
+		{"another method", "DELETE", "/v1/messages", "first", ""},
+		{"near the last's", "POST", "/v2/chat/1/messages", "last", ""},
+		{"near nothing", "POST", "/v9/everything", "last", ""},
+		{"nothing", "GET", "", "last", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			d, op, ok := registry.Match(providers.Head{Method: row.method, Path: row.path})
+			if d.Name() != row.dialect || op.Operation != row.operation || ok != (row.operation != "") {
+				t.Errorf("%s %q %v, want %s %q", d.Name(), op.Operation, ok, row.dialect, row.operation)
+			}
+		})
+	}
+}
