@@ -19,8 +19,8 @@ var (
 	// expires until they agree.
 	ErrClock = fmt.Errorf("%w: its clock and the caller's disagree", ErrUnreachable)
 	// ErrLost: the tenant has no record, or one of another epoch, or one
-	// behind what this replica has seen, or with another event of that number. Only a
-	// rebuild helps.
+	// behind what this replica has seen, or with another event of that number; or a
+	// part of its state that must be there is not. Only a rebuild helps.
 	ErrLost = errors.New("ledger lost state")
 	// ErrStalePolicy: the tenant has seen a newer policy, or another one of
 	// the same generation.

@@ -34,6 +34,10 @@ type Harness struct {
 	// Reopen ends the ledger without a farewell and opens what it left, with
 	// the same clock. Nil if that makes no sense.
 	Reopen func(t *testing.T) Ledger
+
+	// Lose has the ledger lose a part of what it keeps of a tenant, one of n by pick,
+	// and says which. Nil if a ledger has all or nothing.
+	Lose func(ctx context.Context, tenant string, pick func(n int) int) (what string, err error)
 }
 
 // Run runs the whole suite. Open gives a ledger of the test's own, which open
@@ -44,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}
 	t.Run("simulation", func(t *testing.T) { simulate(t, open(t)) })
 	t.Run("concurrent simulation", func(t *testing.T) { simulateConcurrently(t, open(t)) })
+	t.Run("simulation of losses", func(t *testing.T) { simulateLosses(t, open(t)) })
 }
 
 // promise is one row of the conformance table.

@@ -2,9 +2,13 @@ package redis_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/aegis-proxy/aegis-proxy/budget/budgettest"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
@@ -42,6 +46,7 @@ func TestConformanceInTime(t *testing.T) {
 		return budgettest.Harness{
 			Ledger:  s,
 			Advance: func(d time.Duration) { s.advance(t, d) },
+			Lose:    s.lose,
 		}
 	})
 }
@@ -79,6 +84,81 @@ func (s *still) advance(t *testing.T, d time.Duration) {
 	if err := s.SetClock(t.Context(), s.now, s.tenants...); err != nil {
 		t.Fatal(err)
 	}
+	for _, tenant := range s.tenants[max(0, len(s.tenants)-aged):] {
+		if err := s.age(t.Context(), tenant, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// aged is of how many tenants, the newest, keys die: the others are of simulations that
+// are over.
+const aged = 4
+
+// age makes a tenant's keys older, and deletes those that have no time left to live, as
+// a server does whose own clock goes on.
+func (s *still) age(ctx context.Context, tenant string, d time.Duration) error {
+	server, single := s.Client().(*goredis.Client)
+	if !single {
+		return nil
+	}
+	keys, err := keysOf(ctx, server, tenant)
+	if err != nil {
+		return err
+	}
+	read, write := server.Pipeline(), server.Pipeline()
+	left := make([]*goredis.DurationCmd, len(keys))
+	for i, key := range keys {
+		left[i] = read.PTTL(ctx, key)
+	}
+	if _, err := read.Exec(ctx); err != nil {
+		return err
+	}
+	for i, key := range keys {
+		if ttl := left[i].Val(); ttl > d {
+			write.PExpire(ctx, key, ttl-d)
+		} else if ttl > 0 {
+			write.Del(ctx, key)
+		}
+	}
+	_, err = write.Exec(ctx)
+	return err
+}
+
+// keysOf is every key of a tenant, by name.
+func keysOf(ctx context.Context, server goredis.Cmdable, tenant string) ([]string, error) {
+	keys, err := server.Keys(ctx, "aegis:{"+tenant+"}:*").Result()
+	slices.Sort(keys)
+	return keys, err
+}
+
+// kindOf is what a key begins with, behind the tenant.
+func kindOf(key string) string {
+	kind, _, _ := strings.Cut(key[strings.Index(key, "}:")+2:], ":")
+	return kind
+}
+
+// lose deletes one of a tenant's keys, one of a kind as likely as one of another. The
+// record of a lease that has ended is not missed: it answers repeats for a minute.
+func (s *still) lose(ctx context.Context, tenant string, pick func(n int) int) (string, error) {
+	keys, err := keysOf(ctx, s.Client(), tenant)
+	if err != nil {
+		return "", err
+	}
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		return strings.Contains(key, ":lease:") && !strings.HasPrefix(s.Client().Get(ctx, key).Val(), "open\x00")
+	})
+	var kinds [][]string
+	for _, key := range keys {
+		last := len(kinds) - 1
+		if last < 0 || kindOf(kinds[last][0]) != kindOf(key) {
+			kinds, last = append(kinds, nil), last+1
+		}
+		kinds[last] = append(kinds[last], key)
+	}
+	some := kinds[pick(len(kinds))]
+	key := some[pick(len(some))]
+	return key, s.Client().Del(ctx, key).Err()
 }
 
 func open(t testing.TB, url string) *redis.Ledger {

@@ -1,7 +1,6 @@
 package redis_test
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -127,64 +126,4 @@ func TestRestoreEndsAnotherHistory(t *testing.T) {
 	turns(t, other, "other", 3)
 	_, err := saw.Balances(t.Context(), "t", nil)
 	wantError(t, err, budget.ErrLost)
-}
-
-// TestKeyThatIsGone: of a tenant of which only some keys were lost, as by a move of its
-// slot that was forced, nothing is ended or extended as if they had never been.
-func TestKeyThatIsGone(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	lease := func(tenant, id string) budget.LeaseRef { return budget.LeaseRef{Tenant: tenant, Lease: id} }
-	verbs := map[string]func(l *redis.Ledger, tenant string) error{
-		"settle": func(l *redis.Ledger, tenant string) error {
-			_, err := l.Settle(t.Context(), lease(tenant, "open"), 7)
-			return err
-		},
-		"release": func(l *redis.Ledger, tenant string) error {
-			_, err := l.Release(t.Context(), lease(tenant, "open"))
-			return err
-		},
-		"extend": func(l *redis.Ledger, tenant string) error {
-			_, err := l.Extend(t.Context(), extension(lease(tenant, "open"), 20, mixedClaims(0)...))
-			return err
-		},
-		"expire": func(l *redis.Ledger, tenant string) error {
-			if err := l.SetClock(t.Context(), l.Now().Add(budget.MaxLeaseLife), tenant); err != nil {
-				t.Fatal(err)
-			}
-			_, err := l.Sweep(t.Context(), tenant)
-			return err
-		},
-	}
-	for verb, run := range verbs {
-		for i, key := range []string{"forever:usd/tenant", "rolling:3600000:usd/rolling", "idle:run/a", "forever:slots", "lease:open"} {
-			if key == "lease:open" && verb != "expire" {
-				continue // it may be one that never was
-			}
-			l, tenant := open(t, server.URL()), fmt.Sprint(verb, i)
-			provision(t, l, tenant)
-			mustReserve(t, l, reservation(tenant, "open", mixedClaims(10)...))
-			number := lastNumberOf(t, l, tenant)
-			if n := l.Client().Del(t.Context(), "aegis:{"+tenant+"}:"+key).Val(); n != 1 {
-				t.Fatalf("there is no key %s", key)
-			}
-			for range 2 {
-				if err := run(l, tenant); !errors.Is(err, budget.ErrLost) {
-					t.Errorf("%s without %s: %v", verb, key, err)
-				}
-			}
-			if n := l.Client().HGet(t.Context(), "aegis:{"+tenant+"}:tenant", "number").Val(); n != fmt.Sprint(number) {
-				t.Errorf("%s without %s: an event %s after %d", verb, key, n, number)
-			}
-		}
-	}
-}
-
-func lastNumberOf(t *testing.T, l *redis.Ledger, tenant string) int64 {
-	t.Helper()
-	b, err := l.Balances(t.Context(), tenant, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.Number
 }

@@ -11,10 +11,10 @@
 // All keys of a tenant share the hash tag {TENANT}, hence a node of a cluster.
 //
 //	aegis:{T}:tenant             hash: epoch, last number and instant, policy, switches
-//	aegis:{T}:events             hash: number to event, until acknowledged
+//	aegis:{T}:events             hash: number to event, until acknowledged; never empty
 //	aegis:{T}:digests            string: a ring of the digests of the last events
 //	aegis:{T}:switches           hash: thrown kill switches, name to event
-//	aegis:{T}:open               sorted set: open leases by expiry
+//	aegis:{T}:open               sorted set: open leases by expiry; never empty
 //	aegis:{T}:lease:ID           string: how a lease was granted and ended
 //	aegis:{T}:fixed:S-E:KEY      string: a counter in the window [S, E)
 //	aegis:{T}:idle:KEY           string: a counter until unused
@@ -22,10 +22,14 @@
 //	aegis:{T}:rolling:MS:KEY     hash: a ring of buckets with its sum
 //	aegis:{T}:marks:fixed:...    hash: the marks that a counter knows, to their leases
 //	aegis:{T}:group:NAME         sorted set: live keys by when they are forgotten
+//	aegis:{T}:kept               sorted set: keys that must exist, by until when
 //	aegis:{T}:absent             never exists, and must not: see slot.go
 //
 // Counters and leases are packed doubles, which hold every amount exactly;
 // events are text.
+//
+// A key that is absent although the kept set has it is lost state, as is the loss of
+// that set: see lua/shared/kept.lua.
 //
 // What no open lease needs has a time to live. What an open lease needs has
 // none until the lease ends, which any verb of the tenant does once it is due.

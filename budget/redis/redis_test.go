@@ -216,7 +216,7 @@ func TestKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stays := []string{"aegis:{t}:tenant", "aegis:{t}:events", "aegis:{t}:digests", "aegis:{t}:forever:usd/tenant", "aegis:{t}:forever:tools", "aegis:{t}:marks:forever:tools"}
+	stays := []string{"aegis:{t}:tenant", "aegis:{t}:events", "aegis:{t}:open", "aegis:{t}:kept", "aegis:{t}:digests", "aegis:{t}:forever:usd/tenant", "aegis:{t}:forever:tools", "aegis:{t}:marks:forever:tools"}
 	kinds := make(map[string]bool)
 	for _, key := range keys {
 		name, ok := strings.CutPrefix(key, "aegis:{t}:")
@@ -230,7 +230,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("key %q: has a time to live: %v", key, expires)
 		}
 	}
-	for _, kind := range []string{"tenant", "events", "lease", "fixed", "idle", "forever", "rolling", "group", "marks"} {
+	for _, kind := range []string{"tenant", "events", "lease", "fixed", "idle", "forever", "rolling", "group", "marks", "kept", "open"} {
 		if !kinds[kind] {
 			t.Errorf("no key of kind %q among %q", kind, keys)
 		}

@@ -8,6 +8,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
+// dropBatch bounds the leases, and the other keys, that one call of it deletes.
+const dropBatch = 500
+
 // restoreBatch bounds the leases or counters of one call of Restore.
 const restoreBatch = 200
 
@@ -25,7 +28,7 @@ func (l *Ledger) Restore(ctx context.Context, state *budget.State) error {
 		return fmt.Errorf("tenant: %w", err)
 	}
 	r := &restore{ledger: l, state: state.Snapshot(), token: newEpoch()}
-	for _, step := range []func(context.Context) error{r.begin, r.leases, r.counters, r.marks, r.finish} {
+	for _, step := range []func(context.Context) error{r.begin, r.drop, r.leases, r.counters, r.marks, r.finish} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -36,33 +39,52 @@ func (l *Ledger) Restore(ctx context.Context, state *budget.State) error {
 
 // step runs one step of the script.
 func (r *restore) step(ctx context.Context, name string, args []any) error {
+	word, err := r.ask(ctx, name, args)
+	if err == nil && word != "done" {
+		return unavailable("restore", fmt.Errorf("%w: %q", errReply, word))
+	}
+	return err
+}
+
+// ask runs one step and returns the script's word for how it went.
+func (r *restore) ask(ctx context.Context, name string, args []any) (string, error) {
 	ctx, cancel := r.ledger.bounded(ctx)
 	defer cancel()
 	c := r.ledger.onTenant(restoreScript, r.state.Tenant)
 	reply, err := r.ledger.runOn(ctx, c, append([]any{name, r.token}, args...))
 	if err != nil {
-		return err
+		return "", err
 	}
 	word, _ := reply.(string)
 	if refusal, ok := refusals[word]; ok {
-		return fmt.Errorf("%w: redis: restore: tenant %q", refusal, r.state.Tenant)
+		return "", fmt.Errorf("%w: redis: restore: tenant %q", refusal, r.state.Tenant)
 	}
-	if word != "done" {
-		return unavailable("restore", fmt.Errorf("%w: %v", errReply, reply))
-	}
-	return nil
+	return word, nil
 }
 
 func (r *restore) begin(ctx context.Context) error {
-	args := []any{r.state.Epoch, r.state.Number}
+	return r.step(ctx, "begin", []any{r.state.Epoch, r.state.Number})
+}
+
+// drop deletes what is there of an older state.
+func (r *restore) drop(ctx context.Context) error {
+	var groups []any
 	listed := make(map[string]bool)
 	for i := range r.state.Counters {
 		if group := r.state.Counters[i].Group; group != "" && !listed[group] {
 			listed[group] = true
-			args = append(args, group)
+			groups = append(groups, group)
 		}
 	}
-	return r.step(ctx, "begin", args)
+	for {
+		word, err := r.ask(ctx, "drop", groups)
+		if err != nil || word == "done" {
+			return err
+		}
+		if word != "more" {
+			return unavailable("restore", fmt.Errorf("%w: %q", errReply, word))
+		}
+	}
 }
 
 func (r *restore) leases(ctx context.Context) error {

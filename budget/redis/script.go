@@ -41,15 +41,19 @@ var (
 	liftScript      = load("lift", append(onLeases, "switch")...)
 	balancesScript  = load("balances", append(onLeases, "claim", "answer")...)
 	readyScript     = load("ready")
-	restoreScript   = load("restore", "common", "counter", "ring", "store", "lease", "marks")
+	restoreScript   = load("restore", "common", "kept", "counter", "ring", "store", "lease", "marks")
 )
 
 // onLeases is what a verb needs that ends leases which are due.
-var onLeases = []string{"common", "tenant", "event", "counter", "ring", "store", "lease", "marks", "verb"}
+var onLeases = []string{"common", "kept", "tenant", "event", "counter", "ring", "store", "lease", "marks", "verb"}
 
 // spare is how long a key is kept that nothing needs any more, for clocks that
 // differ.
 const spare = time.Hour
+
+// keptAhead is how much longer than a key is needed it is promised to exist, so that
+// what is used all the time is not written down each time.
+const keptAhead = 30 * time.Minute
 
 // constants stand in the scripts by their names: see lua/shared/common.lua. They
 // are put in as digits, for a Lua local would cost time in each call.
@@ -64,6 +68,8 @@ var constants = map[string]string{
 	"DIGEST_CHARS":        digits(digestChars),
 	"NEVER":               digits(budget.MaxAmount),
 	"SPARE_MS":            digits(spare.Milliseconds()),
+	"KEPT_AHEAD_MS":       digits(keptAhead.Milliseconds()),
+	"MAX_DROP":            digits(dropBatch),
 	"NONE":                "'" + none + "'",
 }
 

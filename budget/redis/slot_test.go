@@ -43,6 +43,15 @@ var verbs = []struct {
 		_, err := l.Reserve(ctx, reservation(tenant, "plain", usd(1, 100)))
 		return err
 	}},
+	{"reserve of another run", func(ctx context.Context, l *redis.Ledger, tenant string) error {
+		run := mixedClaims(5)[3]
+		run.Key = "run/b"
+		_, err := l.Reserve(ctx, reservation(tenant, "run", run))
+		if denied := new(budget.Denied); errors.As(err, &denied) {
+			return nil // one run is live, which is as many as may be
+		}
+		return err
+	}},
 	{"extend", func(ctx context.Context, l *redis.Ledger, tenant string) error {
 		_, err := l.Extend(ctx, extension(budget.LeaseRef{Tenant: tenant, Lease: "open"}, 20, mixedClaims(10)...))
 		return err

@@ -16,8 +16,9 @@ if not t then return lost end
 local claims = read_claims(6, t.now)
 if not claims then return reply('window', t) end
 load_counters(claims, t.now)
+kept().open()
 
-local out = { reply('balances', t), int(call('ZCARD', OPEN)), int(t.switches) }
+local out = { reply('balances', t), int(call('ZCARD', OPEN) - 1), int(t.switches) }
 if t.switches > 0 then
   local thrown = call('HGETALL', PREFIX .. 'switches')
   for i = 1, #thrown, 2 do out[#out + 1] = thrown[i] .. ' ' .. thrown[i + 1] end

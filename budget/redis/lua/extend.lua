@@ -70,6 +70,7 @@ local function extend(t, l, claims)
   for i, c in ipairs(claims) do
     seen[i] = observed(c)
     if c.at_end == 'adjust' then
+      assure(c, t.now, 0)
       c.held = c.held + total - l.hold
       raised[#raised + 1] = c
     end
@@ -85,7 +86,7 @@ end
 local t, lost = begin('switches', 'generation', 'hash')
 if not t then return lost end
 local l = own_lease(t, id)
-if not l then return reply('unknown', t) end
+if not l then return kept().refuse(id, t.now, reply('unknown', t)) end
 if l.state ~= 'open' then return reply('ended', t) end
 if total <= l.hold then return answer(t, l, 1) end
 local claims = unpack_claims(l)
@@ -96,7 +97,8 @@ if is_stale(t, ARGV[8] + 0, hash) then return reply('stale', t) end
 adopt(t, ARGV[8], hash)
 local stopped = killed(t, ARGV[10])
 if stopped then return stopped end
-load_held(claims, t.now)
+local gone = load_held(claims, l, t.now)
+if gone then kept().lost(gone) end
 place_as_granted(claims, l)
 local reasons, fits = judge_all(claims, total - l.hold)
 if not fits then return refuse(t, l, claims, reasons) end

@@ -20,9 +20,12 @@ t.now = tell_time(tonumber(record[3] or 0), tonumber(ARGV[4]))
 t.now_text = int(t.now)
 if record[4] then return 'lost it is being restored, or was found lost before' end
 if ARGV[1] ~= '' and ARGV[1] ~= t.epoch then return 'lost its record is gone, or of another epoch' end
+if not t.epoch and call('ZCARD', OPEN) > 0 then return 'lost its record is gone, and others of its keys are there' end
 if not t.epoch then
   t.epoch, t.digest = ARGV[2], string.sub(ARGV[2], 1, DIGEST_CHARS)
   call('HSET', KEYS[1], 'epoch', t.epoch, 'generation', '0', 'hash', '', 'restored', '0')
+  call('ZADD', OPEN, int(NEVER), NONE)
+  call('HSET', EVENTS, NONE, '')
   add_event(t, 'provision', NONE, 0, 0, '0 ~')
   for name in string.gmatch(ARGV[3], '%S+') do throw(t, name) end
   write_tenant(t)

@@ -15,7 +15,7 @@ local KEY = 'aegis:{}:ready'
 local commands = {
   { 'GET', KEY }, { 'GETRANGE', KEY, '0', '0' }, { 'SETRANGE', KEY, '0', '' }, { 'SET', KEY, '', 'XX' }, { 'MGET', KEY }, { 'MSET', KEY, '', KEY }, { 'DEL', KEY },
   { 'PERSIST', KEY }, { 'PEXPIRE', KEY, '1' }, { 'PTTL', KEY }, { 'TIME' },
-  { 'HGET', KEY, '' }, { 'HGETALL', KEY }, { 'HMGET', KEY, '' }, { 'HSET', KEY, '', '', '' }, { 'HDEL', KEY, '' },
+  { 'HGET', KEY, '' }, { 'HGETALL', KEY }, { 'HMGET', KEY, '' }, { 'HSET', KEY, '', '', '' }, { 'HDEL', KEY, '' }, { 'HLEN', KEY },
   { 'ZADD', KEY, 'XX', '0', '' }, { 'ZCARD', KEY }, { 'ZCOUNT', KEY, '0', '0' }, { 'ZRANGE', KEY, '0', '0' },
   { 'ZRANGEBYSCORE', KEY, '0', '0' }, { 'ZREM', KEY, '' }, { 'ZREMRANGEBYSCORE', KEY, '0', '0' }, { 'ZSCORE', KEY, '' },
 }

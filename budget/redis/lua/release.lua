@@ -23,6 +23,7 @@ local l = own_lease(t, id)
 local before = l and l.state
 if l and l.state == 'settle' then return reply('ended', t) end
 if not l then
+  kept().lease(id, t.now)
   l = tombstone(t)
   write_tenant(t)
 elseif l.state == 'open' then

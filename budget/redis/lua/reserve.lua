@@ -20,14 +20,14 @@
 local id, deadline, ttl = ARGV[6], ARGV[7] + 0, ARGV[8] + 0
 local generation, hash = ARGV[9] + 0, ARGV[10]
 
--- crowded reports whether a claim would bring one more key into a full group.
--- Keys that this call has let in are counted by newcomers.
-local function crowded(t, c, newcomers)
+-- crowded reports whether a claim would bring one more key into a full group, which
+-- has so many at most. Keys that this call has let in are counted by newcomers.
+local function crowded(t, c, most, newcomers)
   local group = PREFIX .. 'group:' .. c.asked_group
   local forget = tonumber(call('ZSCORE', group, c.key) or 0)
   if forget > t.now then return false end
   local live = call('ZCOUNT', group, '(' .. int(t.now), '+inf') + (newcomers[group] or 0)
-  if live >= tonumber(c.group_max) then return true end
+  if live >= most then return true end
   newcomers[group] = (newcomers[group] or 0) + 1
   return false
 end
@@ -41,7 +41,7 @@ local function judge_all(t, claims)
       marks().count(c)
       ARGV[11 + 12 * (i - 1) + 2] = int(c.amount) -- the event tells it
     end
-    if c.asked_group ~= NONE and crowded(t, c, newcomers) then
+    if c.asked_group ~= NONE and crowded(t, c, ARGV[11 + 12 * i] + 0, newcomers) then
       reasons[i] = 'crowded'
     else
       reasons[i] = judge(c.amount, c)
@@ -51,9 +51,12 @@ local function judge_all(t, claims)
   return reasons, fits, newcomers
 end
 
--- join makes a counter's key a member of the claim's group, and of no other.
-local function join(c)
-  if c.group ~= NONE and c.group ~= c.asked_group then call('ZREM', PREFIX .. 'group:' .. c.group, c.key) end
+-- join makes a counter's key a member of the claim's group, and of no other. In the one
+-- that it leaves it is over: it is not taken out, so that the group is never empty.
+local function join(c, now)
+  if c.group ~= NONE and c.group ~= c.asked_group then
+    call('ZADD', PREFIX .. 'group:' .. c.group, 'XX', int(now), c.key)
+  end
   c.group = c.asked_group
 end
 
@@ -69,14 +72,18 @@ local function hold_claims(t, claims)
     if c.born == 0 then c.born = t.number + 1 end
     c.life = c.asked_life
     c.held, c.open = c.held + c.amount, c.open + 1
-    join(c)
+    join(c, t.now)
   end
   return table.concat(seen, ' '), hold
 end
 
-local function grant(t, claims)
-  local seen, hold = hold_claims(t, claims)
+-- grant makes a new lease, or returns nil if it is listed as open without a record.
+local function grant(t, claims, newcomers)
   local expires = t.now + ttl
+  for i = 1, #claims do assure(claims[i], t.now, expires) end
+  if call('ZADD', OPEN, int(expires), id) == 0 then return nil end
+  for group in pairs(newcomers) do call('ZREMRANGEBYSCORE', group, '-inf', int(t.now)) end
+  local seen, hold = hold_claims(t, claims)
   add_event(t, 'grant', id, 0, expires,
     ARGV[9] .. ' ' .. hash .. '\n' .. table.concat(ARGV, ' ', 12) .. '\n' .. seen)
   local l = {
@@ -84,7 +91,6 @@ local function grant(t, claims)
     end_number = 0, end_at = 0, charge = 0, forget_at = 0, extension = '', seen = seen, claims = pack_claims(claims),
   }
   write_counters(claims, t.now, l.key, lease_record(l))
-  call('ZADD', OPEN, int(expires), id)
   if expires < t.due then t.due = expires end
   write_tenant(t)
   return l
@@ -107,25 +113,36 @@ local function repeated(t, l)
   return table.concat(out, ' ')
 end
 
+-- look_for_groups fails if a group is gone: what it says of the reasons is not true then.
+local function look_for_groups(t, claims)
+  for _, c in ipairs(claims) do
+    local group = PREFIX .. 'group:' .. c.asked_group
+    if c.asked_group ~= NONE and call('ZCARD', group) == 0 then kept().miss(group, t.now) end
+  end
+end
+
 local t, lost = begin('switches', 'generation', 'hash')
 if not t then return lost end
 local l = own_lease(t, id)
 if l and l.state ~= 'open' then return reply('ended', t) end
 if l then return repeated(t, l) end
-if t.apart then return disagree(t) end
-if t.now >= deadline then return reply('deadline', t) end
-if is_stale(t, generation, hash) then return reply('stale', t) end
+if t.apart then return kept().refuse(id, t.now, disagree(t)) end
+if t.now >= deadline then return kept().refuse(id, t.now, reply('deadline', t)) end
+if is_stale(t, generation, hash) then return kept().refuse(id, t.now, reply('stale', t)) end
 
 local claims = read_claims(12, t.now)
-if not claims then return reply('window', t) end
+if not claims then return kept().refuse(id, t.now, reply('window', t)) end
 load_counters(claims, t.now)
 local reasons, fits, newcomers = judge_all(t, claims)
 
 adopt(t, ARGV[9], hash)
 local stopped = killed(t, ARGV[11])
-if stopped then return stopped end
-if not fits then return denied(t, claims, reasons) end
+if stopped then return kept().refuse(id, t.now, stopped) end
+if not fits then
+  look_for_groups(t, claims)
+  return kept().refuse(id, t.now, denied(t, claims, reasons))
+end
 
-for group in pairs(newcomers) do call('ZREMRANGEBYSCORE', group, '-inf', int(t.now)) end
-l = grant(t, claims)
+l = grant(t, claims, newcomers)
+if not l then kept().lease(id, t.now) end
 return granted(t, l, l.number, l.at, l.seen, l.hold, 0)

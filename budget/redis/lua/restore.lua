@@ -5,7 +5,8 @@
 --
 -- KEYS  1 tenant
 -- ARGV  1 step  2 a token that keeps two restores apart  3... by step:
---       begin     3 epoch  4 number  5... groups
+--       begin     3 epoch  4 number
+--       drop      3... groups
 --       leases    lease id and lease in turn, as three lines: "STATE NUMBER AT
 --                 EXPIRES HOLD END_NUMBER END_AT CHARGE FORGET_AT"; the answer to
 --                 the last extension; and its placed claims joined by ";", each as
@@ -16,7 +17,7 @@
 --                 that are written, as often as it takes
 --       finish    3 epoch  4 number  5 at  6 policy generation  7 policy hash
 --                 8... thrown switches, each and then its "EVENT AT"
--- Reply done
+-- Reply done    or of drop more, while there is more to delete
 --       exists  the record has another epoch or a higher number
 --       lost    another restore has begun meanwhile
 
@@ -25,21 +26,31 @@ local LEASE_TEXT = '^(%l+)' .. string.rep(' (%d+)', 8) .. '\n([^\n]*)\n(.*)$'
 local CLAIM_TEXT = '^(%S+)' .. string.rep(' (%S+)', 11) .. ' (%d+) (%d+) (%d+ %d+ ?%+?%d*)$'
 local COUNTER_TEXT = '^(%l+) (%d+) (%d+) (%d+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)(.*)$'
 
--- drop_open deletes what an older state left without a time to live: open
--- leases and the counters that they hold in.
-local function drop_open()
-  for _, id in ipairs(call('ZRANGE', OPEN, '0', '-1')) do
+-- drop_some deletes what an older state left, some of it with each call: open leases
+-- and what they hold in, and all keys that must exist. It reports whether there is more.
+local function drop_some()
+  local KEPT, LAST = PREFIX .. 'kept', int(MAX_DROP - 1)
+  local leases, kept_keys = call('ZRANGE', OPEN, '0', LAST), call('ZRANGE', KEPT, '0', LAST)
+  for _, id in ipairs(leases) do
     local key = PREFIX .. 'lease:' .. id
     local l = read_lease(key, 0)
-    local claims = l and unpack_claims(l) or {}
-    load_counters(claims, 0)
-    for _, c in ipairs(claims) do
-      call('DEL', c.name, marks().key_of(c))
-      if c.group ~= NONE then call('DEL', PREFIX .. 'group:' .. c.group) end
-    end
+    for _, c in ipairs(l and unpack_claims(l) or {}) do call('DEL', c.name, marks().key_of(c)) end
     call('DEL', key)
+    call('ZREM', OPEN, id)
   end
-  call('DEL', OPEN, EVENTS)
+  for _, name in ipairs(kept_keys) do
+    call('DEL', PREFIX .. name, PREFIX .. 'marks:' .. name)
+    call('ZREM', KEPT, name)
+  end
+  return #leases == MAX_DROP or #kept_keys == MAX_DROP
+end
+
+local function drop()
+  for i = 3, #ARGV do call('DEL', PREFIX .. 'group:' .. ARGV[i]) end
+  if drop_some() then return 'more' end
+  call('DEL', EVENTS)
+  call('HDEL', KEYS[1], 'kept')
+  return 'done'
 end
 
 local function begin_restore()
@@ -47,8 +58,6 @@ local function begin_restore()
   if r[1] and r[1] ~= ARGV[3] then return 'exists' end
   if tonumber(r[2] or 0) > tonumber(ARGV[4]) then return 'exists' end
   call('HSET', KEYS[1], 'restoring', token)
-  drop_open()
-  for i = 5, #ARGV do call('DEL', PREFIX .. 'group:' .. ARGV[i]) end
   return 'done'
 end
 
@@ -89,7 +98,7 @@ local function parse_lease(key, text)
 end
 
 -- Leases come before counters, so that a restore that breaks off leaves no
--- counter that drop_open would not find.
+-- counter that drop would not find.
 local function leases()
   for i = 3, #ARGV, 2 do
     local id = ARGV[i]
@@ -97,6 +106,7 @@ local function leases()
     local now = l.at
     if l.state ~= 'open' then now = l.end_at end
     write_lease(l, now)
+    if l.state == 'expire' then kept().promise(l.key, now, l.forget_at, 0) end
     if l.state == 'open' then call('ZADD', OPEN, int(l.expires), id) end
   end
   return 'done'
@@ -114,6 +124,14 @@ local function fill_ring(c, buckets, used)
   end
 end
 
+-- assure_restored promises a counter from its last use on. The leases that are open in
+-- it expire within their longest life after that.
+local function assure_restored(c, used)
+  local till = 0
+  if c.open > 0 then till = used + MAX_LEASE_LIFE_MS end
+  assure(c, used, till)
+end
+
 local function counters()
   for i = 3, #ARGV do
     local kind, first, last, life, key, group, born, used, open, held, spent, buckets =
@@ -121,8 +139,9 @@ local function counters()
     if kind == 'fixed' then life = last end
     local c = {
       name = counter_name(kind, first, last, life, key), key = key, kind = kind, life = tonumber(life), group = group,
-      born = tonumber(born), open = tonumber(open), held = tonumber(held), spent = tonumber(spent),
+      born = tonumber(born), open = tonumber(open), held = tonumber(held), spent = tonumber(spent), promised = 0,
     }
+    assure_restored(c, tonumber(used))
     if kind == 'rolling' then fill_ring(c, buckets, tonumber(used)) end
     write_counters({ c }, tonumber(used))
     drop_marks(c)
@@ -136,6 +155,7 @@ local function restore_marks()
       string.match(ARGV[i], '^(%l+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+)(.*)$')
     if kind == 'fixed' then life = last end
     local c = { name = counter_name(kind, first, last, life, key), kind = kind, life = tonumber(life), open = tonumber(open) }
+    c.promised = forget_at(kind, tonumber(used), c.life)
     local name, fields = marks().key_of(c), {}
     for word in string.gmatch(known, '%S+') do fields[#fields + 1] = word end
     call('HSET', name, unpack(fields))
@@ -147,18 +167,21 @@ end
 local function finish()
   call('DEL', PREFIX .. 'switches')
   for i = 8, #ARGV, 2 do call('HSET', PREFIX .. 'switches', ARGV[i], ARGV[i + 1]) end
+  call('ZADD', OPEN, int(NEVER), NONE)
+  call('HSET', EVENTS, NONE, '')
   local first = call('ZRANGE', OPEN, 0, 0, 'WITHSCORES')
   -- Digests of what is restored are not known, and those from here on are others than
   -- without it.
   call('HSET', KEYS[1], 'digest', string.sub(token, 1, DIGEST_CHARS), 'restored', ARGV[4])
   call('HSET', KEYS[1], 'epoch', ARGV[3], 'number', ARGV[4], 'at', ARGV[5], 'generation', ARGV[6],
-    'hash', ARGV[7], 'switches', int((#ARGV - 7) / 2), 'due', int(tonumber(first[2] or NEVER)), 'oldest', int(tonumber(ARGV[4]) + 1), 'walk', '1')
+    'hash', ARGV[7], 'switches', int((#ARGV - 7) / 2), 'due', int(first[2] + 0), 'oldest', int(tonumber(ARGV[4]) + 1), 'walk', '1')
   call('HDEL', KEYS[1], 'restoring')
   return 'done'
 end
 
 if step == 'begin' then return begin_restore() end
 if call('HGET', KEYS[1], 'restoring') ~= token then return 'lost' end
+if step == 'drop' then return drop() end
 if step == 'leases' then return leases() end
 if step == 'counters' then return counters() end
 if step == 'marks' then return restore_marks() end

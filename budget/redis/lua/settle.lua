@@ -14,7 +14,7 @@ local id, actual = ARGV[6], ARGV[7] + 0
 local t, lost = begin()
 if not t then return lost end
 local l = own_lease(t, id)
-if not l then return reply('unknown', t) end
+if not l then return kept().refuse(id, t.now, reply('unknown', t)) end
 local before = l.state
 if l.state == 'release' then return reply('ended', t) end
 if l.state == 'open' then

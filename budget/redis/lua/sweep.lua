@@ -64,6 +64,7 @@ end
 
 local t, lost = begin()
 if not t then return lost end
+if not call('HGET', EVENTS, NONE) then kept().lost('the list of events without a receipt') end
 local saved = call('HMGET', KEYS[1], 'oldest', 'walk')
 local oldest = tonumber(saved[1] or 1)
 local from = math.max(tonumber(saved[2] or 1), oldest)

@@ -16,15 +16,15 @@ end
 local function read_claims(first_arg, now)
   local claims = {}
   for i = first_arg, #ARGV, 12 do
-    local key, amount, limit, at_end, kind, start1, end1, start2, end2, length, group, group_max =
-      unpack(ARGV, i, i + 11)
+    local key, amount, limit, at_end, kind, start1, end1, start2, end2, length, group =
+      unpack(ARGV, i, i + 10)
     local first, last, life = place(now, kind, start1, end1, start2, end2, length)
     if not first then return nil end
     claims[#claims + 1] = {
       name = counter_name(kind, first, last, life, key), key = key, kind = kind, at_end = at_end,
       amount = amount + 0, limit = limit + 0, life = life, span = first .. ' ' .. last,
-      asked_life = life, asked_group = group, group_max = group_max,
-      spent = 0, held = 0, open = 0, born = 0, group = NONE,
+      asked_life = life, asked_group = group,
+      spent = 0, held = 0, open = 0, born = 0, promised = 0, group = NONE,
     }
   end
   return claims

@@ -37,6 +37,7 @@
 -- remembers, DIGEST_CHARS how long each is. NEVER is an instant
 -- that does not come. NONE is "no name", for a field that may be empty. SPARE_MS
 -- is how long a key is kept that nothing needs any more, for clocks that differ.
+-- KEPT_AHEAD_MS is how much longer than it is needed a key is promised: see kept.lua.
 --
 -- A local of the script that a function uses costs time with each call, when the
 -- function is made, and the more the earlier it stands. So there are few.

@@ -4,11 +4,10 @@ local function correct_lease(t, id, l, cost)
   local claims, corrected = unpack_claims(l), {}
   load_counters(claims, t.now)
   for _, c in ipairs(claims) do
-    if c.at_end == 'adjust' and c.born > 0 and c.born <= l.number then
-      add(c, cost - l.charge, l.end_at)
-      corrected[#corrected + 1] = c
-    end
+    if c.at_end == 'adjust' and c.born > 0 and c.born <= l.number then corrected[#corrected + 1] = c end
   end
+  for _, c in ipairs(corrected) do assure(c, t.now, 0) end
+  for _, c in ipairs(corrected) do add(c, cost - l.charge, l.end_at) end
   write_counters(corrected, t.now)
   end_lease(t, id, l, 'correct', cost)
 end

@@ -25,7 +25,7 @@ local function unpack_claims(l)
     local name, key, kind, at_end, amount, limit, life, behind = struct.unpack('<ssssddd', raw, from)
     claims[#claims + 1] = {
       name = name, key = key, kind = kind, at_end = at_end, amount = amount, limit = limit, life = life,
-      spent = 0, held = 0, open = 0, born = 0, group = NONE,
+      spent = 0, held = 0, open = 0, born = 0, promised = 0, group = NONE,
     }
     from = behind
   end

@@ -2,7 +2,7 @@
 -- marks that a counter knows are a hash beside it, mark to how many open leases
 -- bring it, or 0 if it is spent. The hash lives as long as its counter does, or as
 -- requests can ask for the counter's window; what an older counter of that name
--- left is not looked at.
+-- left is not looked at. There are as many as the counter has spent and holds.
 --
 -- Most calls have no marks, so marks makes its functions when some are met: count,
 -- hold, close and expire; key_of is the hash's key.
@@ -19,7 +19,12 @@ local function marks()
     local names = {}
     for name in string.gmatch(string.sub(c.at_end, #'marked:' + 1), '[^,]+') do names[#names + 1] = name end
     if c.born == 0 then return names, {} end
-    return names, call('HMGET', key_of(c), unpack(names))
+    local leases = call('HMGET', key_of(c), unpack(names))
+    for i = 1, #names do
+      if leases[i] then return names, leases end
+    end
+    if c.spent + c.held > 0 and call('HLEN', key_of(c)) == 0 then kept().lost('the list of marks of ' .. c.key) end
+    return names, leases
   end
 
   -- count makes the marks that are new the amount of a claim.

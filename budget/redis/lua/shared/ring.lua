@@ -42,8 +42,8 @@ local function ring()
   local function load(c, now)
     c.head, c.cleared, c.slots = math.floor(now * BUCKETS / c.life), {}, {}
     local r = call('HMGET', c.name, 'counter', 'head')
-    if not r[1] then return end
     fill(c, now, r[1])
+    if not r[1] then return end
     c.outlived = c.born == 0
     if c.outlived then return end
     c.expires = c.open == 0

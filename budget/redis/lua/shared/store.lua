@@ -1,4 +1,5 @@
--- load_counters reads the counters of claims.
+-- load_counters reads the counters of claims. It fails if one is absent that must
+-- exist.
 local function load_counters(claims, now)
   local names, plain = {}, {}
   for i = 1, #claims do
@@ -12,7 +13,28 @@ local function load_counters(claims, now)
   if #names == 0 then return end
   local raw = call('MGET', unpack(names))
   for i = 1, #plain do
-    if raw[i] then fill(plain[i], now, raw[i]) end
+    fill(plain[i], now, raw[i])
+  end
+end
+
+-- assure has a counter promised for as long as it is needed if an event touches it now,
+-- and at least until the instant till; and looks for its group. It comes before
+-- anything is written, for it fails if it finds that keys are gone; and the counter
+-- must then be written, so that it lives so long.
+local function assure(c, now, till)
+  if c.promised < NEVER then
+    local needed, before = forget_at(c.kind, now, c.asked_life or c.life), c.promised
+    if needed < till then needed = till end
+    if before < needed then
+      c.promised = math.min(needed + KEPT_AHEAD_MS, NEVER)
+      kept().promise(c.name, now, c.promised, before)
+    end
+  end
+  local name = c.asked_group or c.group
+  if name ~= NONE then
+    local group = PREFIX .. 'group:' .. name
+    c.group_ttl = call('PTTL', group)
+    if c.group_ttl == -2 then kept().miss(group, now) end
   end
 end
 
@@ -38,14 +60,17 @@ local function write_member(c, now)
     call('ZADD', group, int(forget), c.key)
   end
   local ttl = forget - now + MAX_LEASE_LIFE_MS + SPARE_MS
-  if call('PTTL', group) < ttl then call('PEXPIRE', group, int(ttl + SPARE_MS)) end
+  if c.group_ttl < ttl and call('PTTL', group) < ttl then
+    call('PEXPIRE', group, int(ttl + SPARE_MS))
+    kept().promise(group, now, math.min(now + ttl, NEVER), 0)
+  end
 end
 
 -- spare_time is the time to live of a counter that an event touches now, or nil
 -- for one that has none: with a lease open in it, the lease must end in it.
 local function spare_time(c, now)
   if c.open > 0 or c.kind == 'forever' then return nil end
-  return int(math.max(forget_at(c.kind, now, c.life) - now, 0) + SPARE_MS)
+  return int(math.max(c.promised - now, 0) + SPARE_MS)
 end
 
 -- write_counters stores counters that an event has touched. What has no time to

@@ -1,16 +1,10 @@
--- found_lost gives the tenant up: a key is gone that must be there, as after a move
--- that was forced, or a failover in the midst of one. The verb fails here, before it
--- writes, and from now on every verb answers that the state is lost.
-local function found_lost(what)
-  call('HSET', KEYS[1], 'restoring', 'lost')
-  error({ err = 'LOST ' .. what .. ' is gone' })
-end
-
--- load_held reads the counters of an open lease, each of which is there.
-local function load_held(claims, now)
+-- load_held reads the counters of an open lease. Each is there, and no younger than
+-- the lease; else it returns which is lost.
+local function load_held(claims, l, now)
   load_counters(claims, now)
   for i = 1, #claims do
-    if claims[i].born == 0 then found_lost('the counter of ' .. claims[i].key .. ', which an open lease holds in,') end
+    local c = claims[i]
+    if c.born == 0 or c.born > l.number then return 'the counter of ' .. c.key .. ', which an open lease holds in,' end
   end
 end
 
@@ -33,7 +27,11 @@ end
 -- spent.
 local function close_lease(t, id, l, kind, cost)
   local claims = unpack_claims(l)
-  load_held(claims, t.now)
+  local gone = load_held(claims, l, t.now)
+  if gone then kept().lost(gone) end
+  for i = 1, #claims do assure(claims[i], t.now, 0) end
+  if kind == 'expire' then kept().promise(l.key, t.now, t.now + REMEMBER_EXPIRED_MS, 0) end
+  if call('ZREM', OPEN, id) == 0 then kept().lost('the entry of the open lease ' .. id) end
   for i = 1, #claims do
     local c = claims[i]
     local hold = c.amount
@@ -48,7 +46,6 @@ local function close_lease(t, id, l, kind, cost)
     if c.at_end == 'spend' or c.at_end == 'keep' and kind ~= 'release' then add(c, c.amount, t.now) end
   end
   write_counters(claims, t.now)
-  call('ZREM', OPEN, id)
   end_lease(t, id, l, kind, cost)
 end
 
@@ -57,9 +54,10 @@ end
 -- reports whether more are due. Where the clocks disagree none is.
 local function expire_due(t)
   if t.now < t.due or t.apart then return false end
+  kept().open()
   for _, id in ipairs(call('ZRANGEBYSCORE', OPEN, '-inf', int(t.now), 'LIMIT', '0', '100')) do
     local l = read_lease(PREFIX .. 'lease:' .. id, t.now)
-    if not l then found_lost('the open lease ' .. id) end
+    if not l then kept().lost('the open lease ' .. id) end
     close_lease(t, id, l, 'expire', l.hold)
     write_tenant(t)
   end
@@ -74,6 +72,10 @@ end
 local function begin(...)
   local t, why = read_tenant(...)
   if not t then return nil, 'lost ' .. why end
+  if t.switches > 0 and call('HLEN', PREFIX .. 'switches') ~= t.switches then
+    call('HSET', KEYS[1], 'restoring', 'lost')
+    return nil, 'lost its list of kill switches is gone'
+  end
   if ARGV[5] ~= '' then
     local numbers = {}
     for n in string.gmatch(ARGV[5], '%d+') do numbers[#numbers + 1] = n end
