@@ -181,12 +181,8 @@ func boundOn(c *gate.Bid, model *policy.Model, r *openai.Request) *policy.Denial
 	if r.ZeroCap && r.ImpliedCap(c.Upstream.Provider) == 0 {
 		return denied(policy.NoBound, "what this request costs has no bound, because of "+openai.UnboundedZeroCap+": not every server takes 0 for no output")
 	}
-	c.OutputCap = outputCap(c.Upstream, model, r, limits)
-	if _, given := r.AskedCap(c.Upstream.CapField); !given {
-		c.Fit = fitOf(c, model, r, limits)
-	}
-	if c.OutputCap == 0 {
-		return denied(policy.NoBound, "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one")
+	if denial := boundOutput(c, model, r, limits); denial != nil {
+		return denial
 	}
 	for _, text := range r.Prediction {
 		c.ExtraOutput += tokenizer.UpperBound(text) * c.Choices
@@ -198,26 +194,40 @@ func boundOn(c *gate.Bid, model *policy.Model, r *openai.Request) *policy.Denial
 // request says so. Others may do it by default.
 var explicitCaches = []string{"anthropic"}
 
-// leastOutput is held for a completion that asks for no output, in tokens: servers
-// that only echo the prompt may run the model for one.
+// leastOutput is held for each choice of a completion that asks for no output, in
+// tokens: servers that only echo the prompt may run the model for one.
 const leastOutput = 1
 
-// outputCap is the most that one choice may write: the client's own cap in the
-// field that the upstream obeys, else the policy's default, else what the
-// model can write at most; 0 if nothing is known. A completion without one has no
-// more than its absence means.
-func outputCap(u *policy.Upstream, model *policy.Model, r *openai.Request, limits pricing.Limits) int64 {
-	cap, given := r.AskedCap(u.CapField)
-	switch {
-	case given && cap == 0:
-		return leastOutput
-	case !given:
-		cap = model.DefaultOutputCap
-		if implied := r.ImpliedCap(u.Provider); implied > 0 && (cap == 0 || cap > implied) {
-			cap = implied
-		}
+// boundOutput finds the most that one choice may write: the client's own cap in the
+// field that the upstream obeys, else the policy's default, else what the model can
+// write at most.
+func boundOutput(c *gate.Bid, model *policy.Model, r *openai.Request, limits pricing.Limits) *policy.Denial {
+	cap, given := r.AskedCap(c.Upstream.CapField)
+	if given && cap == 0 {
+		c.ExtraOutput = leastOutput * c.Choices // the cap that is sent is 0
+		return nil
 	}
-	return limits.OutputCap(cap)
+	if !given {
+		cap = impliedCap(c.Upstream, model, r)
+	}
+	c.OutputCap = limits.OutputCap(cap)
+	if !given {
+		c.Fit = fitOf(c, model, r, limits)
+	}
+	if c.OutputCap == 0 {
+		return denied(policy.NoBound, "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one")
+	}
+	return nil
+}
+
+// impliedCap is the cap of a request without one, but for the model's own: the
+// policy's default. A completion has no more than the absence of a cap means.
+func impliedCap(u *policy.Upstream, model *policy.Model, r *openai.Request) int64 {
+	cap := model.DefaultOutputCap
+	if implied := r.ImpliedCap(u.Provider); implied > 0 && (cap == 0 || cap > implied) {
+		return implied
+	}
+	return cap
 }
 
 // fitOf is how a cap that the client did not give fits beside the input. Of several

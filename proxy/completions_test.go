@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"testing"
@@ -30,6 +31,10 @@ func TestCompletionsWithoutACap(t *testing.T) {
 		{"each choice of each prompt", "openai", "gpt-3.5-turbo-instruct", `"prompt":["x","y"],"n":2,"best_of":3`, `"prompt":["x","y"],"n":2,"best_of":3,"max_tokens":16`, 6 * 16},
 		{"0 and an echo", "openai", "gpt-3.5-turbo-instruct", `"prompt":"x","max_tokens":0,"echo":true`, `"prompt":"x","max_tokens":0,"echo":true`, 1},
 		{"0 alone", "vllm", "toy", `"prompt":"x","max_tokens":0`, `"prompt":"x","max_tokens":0`, 1},
+		{"0 for each choice", "openai", "gpt-3.5-turbo-instruct", `"prompt":"x","n":3,"max_tokens":0`, `"prompt":"x","n":3,"max_tokens":0`, 3},
+		{"0 by the other name", "openai", "gpt-3.5-turbo-instruct", `"prompt":"x","max_completion_tokens":0`, `"prompt":"x","max_tokens":0`, 1},
+		{"0 beside another by the other name", "openai", "gpt-3.5-turbo-instruct", `"prompt":"x","max_tokens":0,"max_completion_tokens":9`, `"prompt":"x","max_tokens":0,"max_completion_tokens":1`, 1},
+		{"another beside 0 by the other name", "openai", "gpt-3.5-turbo-instruct", `"prompt":"x","max_tokens":9,"max_completion_tokens":0`, `"prompt":"x","max_tokens":9,"max_completion_tokens":0`, 9},
 		{"0 at another", "ollama", "toy", `"prompt":"x","max_tokens":0,"echo":true`, "", 0},
 		{"no prompt", "openai", "gpt-3.5-turbo-instruct", `"n":2`, `"n":2,"max_tokens":16`, 32},
 	} {
@@ -48,8 +53,14 @@ func TestCompletionsWithoutACap(t *testing.T) {
 				t.Errorf("sent %s\nwant %s", got.body, whole(row.sent))
 			}
 			facts := read[audit.Decision](w)[0].Facts
-			if held := facts.OutputCap * facts.Choices; held != row.output || facts.InputTokens < 1 {
-				t.Errorf("held %d tokens of input and %d of output, want %d", facts.InputTokens, held, row.output)
+			if facts.OutputTokens != row.output || facts.InputTokens < 1 {
+				t.Errorf("held %d tokens of input and %d of output, want %d", facts.InputTokens, facts.OutputTokens, row.output)
+			}
+			var sent struct {
+				Cap int64 `json:"max_tokens"`
+			}
+			if err := json.Unmarshal([]byte(got.body), &sent); err != nil || facts.OutputCap != sent.Cap {
+				t.Errorf("the receipt says a cap of %d, sent was %d (%v)", facts.OutputCap, sent.Cap, err)
 			}
 		})
 	}

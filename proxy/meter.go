@@ -245,11 +245,11 @@ func (b *meteredBody) cancelled() bool {
 }
 
 // seen is the usage of a response that was cut off: all of the input that is
-// held, and of the output what was seen, which the cap bounds, or was told.
+// held, and of the output what was seen, which the hold bounds, or was told.
 func (b *meteredBody) seen(report providers.Report) pricing.Usage {
 	return pricing.Usage{
 		Input:  b.grant.InputTokens(),
-		Output: max(report.Usage.Output, min(report.OutputTokens, b.grant.OutputCap*b.call.Choices)),
+		Output: max(report.Usage.Output, min(report.OutputTokens, b.grant.OutputCap*b.call.Choices+b.call.ExtraOutput)),
 	}
 }
 

@@ -201,7 +201,7 @@ func upstreamURL(base string, e openai.Endpoint, query string) *url.URL {
 func (x *exchange) edit() openai.Edit {
 	edit := openai.Edit{
 		CapField:     x.calls[0].Upstream.CapField,
-		OutputCap:    x.grant.OutputCap,
+		OutputCap:    max(leastOutput, x.grant.OutputCap), // which leaves a cap of 0 as it is
 		IncludeUsage: x.asksUsage(),
 	}
 	if x.grant.Uncapped {

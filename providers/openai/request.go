@@ -145,10 +145,11 @@ func (r *Request) Cap(field string) (tokens int64, ok bool) {
 	return c.tokens, c.set
 }
 
-// AskedCap is Cap, or where that field is absent the cap in the other field.
-// An upstream that obeys only field does not enforce that one until Rewrite has
-// moved it.
+// AskedCap is Cap of the field that this one means for the endpoint, or where that is
+// absent the cap in the other. An upstream that obeys only one field does not enforce
+// the other until Rewrite has moved it.
 func (r *Request) AskedCap(field string) (tokens int64, ok bool) {
+	field = r.capField(field)
 	if tokens, ok = r.Cap(field); ok {
 		return tokens, true
 	}
