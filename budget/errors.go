@@ -3,6 +3,7 @@ package budget
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 var (
@@ -43,6 +44,25 @@ var (
 	ErrExists = errors.New("ledger holds newer state")
 )
 
+// Unreachable makes an error an ErrUnreachable, and says no word twice of one that is
+// some ErrUnavailable already.
+func Unreachable(err error) error { return &unreachable{err} }
+
+type unreachable struct{ cause error }
+
+func (u *unreachable) Error() string { return ErrUnreachable.Error() + ": " + causeOf(u.cause) }
+
+func (u *unreachable) Unwrap() []error { return []error{ErrUnreachable, u.cause} }
+
+// causeOf is the text of an error without saying that the ledger is unavailable.
+func causeOf(err error) string {
+	text := err.Error()
+	for _, known := range []error{ErrUnreachable, ErrUnavailable} {
+		text = strings.TrimPrefix(text, known.Error()+": ")
+	}
+	return text
+}
+
 // Reason is why one claim did not fit.
 type Reason string
 
@@ -78,7 +98,7 @@ type Unreplicated struct {
 }
 
 func (u *Unreplicated) Error() string {
-	return fmt.Sprintf("%v: granted, but what is granted may be lost: %v", ErrUnavailable, u.Err)
+	return fmt.Sprintf("%v: granted, but what is granted may be lost: %s", ErrUnavailable, causeOf(u.Err))
 }
 
 // Unwrap makes it an ErrUnavailable.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -157,6 +158,9 @@ func unavailable(t *testing.T, err error) {
 	t.Helper()
 	if !errors.Is(err, budget.ErrUnavailable) {
 		t.Fatalf("error is %v, want %v", err, budget.ErrUnavailable)
+	}
+	if strings.Count(err.Error(), budget.ErrUnavailable.Error()) != 1 {
+		t.Errorf("it says so twice: %v", err)
 	}
 }
 

@@ -105,7 +105,7 @@ func (j *journal) room() error {
 		err = j.full
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", budget.ErrUnreachable, err)
+		return budget.Unreachable(err)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (j *journal) append(payload []byte) (*batch, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.brokenLocked(); err != nil {
-		return nil, fmt.Errorf("%w: %w", budget.ErrUnreachable, err)
+		return nil, budget.Unreachable(err)
 	}
 	j.batch.lines = appendLine(j.batch.lines, payload)
 	if len(j.batch.lines) > lazyBytes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,11 @@ func wantError(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Fatalf("error is %v, want %v", err, want)
+	}
+	for line := range strings.Lines(err.Error()) { // of several masters each has one
+		if strings.Count(line, budget.ErrUnavailable.Error()) > 1 {
+			t.Errorf("it says so twice: %s", line)
+		}
 	}
 }
 

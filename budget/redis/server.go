@@ -91,7 +91,7 @@ func (s *server) begin(start func() error) error {
 	}
 	s.tried = time.Now()
 	if err := start(); err != nil {
-		s.notStarted = fmt.Errorf("%w: %w", budget.ErrUnreachable, err)
+		s.notStarted = budget.Unreachable(err)
 		return s.notStarted
 	}
 	s.started.Store(true)
