@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,6 +53,22 @@ func refuseValue(setting string, err error) error {
 		form += fmt.Sprintf(", at most %d", math.MaxInt64)
 	}
 	return fmt.Errorf("%s %q: want %s: %s", setting, wrong.GetValue(), form, wrong.GetFlag().Usage)
+}
+
+// refuseEmpty says which of these flags was given, with an empty name in it: what
+// narrows a command down would widen it to everything.
+func refuseEmpty(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		f := cmd.Flags().Lookup(name)
+		given := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			given = list.GetSlice()
+		}
+		if f.Changed && (len(given) == 0 || slices.Contains(given, "")) {
+			return fmt.Errorf("--%s (or %s) is given without a name; name one, or leave it out", name, variableOf(f))
+		}
+	}
+	return nil
 }
 
 // formOf is how a flag's value of a type is written.

@@ -48,6 +48,9 @@ func newSwitchOrder(use, short, action string) *cobra.Command {
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := refuseEmpty(cmd, "tenant", "key", "run"); err != nil {
+				return err
+			}
 			scope, err := c.scope()
 			if err != nil {
 				return err

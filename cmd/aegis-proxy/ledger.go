@@ -87,6 +87,9 @@ Each tenant is restored whole or not at all. One whose receipts have a gap, or o
 which the ledger knows more than they say, is refused, the others are restored, and
 rebuild exits 1. --tenant restores it later, once its receipts are found.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := refuseEmpty(cmd, "tenant"); err != nil {
+				return err
+			}
 			if len(args) == 0 {
 				args = []string{c.DataDir}
 			}
