@@ -64,15 +64,22 @@ func (r *replica) close(t *testing.T) {
 	}
 }
 
-// TestReplayOfTwoReplicas has two replicas spend one tenant's budgets at once,
-// until most requests are denied. Their logs together replay clean, and add up
-// to the balances in Redis; one log alone does not replay.
+// TestReplayOfTwoReplicas has two replicas spend one tenant's budgets, in turn and
+// then at once, until most requests are denied. Their logs together replay clean,
+// and add up to the balances in Redis; one log alone does not replay.
 func TestReplayOfTwoReplicas(t *testing.T) {
 	url := redistest.Start(t).URL()
 	rules := rulesOf(t, manyBudgets)
 	replicas := []*replica{newReplica(t, url), newReplica(t, url)}
 	if err := replicas[0].ledger.Provision(t.Context(), "acme"); err != nil {
 		t.Fatal(err)
+	}
+	for i := range 3 { // so that no log has all that came before its last event
+		grant, err := replicas[i%2].gate.Begin(t.Context(), callOf(rules, 1, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		grant.End(used(1, 1))
 	}
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -101,16 +108,22 @@ func TestReplayOfTwoReplicas(t *testing.T) {
 	}
 }
 
+// callOf is a call of the model toy.
+func callOf(rules *gate.Rules, input, output int64) gate.Bid {
+	call := gate.Bid{
+		Rules: rules, Key: rules.Policy.Tenant("acme").Keys[0], Upstream: rules.Policy.Upstreams["sim"],
+		Input: gate.Input{Tokens: input, How: "bytes"}, OutputCap: output, Choices: 1,
+	}
+	call.Facts.Model = "toy"
+	return call
+}
+
 // spend makes calls and ends them, some later than others.
 func spend(r *replica, rules *gate.Rules, random *rand.Rand) {
-	upstream := rules.Policy.Upstreams["sim"]
 	var open []*gate.Grant
 	for range 60 {
-		call := gate.Bid{
-			Rules: rules, Key: rules.Policy.Tenant("acme").Keys[0], Upstream: upstream,
-			Input: gate.Input{Tokens: random.Int64N(900), How: "bytes"}, OutputCap: random.Int64N(300), Choices: 1,
-		}
-		call.Facts.Model, call.Facts.Run = "toy", []string{"", "a", "b"}[random.IntN(3)]
+		call := callOf(rules, random.Int64N(900), random.Int64N(300))
+		call.Facts.Run = []string{"", "a", "b"}[random.IntN(3)]
 		if grant, err := r.gate.Begin(context.Background(), call); err == nil {
 			open = append(open, grant)
 		}
