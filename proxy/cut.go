@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,13 +87,21 @@ func (c *countedConn) closeWrite(owner *wireWatch) bool {
 	return half.CloseWrite() == nil
 }
 
+// endingConn is a connection to an upstream, above TLS if it has that.
+type endingConn struct {
+	net.Conn
+	wire  *countedConn // below TLS
+	ahead readAhead    // the reader's
+}
+
 // Read reads on to the end of what the upstream had sent when it was cut. The end
 // comes with the last bytes, and not behind them: otherwise the connection might
-// serve another request in between, to which it is closed.
-func (c *countedConn) Read(p []byte) (int, error) {
+// serve another request in between, to which it is closed. Below TLS that would not
+// do: there the end is a record behind the last one.
+func (c *endingConn) Read(p []byte) (int, error) {
 	if c.ahead.empty() {
 		n, err := c.Conn.Read(p)
-		if err != nil || !c.last.Load() {
+		if err != nil || !c.wire.last.Load() {
 			return n, err
 		}
 		c.ahead.read(c.Conn)

@@ -94,18 +94,25 @@ func TestCutConnectionServesNobodyElse(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
-	w := newWorld(t, setting{upstreams: []http.Handler{up}, tenant: ampleBudget + "\non_disconnect: cancel", upstream: ", cancel_stops_billing: true"})
-	for range 20 {
-		ctx, hangUp := context.WithCancel(t.Context())
-		w.readOneLine(ctx, true)
-		hangUp()
-		if a := w.post(chatPath, hello); a.status != 200 || a.err != nil {
-			t.Fatalf("%+v", a)
-		}
-	}
-	for _, s := range w.settled(40) {
-		if s.Basis == audit.BasisUnknown {
-			t.Errorf("settled %+v", s)
-		}
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprint("TLS ", secure), func(t *testing.T) {
+			w := newWorld(t, setting{
+				upstreams: []http.Handler{up}, secure: secure,
+				tenant: ampleBudget + "\non_disconnect: cancel", upstream: ", cancel_stops_billing: true",
+			})
+			for range 20 {
+				ctx, hangUp := context.WithCancel(t.Context())
+				w.readOneLine(ctx, true)
+				hangUp()
+				if a := w.post(chatPath, hello); a.status != 200 || a.err != nil {
+					t.Fatalf("%+v", a)
+				}
+			}
+			for _, s := range w.settled(40) {
+				if s.Basis == audit.BasisUnknown {
+					t.Errorf("settled %+v", s)
+				}
+			}
+		})
 	}
 }

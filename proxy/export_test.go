@@ -1,5 +1,12 @@
 package proxy
 
+import (
+	"crypto/x509"
+	"net"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
 // Route is what the API for actions knows of one verb.
 type Route struct {
 	Members  []string
@@ -57,3 +64,10 @@ func (p *Proxy) Taken() int64 {
 
 // ForeignCharset says in which charset a body is said to be, if JSON cannot be.
 var ForeignCharset = foreignCharset
+
+// Trust has requests to an upstream trust these authorities alone. It is for use before
+// the first one.
+func (p *Proxy) Trust(u *policy.Upstream, roots *x509.CertPool) {
+	d := &dialer{net.Dialer{Timeout: u.ConnectLimit}, roots}
+	p.transports.of(u).DialTLSContext = d.secure
+}

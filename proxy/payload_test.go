@@ -85,7 +85,8 @@ func sendOnPipe(t *testing.T, load *payload, e openai.Edit) (first, body string)
 	transport := &http.Transport{
 		WriteBufferSize: writeBufferBytes,
 		DialContext: func(context.Context, string, string) (net.Conn, error) {
-			return &countedConn{Conn: ours}, nil
+			counted := &countedConn{Conn: ours}
+			return &endingConn{Conn: counted, wire: counted}, nil
 		},
 	}
 	answered := make(chan string)

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
@@ -59,24 +61,55 @@ func (t *transports) of(u *policy.Upstream) *http.Transport {
 }
 
 func newTransport(u *policy.Upstream) *http.Transport {
-	dialer := &net.Dialer{Timeout: u.ConnectLimit}
+	d := &dialer{net.Dialer{Timeout: u.ConnectLimit}, nil}
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return &countedConn{Conn: conn}, nil
-		},
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            d.plain,
+		DialTLSContext:         d.secure,
 		DisableCompression:     true,
-		TLSHandshakeTimeout:    u.ConnectLimit,
+		TLSHandshakeTimeout:    u.ConnectLimit, // behind an HTTP proxy
 		ResponseHeaderTimeout:  u.HeaderLimit,
 		WriteBufferSize:        writeBufferBytes,
 		MaxIdleConnsPerHost:    maxIdlePerUpstream,
 		IdleConnTimeout:        u.Keepalive,
 		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
+}
+
+// dialer connects to one upstream.
+type dialer struct {
+	net   net.Dialer
+	roots *x509.CertPool // nil: the system's
+}
+
+func (d *dialer) plain(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := d.net.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	counted := &countedConn{Conn: conn}
+	return &endingConn{Conn: counted, wire: counted}, nil
+}
+
+// secure connects by TLS. Behind an HTTP proxy the transport does that itself, above a
+// plain connection.
+func (d *dialer) secure(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := d.net.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	counted := &countedConn{Conn: conn}
+	client := tls.Client(counted, &tls.Config{ServerName: host, RootCAs: d.roots})
+	ctx, cancel := context.WithTimeout(ctx, d.net.Timeout)
+	defer cancel()
+	if err := client.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &endingConn{Conn: client, wire: counted}, nil
 }
 
 func (t *transports) close() {
@@ -92,7 +125,6 @@ type countedConn struct {
 	written atomic.Int64
 	owner   atomic.Pointer[wireWatch] // whose request it carries, or nil
 	last    atomic.Bool               // nothing more is written: its request or its answer was given up
-	ahead   readAhead                 // the reader's
 }
 
 func (c *countedConn) Write(b []byte) (int, error) {
@@ -135,14 +167,15 @@ func (w *wireWatch) got(info httptrace.GotConnInfo) {
 	defer w.mu.Unlock()
 	w.sure = w.sure || w.moved()
 	conn := info.Conn
-	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
+	if secure, ok := conn.(*tls.Conn); ok { // by the transport
 		conn = secure.NetConn()
 	}
-	counted, ok := conn.(*countedConn)
+	ending, ok := conn.(*endingConn)
 	if !ok {
 		w.sure = true
 		return
 	}
+	counted := ending.wire
 	w.conn, w.before = counted, counted.written.Load()
 	counted.owner.Store(w)
 }

@@ -1,9 +1,14 @@
 package proxy
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io"
 	"net"
+	"net/http/httptest"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -15,7 +20,7 @@ func TestWhatWasNotSentIsNotSentLater(t *testing.T) {
 		sink := new(sinkConn)
 		conn := &countedConn{Conn: sink}
 		watch := new(wireWatch)
-		watch.got(httptrace.GotConnInfo{Conn: conn})
+		watch.got(httptrace.GotConnInfo{Conn: &endingConn{Conn: conn, wire: conn}})
 		var both sync.WaitGroup
 		var refused error
 		both.Go(func() { _, refused = conn.Write([]byte("POST")) })
@@ -35,9 +40,10 @@ func TestWhatWasNotSentIsNotSentLater(t *testing.T) {
 func TestWhatOthersSendIsTheirs(t *testing.T) {
 	conn := &countedConn{Conn: new(sinkConn)}
 	first, next := new(wireWatch), new(wireWatch)
-	first.got(httptrace.GotConnInfo{Conn: conn})
+	info := httptrace.GotConnInfo{Conn: &endingConn{Conn: conn, wire: conn}}
+	first.got(info)
 	first.gaveBack()
-	next.got(httptrace.GotConnInfo{Conn: conn})
+	next.got(info)
 	if first.wrote() {
 		t.Error("told as sent before anything was")
 	}
@@ -46,6 +52,47 @@ func TestWhatOthersSendIsTheirs(t *testing.T) {
 	}
 	if first.wrote() || !next.wrote() {
 		t.Errorf("told as sent: %v and %v", first.wrote(), next.wrote())
+	}
+}
+
+// TestEndOverTLSComesWithTheLastWords: a connection that was closed for writing is
+// not kept a moment too long, during which it would be given another request.
+func TestEndOverTLSComesWithTheLastWords(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	for _, words := range [][]string{{"0\r\n\r\n"}, {strings.Repeat("a", 40_000), "0\r\n\r\n"}, {"data: a\n\n", "data: b\n\n", "0\r\n\r\n"}} {
+		ours, theirs := net.Pipe()
+		conn := &countedConn{Conn: ours}
+		client := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "example.com"})
+		done := make(chan error)
+		go func() {
+			upstream := tls.Server(theirs, &tls.Config{Certificates: server.TLS.Certificates})
+			err := upstream.Handshake()
+			for _, word := range words {
+				_, wrote := io.WriteString(upstream, word)
+				err = errors.Join(err, wrote)
+			}
+			done <- errors.Join(err, upstream.Close())
+		}()
+		if err := client.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		conn.last.Store(true)
+		above := &endingConn{Conn: client, wire: conn}
+		want, got := strings.Join(words, ""), ""
+		for buffer, err := make([]byte, 4<<10), error(nil); err == nil; {
+			var n int
+			n, err = above.Read(buffer)
+			got += string(buffer[:n])
+			if got == want && err == nil {
+				t.Errorf("the end of %d words is not known with the last", len(words))
+			}
+		}
+		if err := <-done; got != want || err != nil {
+			t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -62,8 +63,10 @@ type setting struct {
 	provider  string         // "": openai
 	tenant    string         // members of the tenant; "": an ample budget
 	bodyLimit int64
-	memory    int64                          // for bodies
-	connState func(net.Conn, http.ConnState) // told of connections to upstreams
+	memory    int64                           // for bodies
+	connState func(net.Conn, http.ConnState)  // told of connections to upstreams
+	secure    bool                            // upstreams speak TLS
+	listen    func(net.Listener) net.Listener // wraps those of upstreams
 	authority *gate.Authority
 	// policy is a whole one in place of policyText, with {up} for the address of
 	// the first upstream and {hash} for the hash of the tenant's key.
@@ -116,6 +119,9 @@ func newWorld(t testing.TB, s setting) *world {
 	w.proxy = proxy.New(proxy.Config{
 		Gate: w.gate, Rules: func() *gate.Rules { return rules }, BodyLimit: s.bodyLimit, BodyMemory: s.memory,
 	})
+	if s.secure {
+		w.trust()
+	}
 	w.front = httptest.NewServer(w.proxy)
 	w.client = newClient(t)
 	t.Cleanup(w.close)
@@ -135,7 +141,14 @@ func (w *world) parse(s setting) *policy.Policy {
 	for i, h := range s.upstreams {
 		server := httptest.NewUnstartedServer(h)
 		server.Config.ConnState = s.connState
-		server.Start()
+		if s.listen != nil {
+			server.Listener = s.listen(server.Listener)
+		}
+		if s.secure {
+			server.StartTLS()
+		} else {
+			server.Start()
+		}
 		w.t.Cleanup(server.Close)
 		w.upstreams = append(w.upstreams, server)
 		name := fmt.Sprintf("up%d", i+1)
@@ -154,6 +167,15 @@ func (w *world) parse(s setting) *policy.Policy {
 		w.t.Fatal(err)
 	}
 	return p
+}
+
+// trust has the proxy take the certificates of the upstreams, which nobody signed.
+func (w *world) trust() {
+	for i, server := range w.upstreams {
+		roots := x509.NewCertPool()
+		roots.AddCert(server.Certificate())
+		w.proxy.Trust(w.policy.Upstreams[fmt.Sprintf("up%d", i+1)], roots)
+	}
 }
 
 func (w *world) close() {
