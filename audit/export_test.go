@@ -108,6 +108,9 @@ func (c *Chain) Checkpoint() Checkpoint {
 // Hash is the last line's.
 func (c *Chain) Hash() string { return c.link.hash.String() }
 
+// Queued is how many receipts wait for whoever writes next.
+func (l *Log) Queued() int { return len(l.queue) }
+
 // Checkpoint is the log so far, not signed.
 func (l *Log) Checkpoint() Checkpoint {
 	t, err := OpenTree(l.cfg.Dir)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -134,21 +135,24 @@ type Log struct {
 	before func() error
 	lock   *os.File // nil: of a writer
 
-	queue   chan *entry
-	retry   chan struct{} // asks the writer whether a full disk has room again
-	closing chan struct{} // closed by Close
-	exited  chan struct{} // closed by the writer
-	once    sync.Once
+	queue     chan *entry
+	riders    atomic.Int64  // in the queue, that nobody waits for
+	departure *time.Timer   // when they are written at the latest
+	departing atomic.Bool   // somebody waits for the pen to do so
+	missing   atomic.Int64  // callers that the next batch still waits for
+	enough    chan struct{} // holds a token once they have come
+	exited    chan struct{} // closed by Close
+	once      sync.Once
 
-	// The writer's own.
+	// pen is full while somebody writes. What follows is theirs.
+	pen       chan struct{}
 	segment   *segment
-	riders    gathered    // that go with the next batch
-	departure *time.Timer // when it goes at the latest
 	company   company     // that a batch waits for
+	gathering *time.Timer // how long
 	buf       []byte      // of the last batch, to be used again
 
-	posting sync.RWMutex // held by those who post, and by Close
-	closed  bool         // guarded by posting
+	entrance sync.RWMutex // held by those who enqueue, and by Close
+	closed   bool         // guarded by entrance
 
 	mu   sync.Mutex // guards what follows
 	tip  tip
@@ -171,18 +175,18 @@ func Open(cfg Config) (*Log, error) {
 		return nil, errors.New("audit: a log goes to a directory or to a writer: give one of them")
 	}
 	l := &Log{
-		cfg:     cfg,
-		sealer:  newSealer(cfg.Signer),
-		queue:   make(chan *entry, queueReceipts),
-		retry:   make(chan struct{}, 1),
-		closing: make(chan struct{}),
-		exited:  make(chan struct{}),
-		before:  func() error { return nil },
+		cfg:    cfg,
+		sealer: newSealer(cfg.Signer),
+		queue:  make(chan *entry, queueReceipts),
+		enough: make(chan struct{}, 1),
+		pen:    make(chan struct{}, 1),
+		exited: make(chan struct{}),
+		before: func() error { return nil },
 	}
 	if err := l.start(); err != nil {
 		return nil, err
 	}
-	go l.write()
+	l.gathering, l.departure = time.NewTimer(gatherLimit), time.AfterFunc(rideLimit, l.depart)
 	return l, nil
 }
 
@@ -319,40 +323,29 @@ func (l *Log) Precede(before func() error) { l.before = before }
 func (l *Log) Opened() Opened { return l.opened }
 
 // Append writes a receipt and returns once it is durable under the log's
-// SyncPolicy, sealed and chained. Callers at the same time share one write.
-// Errors wrap ErrInvalid, ErrUnavailable, ErrBroken or ErrClosed. When the
-// context ends while the receipt is in the queue, it may still be written.
+// SyncPolicy, sealed and chained. Callers at the same time share one write, which
+// one of them does. Errors wrap ErrInvalid, ErrUnavailable, ErrBroken or ErrClosed.
+// When the context ends while the receipt is in the queue, it may still be written;
+// the one who writes finds that out when the disk has answered.
 func (l *Log) Append(ctx context.Context, body Body) (Ref, error) {
 	e, err := newEntry(body)
 	if err != nil {
 		return Ref{}, err
 	}
 	e.done = make(chan struct{})
-	select {
-	case l.queue <- e:
-	case <-l.closing:
-		return Ref{}, ErrClosed
-	case <-ctx.Done():
-		return Ref{}, fmt.Errorf("%w: queue is full: %w", ErrUnavailable, context.Cause(ctx))
+	if err := l.enqueue(ctx, e); err != nil {
+		return Ref{}, err
 	}
-	select {
-	case <-e.done:
-		return e.ref, e.err
-	case <-ctx.Done():
-		return Ref{}, fmt.Errorf("%w: may still be written: %w", ErrUnavailable, context.Cause(ctx))
-	case <-l.exited:
+	l.hail()
+	if err := l.await(ctx, e); err != nil {
+		return Ref{}, fmt.Errorf("%w: may still be written: %w", ErrUnavailable, err)
 	}
-	select {
-	case <-e.done: // by the writer's last batch
-		return e.ref, e.err
-	default:
-		return Ref{}, ErrClosed
-	}
+	return e.ref, e.err
 }
 
 // Post writes a receipt that nobody need wait for: with the next batch, or
 // after rideLimit. It calls told exactly once with what Append would have
-// returned, mostly from the log's own goroutine, which told must not keep for
+// returned, mostly on the time of whoever writes, whom told must not keep for
 // long. While the queue is full, Post waits.
 func (l *Log) Post(body Body, told func(Ref, error)) {
 	e, err := newEntry(body)
@@ -361,20 +354,31 @@ func (l *Log) Post(body Body, told func(Ref, error)) {
 		return
 	}
 	e.told = told
-	if !l.enqueue(e) {
-		told(Ref{}, ErrClosed)
+	if err := l.enqueue(context.Background(), e); err != nil {
+		told(Ref{}, err)
+		return
 	}
+	l.ride()
 }
 
-// enqueue gives the writer an entry that it answers, unless the log is closed.
-func (l *Log) enqueue(e *entry) bool {
-	l.posting.RLock()
-	defer l.posting.RUnlock()
+// enqueue puts an entry into the queue, from which whoever writes next takes it.
+func (l *Log) enqueue(ctx context.Context, e *entry) error {
+	l.entrance.RLock()
+	defer l.entrance.RUnlock()
 	if l.closed {
-		return false
+		return ErrClosed
 	}
-	l.queue <- e
-	return true
+	select {
+	case l.queue <- e:
+		return nil
+	default:
+	}
+	select {
+	case l.queue <- e:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: queue is full: %w", ErrUnavailable, context.Cause(ctx))
+	}
 }
 
 // Ready reports why the last batch was not written, nil if it was. It wraps
@@ -387,11 +391,8 @@ func (l *Log) Ready() error {
 	if err == nil {
 		err = l.inPlace()
 	}
-	if errors.Is(err, ErrUnavailable) {
-		select {
-		case l.retry <- struct{}{}:
-		default: // asked already
-		}
+	if errors.Is(err, ErrUnavailable) && l.takePen() {
+		go l.write() // a seal alone, if there is nothing else
 	}
 	return err
 }
@@ -458,10 +459,16 @@ func (l *Log) Forgive(known map[string]Head) {
 // Close writes what is in the queue, then ends the log.
 func (l *Log) Close() error {
 	l.once.Do(func() {
-		l.posting.Lock()
+		l.entrance.Lock()
 		l.closed = true
-		l.posting.Unlock()
-		close(l.closing)
+		l.entrance.Unlock()
+		l.pen <- struct{}{} // for good
+		l.departure.Stop()
+		for len(l.queue) > 0 {
+			l.commit(l.collect())
+		}
+		l.finish()
+		close(l.exited)
 	})
 	<-l.exited
 	return l.lastError()

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -340,35 +342,88 @@ func TestOtherFailuresBreakTheLog(t *testing.T) {
 	}
 }
 
+// TestAppendObeysItsContext: on a disk that hangs, a caller whose context ends is told
+// so; the one that writes as soon as the disk has answered. What they have left in the
+// queue is written.
 func TestAppendObeysItsContext(t *testing.T) {
 	dir := t.TempDir()
-	release, entered := make(chan struct{}), make(chan struct{}, 1)
-	stuck := false // set before the append that is to be stuck
+	release, entered := make(chan struct{}), make(chan struct{}, 2)
+	var stuck atomic.Bool
 	cfg := testConfig(t, dir).WithFiles(func(f audit.File) audit.File {
 		return hookFile{f, func() {
-			if stuck {
+			if stuck.Load() {
 				entered <- struct{}{}
 				<-release
 			}
 		}}
 	})
 	log := open(t, cfg)
-	stuck = true
+	stuck.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() {
-		_, err := log.Append(ctx, decision(1))
-		done <- err
-	}()
-	<-entered
-	cancel()
-	if err := <-done; !errors.Is(err, audit.ErrUnavailable) || !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want ErrUnavailable and the cause", err)
+	writes, waits := make(chan error, 1), make(chan error, 1)
+	appendTo := func(body audit.Body, told chan<- error) {
+		_, err := log.Append(ctx, body)
+		told <- err
 	}
-	stuck = false
+	go appendTo(decision(1), writes)
+	<-entered
+	go appendTo(settlement(2), waits)
+	for log.Queued() == 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	mustBeCanceled := func(err error) {
+		t.Helper()
+		if !errors.Is(err, audit.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want ErrUnavailable and the cause", err)
+		}
+	}
+	mustBeCanceled(<-waits)
 	close(release)
+	mustBeCanceled(<-writes)
+	<-entered // whoever writes what the second caller has left
 	log.Close()
-	mustBeSound(t, verifyPaths(t, []string{dir}))
+	report := verifyPaths(t, []string{dir})
+	mustBeSound(t, report)
+	if got := report.Chains[0].Sealed; got != 2 {
+		t.Errorf("%d receipts were written, want those of both", got)
+	}
+}
+
+// TestOneCallerWritesForAll: those who come while one writes share the next write.
+func TestOneCallerWritesForAll(t *testing.T) {
+	release, entered := make(chan struct{}), make(chan struct{}, 16)
+	var counted atomic.Bool
+	cfg := testConfig(t, t.TempDir()).WithFiles(func(f audit.File) audit.File {
+		return hookFile{f, func() {
+			if counted.Load() {
+				entered <- struct{}{}
+				<-release
+			}
+		}}
+	})
+	log := open(t, cfg)
+	counted.Store(true)
+	const callers = 8
+	var all sync.WaitGroup
+	for i := range int64(callers) {
+		all.Go(func() {
+			if _, err := log.Append(t.Context(), decision(i+1)); err != nil {
+				t.Error(err)
+			}
+		})
+		if i == 0 {
+			<-entered
+		}
+	}
+	for log.Queued() < callers-1 {
+		runtime.Gosched()
+	}
+	close(release)
+	all.Wait()
+	if writes := 1 + len(entered); writes != 2 {
+		t.Errorf("%d writes, want one for the first and one for the others", writes)
+	}
 }
 
 // hookFile calls before ahead of every write.

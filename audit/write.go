@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -46,6 +47,16 @@ func newEntry(body Body) (*entry, error) {
 // waits reports whether somebody waits for the entry.
 func (e *entry) waits() bool { return e.done != nil }
 
+// answered reports whether the owner was told.
+func (e *entry) answered() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // answer tells the entry's owner what became of it. The writer has no more use
 // for it.
 func (e *entry) answer(err error) {
@@ -88,27 +99,43 @@ func (b *batch) seal(s sealer) {
 	b.add(seal)
 }
 
-// write is the writer: the only one that touches the segment.
-func (l *Log) write() {
-	defer close(l.exited)
-	defer l.finish()
-	l.departure = time.NewTimer(rideLimit)
-	defer l.departure.Stop()
-	for {
+// await returns when the entry is answered, or with the context's cause when that has
+// ended. It writes, for all who are in the queue, if nobody else does: a caller alone
+// wakes nobody and is woken by nobody.
+func (l *Log) await(ctx context.Context, e *entry) error {
+	if l.takePen() {
+		l.write()
+	}
+	for !e.answered() {
 		select {
-		case e := <-l.queue:
-			l.take(e)
-		case <-l.departure.C:
-			if len(l.riders.entries) > 0 {
-				l.commit(l.collect())
-			}
-		case <-l.retry:
-			l.commit(l.collect()) // a seal alone, if there is nothing else
-		case <-l.closing:
-			l.drain()
-			return
+		case <-e.done:
+		case l.pen <- struct{}{}:
+			l.write()
+		case <-ctx.Done():
+			l.departure.Reset(rideLimit) // somebody must write it
+			return context.Cause(ctx)
 		}
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// takePen reports whether its caller may write from now on, and must.
+func (l *Log) takePen() bool {
+	select {
+	case l.pen <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// write writes a batch and gives the pen back, to the first who waits for it.
+func (l *Log) write() {
+	defer func() { <-l.pen }()
+	l.commit(l.collect())
 }
 
 // rideLimit bounds how long a receipt that nobody waits for waits for a batch
@@ -116,41 +143,49 @@ func (l *Log) write() {
 // their own would cost each request another wake-up and another fsync.
 const rideLimit = 20 * time.Millisecond
 
-// take begins a batch with an entry that somebody waits for. Any other one is
-// a rider: it goes with the next batch, and causes none of its own before
-// rideLimit is over or the riders fill one.
-func (l *Log) take(e *entry) {
-	if len(l.riders.entries) == 0 && !e.waits() {
+// ride sees to it that an entry in the queue that nobody waits for is written.
+func (l *Log) ride() {
+	switch l.riders.Add(1) {
+	case 1:
 		l.departure.Reset(rideLimit)
-	}
-	l.riders.add(e)
-	if e.waits() || l.riders.full() {
-		l.commit(l.collect())
+	case batchReceipts:
+		l.departure.Reset(0)
 	}
 }
 
-// drain writes what was queued before Close.
-func (l *Log) drain() {
-	for {
-		batch := l.collect()
-		if len(batch) == 0 {
-			return
-		}
-		l.commit(batch)
+// depart writes what is in the queue when no batch has taken it in time. On a disk that
+// hangs one at most waits to do so.
+func (l *Log) depart() {
+	if l.departing.Swap(true) {
+		return
 	}
+	select {
+	case l.pen <- struct{}{}:
+		l.departing.Store(false) // what is left from now on needs another
+	case <-l.exited:
+		return
+	}
+	if len(l.queue) == 0 {
+		<-l.pen
+		return
+	}
+	l.write()
 }
 
 // gatherLimit bounds how long a batch waits for company, and companyReceipts is
 // when it has enough of it: a batch costs about 130 us of CPU here, fsync and
-// signature, so more company would save a receipt less than 7 us.
+// signature, so more company would save a receipt less than 7 us. A batch that begins
+// with one caller waits only where a crowd came lately: fewer would save less than they
+// would wait.
 const (
 	gatherLimit     = 2 * time.Millisecond
 	companyReceipts = 20
+	crowd           = 5
 )
 
-// company is how many callers a batch waits for: as many as wait at the same time
-// anyway, which is found out by asking for one more now and then. A caller alone
-// never waits, and few callers do not wait in vain for others that do not exist.
+// company is how many callers a batch waits for, if it waits: as many as wait at the
+// same time anyway, which is found out by asking for one more now and then. Few callers
+// do not wait in vain for others that do not exist.
 type company struct {
 	size  int // of the next batch
 	quiet int // batches until the next try for more
@@ -172,41 +207,60 @@ func (c *company) learn(came int) {
 	}
 }
 
-// collect takes the riders and what waits in the queue, up to a batch. While
-// one batch is being synced the next one gathers.
+// collect takes what is in the queue, up to a batch. While one batch is being synced
+// the next one gathers; one that has found company by then, or may count on it, waits
+// for more.
 func (l *Log) collect() []*entry {
-	batch := l.riders
-	l.riders = gathered{}
-	if batch.waiting > 0 {
-		l.await(&batch)
+	var batch gathered
+	l.fill(&batch)
+	if batch.waiting > 1 || batch.waiting == 1 && l.company.size >= crowd {
+		l.gather(&batch)
+		l.company.learn(batch.waiting)
 	}
+	l.riders.Add(int64(batch.waiting - len(batch.entries)))
+	return batch.entries
+}
+
+// fill takes what is in the queue.
+func (l *Log) fill(batch *gathered) {
 	for !batch.full() {
 		select {
 		case e := <-l.queue:
 			batch.add(e)
-			continue
 		default:
-		}
-		break
-	}
-	l.company.learn(batch.waiting)
-	return batch.entries
-}
-
-// await adds to the batch until it has company, or the time is up.
-func (l *Log) await(batch *gathered) {
-	if batch.waiting >= l.company.size {
-		return
-	}
-	timeout := time.NewTimer(gatherLimit)
-	defer timeout.Stop()
-	for batch.waiting < l.company.size && !batch.full() {
-		select {
-		case e := <-l.queue:
-			batch.add(e)
-		case <-timeout.C:
 			return
 		}
+	}
+}
+
+// gather adds to the batch once it has company, or the time is up.
+func (l *Log) gather(batch *gathered) {
+	missing := l.company.size - batch.waiting - len(l.queue)
+	if missing <= 0 || batch.full() {
+		return
+	}
+	select {
+	case <-l.enough: // said too late for the batch before
+	default:
+	}
+	l.missing.Store(int64(missing))
+	l.gathering.Reset(gatherLimit)
+	select {
+	case <-l.enough:
+	case <-l.gathering.C:
+		l.missing.Store(0)
+	}
+	l.fill(batch)
+}
+
+// hail tells whoever gathers that one more caller has come.
+func (l *Log) hail() {
+	if l.missing.Load() <= 0 || l.missing.Add(-1) != 0 {
+		return
+	}
+	select {
+	case l.enough <- struct{}{}:
+	default:
 	}
 }
 
@@ -230,7 +284,14 @@ func (g *gathered) full() bool {
 
 // commit makes the entries durable and answers their callers.
 func (l *Log) commit(entries []*entry) {
-	b, err := l.writeEntries(entries)
+	var b *batch
+	err := fmt.Errorf("%w: whoever wrote panicked", ErrBroken)
+	defer func() { l.settle(entries, b, err) }()
+	b, err = l.writeEntries(entries)
+}
+
+// settle notes what became of a batch and tells the callers.
+func (l *Log) settle(entries []*entry, b *batch, err error) {
 	l.mu.Lock()
 	l.err = err
 	if err == nil {
@@ -247,7 +308,7 @@ func (l *Log) commit(entries []*entry) {
 }
 
 // writeEntries chains, seals and writes the entries. l.tip and l.err are
-// changed by this goroutine alone, so reading them here needs no lock.
+// changed by whoever has the pen alone, so reading them here needs no lock.
 func (l *Log) writeEntries(entries []*entry) (*batch, error) {
 	if errors.Is(l.err, ErrBroken) {
 		return nil, l.err

@@ -56,9 +56,9 @@ func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *
 // recordDecision makes the receipt of a decision durable, also where the client has
 // hung up meanwhile.
 func (g *Gate) recordDecision(ctx context.Context, d audit.Decision) (audit.Ref, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordLimit)
-	defer cancel()
-	ref, err := g.append(ctx, d)
+	within := limit(ctx, recordLimit)
+	defer within.stop()
+	ref, err := g.append(within, d)
 	if err != nil {
 		g.doubts.note(d.Facts.Tenant)
 	}
