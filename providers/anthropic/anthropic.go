@@ -1,0 +1,39 @@
+// Package anthropic is the dialect of Anthropic's Messages API, and of the servers that
+// speak like it, for calls of text: what a client sends and gets passes unchanged but for
+// what docs/transparency.md lists.
+//
+// It promises a bound of every call that it offers. The output is at most max_tokens,
+// which the API requires and which holds for thinking too. The input is at most the bytes
+// of its texts, since no tokenizer is published and every token covers at least one byte,
+// beside what the API writes around them. What a body does not show (images, documents,
+// files, stored context, tools that run at the provider, other models, dearer tiers and
+// regions) has no bound, and is refused by name: members, content blocks, tools, query
+// parameters and betas are read by lists of what is known.
+//
+// Its counts stand beside each other: input_tokens are those that no cache has, and what
+// was read from a cache or written to it is beside them. The counts of a stream are
+// running totals, each the last that was told.
+package anthropic
+
+import (
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// Name is the dialect's, in policies and receipts.
+const Name = "anthropic"
+
+// Dialect is the dialect of the Messages API.
+type Dialect struct{}
+
+var _ providers.Dialect = Dialect{}
+
+// Name returns the dialect's name.
+func (Dialect) Name() string { return Name }
+
+// Routes returns the operations.
+func (Dialect) Routes() []providers.Route { return routes }
+
+// Parse reads a body, and of the head what can cost money.
+func (Dialect) Parse(_ providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
+	return parse(h, body)
+}

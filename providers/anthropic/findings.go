@@ -1,0 +1,123 @@
+package anthropic
+
+import (
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// findings collects what a response tells.
+type findings struct {
+	asked asked
+	seen  providers.Report
+	model string
+	usage usage // of all that was told
+	final bool  // the usage was told with its output, and no output followed
+	text  bool  // there is output
+
+	started  bool // the message began
+	stopped  bool // it says why it ended
+	done     bool // it ended as messages do
+	failed   bool // there was an error in its place
+	open     []openBlock
+	ended    bool // the response came to its end
+	unframed bool // which only its connection tells
+}
+
+// ofStream is the report of a stream.
+func (f *findings) ofStream() providers.Report {
+	f.seen.Stream = true
+	f.seen.Complete = f.done || f.ended
+	return f.report(f.final && (f.done || f.ended && f.stopped))
+}
+
+// ofDocument is the report of a document.
+func (f *findings) ofDocument(d *wire.Document) providers.Report {
+	f.seen.Complete = d.Complete() || f.ended && !(f.unframed && d.Open())
+	f.text = d.Output()
+	told := d.Kept("usage")
+	f.usage = usage{broken: told.Dropped || told.Cut || len(told.Values) > 1}
+	if u, ok := parseUsage(told.Last()); ok {
+		f.take(&u)
+	}
+	if model := d.Kept("model"); !model.Cut {
+		f.readModel(gjson.ParseBytes(model.Last()))
+	}
+	f.readError(d.Kept("error").Last())
+	if !d.Complete() { // who writes errors in place of answers closes them
+		f.seen.Failed, f.seen.ErrorObject = false, false
+	}
+	return f.report(d.Complete() && !d.List() && f.usage.counts.output.Told)
+}
+
+// take takes in a usage. What multiplies the price is told once; one that cannot be read
+// makes the cost unknown, whatever follows.
+func (f *findings) take(u *usage) {
+	f.usage.counts.update(&u.counts)
+	f.usage.broken = f.usage.broken || u.broken
+	if len(u.iterations) > 0 {
+		f.usage.iterations = u.iterations
+	}
+	if u.service != "" {
+		f.usage.service = u.service
+	}
+	if u.region != "" {
+		f.usage.region = u.region
+	}
+}
+
+func (f *findings) report(settled bool) providers.Report {
+	r := f.seen
+	lines := f.usage.lines(f.model, f.asked.long)
+	used := &lines[0].Usage
+	unsaid := used.InputTokens() == 0 || f.text && !f.asked.silent && used.OutputTokens() == 0
+	told := tell(&r, lines)
+	r.HasUsage = told && settled && f.usage.counts.input.Told && !unsaid && !f.usage.broken
+	r.Ran = r.Ran || f.text || f.usage.broken || f.usage.counts.any()
+	return r
+}
+
+func (f *findings) readModel(v gjson.Result) {
+	if model := wordIn(v); model != "" {
+		f.model = model
+	}
+}
+
+// errorStatuses are the statuses that error types stand for
+// (https://platform.claude.com/docs/en/api/errors).
+var errorStatuses = map[string]int{
+	"invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+	"not_found_error": 404, "conflict_error": 409, "request_too_large": 413, "rate_limit_error": 429,
+	"api_error": 500, "timeout_error": 504, "overloaded_error": 529,
+}
+
+// readError takes what an error says: a type, which stands for a status, and a message.
+// One that says neither might as well not be there.
+func (f *findings) readError(value []byte) {
+	v := gjson.ParseBytes(value)
+	text := v.Type == gjson.String && v.Str != ""
+	if !text && !v.IsObject() {
+		return
+	}
+	kind, message := wire.Get(v, "type").Str, wire.Get(v, "message")
+	object := message.Type == gjson.String && message.Str != ""
+	whole := jsontext.Value(value).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if status := errorStatuses[kind]; status > 0 {
+		f.seen.ErrorStatus = status
+	}
+	f.failed = true
+	f.seen.ErrorObject = f.seen.ErrorObject || whole && object
+	f.seen.Failed = f.seen.Failed || whole && (object || text || kind != "")
+}
+
+// inTool reports whether a call of a tool has begun and not ended.
+func (f *findings) inTool() bool {
+	for _, b := range f.open {
+		if b.tool {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,285 @@
+package anthropic_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// meterOf is the meter of the answer to a request with these members.
+func meterOf(t testing.TB, members string, a providers.Answer) providers.Meter {
+	t.Helper()
+	r, err := parse(t, members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := r.On(terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o.Send(0).Meter(a)
+}
+
+var (
+	jsonAnswer = providers.Answer{Status: 200, Framed: true, Header: headers{"Content-Type": {"application/json"}}}
+	sseAnswer  = providers.Answer{Status: 200, Framed: true, Header: headers{"Content-Type": {"text/event-stream; charset=utf-8"}}}
+)
+
+func sse(events ...string) string {
+	var b strings.Builder
+	for _, e := range events {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(e, `{"type":"`), `"`)
+		fmt.Fprintf(&b, "event: %s\ndata: %s\n\n", kind, e)
+	}
+	return b.String()
+}
+
+// Events of a stream.
+const (
+	start      = `{"type":"message_start","message":{"model":"claude-opus-5-20260724","id":"msg_1","type":"message","role":"assistant","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":25,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":1,"service_tier":"standard","inference_geo":"global"}}}`
+	ping       = `{"type":"ping"}`
+	textStart  = `{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`
+	text       = `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}}`
+	blockEnd   = `{"type":"content_block_stop","index":0}`
+	toolStart  = `{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"toolu_1","name":"look","input":{}}}`
+	tool       = `{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"a\":"}}`
+	toolEnd    = `{"type":"content_block_stop","index":1}`
+	end        = `{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":15}}`
+	stop       = `{"type":"message_stop"}`
+	overloaded = `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`
+)
+
+// report is how an answer is read that comes in pieces.
+func report(t testing.TB, members string, a providers.Answer, body string, pieces int, ends error) providers.Report {
+	t.Helper()
+	m := meterOf(t, members, a)
+	for at := 0; at < len(body); at += pieces {
+		piece := body[at:min(at+pieces, len(body))]
+		if passed := string(m.Feed([]byte(piece))); passed != piece {
+			t.Fatalf("passed %q of %q", passed, piece)
+		}
+	}
+	if rest := m.Close(ends); len(rest) > 0 {
+		t.Fatalf("%q is left", rest)
+	}
+	return m.Report()
+}
+
+type usage = providers.Usage
+
+func TestReports(t *testing.T) {
+	const answer = `{"model":"claude-opus-5-20260724","id":"msg_1","type":"message","role":"assistant","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":%s}`
+	doc := func(usage string) string { return fmt.Sprintf(answer, usage) }
+	broke := errors.New("connection reset")
+	for _, row := range []struct {
+		name  string
+		of    providers.Answer
+		body  string
+		ends  error
+		usage usage
+		has   bool
+		ran   bool
+	}{
+		{"an answer", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5}`), io.EOF, usage{Input: 10, Output: 5}, true, true},
+		{"input beside the cache", jsonAnswer, doc(`{"input_tokens":10,"cache_read_input_tokens":100,"cache_creation_input_tokens":50,"cache_creation":{"ephemeral_5m_input_tokens":50,"ephemeral_1h_input_tokens":0},"output_tokens":5}`), io.EOF, usage{Input: 160, Cached: 100, CacheWrite: 50, Output: 5}, true, true},
+		{"writes that are not divided", jsonAnswer, doc(`{"input_tokens":10,"cache_creation_input_tokens":50,"output_tokens":5}`), io.EOF, usage{Input: 60, CacheWrite: 50, Output: 5}, true, true},
+		{"thinking is part of the output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":50,"output_tokens_details":{"thinking_tokens":40}}`), io.EOF, usage{Input: 10, Output: 50, Reasoning: 40}, true, true},
+		{"null beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":null}`), io.EOF, usage{Input: 10}, false, true},
+		{"zero beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":0}`), io.EOF, usage{Input: 10}, false, true},
+		{"no input at all", jsonAnswer, doc(`{"input_tokens":0,"output_tokens":5}`), io.EOF, usage{Output: 5}, false, true},
+		{"counts that are none", jsonAnswer, doc(`{"input_tokens":"10","output_tokens":5}`), io.EOF, usage{Output: 5}, false, true},
+		{"no usage", jsonAnswer, doc(`null`), io.EOF, usage{}, false, true},
+		{"two usages", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5},"usage":{"input_tokens":1,"output_tokens":1}`), io.EOF, usage{Input: 1, Output: 1}, false, true},
+		{"cut off behind its usage", jsonAnswer, strings.TrimSuffix(doc(`{"input_tokens":10,"output_tokens":5}`), "}"), broke, usage{Input: 10, Output: 5}, false, true},
+		{"runs of one model", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"output_tokens_details":{"thinking_tokens":2},"iterations":[{"type":"message","input_tokens":4,"output_tokens":2},{"type":"message","input_tokens":6,"output_tokens":3}]}`), io.EOF, usage{Input: 10, Output: 5, Reasoning: 2}, true, true},
+		{"runs that come to more", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"iterations":[{"type":"message","input_tokens":14,"output_tokens":2},{"type":"message","input_tokens":6,"output_tokens":4}]}`), io.EOF, usage{Input: 20, Output: 6}, true, true},
+
+		{"a stream", sseAnswer, sse(ping, start, textStart, ping, text, blockEnd, end, stop), io.EOF, usage{Input: 25, Output: 15}, true, true},
+		{"a stream with blank lines of CRLF", sseAnswer, strings.ReplaceAll(sse(start, textStart, text, blockEnd, end, stop), "\n", "\r\n"), io.EOF, usage{Input: 25, Output: 15}, true, true},
+		{"a stream that is not announced", jsonAnswer, sse(start, textStart, text, blockEnd, end, stop), io.EOF, usage{Input: 25, Output: 15}, true, true},
+		{"a document that is announced as a stream", sseAnswer, doc(`{"input_tokens":10,"output_tokens":5}`), io.EOF, usage{Input: 10, Output: 5}, true, true},
+		{"totals that grow, member by member", sseAnswer, sse(start, textStart, text, blockEnd,
+			`{"type":"message_delta","delta":{},"usage":{"input_tokens":100,"output_tokens":5}}`, textStart, text, blockEnd,
+			`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"cache_read_input_tokens":7,"output_tokens":9}}`, stop), io.EOF, usage{Input: 107, Cached: 7, Output: 9}, true, true},
+		{"without its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), io.EOF, usage{Input: 25, Output: 15}, true, true},
+		{"cut off before its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), broke, usage{Input: 25, Output: 15}, false, true},
+		{"cut off", sseAnswer, sse(start, textStart, text), broke, usage{Input: 25, Output: 1}, false, true},
+		{"ended early", sseAnswer, sse(start, textStart, text), io.EOF, usage{Input: 25, Output: 1}, false, true},
+		{"a total before more text", sseAnswer, sse(start, textStart, end, text, blockEnd, stop), io.EOF, usage{Input: 25, Output: 15}, false, true},
+		{"an error at first", sseAnswer, sse(overloaded), io.EOF, usage{}, false, false},
+		{"an error in the middle", sseAnswer, sse(start, textStart, text, overloaded), io.EOF, usage{Input: 25, Output: 1}, false, true},
+		{"an error behind the input", sseAnswer, sse(start, overloaded), io.EOF, usage{Input: 25, Output: 1}, false, true},
+		{"no input told", sseAnswer, sse(textStart, text, blockEnd, end, stop), io.EOF, usage{Output: 15}, false, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			for _, pieces := range []int{1, 7, len(row.body)} {
+				r := report(t, "", row.of, row.body, pieces, row.ends)
+				if r.Usage != row.usage || r.HasUsage != row.has || r.Ran != row.ran {
+					t.Errorf("in pieces of %d: %+v", pieces, r)
+				}
+				if row.has && r.Model != "claude-opus-5-20260724" {
+					t.Errorf("model %q", r.Model)
+				}
+			}
+		})
+	}
+}
+
+// TestNotOfOnePrice: what a report cannot hold, its cost is not known.
+func TestNotOfOnePrice(t *testing.T) {
+	const rest = `"input_tokens":10,"output_tokens":5`
+	for name, usage := range map[string]string{
+		"another tier":           `{"service_tier":"priority",` + rest + `}`,
+		"a faster one":           `{"speed":"fast",` + rest + `}`,
+		"a region":               `{"inference_geo":"us",` + rest + `}`,
+		"searches":               `{"server_tool_use":{"web_search_requests":1},` + rest + `}`,
+		"writes for an hour":     `{"cache_creation":{"ephemeral_1h_input_tokens":5},` + rest + `}`,
+		"another model besides":  `{"iterations":[{"type":"advisor_message","model":"claude-opus-5","input_tokens":5,"output_tokens":5}],` + rest + `}`,
+		"a compaction":           `{"iterations":[{"type":"compaction","input_tokens":5,"output_tokens":5},{"type":"message",` + rest + `}],` + rest + `}`,
+		"runs that are not read": `{"iterations":[5],` + rest + `}`,
+	} {
+		body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":` + usage + `}`
+		if r := report(t, "", jsonAnswer, body, len(body), io.EOF); r.HasUsage {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		of      providers.Answer
+		body    string
+		status  int
+		failed  bool
+		object  bool
+		refused bool
+	}{
+		{"a document", jsonAnswer, `{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"},"request_id":"req_1"}`, 401, true, true, true},
+		{"one that is cut off", jsonAnswer, `{"type":"error","error":{"type":"api_error","message":"x"}`, 500, false, false, true},
+		{"one without a message", jsonAnswer, `{"type":"error","error":{"type":"api_error"}}`, 500, true, false, true},
+		{"a text", jsonAnswer, `{"error":"no"}`, 0, true, false, true},
+		{"none", jsonAnswer, `{"error":null}`, 0, false, false, true},
+		{"a stream of one", sseAnswer, sse(overloaded), 529, true, true, true},
+		{"a stream that has begun", sseAnswer, sse(start, overloaded), 529, true, true, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := report(t, "", row.of, row.body, len(row.body), io.EOF)
+			if r.Failed != row.failed || r.ErrorObject != row.object || r.ErrorStatus != row.status || r.Refused() != row.refused {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// TestSeen: an event with output is a token at least, and a byte of it at most one.
+func TestSeen(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		events []string
+		want   int64
+		done   bool
+	}{
+		{"nothing yet", []string{ping, start}, 0, false},
+		{"a block", []string{start, textStart}, 1, false},
+		{"a text", []string{start, textStart, text}, 6, false},
+		{"a call", []string{start, toolStart, tool}, 4 + 5, false},
+		{"thinking that is not shown", []string{start, textStart, `{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"EqQBCkYI"}}`}, 2, false},
+		{"the end", []string{start, textStart, text, blockEnd, end, stop}, 6, true},
+	} {
+		m := meterOf(t, "", sseAnswer)
+		m.Feed([]byte(sse(row.events...)))
+		if n, done := m.Seen(); n != row.want || done != row.done {
+			t.Errorf("%s: %d tokens, complete %v", row.name, n, done)
+		}
+	}
+}
+
+// TestStop: a stream that is cut ends as one whose cap was reached, and no call of a
+// tool is completed.
+func TestStop(t *testing.T) {
+	denial := &providers.Denial{Class: providers.Forbidden, Code: "kill_switch", Message: "aegis: stopped"}
+	const failure = "event: error\ndata: " + `{"type":"error","error":{"type":"permission_error","message":"aegis: stopped","details":{"error_code":"kill_switch"}}}` + "\n\n"
+	cut := func(output int) string {
+		return fmt.Sprintf(`{"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":{"output_tokens":%d},"aegis":{"message":"aegis: stopped"}}`, output)
+	}
+	for _, row := range []struct{ name, body, want string }{
+		{"before the message", sse(ping), failure},
+		{"before any block", sse(start), sse(cut(0), stop)},
+		{"in a text", sse(start, textStart, text), sse(blockEnd, cut(6), stop)},
+		{"between blocks", sse(start, textStart, text, blockEnd), sse(cut(6), stop)},
+		{"in a call of a tool", sse(start, textStart, text, blockEnd, toolStart, tool), failure},
+		{"behind a call of a tool", sse(start, toolStart, tool, toolEnd), sse(cut(9), stop)},
+		{"before its end mark", sse(start, textStart, text, blockEnd, end), sse(stop)},
+		{"behind its end mark", sse(start, textStart, text, blockEnd, end, stop), ""},
+		{"behind an error", sse(start, overloaded), ""},
+		{"inside an event", strings.TrimSuffix(sse(start, textStart, text), "}\n\n"), ""},
+		{"behind the name of an event", sse(start, textStart) + "event: content_block_delta\n", ""},
+		{"in a document", `{"type":"message","content":[`, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := meterOf(t, "", sseAnswer)
+			m.Feed([]byte(row.body))
+			if got := string(m.Stop(denial)); got != row.want {
+				t.Errorf("ends with %q\nwant %q", got, row.want)
+			}
+		})
+	}
+	m := meterOf(t, "", sseAnswer)
+	m.Feed([]byte(sse(start, textStart, strings.Replace(text, "Hello", strings.Repeat("x", 5000), 1))))
+	if got := string(m.Stop(denial)); !strings.Contains(got, `"output_tokens":2048`) {
+		t.Errorf("no more is told than the cap: %s", got)
+	}
+}
+
+// TestSplits: how an answer is cut into chunks changes nothing.
+func TestSplits(t *testing.T) {
+	bodies := []string{
+		sse(ping, start, textStart, text, blockEnd, toolStart, tool, toolEnd, end, stop),
+		sse(start, overloaded),
+		`{"model":"m","content":[{"type":"text","text":"x"}],"usage":{"input_tokens":1,"output_tokens":2}}`,
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		body := rapid.SampledFrom(bodies).Draw(rt, "body")
+		body = body[:rapid.IntRange(0, len(body)).Draw(rt, "end")]
+		whole, split := meterOf(t, "", sseAnswer), meterOf(t, "", sseAnswer)
+		whole.Feed([]byte(body))
+		for rest := body; rest != ""; {
+			n := rapid.IntRange(1, len(rest)).Draw(rt, "chunk")
+			split.Feed([]byte(rest[:n]))
+			rest = rest[n:]
+		}
+		whole.Close(io.EOF)
+		split.Close(io.EOF)
+		if whole.Report() != split.Report() {
+			rt.Fatalf("%+v in one chunk, %+v in several", whole.Report(), split.Report())
+		}
+	})
+}
+
+// FuzzMeter: no answer breaks the meter, and all of it passes.
+func FuzzMeter(f *testing.F) {
+	f.Add([]byte(sse(start, textStart, text, blockEnd, toolStart, tool, end, stop)), 3)
+	f.Add([]byte(`{"model":"m","content":[],"usage":{"input_tokens":1,"output_tokens":2,"iterations":[{"type":"message"}]}}`), 1)
+	f.Fuzz(func(t *testing.T, body []byte, pieces int) {
+		pieces = max(1, pieces)
+		m := meterOf(t, "", sseAnswer)
+		for at := 0; at < len(body); at += pieces {
+			piece := body[at:min(at+pieces, len(body))]
+			if string(m.Feed(piece)) != string(piece) {
+				t.Fatal("changed")
+			}
+		}
+		m.Stop(&providers.Denial{Class: providers.Broken})
+		m.Close(io.EOF)
+		if r := m.Report(); r.HasUsage && r.Usage.Input <= 0 {
+			t.Errorf("usage without input: %+v", r)
+		}
+	})
+}

@@ -1,0 +1,111 @@
+package anthropic
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// silentProviders take a cap of 0 for no output.
+var silentProviders = []string{"anthropic"}
+
+// offer is a request on one upstream.
+type offer struct {
+	request *request
+	terms   providers.Terms
+	bound   providers.Bound
+}
+
+// On bounds the request on one upstream.
+func (r *request) On(t providers.Terms) (providers.Offer, error) {
+	if len(r.unbounded) > 0 {
+		return nil, r.unbounded[0].refuse()
+	}
+	o := &offer{request: r, terms: t}
+	o.bound.Input = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(), Contexts: 1}
+	if r.maxTokens == 0 {
+		if !slices.Contains(silentProviders, t.Provider) {
+			return nil, unbounded{what: "max_tokens", why: "not every server takes 0 for no output"}.refuse()
+		}
+		return o, nil
+	}
+	o.bound.Output = providers.Output{
+		Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked, Kinds: call.Of(call.Output, call.Reasoning),
+	}
+	return o, nil
+}
+
+// refuse says what has no bound, and what would admit it.
+func (u unbounded) refuse() error {
+	message := "what this request costs has no bound, because of " + u.what
+	switch {
+	case u.why != "":
+		message += ": " + u.why
+	case u.line != "":
+		message += ": it is in no list of what costs nothing; where price and cap bound all that it costs, the line allow: {" +
+			u.line + "} at its upstream in the policy admits it"
+	}
+	return &providers.Unbounded{Member: u.what, Message: message}
+}
+
+// inputKinds are what a token of the input can be. What is written to the cache may be
+// all of it, for the longest time that was asked for.
+func (r *request) inputKinds() call.Kinds {
+	kinds := call.Of(call.Input, call.CachedInput)
+	if r.cache.short {
+		kinds |= call.Of(call.CacheWrite)
+	}
+	if r.cache.long {
+		kinds |= call.Of(call.CacheWrite1h)
+	}
+	return kinds
+}
+
+// Bound is the most that the request can use.
+func (o *offer) Bound() *providers.Bound { return &o.bound }
+
+// Send makes what leaves.
+func (o *offer) Send(outputCap int64) providers.Sent {
+	r := o.request
+	header := providers.Forwarded(r.head.Header, withheld)
+	header["Content-Type"] = []string{"application/json"} // as what it was parsed
+	if sent, _ := r.askedBetas(&o.terms); len(sent) > 0 {
+		header[betaHeader] = []string{strings.Join(sent, ",")}
+	}
+	limit := r.maxTokens
+	if outputCap > 0 {
+		limit = min(limit, outputCap)
+	}
+	asked := asked{silent: r.maxTokens == 0, limit: limit, long: r.cache.long}
+	return providers.Sent{
+		Path:   "/messages",
+		Query:  r.query(),
+		Header: header,
+		Body:   wire.Apply(r.body, r.lower(limit)),
+		Meter:  func(a providers.Answer) providers.Meter { return newMeter(asked, a) },
+	}
+}
+
+// minBudget is the least thinking.budget_tokens that the API takes.
+const minBudget = 1024
+
+// lower makes the cap at most limit, in tokens. A budget of thinking that was below the
+// cap stays below it, as the API requires; where no budget can, there is no thinking.
+func (r *request) lower(limit int64) []wire.Splice {
+	if limit >= r.maxTokens {
+		return nil
+	}
+	splices := []wire.Splice{wire.Replace(r.capAt, strconv.FormatInt(limit, 10))}
+	switch budget := r.thinking.budget; {
+	case budget < limit, budget >= r.maxTokens: // with interleaved thinking it may be above
+	case limit > minBudget:
+		splices = append(splices, wire.Replace(r.thinking.budgetAt, strconv.FormatInt(limit-1, 10)))
+	default:
+		splices = append(splices, wire.Replace(r.thinking.at, `{"type":"disabled"}`))
+	}
+	return splices
+}

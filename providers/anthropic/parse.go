@@ -1,0 +1,320 @@
+package anthropic
+
+import (
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// parser reads one body.
+type parser struct {
+	*wire.Scanner
+	*request
+	turn   turn
+	called map[string]string // names of the tools that the model called last, by id
+	block  block
+	tool   tool
+}
+
+// parse reads a body and a head. The error is a *providers.ParseError.
+//
+// It is strict where money depends on the meaning: no duplicate names, no bad UTF-8,
+// nothing after the object, no value of a wrong type coerced to the right one. A name
+// that some server reads as one that means something is refused, and what is not known
+// is noted as having no bound.
+func parse(h providers.Head, body []byte) (*request, error) {
+	r := &request{head: h, body: body}
+	if err := wire.CheckEncoding(body); err != nil {
+		return nil, err
+	}
+	p := &parser{Scanner: wire.NewScanner(body), request: r}
+	defer p.Free()
+	if err := p.whole(); err != nil {
+		return nil, err
+	}
+	r.copied = p.Scanner.Copied
+	r.seeHead()
+	return r, nil
+}
+
+func (p *parser) whole() error {
+	if err := p.Object("", p.topMember); err != nil {
+		return err
+	}
+	if err := p.End(); err != nil {
+		return err
+	}
+	for _, required := range [...]string{"model", "messages", "max_tokens"} {
+		if _, ok := p.members.Find(required); !ok {
+			return wire.Errorf(required, "%s is required", required)
+		}
+	}
+	p.load.halves = wire.Halves(p.Scanner.Body)
+	p.nameResults()
+	return nil
+}
+
+// topMember reads a member of the body and keeps where it is.
+func (p *parser) topMember(name string) error {
+	at, start := p.NameAt, p.ValueStart()
+	err := bodyLevel.Member(p, "", name)
+	p.members = append(p.members, wire.Member{Name: strings.Clone(name), At: at, Value: p.Since(start)})
+	return err
+}
+
+// bodyLevel is the body. Members of other values than these are in lists below.
+var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]{
+	"model":              func(p *parser, _ string) error { return p.readModel() },
+	"messages":           func(p *parser, name string) error { return p.Array(name, p.message) },
+	"max_tokens":         func(p *parser, name string) error { return p.outputCap(name) },
+	"stream":             func(p *parser, name string) error { return p.Flag(&p.request.stream, name) },
+	"system":             func(p *parser, name string) error { return p.content(name) },
+	"tools":              func(p *parser, name string) error { return p.toolList(name) },
+	"tool_choice":        (*parser).opaque,
+	"thinking":           func(p *parser, name string) error { return p.readThinking(name) },
+	"output_config":      func(p *parser, name string) error { return outputLevel.optional(p, name) },
+	"output_format":      (*parser).format,
+	"cache_control":      func(p *parser, name string) error { return p.cacheControl(name) },
+	"context_management": func(p *parser, name string) error { return p.contextManagement(name) },
+	"service_tier":       func(p *parser, name string) error { return p.serviceTier(name) },
+	"speed":              plainOnly("standard", "it makes every token dearer"),
+	"inference_geo":      plainOnly("global", "it makes every token dearer"),
+	// Never part of the prompt.
+	"temperature":    (*parser).skipped,
+	"top_p":          (*parser).skipped,
+	"top_k":          (*parser).skipped,
+	"stop_sequences": (*parser).skipped,
+	"metadata":       (*parser).skipped,
+	"diagnostics":    (*parser).skipped,
+}, costly))
+
+// costly are members that are known to cost more than the body shows.
+var costly = map[string]string{
+	"fallbacks":             "other models may run",
+	"fallback_credit_token": "it goes with fallbacks",
+	"thread":                "it continues a conversation that is stored elsewhere",
+	"mcp_servers":           "tools run at the provider",
+	"container":             "files of earlier calls are input",
+	"compaction":            "the model runs once more to summarise",
+	"betas":                 "it stands for the header anthropic-beta",
+	"anthropic_beta":        "it stands for the header anthropic-beta",
+	"user_profile_id":       "another account may be billed",
+	"billing_policy":        "another account may be billed",
+	"max_tokens_to_sample":  "it is the output cap of another API",
+	"prompt":                "it is the input of another API",
+	"max_completion_tokens": "it is the output cap of another API",
+	"n":                     "it multiplies the output",
+	"best_of":               "it multiplies the output",
+}
+
+// with adds readers of members that cost.
+func with(members map[string]wire.Reader[*parser], costly map[string]string) map[string]wire.Reader[*parser] {
+	for name, why := range costly {
+		members[name] = func(p *parser, name string) error { return p.cost(name, why) }
+	}
+	return members
+}
+
+// cost reads a member that costs. What asks for nothing is as good as absent.
+func (p *parser) cost(path, why string) error {
+	at, err := p.Skip()
+	if err == nil && !isNothing(p.Scanner.Body[at.Start:at.End]) {
+		p.noBound(unbounded{what: path, why: why})
+	}
+	return err
+}
+
+// isNothing reports whether a value is null, or an empty list.
+func isNothing(value []byte) bool {
+	return value[0] == 'n' || value[0] == '[' && len(strings.TrimSpace(wire.View(value[1:len(value)-1]))) == 0
+}
+
+// unlisted reads a member that is in no list at its place. null is as good as absent.
+// A template may write any of it, should the policy admit it.
+func unlisted(place string) wire.Reader[*parser] {
+	return func(p *parser, name string) error {
+		path := wire.Under(place, name)
+		at, err := p.Skip()
+		if value := p.Scanner.Body[at.Start:at.End]; err == nil && value[0] != 'n' {
+			p.load.bytes += int64(len(name)) + wire.MemberBytes + wire.RenderedBytes(value)
+			p.noBound(unbounded{what: path, line: `members: [` + quoted(path) + `]`})
+		}
+		return err
+	}
+}
+
+// plainOnly reads a word of which one value costs nothing more.
+func plainOnly(plain, why string) wire.Reader[*parser] {
+	return func(p *parser, name string) error {
+		var word string
+		if err := p.Word(&word, name); err != nil {
+			return err
+		}
+		if word != "" && word != plain {
+			p.noBound(unbounded{what: name, why: why})
+		}
+		return nil
+	}
+}
+
+// skipped reads what says nothing to a bound.
+func (p *parser) skipped(string) error {
+	_, err := p.Skip()
+	return err
+}
+
+// opaque reads a value that may become part of the prompt, as JSON.
+func (p *parser) opaque(string) error {
+	at, err := p.Skip()
+	p.load.bytes += wire.RenderedBytes(p.Scanner.Body[at.Start:at.End])
+	return err
+}
+
+func (p *parser) readModel() error {
+	if err := p.Expect("model", '"', "a string"); err != nil {
+		return err
+	}
+	model, err := p.ReadString()
+	if err != nil {
+		return err
+	}
+	if model == "" || len(model) > providers.MaxModelBytes {
+		return wire.Errorf("model", "model must have 1 to %d bytes", providers.MaxModelBytes)
+	}
+	p.request.model = strings.Clone(model)
+	return p.Identity("model")
+}
+
+func (p *parser) outputCap(name string) error {
+	start := p.ValueStart()
+	tokens, ok, err := p.OptionalInteger(name, 0, providers.MaxCap)
+	if err == nil && !ok {
+		return wire.Errorf(name, "%s is required", name)
+	}
+	p.maxTokens, p.capAt = tokens, p.Since(start)
+	return err
+}
+
+func (p *parser) serviceTier(name string) error {
+	start := p.ValueStart()
+	if err := p.Word(&p.tier.word, name); err != nil {
+		return err
+	}
+	p.tier.at = p.Since(start)
+	switch p.tier.word {
+	case "", "auto", "standard_only":
+	default:
+		p.noBound(unbounded{what: name, why: "the price table knows no such tier"})
+	}
+	return nil
+}
+
+// optionalLevel is a level of an object that may be null.
+type optionalLevel struct{ *wire.Level[*parser] }
+
+func (l optionalLevel) optional(p *parser, place string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	return l.Object(p, place)
+}
+
+// level is one whose members are unlisted but for these.
+func level(place string, members map[string]wire.Reader[*parser]) optionalLevel {
+	return optionalLevel{wire.NewLevel(unlisted(place), members)}
+}
+
+var thinkingLevel = level("thinking", map[string]wire.Reader[*parser]{
+	"type":    (*parser).skipped,
+	"display": (*parser).skipped,
+	"budget_tokens": func(p *parser, _ string) error {
+		start := p.ValueStart()
+		tokens, ok, err := p.OptionalInteger("thinking.budget_tokens", 0, providers.MaxCap)
+		if ok {
+			p.thinking.budget, p.thinking.budgetAt = tokens, p.Since(start)
+		}
+		return err
+	},
+})
+
+func (p *parser) readThinking(name string) error {
+	start := p.ValueStart()
+	err := thinkingLevel.optional(p, name)
+	p.thinking.at = p.Since(start)
+	return err
+}
+
+var outputLevel = level("output_config", map[string]wire.Reader[*parser]{
+	"effort":      (*parser).skipped,
+	"format":      (*parser).format,
+	"task_budget": (*parser).opaque, // advice, which the model is told of
+})
+
+// format reads the schema that the answer is to have.
+func (p *parser) format(name string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	p.schema = true
+	p.load.formats++
+	return p.opaque(name)
+}
+
+var cacheLevel = level("cache_control", map[string]wire.Reader[*parser]{
+	"type": (*parser).skipped,
+	"ttl": func(p *parser, _ string) error {
+		var ttl string
+		if err := p.Word(&ttl, "cache_control.ttl"); err != nil {
+			return err
+		}
+		switch ttl {
+		case "", "5m":
+		case "1h":
+			p.cache.long = true
+		default:
+			p.noBound(unbounded{what: "cache_control.ttl", why: "the price table knows no such lifetime"})
+		}
+		return nil
+	},
+})
+
+// cacheControl reads what is to be written to the cache. Writes for an hour are dearer
+// than those for 5 minutes, and may be of the same tokens.
+func (p *parser) cacheControl(name string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	p.cache.short = true
+	return cacheLevel.Object(p, name)
+}
+
+// contextLevel is what is done about a context that grows long. Edits that only take
+// something out make no call dearer.
+var contextLevel = level("context_management", map[string]wire.Reader[*parser]{
+	"edits": func(p *parser, _ string) error {
+		if null, err := p.Null(); null || err != nil {
+			return err
+		}
+		return p.Array("context_management.edits", p.contextEdit)
+	},
+})
+
+// contextEdits are edits that take something out of the context.
+var contextEdits = map[string]bool{"clear_tool_uses_20250919": true, "clear_thinking_20251015": true}
+
+func (p *parser) contextManagement(name string) error { return contextLevel.optional(p, name) }
+
+func (p *parser) contextEdit() error {
+	kind := ""
+	err := p.Object("context_management.edits", func(name string) error {
+		if name == "type" {
+			return p.Word(&kind, "context_management.edits.type")
+		}
+		return p.skipped(name)
+	})
+	if err == nil && !contextEdits[kind] {
+		p.noBound(unbounded{what: "context_management.edits", why: "the model may run once more to summarise"})
+	}
+	return err
+}

@@ -1,0 +1,127 @@
+package anthropic
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// request is what the proxy must know of a request body. It refers to the body.
+type request struct {
+	head providers.Head
+	body []byte
+
+	model  string
+	stream bool
+	// maxTokens is the output cap, in tokens. 0 asks for no output: the API then only
+	// fills the prompt cache.
+	maxTokens int64
+	capAt     wire.Span // of its value
+	thinking  thinking
+	tier      member // service_tier
+
+	texts       []string // that become input, counted one by one
+	load        load
+	cache       lifetimes
+	tools       []string
+	toolResults []providers.ToolResult
+	schema      bool // the answer is to be of a JSON schema
+	betas       []string
+
+	unbounded []unbounded
+	members   wire.Members
+	copied    int64
+}
+
+// member is one whose value is a word.
+type member struct {
+	word string
+	at   wire.Span // of the value; empty if it is absent
+}
+
+// thinking is what the request says of it.
+type thinking struct {
+	budget   int64 // tokens; 0: none
+	budgetAt wire.Span
+	at       wire.Span // of the whole member's value
+}
+
+// lifetimes are those that the request asks of what it writes to the cache.
+type lifetimes struct{ short, long bool }
+
+// unbounded is one thing whose cost the body does not show.
+type unbounded struct {
+	what string // as the denial names it
+	why  string // or "": nobody knows it
+	line string // what the policy's allow: would say of it, as in `members: ["x"]`; "": nothing helps
+}
+
+// Facts are what the rules see of the request.
+func (r *request) Facts() *providers.Facts {
+	return &providers.Facts{
+		Model: r.model, Stream: r.stream, Needs: r.needs(), Tools: r.tools, ToolResults: r.toolResults,
+	}
+}
+
+func (r *request) needs() (list []string) {
+	for _, need := range [...]struct {
+		used bool
+		name string
+	}{
+		{r.stream, call.NeedStream},
+		{len(r.tools) > 0, call.NeedTools},
+		{r.schema, call.NeedJSONSchema},
+	} {
+		if need.used {
+			list = append(list, need.name)
+		}
+	}
+	return list
+}
+
+// Field returns the string at path, a top-level member or a member of one, such as
+// "metadata.user_id".
+func (r *request) Field(path string) (value string, ok bool) {
+	name, inner, nested := strings.Cut(path, ".")
+	m, ok := r.members.Find(name)
+	if !ok {
+		return "", false
+	}
+	v := gjson.ParseBytes(r.body[m.Value.Start:m.Value.End])
+	if nested {
+		v = wire.Get(v, inner)
+	}
+	return v.Str, v.Type == gjson.String
+}
+
+// Digest names the body by its content: SHA-256 in hex.
+func (r *request) Digest() string {
+	sum := sha256.Sum256(r.body)
+	return hex.EncodeToString(sum[:])
+}
+
+// Copied is the memory of the texts that are not in the body as they are.
+func (r *request) Copied() int64 { return r.copied }
+
+// noBound notes what has no bound, each once.
+func (r *request) noBound(u unbounded) {
+	for _, known := range r.unbounded {
+		if known == u {
+			return
+		}
+	}
+	if len(r.unbounded) < maxUnbounded {
+		u.what = strings.Clone(u.what)
+		r.unbounded = append(r.unbounded, u)
+	}
+}
+
+// maxUnbounded is how many things without a bound are kept of one request: the first is
+// told.
+const maxUnbounded = 64

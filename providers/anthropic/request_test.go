@@ -1,0 +1,353 @@
+package anthropic_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/anthropic"
+)
+
+// parse reads a message with these members beside the least that one has.
+func parse(t testing.TB, members string) (providers.Request, error) {
+	t.Helper()
+	return parseWith(t, providers.Head{}, members)
+}
+
+func parseWith(t testing.TB, h providers.Head, members string) (providers.Request, error) {
+	t.Helper()
+	body := `{"model":"claude-opus-5","max_tokens":2048,"messages":[{"role":"user","content":"Hello"}]` + members + `}`
+	return read(h, body)
+}
+
+func read(h providers.Head, body string) (providers.Request, error) {
+	h.Method, h.Path = "POST", "/v1/messages"
+	op, _ := anthropic.Dialect{}.Match(h)
+	return anthropic.Dialect{}.Parse(op, h, []byte(body))
+}
+
+var terms = providers.Terms{Provider: "anthropic"}
+
+// TestAllowed: what a client may say of a text costs no more than is held.
+func TestAllowed(t *testing.T) {
+	for _, row := range []struct{ name, members string }{
+		{"nothing else", ``},
+		{"sampling", `,"temperature":1,"top_p":0.5,"top_k":5,"stop_sequences":["x"]`},
+		{"a user", `,"metadata":{"user_id":"u"}`},
+		{"a system prompt", `,"system":"Be brief"`},
+		{"a system prompt in blocks", `,"system":[{"type":"text","text":"Be brief","cache_control":{"type":"ephemeral","ttl":"1h"}}]`},
+		{"a stream", `,"stream":true`},
+		{"tools of the client", `,"tools":[{"name":"f","description":"d","input_schema":{"type":"object"},"strict":true,"defer_loading":false,"eager_input_streaming":true,"input_examples":[],"allowed_callers":["direct"]},{"type":"custom","name":"g","input_schema":{}}],"tool_choice":{"type":"auto","disable_parallel_tool_use":true}`},
+		{"tools that the API defines and the client runs", `,"tools":[{"type":"bash_20250124","name":"bash"},{"type":"text_editor_20250728","name":"e","max_characters":5},{"type":"memory_20250818","name":"m"},{"type":"computer_20250124","name":"c","display_width_px":5,"display_height_px":5}]`},
+		{"thinking", `,"thinking":{"type":"enabled","budget_tokens":1024,"display":"summarized"}`},
+		{"adaptive thinking", `,"thinking":{"type":"adaptive"},"output_config":{"effort":"high","task_budget":{"total":5,"type":"tokens"}}`},
+		{"a schema", `,"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}`},
+		{"the older form of a schema", `,"output_format":{"type":"json_schema","schema":{"type":"object"}}`},
+		{"an automatic cache", `,"cache_control":{"type":"ephemeral"}`},
+		{"plain tiers", `,"service_tier":"standard_only","speed":"standard","inference_geo":"global"`},
+		{"what is null", `,"service_tier":null,"speed":null,"inference_geo":null,"tools":null,"thinking":null,"output_config":null,"cache_control":null,"context_management":null,"container":null,"mcp_servers":[],"fallbacks":null,"thread":null,"unheard_of":null`},
+		{"edits that clear the context", `,"context_management":{"edits":[{"type":"clear_tool_uses_20250919","keep":{"type":"tool_uses","value":3}},{"type":"clear_thinking_20251015","keep":"all"}]}`},
+		{"diagnostics", `,"diagnostics":{"previous_message_id":"msg_1"}`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, err := parse(t, row.members)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.On(terms); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestUnbounded: what the body does not show is refused by name.
+func TestUnbounded(t *testing.T) {
+	block := func(b string) string {
+		return `{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[` + b + `]}]}`
+	}
+	with := func(members string) string {
+		return `{"model":"m","max_tokens":5,"messages":[]` + members + `}`
+	}
+	for _, row := range []struct{ name, body, member, says string }{
+		{"an image", block(`{"type":"image","source":{"type":"url","url":"http://x"}}`), "a content block of type image", ""},
+		{"an image in a result", block(`{"type":"tool_result","tool_use_id":"i","content":[{"type":"image","source":{"type":"base64","data":""}}]}`), "a content block of type image", ""},
+		{"a document", block(`{"type":"document","source":{"type":"file","file_id":"f"},"context":"c"}`), "a content block of type document", ""},
+		{"an upload", block(`{"type":"container_upload","file_id":"f"}`), "a content block of type container_upload", ""},
+		{"a call that the provider runs", block(`{"type":"server_tool_use","id":"i","name":"web_search","input":{}}`), "a content block of type server_tool_use", "provider"},
+		{"a result of the provider's", block(`{"type":"web_search_tool_result","tool_use_id":"i","content":[]}`), "a content block of type web_search_tool_result", "provider"},
+		{"a call by code", block(`{"type":"tool_use","id":"i","name":"f","input":{},"caller":{"type":"code_execution_20250825","tool_id":"t"}}`), "messages.content.caller", "provider"},
+		{"a block that nobody knows", block(`{"type":"hologram","x":1}`), "a content block of type hologram", `allow: {parts: ["hologram"]}`},
+		{"a block without a type", block(`{"text":"x"}`), "a content block of type none", ""},
+		{"a member of a block that nobody knows", block(`{"type":"text","text":"x","zip":1}`), "messages.content.zip", `allow: {members: ["messages.content.zip"]}`},
+		{"a member of a message that nobody knows", `{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"x","zip":1}]}`, "messages.zip", `allow: {members: ["messages.zip"]}`},
+		{"a member that nobody knows", with(`,"zip":{"a":1}`), "zip", `allow: {members: ["zip"]}`},
+		{"web search", with(`,"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":5}]`), "a tool of type web_search_20250305", "provider"},
+		{"code execution", with(`,"tools":[{"type":"code_execution_20260120","name":"c"}]`), "a tool of type code_execution_20260120", "provider"},
+		{"an advisor", with(`,"tools":[{"type":"advisor_20260301","name":"a","model":"claude-opus-5"}]`), "a tool of type advisor_20260301", "provider"},
+		{"a tool that nobody knows", with(`,"tools":[{"type":"oracle_1","name":"o"}]`), "a tool of type oracle_1", `allow: {tools: ["oracle_1"]}`},
+		{"tools called by code", with(`,"tools":[{"name":"f","input_schema":{},"allowed_callers":["code_execution_20260120"]}]`), "tools.allowed_callers", "provider"},
+		{"MCP servers", with(`,"mcp_servers":[{"type":"url","url":"http://x","name":"n"}]`), "mcp_servers", ""},
+		{"a container", with(`,"container":"c_1"`), "container", ""},
+		{"a thread", with(`,"thread":{"id":"t"}`), "thread", ""},
+		{"fallbacks", with(`,"fallbacks":[{"model":"claude-opus-5"}]`), "fallbacks", ""},
+		{"the default fallbacks", with(`,"fallbacks":"default"`), "fallbacks", ""},
+		{"compaction", with(`,"compaction":{"type":"summarize"}`), "compaction", ""},
+		{"compaction as an edit", with(`,"context_management":{"edits":[{"type":"compact_20260112"}]}`), "context_management.edits", ""},
+		{"another lifetime", with(`,"cache_control":{"type":"ephemeral","ttl":"24h"}`), "cache_control.ttl", ""},
+		{"a faster answer", with(`,"speed":"fast"`), "speed", ""},
+		{"a region", with(`,"inference_geo":"us"`), "inference_geo", ""},
+		{"another tier", with(`,"service_tier":"priority"`), "service_tier", ""},
+		{"betas in the body", with(`,"betas":["x"]`), "betas", ""},
+		{"another API's cap", with(`,"max_completion_tokens":5`), "max_completion_tokens", ""},
+		{"many answers", with(`,"n":5`), "n", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, err := read(providers.Head{}, row.body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.On(terms)
+			u, ok := errors.AsType[*providers.Unbounded](err)
+			if !ok || u.Member != row.member || !strings.Contains(u.Message, row.member) || !strings.Contains(u.Message, row.says) {
+				t.Errorf("%v, want %s", err, row.member)
+			}
+		})
+	}
+}
+
+func TestRefusedBodies(t *testing.T) {
+	for _, row := range []struct{ name, body, param string }{
+		{"no object", `[]`, ""},
+		{"no cap", `{"model":"m","messages":[]}`, "max_tokens"},
+		{"a cap that is null", `{"model":"m","messages":[],"max_tokens":null}`, "max_tokens"},
+		{"a cap with a fraction", `{"model":"m","messages":[],"max_tokens":1024.0}`, "max_tokens"},
+		{"a cap in quotes", `{"model":"m","messages":[],"max_tokens":"5"}`, "max_tokens"},
+		{"a cap below 0", `{"model":"m","messages":[],"max_tokens":-1}`, "max_tokens"},
+		{"two caps", `{"model":"m","messages":[],"max_tokens":1,"max_tokens":9}`, ""},
+		{"a cap spelled otherwise", `{"model":"m","messages":[],"max_tokens":1,"Max_Tokens":9}`, "Max_Tokens"},
+		{"no model", `{"max_tokens":1,"messages":[]}`, "model"},
+		{"a model that is none", `{"model":5,"max_tokens":1,"messages":[]}`, "model"},
+		{"no messages", `{"model":"m","max_tokens":1}`, "messages"},
+		{"messages that are none", `{"model":"m","max_tokens":1,"messages":"x"}`, "messages"},
+		{"a text that is none", `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","text":5}]}]}`, "messages.content.text"},
+		{"a block spelled otherwise", `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","Text":"x"}]}]}`, "messages.content.Text"},
+		{"a budget with a fraction", `{"model":"m","max_tokens":1,"messages":[],"thinking":{"budget_tokens":1.5}}`, "thinking.budget_tokens"},
+		{"more behind it", `{"model":"m","max_tokens":1,"messages":[]} {}`, ""},
+		{"no UTF-8", "{\"model\":\"\xff\",\"max_tokens\":1,\"messages\":[]}", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := read(providers.Head{}, row.body)
+			if e, ok := errors.AsType[*providers.ParseError](err); !ok || e.Param != row.param {
+				t.Errorf("%v, want an error of %q", err, row.param)
+			}
+		})
+	}
+}
+
+func TestFacts(t *testing.T) {
+	r, err := read(providers.Head{}, `{"model":"claude-opus-5","max_tokens":5,"stream":true,"metadata":{"user_id":"u-1"},
+		"tools":[{"name":"look","input_schema":{}},{"type":"bash_20250124","name":"bash"}],
+		"output_config":{"format":{"type":"json_schema","schema":{}}},
+		"messages":[
+			{"role":"user","content":"x"},
+			{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"old","input":{}}]},
+			{"role":"user","content":[{"type":"tool_result","tool_use_id":"a"}]},
+			{"content":[{"input":{},"name":"look","id":"b","type":"tool_use"},{"type":"tool_use","id":"c","name":"bash","input":{}}],"role":"assistant"},
+			{"role":"user","content":[{"type":"tool_result","tool_use_id":"b","content":"r"},{"type":"tool_result","tool_use_id":"c","content":[{"type":"text","text":"r"}],"is_error":false}]}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := r.Facts()
+	results := []providers.ToolResult{{CallID: "b", Name: "look"}, {CallID: "c", Name: "bash"}}
+	if f.Model != "claude-opus-5" || !f.Stream || !slices.Equal(f.Tools, []string{"look", "bash_20250124"}) || !slices.Equal(f.ToolResults, results) {
+		t.Errorf("facts %+v", f)
+	}
+	if !slices.Equal(f.Needs, []string{call.NeedStream, call.NeedTools, call.NeedJSONSchema}) {
+		t.Errorf("needs %v", f.Needs)
+	}
+	if user, ok := r.Field("metadata.user_id"); !ok || user != "u-1" {
+		t.Errorf("user %q", user)
+	}
+	if _, ok := r.Field("metadata.other"); ok {
+		t.Error("a field that is not there")
+	}
+}
+
+func TestBound(t *testing.T) {
+	short, long := call.Of(call.Input, call.CachedInput, call.CacheWrite), call.Of(call.Input, call.CachedInput, call.CacheWrite, call.CacheWrite1h)
+	for _, row := range []struct {
+		name, members string
+		kinds         call.Kinds
+	}{
+		{"no cache", ``, call.Of(call.Input, call.CachedInput)},
+		{"an automatic cache", `,"cache_control":{"type":"ephemeral"}`, short},
+		{"for 5 minutes", `,"system":[{"type":"text","text":"x","cache_control":{"type":"ephemeral","ttl":"5m"}}]`, short},
+		{"for an hour, of a tool", `,"tools":[{"name":"f","input_schema":{},"cache_control":{"type":"ephemeral","ttl":"1h"}}]`, long},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, err := parse(t, row.members)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := r.On(terms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := o.Bound()
+			if b.Input.Kinds != row.kinds || b.Output.Cap != 2048 || b.Output.Choices != 1 || b.Output.Kinds != call.Of(call.Output, call.Reasoning) {
+				t.Errorf("bound %+v", b)
+			}
+			if row.members == "" && (!slices.Equal(b.Input.Texts, []string{"Hello"}) || b.Input.Fixed > 256) {
+				t.Errorf("input %+v", b.Input)
+			}
+		})
+	}
+	r, _ := parse(t, "")
+	if o, err := r.On(providers.Terms{MaxOutput: 1000}); err != nil || o.Bound().Output.Cap != 1000 {
+		t.Errorf("the model's maximum bounds the output: %v", err)
+	}
+}
+
+// TestNoOutput: a cap of 0 fills the cache, at Anthropic.
+func TestNoOutput(t *testing.T) {
+	r, err := read(providers.Head{}, `{"model":"m","max_tokens":0,"messages":[]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o, err := r.On(terms); err != nil || o.Bound().Output.Cap != 0 || o.Bound().Output.Choices != 0 {
+		t.Errorf("%v", err)
+	}
+	if _, err := r.On(providers.Terms{Provider: "mine"}); err == nil {
+		t.Error("another server may take it for no cap")
+	}
+}
+
+// TestSend: what leaves differs by no more than it must.
+func TestSend(t *testing.T) {
+	const budget = `,"thinking":{"type":"enabled","budget_tokens":%d,"display":"omitted"}`
+	for _, row := range []struct {
+		name, members string
+		limit         int64
+		cap, thinking string
+	}{
+		{"nothing", ``, 0, "2048", ""},
+		{"the client's own cap", ``, 2048, "2048", ""},
+		{"more than the client's own", ``, 4096, "2048", ""},
+		{"less", ``, 100, "100", ""},
+		{"a budget that still fits", fmt.Sprintf(budget, 1024), 1500, "1500", fmt.Sprintf(budget, 1024)},
+		{"a budget that does not", fmt.Sprintf(budget, 2000), 1500, "1500", fmt.Sprintf(budget, 1499)},
+		{"no budget at all", fmt.Sprintf(budget, 2000), 1024, "1024", `,"thinking":{"type":"disabled"}`},
+		{"a budget above the cap already", fmt.Sprintf(budget, 9000), 1500, "1500", fmt.Sprintf(budget, 9000)},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, err := parse(t, row.members)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := r.On(terms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			thinking := row.thinking
+			want := `{"model":"claude-opus-5","max_tokens":` + row.cap + `,"messages":[{"role":"user","content":"Hello"}]` + thinking + `}`
+			if got := string(o.Send(row.limit).Body.Join()); got != want {
+				t.Errorf("sent %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+func TestSentHead(t *testing.T) {
+	h := providers.Head{Query: "beta=true&api_key=mine", Header: headers{
+		"X-Api-Key": {"mine"}, "Authorization": {"Bearer mine"}, "Api-Key": {"mine"}, "X_api_key": {"mine"}, "Cookie": {"mine"},
+		"Anthropic-Workspace-Id": {"mine"}, "Anthropic-User-Profile-Id": {"mine"},
+		"Anthropic-Version": {"2023-06-01"}, "X-App": {"cli"},
+		"Anthropic-Beta": {"claude-code-20250219, fast-mode-2026-02-01", "context-1m-2025-08-07,interleaved-thinking-2025-05-14"},
+	}}
+	r, err := parseWith(t, h, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := r.On(providers.Terms{Provider: "anthropic", Context: 200_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := o.Send(0)
+	if got := fmt.Sprint(sent.Path, sent.Query, sent.Header); strings.Contains(got, "mine") {
+		t.Errorf("the client's key leaves: %s", got)
+	}
+	if sent.Path != "/messages" || sent.Query != "beta=true" {
+		t.Errorf("sent to %s?%s", sent.Path, sent.Query)
+	}
+	if got := sent.Header["Anthropic-Beta"]; !slices.Equal(got, []string{"claude-code-20250219,interleaved-thinking-2025-05-14"}) {
+		t.Errorf("betas %q", got)
+	}
+	if sent.Header["Anthropic-Version"][0] != "2023-06-01" || sent.Header["X-App"][0] != "cli" {
+		t.Errorf("header %v", sent.Header)
+	}
+	odd, _ := parseWith(t, providers.Head{Query: "region=us"}, "")
+	if _, err := odd.On(terms); err == nil || !strings.Contains(err.Error(), `allow: {queries: ["region"]}`) {
+		t.Errorf("a parameter that nobody knows: %v", err)
+	}
+}
+
+// TestCapOnlyFalls: whatever is sent has a cap of at most what was asked, and is read
+// as the same request otherwise.
+func TestCapOnlyFalls(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		asked := rapid.Int64Range(1, 1<<20).Draw(t, "cap")
+		limit := rapid.Int64Range(0, 1<<20).Draw(t, "limit")
+		budget := rapid.Int64Range(0, 1<<20).Draw(t, "budget")
+		body := fmt.Sprintf(`{"thinking":{"budget_tokens":%d},"max_tokens":%d,"model":"m","messages":[]}`, budget, asked)
+		r, err := read(providers.Head{}, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.On(terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := read(providers.Head{}, string(o.Send(limit).Body.Join()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := again.On(terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := asked
+		if limit > 0 {
+			want = min(asked, limit)
+		}
+		if got.Bound().Output.Cap != want {
+			t.Fatalf("a cap of %d is sent, want %d", got.Bound().Output.Cap, want)
+		}
+	})
+}
+
+// FuzzParse: whatever is read can be bounded or is refused, and is sent as it came.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"\ud800"}]}],"thinking":{"budget_tokens":3},"tools":[{"name":"f"}]}`))
+	f.Add([]byte(`{"model":"m","max_tokens":5,"system":[{"type":"search_result","source":"s","content":[{"type":"text","text":"x"}]}],"messages":[]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := read(providers.Head{}, string(body))
+		if err != nil {
+			return
+		}
+		o, err := r.On(terms)
+		if err != nil {
+			return
+		}
+		if sent, _ := io.ReadAll(o.Send(0).Body); string(sent) != string(body) {
+			t.Errorf("sent %q for %q", sent, body)
+		}
+	})
+}

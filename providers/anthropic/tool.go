@@ -1,0 +1,126 @@
+package anthropic
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// tool is what is kept of one tool that is offered.
+type tool struct {
+	kind string
+	name string
+}
+
+// toolLevel is one entry of tools, whose texts the size of the whole entry counts.
+var toolLevel = level("tools", map[string]wire.Reader[*parser]{
+	"type":                  func(p *parser, _ string) error { return p.Word(&p.tool.kind, "tools.type") },
+	"name":                  (*parser).toolName,
+	"description":           (*parser).skipped,
+	"input_schema":          (*parser).skipped,
+	"input_examples":        (*parser).skipped,
+	"strict":                (*parser).skipped,
+	"defer_loading":         (*parser).skipped,
+	"eager_input_streaming": (*parser).skipped,
+	"cache_control":         func(p *parser, name string) error { return p.cacheControl(name) },
+	"allowed_callers":       (*parser).callers,
+	// Of tools that the API defines and the client runs.
+	"max_characters":    (*parser).skipped,
+	"display_width_px":  (*parser).skipped,
+	"display_height_px": (*parser).skipped,
+	"display_number":    (*parser).skipped,
+	"enable_zoom":       (*parser).skipped,
+})
+
+// clientTools are the tools that the API defines and the client runs, by what their
+// types begin with, and the tokens of their definitions: up to twice what the API's
+// documentation of each tool and its own counts say.
+var clientTools = map[string]int64{
+	"bash_": 512, "text_editor_": 1536, "computer_": 2560, "memory_": 3072,
+}
+
+// serverTools are tools that run at the provider, by what their types begin with.
+var serverTools = []string{
+	"web_search_", "web_fetch_", "code_execution_", "tool_search_tool_", "advisor_", "mcp_toolset", "browser_toolset_",
+}
+
+func (p *parser) toolList(name string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	return p.Array(name, p.readTool)
+}
+
+func (p *parser) readTool() error {
+	start, before := p.ValueStart(), len(p.unbounded)
+	p.tool = tool{}
+	if err := toolLevel.Object(p, "tools"); err != nil {
+		return err
+	}
+	if len(p.tools) == providers.MaxTools {
+		return wire.Errorf("tools", "request has more than %d tools", providers.MaxTools)
+	}
+	p.load.tools++
+	p.load.bytes += wire.RenderedBytes(p.Scanner.Body[start:p.Offset()])
+	kind := p.tool.kind
+	if kind == "" || kind == "custom" {
+		p.tools = append(p.tools, strings.Clone(p.tool.name))
+		return nil
+	}
+	p.tools = append(p.tools, strings.Clone(kind))
+	tokens, runs := clientTool(kind)
+	p.load.defined += tokens
+	if !runs {
+		p.request.unbounded = p.request.unbounded[:before] // the tool is named as a whole
+		p.noBound(oddTool(kind))
+	}
+	return nil
+}
+
+// clientTool are the tokens of a tool that the client runs.
+func clientTool(kind string) (tokens int64, ok bool) {
+	for begin, tokens := range clientTools {
+		if strings.HasPrefix(kind, begin) {
+			return tokens, true
+		}
+	}
+	return 0, false
+}
+
+// oddTool is what is said of a tool of another type.
+func oddTool(kind string) unbounded {
+	u := unbounded{what: "a tool of type " + sayable(kind)}
+	for _, begin := range serverTools {
+		if strings.HasPrefix(kind, begin) {
+			u.why = atProvider
+			return u
+		}
+	}
+	u.line = "tools: [" + quoted(kind) + "]"
+	return u
+}
+
+func (p *parser) toolName(string) error {
+	p.Half = false
+	if err := p.Word(&p.tool.name, "tools.name"); err != nil {
+		return err
+	}
+	return p.Identity("tools.name")
+}
+
+// callers reads who may call a tool. Code that runs at the provider calls in loops.
+func (p *parser) callers(string) error {
+	at, err := p.Skip()
+	if err != nil {
+		return err
+	}
+	for _, caller := range gjson.ParseBytes(p.Scanner.Body[at.Start:at.End]).Array() {
+		if caller.Str != direct && caller.Type != gjson.Null {
+			p.noBound(unbounded{what: "tools.allowed_callers", why: atProvider})
+		}
+	}
+	return nil
+}

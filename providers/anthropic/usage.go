@@ -1,0 +1,233 @@
+package anthropic
+
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// counts are what a usage object tells. Input that was read from a cache or written to
+// it lies beside input. write5m and write1h are parts of write, and thinking is one of
+// output.
+type counts struct {
+	input, read, write, write5m, write1h wire.Count
+	output, thinking                     wire.Count
+	searches, sessions                   wire.Count
+}
+
+// all lists the counts.
+func (c *counts) all() []*wire.Count {
+	return []*wire.Count{&c.input, &c.read, &c.write, &c.write5m, &c.write1h, &c.output, &c.thinking, &c.searches, &c.sessions}
+}
+
+// any reports whether one of them is more than zero.
+func (c *counts) any() bool {
+	for _, n := range c.all() {
+		if n.N > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// odd reports whether one of them cannot be read.
+func (c *counts) odd() bool {
+	for _, n := range c.all() {
+		if n.Odd {
+			return true
+		}
+	}
+	return false
+}
+
+// update takes in a later usage of the same answer: running totals, of which those that
+// are told again replace the former, larger or not. How writes divide is told once.
+func (c *counts) update(later *counts) {
+	mine, theirs := c.all(), later.all()
+	for i := range mine {
+		if theirs[i].Told {
+			*mine[i] = *theirs[i]
+		}
+	}
+}
+
+// usage is what the counts come to. Writes whose lifetime is not told lasted as long as
+// the longest that was asked for.
+func (c *counts) usage(long bool) (u call.Usage) {
+	u[call.Input], u[call.CachedInput] = c.input.N, c.read.N
+	u[call.CacheWrite], u[call.CacheWrite1h] = c.write5m.N, c.write1h.N
+	rest := max(0, c.write.N-c.write5m.N-c.write1h.N)
+	if long {
+		u[call.CacheWrite1h] += rest
+	} else {
+		u[call.CacheWrite] += rest
+	}
+	u[call.Reasoning] = min(c.thinking.N, c.output.N)
+	u[call.Output] = c.output.N - u[call.Reasoning]
+	u[call.Searches], u[call.CodeSessions] = c.searches.N, c.sessions.N
+	return u
+}
+
+// usage is what a usage object tells.
+type usage struct {
+	counts     counts
+	iterations []iteration
+	service    string
+	region     string
+	broken     bool // it cannot be read
+}
+
+// iteration is one run of a model inside a call.
+type iteration struct {
+	kind, model string
+	counts      counts
+}
+
+// maxIterations is how many runs of one call are told apart. One with more is of
+// unknown cost.
+const maxIterations = 30
+
+// parseUsage reads a usage object. ok is false where there is none.
+func parseUsage(object []byte) (u usage, ok bool) {
+	v := gjson.ParseBytes(object)
+	if v.Type == gjson.Null {
+		return u, false
+	}
+	if !v.IsObject() || !jsontext.Value(object).IsValid() {
+		return usage{broken: true}, true
+	}
+	tier, speed := "", ""
+	v.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "iterations":
+			u.readIterations(value)
+		case "service_tier":
+			tier = wordIn(value)
+		case "speed":
+			speed = wordIn(value)
+		case "inference_geo":
+			u.region = regionIn(value)
+		default:
+			u.counts.member(name.Str, value)
+		}
+		return true
+	})
+	u.service = serviceOf(tier, speed)
+	u.broken = u.broken || u.counts.odd()
+	return u, true
+}
+
+// member takes one member of a usage object.
+func (c *counts) member(name string, v gjson.Result) {
+	switch name {
+	case "input_tokens":
+		c.input = wire.ExactCount(v)
+	case "output_tokens":
+		c.output = wire.ExactCount(v)
+	case "cache_read_input_tokens":
+		c.read = wire.ExactCount(v)
+	case "cache_creation_input_tokens":
+		c.write = wire.ExactCount(v)
+	case "cache_creation":
+		c.write5m = wire.ExactCount(wire.Get(v, "ephemeral_5m_input_tokens"))
+		c.write1h = wire.ExactCount(wire.Get(v, "ephemeral_1h_input_tokens"))
+	case "output_tokens_details":
+		c.thinking = wire.Discount(wire.Get(v, "thinking_tokens"))
+	case "server_tool_use":
+		c.searches = wire.ExactCount(wire.Get(v, "web_search_requests"))
+		c.sessions = wire.ExactCount(wire.Get(v, "code_execution_requests"))
+	}
+}
+
+func (u *usage) readIterations(list gjson.Result) {
+	for _, entry := range list.Array() {
+		if len(u.iterations) == maxIterations || !entry.IsObject() {
+			u.broken = u.broken || entry.Type != gjson.Null
+			return
+		}
+		var i iteration
+		entry.ForEach(func(name, v gjson.Result) bool {
+			switch name.Str {
+			case "type":
+				i.kind = wordIn(v)
+			case "model":
+				i.model = wordIn(v)
+			default:
+				i.counts.member(name.Str, v)
+			}
+			return true
+		})
+		u.broken = u.broken || i.counts.odd()
+		u.iterations = append(u.iterations, i)
+	}
+}
+
+// wordIn is a string that names something, with memory of its own; "" for what is none.
+func wordIn(v gjson.Result) string {
+	if v.Type != gjson.String || len(v.Str) > providers.MaxModelBytes {
+		return ""
+	}
+	return strings.Clone(v.Str)
+}
+
+// serviceOf is the service of a price: a faster one costs more, and so may another tier
+// than the standard one.
+func serviceOf(tier, speed string) string {
+	if speed != "" && speed != "standard" {
+		return speed
+	}
+	if tier == "standard" {
+		return ""
+	}
+	return tier
+}
+
+// regionIn is the region of a price: "" where none was asked for, as older models say
+// that they do not tell.
+func regionIn(v gjson.Result) string {
+	switch region := wordIn(v); region {
+	case "global", "not_available":
+		return ""
+	default:
+		return region
+	}
+}
+
+// lines are the runs that a usage tells of. What is told at the top is the run that
+// answered, or several of them; what others used stands in iterations alone.
+func (u *usage) lines(model string, long bool) []call.Line {
+	key := call.Key{Model: model, Service: u.service, Region: u.region}
+	lines := []call.Line{{Key: key, Usage: u.counts.usage(long)}}
+	var own call.Usage
+	for _, i := range u.iterations {
+		part := i.counts.usage(long)
+		if i.answered(model) {
+			for unit, n := range part {
+				own[unit] += n
+			}
+			continue
+		}
+		line := call.Line{Key: key, Usage: part}
+		if i.model != "" {
+			line.Model = i.model
+		}
+		lines = append(lines, line)
+	}
+	first := &lines[0].Usage
+	own[call.Reasoning], own[call.Output] = 0, own[call.Output]+own[call.Reasoning]
+	own[call.Output] -= min(own[call.Output], first[call.Reasoning])
+	for unit := range own {
+		first[unit] = max(first[unit], own[unit])
+	}
+	return lines
+}
+
+// answered reports whether a run is part of what is told at the top.
+func (i *iteration) answered(model string) bool {
+	return (i.kind == "message" || i.kind == "fallback_message") && (i.model == "" || i.model == model)
+}
