@@ -100,6 +100,12 @@ func (s *State) applyGranted(e *Event) error {
 	if err := s.checkGranted(e); err != nil {
 		return err
 	}
+	s.grant(e)
+	return nil
+}
+
+// grant makes a lease whose counters are in found.
+func (s *State) grant(e *Event) {
 	l := &lease{id: e.Lease, number: e.Number, at: e.At, expires: e.Expires, claims: e.Claims}
 	l.counters = s.takeHolds(len(e.Claims))
 	for i := range e.Claims {
@@ -117,7 +123,6 @@ func (s *State) applyGranted(e *Event) error {
 	}
 	s.leases[l.id] = l
 	heap.Push(&s.open, l)
-	return nil
 }
 
 // takeHolds is room for the counters of a lease: that which came with its claims,
@@ -266,6 +271,12 @@ func (s *State) applyExtended(e *Event) error {
 	if !fits {
 		return fmt.Errorf("it does not fit: %v", reasons)
 	}
+	l.raise(e, observed)
+	return nil
+}
+
+// raise makes an open lease hold more in its Adjust claims.
+func (l *lease) raise(e *Event, observed []Observed) {
 	for i, c := range l.counters {
 		if l.claims[i].AtEnd == Adjust {
 			c.held += e.Amount - l.hold
@@ -274,7 +285,6 @@ func (s *State) applyExtended(e *Event) error {
 	}
 	l.hold = e.Amount
 	l.extended = &extension{number: e.Number, at: e.At, observed: observed}
-	return nil
 }
 
 // applyEnd settles: by its holder at the actual cost, or by expiry at the

@@ -27,6 +27,10 @@ type Refused struct {
 	Err    error // wraps budget.ErrFold
 }
 
+// ErrParted is the error of a tenant with two histories: its ledger forgot events whose
+// receipts are there, and made others of their numbers. See Join.
+var ErrParted = fmt.Errorf("%w: its history has parted", budget.ErrFold)
+
 // Err is nil if no tenant was refused.
 func (r Rebuilt) Err() error {
 	var errs []error
@@ -239,7 +243,7 @@ func agree(e *budget.Event, one, other fingerprint) error {
 	if one == other {
 		return nil
 	}
-	return fmt.Errorf("%w: two receipts tell event %d differently", budget.ErrFold, e.Number)
+	return fmt.Errorf("%w: two receipts tell event %d differently", ErrParted, e.Number)
 }
 
 func (r *recent) note(key eventKey, what fingerprint) {

@@ -19,15 +19,27 @@ type restore struct {
 	ledger *Ledger
 	state  budget.Snapshot
 	token  string
+	over   int // 1: also over newer state, where that is refused
 }
 
 // Restore writes a tenant's state as folded from its events. The tenant is
 // refused with budget.ErrLost until all of it is there.
 func (l *Ledger) Restore(ctx context.Context, state *budget.State) error {
+	return l.restore(ctx, state, 0)
+}
+
+// Replace is Restore that also writes over a record of another epoch or a higher
+// number, if the server refuses it as lost: what it tells is not to be believed. One
+// that is served stays as it is, and budget.ErrExists says so.
+func (l *Ledger) Replace(ctx context.Context, state *budget.State) error {
+	return l.restore(ctx, state, 1)
+}
+
+func (l *Ledger) restore(ctx context.Context, state *budget.State, over int) error {
 	if err := budget.ValidName(state.Tenant); err != nil {
 		return fmt.Errorf("tenant: %w", err)
 	}
-	r := &restore{ledger: l, state: state.Snapshot(), token: newEpoch()}
+	r := &restore{ledger: l, state: state.Snapshot(), token: newEpoch(), over: over}
 	for _, step := range []func(context.Context) error{r.begin, r.drop, r.leases, r.counters, r.marks, r.finish} {
 		if err := step(ctx); err != nil {
 			return err
@@ -63,7 +75,7 @@ func (r *restore) ask(ctx context.Context, name string, args []any) (string, err
 }
 
 func (r *restore) begin(ctx context.Context) error {
-	return r.step(ctx, "begin", []any{r.state.Epoch, r.state.Number})
+	return r.step(ctx, "begin", []any{r.state.Epoch, r.state.Number, r.over})
 }
 
 // drop deletes what is there of an older state.

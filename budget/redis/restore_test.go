@@ -233,3 +233,34 @@ func TestRestoreOfAPassedBucket(t *testing.T) {
 		t.Errorf("it shows %+v (%v), want a hold of 3 alone", b.Observed, err)
 	}
 }
+
+// TestReplace: what a server refuses as lost is replaced by order, also where it has a
+// higher number, and all that it had goes; what it serves is not.
+func TestReplace(t *testing.T) {
+	t.Parallel()
+	l := open(t, redistest.Start(t).URL())
+	provision(t, l, "t")
+	mustReserve(t, l, reservation("t", "a", usd(10, 100)))
+	state := foldEvents(t, l, "t")
+	later := usd(5, 100)
+	later.Key = "usd/later"
+	mustReserve(t, l, reservation("t", "later", later))
+	mustSettle(t, l, "t", "later", 5)
+	wantError(t, l.Replace(t.Context(), state), budget.ErrExists)
+	wantBalance(t, l, "t", 0, 10)
+
+	l.Client().Del(t.Context(), "aegis:{t}:forever:usd/tenant")
+	_, err := l.Reserve(t.Context(), reservation("t", "b", usd(10, 100)))
+	wantError(t, err, budget.ErrLost)
+	wantError(t, l.Restore(t.Context(), state), budget.ErrExists)
+	if err := l.Replace(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	l.Remember("t", "another-epoch", 0) // as one that is started anew
+	l.Remember("t", state.Epoch, state.Number)
+	b, err := l.Balances(t.Context(), "t", []budget.Claim{usd(0, 0), later})
+	if err != nil || b.Observed[0].Held != 10 || b.Observed[1].Spent != 0 || b.Number != state.Number {
+		t.Errorf("replaced, it shows %+v (%v)", b, err)
+	}
+	wantError(t, l.Replace(t.Context(), budget.NewState("t")), budget.ErrExists)
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -72,6 +73,7 @@ type rebuildConfig struct {
 	stackConfig
 	Keys    verifyConfig
 	Tenants []string // none: all
+	Replace bool     // what the ledger refuses of Tenants
 }
 
 func newRebuild() *cobra.Command {
@@ -85,13 +87,22 @@ every replica; the default is those in --data. Stop the replicas first.
 
 Each tenant is restored whole or not at all. One whose receipts have a gap, or of
 which the ledger knows more than they say, is refused, the others are restored, and
-rebuild exits 1. --tenant restores it later, once its receipts are found.`,
+rebuild exits 1. --tenant restores it later, once its receipts are found.
+
+A shared ledger that forgot some events of a tenant, as in a failover, and made others
+of their numbers has two histories of it. The tenant is refused, and the receipts tell
+both. --replace-refused restores the tenants named by --tenant nevertheless: what any
+receipt tells counts, in place of what the ledger has. A tenant that the ledger serves
+is never replaced.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := refuseEmpty(cmd, "tenant"); err != nil {
 				return err
 			}
 			if len(args) == 0 {
 				args = []string{c.DataDir}
+			}
+			if c.Replace && (len(c.Tenants) == 0 || c.LedgerURL == "") {
+				return errors.New("--replace-refused is for tenants of a shared ledger: name them with --tenant, and the ledger with --ledger")
 			}
 			return rebuild(cmd.Context(), cmd.OutOrStdout(), c, receiptPaths(args))
 		},
@@ -100,6 +111,7 @@ rebuild exits 1. --tenant restores it later, once its receipts are found.`,
 	cmd.Flags().StringVar(&c.Keys.KeysPath, "keys", "", "keys file (default: keys.json in the receipts' directory or beside it)")
 	c.Keys.signerFlag(cmd.Flags(), "key file, to check HMAC seals, beside signing-key in the receipts' data directory; repeat it for each")
 	cmd.Flags().StringSliceVar(&c.Tenants, "tenant", nil, "restore these tenants alone; may be repeated")
+	cmd.Flags().BoolVar(&c.Replace, "replace-refused", false, "restore the tenants of --tenant over what the ledger refuses as lost, also from receipts of two histories")
 	ledgerFlags(cmd, &c.stackConfig)
 	return cmd
 }
@@ -113,6 +125,9 @@ func rebuild(ctx context.Context, w io.Writer, c rebuildConfig, receipts []strin
 		return err
 	}
 	rebuilt, err := gate.Rebuild(audit.Merge(sources...), c.Tenants...)
+	if err == nil && c.Replace {
+		rebuilt, err = joined(rebuilt, sources)
+	}
 	if err != nil {
 		return err
 	}
@@ -120,7 +135,35 @@ func rebuild(ctx context.Context, w io.Writer, c rebuildConfig, receipts []strin
 	if err != nil {
 		return err
 	}
-	return errors.Join(restore(ctx, w, l, rebuilt), l.Close())
+	write := l.Restore
+	if over, ok := l.(replacer); ok && c.Replace {
+		write = over.Replace
+	}
+	return errors.Join(restore(ctx, w, write, rebuilt), l.Close())
+}
+
+// replacer is a ledger that can be told to write over what it refuses.
+type replacer interface {
+	Replace(ctx context.Context, state *budget.State) error
+}
+
+// joined has tenants whose history has parted restored from all of it.
+func joined(rebuilt gate.Rebuilt, sources []audit.Source) (gate.Rebuilt, error) {
+	var parted []string
+	rebuilt.Refused = slices.DeleteFunc(rebuilt.Refused, func(r gate.Refused) bool {
+		if errors.Is(r.Err, gate.ErrParted) {
+			parted = append(parted, r.Tenant)
+			return true
+		}
+		return false
+	})
+	if len(parted) == 0 {
+		return rebuilt, nil
+	}
+	both, err := gate.Join(audit.Merge(sources...), parted...)
+	rebuilt.States = append(rebuilt.States, both.States...)
+	rebuilt.Refused = append(rebuilt.Refused, both.Refused...)
+	return rebuilt, err
 }
 
 // emptyLedger opens the ledger to restore, which need not be there yet.
@@ -141,14 +184,17 @@ func emptyLedger(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 }
 
 // restore writes each tenant's balances, and says what became of each.
-func restore(ctx context.Context, w io.Writer, l gate.Ledger, rebuilt gate.Rebuilt) error {
+func restore(ctx context.Context, w io.Writer, write func(context.Context, *budget.State) error, rebuilt gate.Rebuilt) error {
 	refused := rebuilt.Refused
+	for i := range refused {
+		refused[i].Err = explainRefused(refused[i].Err)
+	}
 	for _, state := range rebuilt.States {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if err := l.Restore(ctx, state); err != nil {
-			refused = append(refused, gate.Refused{Tenant: state.Tenant, Err: explainExists(err)})
+		if err := write(ctx, state); err != nil {
+			refused = append(refused, gate.Refused{Tenant: state.Tenant, Err: explainRefused(err)})
 			continue
 		}
 		fmt.Fprintf(w, "tenant %s: restored to event %d\n", state.Tenant, state.Number)
@@ -190,10 +236,14 @@ func sound(ctx context.Context, w io.Writer, c verifyConfig, sources []audit.Sou
 	return nil
 }
 
-// explainExists says what to do where a ledger holds what receipts do not tell.
-func explainExists(err error) error {
+// explainRefused says what to do where a ledger holds what receipts do not tell, or they
+// tell two histories.
+func explainRefused(err error) error {
+	if errors.Is(err, gate.ErrParted) {
+		return fmt.Errorf("%w; --tenant NAME --replace-refused restores it from both", err)
+	}
 	if !errors.Is(err, budget.ErrExists) {
 		return err
 	}
-	return fmt.Errorf("%w; name the receipts of every replica, or, if the tenant was provisioned anew after the loss, delete its keys from the ledger first", err)
+	return fmt.Errorf("%w; name the receipts of every replica, or, if the ledger refuses the tenant as lost, say --tenant NAME --replace-refused; if the tenant was provisioned anew after the loss, delete its keys from the ledger first", err)
 }

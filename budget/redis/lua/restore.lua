@@ -5,7 +5,7 @@
 --
 -- KEYS  1 tenant
 -- ARGV  1 step  2 a token that keeps two restores apart  3... by step:
---       begin     3 epoch  4 number
+--       begin     3 epoch  4 number  5 whether a refused tenant is replaced: 1 or 0
 --       drop      3... groups
 --       leases    lease id and lease in turn, as three lines: "STATE NUMBER AT
 --                 EXPIRES HOLD END_NUMBER END_AT CHARGE FORGET_AT"; the answer to
@@ -18,7 +18,8 @@
 --       finish    3 epoch  4 number  5 at  6 policy generation  7 policy hash
 --                 8... thrown switches, each and then its "EVENT AT"
 -- Reply done    or of drop more, while there is more to delete
---       exists  the record has another epoch or a higher number
+--       exists  the record has another epoch or a higher number, and is not refused, or
+--               not to be replaced
 --       lost    another restore has begun meanwhile
 
 local step, token = ARGV[1], ARGV[2]
@@ -54,9 +55,9 @@ local function drop()
 end
 
 local function begin_restore()
-  local r = call('HMGET', KEYS[1], 'epoch', 'number')
-  if r[1] and r[1] ~= ARGV[3] then return 'exists' end
-  if tonumber(r[2] or 0) > tonumber(ARGV[4]) then return 'exists' end
+  local r = call('HMGET', KEYS[1], 'epoch', 'number', 'restoring')
+  local newer = r[1] and r[1] ~= ARGV[3] or tonumber(r[2] or 0) > tonumber(ARGV[4])
+  if newer and not (r[3] and ARGV[5] == '1') then return 'exists' end
   call('HSET', KEYS[1], 'restoring', token)
   return 'done'
 end
