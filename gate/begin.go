@@ -238,7 +238,8 @@ func (g *Gate) reserveOnce(ctx context.Context, q *quote) (budget.Grant, error) 
 // receiptUnsafe writes the receipt of a grant that is not used, because too few
 // replicas of the ledger have it. Whoever knows of the event writes it, now: after
 // a failover the ledger may know nothing of it, and without its receipt the
-// history that a rebuild needs would have a gap.
+// history that a rebuild needs would have a gap. The same call may have made events that
+// nobody owns, which a sweep tells: expiries, and that the policy was seen.
 func (g *Gate) receiptUnsafe(ctx context.Context, q *quote, leave budget.Grant) {
 	if leave.Repeated {
 		return // the event is another call's
@@ -251,6 +252,9 @@ func (g *Gate) receiptUnsafe(ctx context.Context, q *quote, leave budget.Grant) 
 		return
 	}
 	g.ledger.Acknowledge(tenant, leave.Number)
+	if err := g.Sweep(ctx, tenant); err != nil {
+		g.complain("events that came with a grant that is not used are left to the next sweep", "tenant", tenant, "err", err)
+	}
 }
 
 // event is the ledger's, as it would tell it.
