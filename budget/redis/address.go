@@ -66,25 +66,30 @@ func parse(text string) (*address, error) {
 	return a, nil
 }
 
-// connect makes a client for a URL as Config describes it. It does not dial.
-func connect(c Config) (redis.UniversalClient, error) {
+// connect makes a client for a URL as Config describes it, and where that is of
+// sentinels, what they name. It does not dial.
+func connect(c Config) (redis.UniversalClient, *watched, error) {
 	a, err := parse(c.URL)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d := &dialer{name: a.single.Hostname(), limit: dialLimit}
 	if a.single.Scheme == "rediss" {
 		d.secure(c.TLS)
 	} else if c.TLS != nil {
-		return nil, badURL("a certificate or authority is for rediss:// and valkeys:// alone")
+		return nil, nil, badURL("a certificate or authority is for rediss:// and valkeys:// alone")
 	}
-	switch {
-	case a.sentinel:
-		return a.connectSentinel(d)
-	case a.cluster:
-		return a.connectCluster(d)
+	if a.sentinel {
+		w := &watched{}
+		client, err := a.connectSentinel(d, w)
+		return client, w, err
 	}
-	return a.connectSingle(d)
+	if a.cluster {
+		client, err := a.connectCluster(d)
+		return client, nil, err
+	}
+	client, err := a.connectSingle(d)
+	return client, nil, err
 }
 
 func (a *address) connectSingle(d *dialer) (redis.UniversalClient, error) {
@@ -143,7 +148,7 @@ func (a *address) withHosts() url.Values {
 
 // connectSentinel makes a client that asks sentinels for the master. The URL's
 // user and password are the master's; the sentinels' are in the query.
-func (a *address) connectSentinel(d *dialer) (redis.UniversalClient, error) {
+func (a *address) connectSentinel(d *dialer, w *watched) (redis.UniversalClient, error) {
 	master, database, _ := strings.Cut(strings.Trim(a.single.Path, "/"), "/")
 	if master == "" {
 		return nil, badURL("name the master that the sentinels watch: redis+sentinel://host:port,host:port/MASTER")
@@ -166,7 +171,7 @@ func (a *address) connectSentinel(d *dialer) (redis.UniversalClient, error) {
 	options.Username = a.single.User.Username()
 	options.Password, _ = a.single.User.Password()
 	d.within(options.DialTimeout)
-	options.Dialer, options.TLSConfig = d.dial, d.tls
+	options.Dialer, options.TLSConfig = w.dialer(d.dial), d.tls
 	options.ContextTimeoutEnabled = true
 	options.MaxRetries = -1
 	options.DialerRetries = 1

@@ -108,13 +108,14 @@ type Config struct {
 
 // Ledger is a budget.Ledger and budget.Keeper. It is safe for concurrent use.
 type Ledger struct {
-	client  redis.UniversalClient
-	scripts evaluator
-	config  Config
-	hasty   bool // does not wait for a slot in motion: set by tests
-	clock   clock
-	servers servers
-	own     *ownClock
+	client    redis.UniversalClient
+	scripts   evaluator
+	sentinels *watched // nil without
+	config    Config
+	hasty     bool // does not wait for a slot in motion: set by tests
+	clock     clock
+	servers   servers
+	own       *ownClock
 
 	mu      sync.RWMutex
 	tenants map[string]*tenant
@@ -145,11 +146,11 @@ func Dial(config Config) (*Ledger, error) {
 	if config.Timeout == 0 {
 		config.Timeout = DefaultTimeout
 	}
-	client, err := connect(config)
+	client, sentinels, err := connect(config)
 	if err != nil {
 		return nil, err
 	}
-	return &Ledger{client: client, scripts: evaluatorOn(client), config: config, own: newOwnClock(config.Now), tenants: make(map[string]*tenant)}, nil
+	return &Ledger{client: client, sentinels: sentinels, scripts: evaluatorOn(client), config: config, own: newOwnClock(config.Now), tenants: make(map[string]*tenant)}, nil
 }
 
 // evaluatorOn runs scripts on a server in batches. On a cluster, where the

@@ -67,7 +67,24 @@ func (l *Ledger) begin(ctx context.Context, key string) error {
 }
 
 func (l *Ledger) beginAt(ctx context.Context, node *redis.Client) error {
-	return l.servers.at(addressOf(node)).begin(func() error { return l.start(ctx, node) })
+	if l.sentinels == nil {
+		return l.servers.at(addressOf(node)).begin(func() error { return l.start(ctx, node) })
+	}
+	address := l.sentinels.address()
+	l.sentinels.trust(address)
+	return l.servers.at(address).begin(func() error { return l.startWatched(ctx, node) })
+}
+
+// startWatched starts the master that sentinels name, and remembers it by the address
+// that they gave.
+func (l *Ledger) startWatched(ctx context.Context, node *redis.Client) error {
+	if err := l.start(ctx, node); err != nil {
+		return err
+	}
+	address := l.sentinels.address()
+	l.sentinels.trust(address)
+	l.servers.at(address).started.Store(true)
+	return nil
 }
 
 // addressOf is where a node listens; behind sentinels the masters are one.

@@ -1,7 +1,9 @@
 package redis_test
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -109,6 +111,103 @@ func TestSentinel(t *testing.T) {
 
 	unknown := dial(t, redis.Config{URL: "valkey+sentinel://" + sentinel.Addr() + "/nobody"})
 	wantError(t, unknown.Ready(t.Context()), budget.ErrUnreachable)
+}
+
+// TestSentinelNamesAnUnfitMaster: one that takes over is looked at before a verb goes to
+// it, whether or not anybody asks if the ledger is ready.
+func TestSentinelNamesAnUnfitMaster(t *testing.T) {
+	t.Parallel()
+	master, replica := redistest.Start(t), redistest.Start(t, redistest.Setting("repl-diskless-sync-delay", "0"))
+	host, port, err := net.SplitHostPort(master.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	master.SetConfig("repl-diskless-sync-delay", "0")
+	replica.Command("REPLICAOF " + host + " " + port)
+	master.AwaitReplica()
+	sentinel := redistest.StartSentinel(t, master)
+	l := open(t, "redis+sentinel://"+sentinel.Addr()+"/"+redistest.Watched)
+	provision(t, l, "t")
+	mustReserve(t, l, reservation("t", "before", usd(10, 100)))
+	master.AwaitAcknowledged()
+	replica.SetConfig("maxmemory-policy", "allkeys-lru")
+
+	master.Kill()
+	replica.AwaitPromoted()
+	reserve := func() error {
+		_, err := l.Reserve(t.Context(), reservation("t", "after", usd(10, 100)))
+		return err
+	}
+	eventually(t, func() error {
+		err := reserve()
+		if err == nil {
+			t.Fatal("a master that evicts keys was granted from")
+		}
+		if !errors.Is(err, redis.ErrConfig) {
+			return err
+		}
+		return nil
+	})
+	replica.SetConfig("maxmemory-policy", "noeviction")
+	eventually(t, reserve)
+	wantBalance(t, l, "t", 0, 20)
+}
+
+// TestSilentMaster: a node that takes connections and never answers costs its tenants a
+// bounded time, and those of other masters nothing.
+func TestSilentMaster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 3, 0, redistest.Setting("cluster-require-full-coverage", "no"), redistest.Setting("cluster-node-timeout", "60000"))
+	l := openWith(t, redis.Config{URL: cluster.URL()})
+	silent, served := tenantOn(t, cluster.Masters[0]), tenantOn(t, cluster.Masters[1])
+	provision(t, l, silent, served)
+	cluster.Masters[0].Freeze()
+	defer cluster.Masters[0].Thaw()
+	const callers = 50
+	failed := make(chan error, callers)
+	for i := range callers {
+		go func() {
+			_, err := l.Reserve(t.Context(), reservation(silent, fmt.Sprint("silent-", i), usd(1, 100)))
+			failed <- err
+		}()
+	}
+	for i := range callers {
+		mustReserve(t, l, reservation(served, fmt.Sprint("served-", i), usd(1, 100)))
+	}
+	for range callers {
+		wantError(t, <-failed, budget.ErrUnavailable)
+	}
+	late := dial(t, redis.Config{URL: cluster.URL()}) // it may ask the silent one first who has what
+	eventually(t, func() error {
+		_, err := late.Reserve(t.Context(), reservation(served, "late", usd(1, 100)))
+		return err
+	})
+}
+
+// TestBlackHole: behind a listener that takes connections and never answers nothing is
+// waited for longer than a verb may take.
+func TestBlackHole(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for _, url := range []string{"redis://" + listener.Addr().String(), "redis://" + listener.Addr().String() + "?cluster=true",
+		"redis+sentinel://" + listener.Addr().String() + "/" + redistest.Watched} {
+		l := dial(t, redis.Config{URL: url, Timeout: 300 * time.Millisecond})
+		done := make(chan error)
+		go func() {
+			_, err := l.Reserve(context.Background(), reservation("t", "a", usd(1, 100)))
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			wantError(t, err, budget.ErrUnreachable)
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s: the verb does not end", url)
+		}
+	}
 }
 
 // acl is the rule in docs/configuration.md that begins so.
