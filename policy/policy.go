@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // Policy is one loaded version of the operator's file. It never changes; a
@@ -46,6 +47,10 @@ type Upstream struct {
 	// UnbilledStatuses and BilledStatuses are what the operator knows of its answers
 	// without output beyond what the dialect says: HTTP statuses, 200 to 599.
 	UnbilledStatuses, BilledStatuses []int64
+
+	// Allow is what the operator admits there beyond what its dialect lists for the
+	// provider.
+	Allow call.Allow
 
 	ConnectLimit time.Duration
 	Keepalive    time.Duration // how long a connection that is idle is kept

@@ -4,6 +4,7 @@ import (
 	"mime"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -108,6 +109,11 @@ type ToolResult struct {
 type Terms struct {
 	Provider string // who serves it, by the price table's name
 	Obeys    Obeys
+	// Allow is what the operator admits there beyond the dialect's lists for the
+	// provider; nil for nothing. Priced says that the operator's own price holds for the
+	// model.
+	Allow  *call.Allow
+	Priced bool
 
 	DefaultOutput int64 // the policy's output cap where the client sent none, in tokens
 	MaxOutput     int64 // the most that the model writes, in tokens
@@ -147,6 +153,9 @@ type Sent struct {
 	// Header are the client's headers less those that are not for the upstream, its
 	// credentials first, and with those that the dialect sets.
 	Header map[string][]string
+	// Betas are values of beta headers that were taken out of Header, of which the client
+	// is told.
+	Betas []string
 	// Body refers to the request's body until it was read.
 	Body *Edited
 	// Meter returns the meter of the response. It does not refer to the request's body.

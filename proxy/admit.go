@@ -40,6 +40,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t target, load *payloa
 		endpoint:  request.Endpoint,
 		wantUsage: request.Stream && !request.IncludeUsage,
 		wantEcho:  request.Silent(),
+		query:     request.Query(),
 		payload:   load,
 		calls:     calls,
 		grant:     grant,
@@ -87,6 +88,9 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t target, load *pa
 	if load.request, err = openai.Parse(t.endpoint, body.join()); err != nil {
 		return err
 	}
+	if err := load.request.SeeQuery(r.URL.RawQuery); err != nil {
+		return err
+	}
 	load.request.SeeHeaders(r.Header)
 	return load.room.take(load.request.Copied())
 }
@@ -99,9 +103,6 @@ func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *openai.Req
 	model, upstreams := rules.Policy.Route(key.Tenant, r.Model)
 	if len(upstreams) == 0 {
 		return nil, call, rules.Policy.Unrouted(key.Tenant, r.Model, "")
-	}
-	if why := unbounded(r); why != "" {
-		return nil, call, denied(policy.NoBound, "what this request costs has no bound, because of "+why)
 	}
 	var calls []gate.Bid
 	for i, upstream := range upstreams {
@@ -117,16 +118,9 @@ func bound(rules *gate.Rules, key *policy.Key, facts policy.Facts, r *openai.Req
 	return calls, call, nil
 }
 
-// unbounded names what makes the cost of a request unbounded, if anything.
-func unbounded(r *openai.Request) string {
-	if len(r.Unbounded) > 0 {
-		return r.Unbounded[0]
-	}
-	switch r.ServiceTier {
-	case "", "auto", "default", "flex":
-		return ""
-	}
-	return "service_tier" // the price table knows no dearer tier
+// taker is an upstream as the dialect's lists know it.
+func taker(u *policy.Upstream, priced bool) openai.Taker {
+	return openai.Taker{Provider: u.Provider, Allow: &u.Allow, Priced: priced}
 }
 
 func factsOf(key *policy.Key, t target, from origin, r *openai.Request) policy.Facts {
@@ -167,6 +161,9 @@ func toolResults(r *openai.Request) []policy.ToolResult {
 
 // boundOn bounds the request's tokens on one upstream.
 func boundOn(c *gate.Bid, model *policy.Model, r *openai.Request) *policy.Denial {
+	if no := r.NoBound(taker(c.Upstream, model.Price != nil)); no != nil {
+		return denied(policy.NoBound, no.Message)
+	}
 	limits := c.Rules.Limits(c.Upstream.Provider, model, c.Facts.Model)
 	overhead, err := r.Overhead(r.Model, model.MaxImageTokens)
 	if err != nil {

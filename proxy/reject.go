@@ -19,12 +19,16 @@ const (
 	receiptHeader   = "X-Aegis-Receipt"
 	warningHeader   = "X-Aegis-Warning"
 	outputCapHeader = "X-Aegis-Output-Cap"
+	betasHeader     = "X-Aegis-Betas-Removed"
 	retryHeader     = "X-Should-Retry"
 
 	// authorizationHeader goes to upstreams that the policy marks, and holds
 	// the base64 of an AuthorizationV1.
 	authorizationHeader = "X-Aegis-Authorization"
 )
+
+// maxBetasBytes bounds what is said back of the betas that were taken out.
+const maxBetasBytes = 1 << 10
 
 // Values of the decision header. An answer of the upstream carries allow.
 const (

@@ -28,6 +28,8 @@ type exchange struct {
 	endpoint  openai.Endpoint
 	wantUsage bool // a stream whose client did not ask for its usage
 	wantEcho  bool // a completion that asks for no output
+	query     string
+	betas     []string // that were taken out of the current attempt's header
 	payload   *payload
 	calls     []gate.Bid  // the current attempt's first
 	grant     *gate.Grant // the current attempt's
@@ -171,12 +173,13 @@ func rewrite(pr *httputil.ProxyRequest) {
 	x, out := exchangeOf(pr.In), pr.Out
 	call := &x.calls[0]
 	withhold(out.Header)
+	x.betas = taker(call.Upstream, false).Header(out.Header)
 	out.Header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	if call.Upstream.Authorized {
 		out.Header[authorizationHeader] = []string{base64.StdEncoding.EncodeToString(x.authorization)}
 	}
 	out.Header["Accept-Encoding"] = []string{"identity"}
-	out.URL = upstreamURL(call.Upstream.BaseURL, x.endpoint, pr.In.URL.RawQuery)
+	out.URL = upstreamURL(call.Upstream.BaseURL, x.endpoint, x.query)
 	out.Host = ""
 	out.Body, out.ContentLength = x.payload.send(x.edit())
 	out.TransferEncoding = nil
@@ -277,6 +280,10 @@ func (x *exchange) mark(resp *http.Response) {
 	h[receiptHeader] = []string{x.grant.Receipt}
 	if len(x.grant.Warnings) > 0 {
 		h[warningHeader] = []string{"budget over its soft limit: " + strings.Join(x.grant.Warnings, ", ")}
+	}
+	if len(x.betas) > 0 {
+		names := strings.Join(x.betas, ", ")
+		h[betasHeader] = []string{names[:min(len(names), maxBetasBytes)]}
 	}
 	if x.grant.Clamped {
 		h[outputCapHeader] = []string{strconv.FormatInt(x.grant.OutputCap, 10)}

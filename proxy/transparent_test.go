@@ -195,11 +195,11 @@ func TestOddAnswersPass(t *testing.T) {
 
 // TestRequestLeavesAsItCame: what no rule touches is not touched.
 func TestRequestLeavesAsItCame(t *testing.T) {
-	body := "{ \"model\" : \"toy\",\r\n\t\"max_completion_tokens\":20,\"x\":[1.50,null] ,\"messages\":[]}\n"
+	body := "{ \"model\" : \"toy\",\r\n\t\"max_completion_tokens\":20,\"stop_token_ids\":[1.50,null] ,\"messages\":[]}\n"
 	w, sim := simulated(t, simulator.Config{}, setting{})
-	w.post(chatPath+"?api-version=2024&x=a;b", body, "X-Custom", "kept", "User-Agent", "me/1", "Idempotency-Key", "k1")
+	w.post(chatPath+"?api-version=a%20b&", body, "X-Custom", "kept", "User-Agent", "me/1", "Idempotency-Key", "k1")
 	call := sim.Calls()[0]
-	if string(call.Body) != body || call.Query != "api-version=2024&x=a;b" {
+	if string(call.Body) != body || call.Query != "api-version=a%20b&" {
 		t.Errorf("body %q, query %q", call.Body, call.Query)
 	}
 	for name, want := range map[string]string{

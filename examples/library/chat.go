@@ -50,8 +50,8 @@ func (q question) inputTokens() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(request.Unbounded) > 0 {
-		return 0, fmt.Errorf("no bound on the cost, because of %s", request.Unbounded[0])
+	if no := request.NoBound(openai.Taker{Provider: openai.Name}); no != nil {
+		return 0, no
 	}
 	tokens, err := request.Overhead(q.model, 0)
 	for _, text := range request.Texts {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -15,28 +16,29 @@ var chatMembers = map[string]wire.Reader[*parser]{
 	"messages":        func(p *parser, name string) error { return p.Array(name, p.message) },
 	"tools":           func(p *parser, name string) error { return p.toolList(name, p.readTool) },
 	"functions":       func(p *parser, name string) error { return p.toolList(name, p.oldFunction) },
-	"tool_choice":     func(p *parser, name string) error { return p.renderedOf(name, choiceNames) },
+	"tool_choice":     (*parser).toolChoice,
 	"function_call":   func(p *parser, name string) error { return p.renderedOf(name, choiceNames) },
 	"response_format": func(p *parser, _ string) error { return p.responseFormat() },
 	"modalities":      func(p *parser, _ string) error { return p.modalities() },
 	"prediction":      func(p *parser, _ string) error { return p.prediction() },
-	"prompt":          (*parser).billedMember, // another endpoint's input
-	"input":           (*parser).billedMember,
+	"prompt":          (*parser).costly, // another endpoint's input
+	"input":           (*parser).costly,
 	// Voice and format; modalities says whether it is used.
-	"audio": func(p *parser, name string) error { return p.Checked(name, audioNames) },
+	"audio": func(p *parser, name string) error { return p.Checked(name, audioNames, p.noting(name)) },
 }
 
 // Names that mean something in values that are read whole.
 var (
-	choiceNames = wire.NewVocabulary("type", "name", "function", "custom", "allowed_tools", "mode", "tools")
-	formatNames = wire.NewVocabulary("type", "json_schema", "schema", "name", "strict", "description")
-	audioNames  = wire.NewVocabulary("voice", "format", "id")
-	callNames   = wire.NewVocabulary("id", "type", "index", "function", "custom", "name", "arguments", "input")
+	choiceNames  = wire.NewVocabulary("type", "name", "function", "custom", "allowed_tools", "mode", "tools")
+	formatNames  = wire.NewVocabulary("type", "json_schema", "schema", "name", "strict", "description")
+	audioNames   = wire.NewVocabulary("voice", "format", "id")
+	grammarNames = wire.NewVocabulary("type", "grammar", "syntax", "definition")
+	callNames    = wire.NewVocabulary("id", "type", "index", "function", "custom", "name", "arguments", "input")
 )
 
 // messageLevel is one message.
 var messageLevel = wire.NewLevel(
-	func(p *parser, _ string) error { return p.values("messages", nil) }, // what other servers add
+	func(p *parser, name string) error { return p.unlistedText("messages", name) }, // what other servers add
 	map[string]wire.Reader[*parser]{
 		"role":         func(p *parser, _ string) error { return p.role() },
 		"tool_call_id": func(p *parser, _ string) error { return p.named(&p.inMessage.callID, "messages.tool_call_id") },
@@ -49,7 +51,7 @@ var messageLevel = wire.NewLevel(
 		"audio":   func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedAudioID) },
 		"cache_control": func(p *parser, _ string) error {
 			p.CacheControl = true
-			return p.values("messages", nil)
+			return p.values("messages", cacheNames)
 		},
 		"tool_calls": func(p *parser, name string) error {
 			start := p.ValueStart()
@@ -87,14 +89,13 @@ func (p *parser) content() error {
 }
 
 // partLevel is one content part. Its type may come after its content, so each
-// member speaks for itself and the type only has to be a known one.
+// member speaks for itself and the type only has to be a known one. Any other type is
+// listed as a whole, or not.
 var partLevel = wire.NewLevel(
-	func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedContentPart) },
+	func(p *parser, name string) error { return p.unlistedText("messages.content", name) },
 	map[string]wire.Reader[*parser]{
 		"type": func(p *parser, _ string) error {
-			kind, err := p.OptionalString("messages.content.type")
-			p.partKnown = kind == "text" || kind == "refusal" || kind == "image_url" || kind == "input_audio" || kind == "file"
-			return err
+			return p.Word(&p.partType, "messages.content.type")
 		},
 		"text":                    (*parser).partText,
 		"refusal":                 (*parser).partText,
@@ -110,25 +111,26 @@ func (p *parser) part() error {
 	if p.Peek() == '"' { // some servers take plain strings
 		return p.addText("messages.content")
 	}
-	p.partKnown = false
+	p.partType = ""
+	before := len(p.extras.list)
 	err := partLevel.Object(p, "messages.content")
-	if err == nil && !p.partKnown {
-		p.unbounded(UnboundedContentPart)
+	if err == nil && !partTypes[p.partType] {
+		p.forget(before)
+		p.extra(call.ExtraPart, p.partType, false)
 	}
 	return err
 }
 
+// partTypes are the types of parts whose members are known.
+var partTypes = map[string]bool{"text": true, "refusal": true, "image_url": true, "input_audio": true, "file": true}
+
 func (p *parser) partText(name string) error { return p.text("messages.content." + name) }
 
-func (p *parser) partCache(string) error {
-	p.CacheControl = true
-	_, err := p.Skip()
-	return err
-}
+func (p *parser) partCache(string) error { return p.cacheControl("messages.content") }
 
 // imageLevel is an image; its detail is kept.
-var imageLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
-	"url": (*parser).skipped,
+var imageLevel = wire.NewLevel(noted("messages.content.image_url"), map[string]wire.Reader[*parser]{
+	"url": scalarAt("messages.content.image_url"),
 	"detail": func(p *parser, _ string) error {
 		var err error
 		p.detail, err = p.OptionalString("messages.content.image_url.detail")
@@ -138,6 +140,9 @@ var imageLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser
 
 // image counts an image by its detail. Some servers take a bare URL.
 func (p *parser) image() error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
 	p.Images = true
 	if p.Peek() == '"' {
 		p.load.images.add("")
@@ -165,9 +170,12 @@ func (p *parser) values(place string, v wire.Vocabulary) error {
 	case '{':
 		return p.Object(place, func(name string) error {
 			p.load.rendered += int64(len(name)) + wire.MemberBytes
-			inner, err := v.Inner(place, name)
-			if err != nil {
+			inner, listed, err := v.Inner(place, name)
+			switch {
+			case err != nil:
 				return err
+			case !listed:
+				return p.unlistedText(place, name)
 			}
 			return p.values(place, inner)
 		})
@@ -189,7 +197,7 @@ func (p *parser) toolList(param string, element func() error) error {
 // toolLevel is one entry of tools, whose details the size of the whole list
 // counts. Only functions and custom tools run at the
 // client; any other kind runs, and is billed, at the provider.
-var toolLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
+var toolLevel = wire.NewLevel(noted("tools"), map[string]wire.Reader[*parser]{
 	"function": func(p *parser, name string) error { return p.readFunction("tools." + name) },
 	"custom":   func(p *parser, name string) error { return p.readFunction("tools." + name) },
 	"type": func(p *parser, _ string) error {
@@ -201,12 +209,14 @@ var toolLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]
 })
 
 // functionLevel is a function or a custom tool.
-var functionLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
-	"name":          (*parser).functionName,
-	"description":   (*parser).skipped,
-	"parameters":    (*parser).skipped,
-	"strict":        (*parser).skipped,
-	"format":        (*parser).skipped,
+var functionLevel = wire.NewLevel(func(p *parser, name string) error { return p.note(p.function.place, name) }, map[string]wire.Reader[*parser]{
+	"name":        (*parser).functionName,
+	"description": (*parser).ofFunction,
+	"parameters":  (*parser).skipped,
+	"strict":      (*parser).ofFunction,
+	"format": func(p *parser, _ string) error {
+		return p.Checked(p.function.place, grammarNames, p.noting(p.function.place))
+	},
 	"cache_control": (*parser).toolCache,
 })
 
@@ -218,17 +228,20 @@ func (p *parser) functionName(name string) error {
 	return p.Identity(wire.Under(p.function.place, name))
 }
 
-func (p *parser) toolCache(name string) error {
-	p.CacheControl = true
-	return p.skipped(name)
-}
+func (p *parser) ofFunction(name string) error { return p.scalar(p.function.place, name) }
+
+func (p *parser) toolCache(string) error { return p.cacheControl("tools") }
 
 func (p *parser) readTool() error {
-	before := len(p.Tools)
+	before, extras := len(p.Tools), len(p.extras.list)
 	p.toolType = ""
 	err := toolLevel.Object(p, "tools")
+	if p.toolType == "" && len(p.Tools) > before {
+		p.toolType = "function" // as Mistral's clients leave it out
+	}
 	if err == nil && p.toolType != "function" && p.toolType != "custom" {
-		p.unbounded(UnboundedServerTool)
+		p.forget(extras)
+		p.extra(call.ExtraTool, p.toolType, false)
 		return p.offer("tools", p.toolType)
 	}
 	if err == nil && len(p.Tools) == before {
@@ -245,6 +258,24 @@ func (p *parser) readFunction(place string) error {
 		return err
 	}
 	return p.offer(place, p.function.name)
+}
+
+// choiceTypes are the types of a choice that name no tool of the provider's.
+var choiceTypes = map[string]bool{"": true, "function": true, "custom": true, "allowed_tools": true,
+	"auto": true, "none": true, "any": true, "required": true, "tool": true}
+
+// toolChoice reads a word, or the tool that is to be called: one that runs at the
+// provider may be chosen without being offered.
+func (p *parser) toolChoice(name string) error {
+	start := p.ValueStart()
+	err := p.renderedOf(name, choiceNames)
+	if err == nil {
+		kind := wire.Get(gjson.ParseBytes(p.Scanner.Body[start:p.Offset()]), "type").Str
+		if !choiceTypes[kind] {
+			p.extra(call.ExtraTool, kind, false)
+		}
+	}
+	return err
 }
 
 func (p *parser) oldFunction() error { return p.readFunction("functions") }
@@ -290,13 +321,13 @@ func (p *parser) prediction() error {
 	return predictionLevel.Object(p, "prediction")
 }
 
-var predictionLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
-	"type":    (*parser).skipped,
+var predictionLevel = wire.NewLevel(noted("prediction"), map[string]wire.Reader[*parser]{
+	"type":    scalarAt("prediction"),
 	"content": func(p *parser, _ string) error { return p.predicted() },
 })
 
-var predictedLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
-	"type": (*parser).skipped,
+var predictedLevel = wire.NewLevel(noted("prediction.content"), map[string]wire.Reader[*parser]{
+	"type": scalarAt("prediction.content"),
 	"text": func(p *parser, _ string) error { return p.predictedText() },
 })
 

@@ -90,10 +90,13 @@ func keyOf(text string) (string, error) {
 	return key, nil
 }
 
-// Parse reads a body, and the headers whose cost it does not show.
+// Parse reads a body, the query, and the headers whose cost the body does not show.
 func (Dialect) Parse(op providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
 	r, err := Parse(endpoints[op.Operation], body)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.SeeQuery(h.Query); err != nil {
 		return nil, err
 	}
 	r.SeeHeaders(h.Header)

@@ -68,7 +68,7 @@ func TestCredential(t *testing.T) {
 // chatOn parses a chat and bounds it.
 func chatOn(t *testing.T, body string, header map[string][]string, terms providers.Terms) (providers.Offer, error) {
 	t.Helper()
-	h := providers.Head{Method: "POST", Path: "/v1/chat/completions", Query: "a=b%20c", Header: header}
+	h := providers.Head{Method: "POST", Path: "/v1/chat/completions", Query: "api-version=b%20c", Header: header}
 	op, _ := openai.Dialect{}.Match(h)
 	r, err := openai.Dialect{}.Parse(op, h, []byte(body))
 	if err != nil {
@@ -93,7 +93,7 @@ func TestOffer(t *testing.T) {
 		t.Errorf("output %+v", b.Output)
 	}
 	sent := offer.Send(7)
-	if sent.Path != "/chat/completions" || sent.Query != "a=b%20c" {
+	if sent.Path != "/chat/completions" || sent.Query != "api-version=b%20c" {
 		t.Errorf("sent to %q with %q", sent.Path, sent.Query)
 	}
 	if want := (map[string][]string{"X-Other": {"a", "b"}, "Content-Type": {"application/json"}}); !reflect.DeepEqual(sent.Header, want) {

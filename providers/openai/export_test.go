@@ -14,7 +14,7 @@ func Known(endpoint Endpoint) map[string][]string {
 		"":               known(bodies[endpoint].Known),
 		"stream_options": known(streamLevel.Known),
 		"extra_body":     known(bodies[endpoint].Known),
-		"google":         known(googleLevel.Known),
+		"google":         known(googleNames),
 	}
 	if endpoint != ChatCompletions {
 		return common

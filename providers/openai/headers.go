@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
@@ -22,6 +23,17 @@ var billedHeaders = headersOf(
 	"helicone-fallbacks", "helicone-retry-*", "helicone-target-*", "helicone-openai-api-base", // Helicone
 	"cf-aig-max-attempts", "cf-aig-retry-*", "cf-aig-backoff", "cf-aig-request-timeout", "cf-aig-byok-alias", // Cloudflare
 	"x-litellm-num-retries", "x-litellm-tags", "x-litellm-fallback*", // LiteLLM
+)
+
+// betaHeaders are those by which betas are asked for, one or several in a value.
+var betaHeaders = headersOf("openai-beta", "anthropic-beta", "x-anthropic-beta")
+
+// gatewayHeaders are what a gateway gets of the headers that mean nothing to a cost.
+var gatewayHeaders = headersOf(
+	"accept", "accept-*", "content-type", "content-length", "user-agent", "te", "date",
+	"x-stainless-*", "idempotency-key", "x-request-id", "x-client-request-id", "x-correlation-id",
+	"traceparent", "tracestate", "baggage",
+	"referer", "http-referer", "x-title", "x-openrouter-title", "x-openrouter-categories", "x-session-id", // OpenRouter
 )
 
 // headers are names, and beginnings of names.
@@ -49,25 +61,95 @@ func (h *headers) have(name []byte) bool {
 // maxHeaderBytes is more than the longest name of a header that is looked for.
 const maxHeaderBytes = 64
 
-// SeeHeaders notes in Unbounded those of the request's headers whose cost the
-// body does not show, in lower case, with a - where a server behind CGI or WSGI
-// would not see that a _ is none.
-func (r *Request) SeeHeaders(header map[string][]string) {
-	var found []string
-	for name := range header {
-		var room [maxHeaderBytes]byte
-		plain := names.AppendFold(room[:0], name[:min(len(name), maxHeaderBytes)])
-		for i, c := range plain {
-			if c == '_' {
-				plain[i] = '-'
-			}
+// plainHeader appends the name of a header in lower case, with a - where a server
+// behind CGI or WSGI would not see that a _ is none, cut at maxHeaderBytes.
+func plainHeader(room []byte, name string) []byte {
+	plain := names.AppendFold(room, name[:min(len(name), maxHeaderBytes)])
+	for i, c := range plain {
+		if c == '_' {
+			plain[i] = '-'
 		}
-		if billedHeaders.have(plain) {
+	}
+	return plain
+}
+
+// SeeHeaders notes those of the request's headers whose cost the body does not show,
+// and the betas that they ask for.
+func (r *Request) SeeHeaders(header map[string][]string) {
+	var found, betas []string
+	for name, values := range header {
+		var room [maxHeaderBytes]byte
+		switch plain := plainHeader(room[:0], name); {
+		case billedHeaders.have(plain):
 			found = append(found, string(plain))
+		case betaHeaders.have(plain):
+			betas = append(betas, values...)
 		}
 	}
 	slices.Sort(found) // a map has no order, and the first is told
 	for _, name := range found {
-		r.unbounded(name)
+		r.extra(call.ExtraHeader, name, false)
 	}
+	slices.Sort(betas)
+	for _, value := range betas {
+		for beta := range betasOf(value) {
+			r.extra(call.ExtraBeta, beta, false)
+		}
+	}
+}
+
+// betasOf yields the betas in the value of a header.
+func betasOf(value string) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for beta := range strings.SplitSeq(value, ",") {
+			if beta = strings.TrimSpace(beta); beta != "" && !yield(beta) {
+				return
+			}
+		}
+	}
+}
+
+// Header takes out of the header of a request what does not go to an upstream: betas
+// that are in no list, which it returns, and at a gateway every header that is in none.
+func (t Taker) Header(header map[string][]string) (betas []string) {
+	h := hostOf(t.Provider)
+	for name, values := range header {
+		var room [maxHeaderBytes]byte
+		plain := plainHeader(room[:0], name)
+		switch {
+		case betaHeaders.have(plain):
+			kept, out := t.sift(h, values)
+			betas = append(betas, out...)
+			if header[name] = kept; len(kept) == 0 {
+				delete(header, name)
+			}
+		case h.gateway && !gatewayHeaders.have(plain) && !t.Allow.Has(call.ExtraHeader, string(plain)):
+			delete(header, name)
+		}
+	}
+	slices.Sort(betas)
+	return slices.Compact(betas)
+}
+
+// sift parts the values of a beta header. A value of which nothing is taken out stays
+// as it is.
+func (t Taker) sift(h *host, values []string) (kept, out []string) {
+	for _, value := range values {
+		var pass, stop []string
+		for beta := range betasOf(value) {
+			if t.Allow != nil && t.Allow.Betas == call.PassBetas || h.refuses(call.Extra{Kind: call.ExtraBeta, Name: beta}, t) == "" {
+				pass = append(pass, beta)
+			} else {
+				stop = append(stop, beta)
+			}
+		}
+		switch {
+		case len(stop) == 0:
+			kept = append(kept, value)
+		case len(pass) > 0:
+			kept = append(kept, strings.Join(pass, ", "))
+		}
+		out = append(out, stop...)
+	}
+	return kept, out
 }

@@ -1,10 +1,10 @@
 package openai
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -15,19 +15,16 @@ func body(own map[string]wire.Reader[*parser]) *wire.Level[*parser] {
 	for _, name := range plain {
 		all[name] = (*parser).unknownMember
 	}
-	for _, name := range billed {
-		all[name] = (*parser).billedMember
-	}
-	for _, name := range retried {
-		all[name] = (*parser).retriedMember
+	for _, name := range costlyNames() {
+		all[name] = (*parser).costly
 	}
 	for _, other := range [...]map[string]wire.Reader[*parser]{chatMembers, completionsMembers, embeddingsMembers} {
 		for name := range other {
-			all[name] = (*parser).unknownMember
+			all[name] = (*parser).unlisted
 		}
 	}
 	maps.Copy(all, own)
-	return wire.NewLevel((*parser).unknownMember, all)
+	return wire.NewLevel((*parser).unlisted, all)
 }
 
 var bodies = map[Endpoint]*wire.Level[*parser]{
@@ -39,68 +36,40 @@ var bodies = map[Endpoint]*wire.Level[*parser]{
 // commonMembers are those that every endpoint has, and those that mean the same
 // wherever they appear.
 var commonMembers = map[string]wire.Reader[*parser]{
-	"model":          func(p *parser, _ string) error { return p.model() },
-	"stream":         func(p *parser, name string) error { return p.Flag(&p.Stream, name) },
-	"stream_options": func(p *parser, _ string) error { return p.streamOptions() },
-	"n":              func(p *parser, name string) error { return p.count(name, 1, &p.n) },
-	"best_of":        func(p *parser, name string) error { return p.count(name, 0, &p.bestOf) },
-	"service_tier":   func(p *parser, name string) error { return p.Word(&p.ServiceTier, name) },
-	"store":          func(p *parser, name string) error { return p.Flag(&p.Store, name) },
-	"reasoning_effort": func(p *parser, name string) error {
-		return p.Word(&p.ReasoningEffort, name)
-	},
+	"model":                  func(p *parser, _ string) error { return p.model() },
+	"stream":                 func(p *parser, name string) error { return p.Flag(&p.Stream, name) },
+	"stream_options":         func(p *parser, _ string) error { return p.streamOptions() },
+	"n":                      func(p *parser, name string) error { return p.count(name, 1, &p.n) },
+	"best_of":                func(p *parser, name string) error { return p.count(name, 0, &p.bestOf) },
+	"service_tier":           func(p *parser, name string) error { return p.Word(&p.ServiceTier, name) },
+	"store":                  func(p *parser, name string) error { return p.Flag(&p.Store, name) },
+	"reasoning_effort":       (*parser).reasoningEffort,
 	FieldMaxTokens:           func(p *parser, name string) error { return p.outputCap(name) },
 	FieldMaxCompletionTokens: func(p *parser, name string) error { return p.outputCap(name) },
 	"logprobs":               (*parser).logprobs,
 	"top_logprobs":           (*parser).logprobs,
 	"cache_control": func(p *parser, name string) error {
-		p.CacheControl = true
-		return p.unknownMember(name)
+		start := p.ValueStart()
+		err := p.cacheControl(name)
+		return p.measured(start, err)
 	},
 	"extra_body": (*parser).extraBody,
 	"google":     (*parser).google,
 	// Never part of the prompt.
-	"user":                   (*parser).skipped,
-	"safety_identifier":      (*parser).skipped,
+	"user":                   (*parser).label,
+	"safety_identifier":      (*parser).label,
 	"metadata":               (*parser).skipped,
 	"logit_bias":             (*parser).skipped,
-	"stop":                   (*parser).skipped,
-	"prompt_cache_key":       (*parser).skipped,
-	"prompt_cache_retention": (*parser).skipped,
-	"prompt_cache_options":   (*parser).skipped,
+	"stop":                   (*parser).stops,
+	"prompt_cache_key":       (*parser).label,
+	"prompt_cache_retention": (*parser).label,
+	"prompt_cache_options":   (*parser).cacheOptions,
 }
 
 // plain are members that OpenAI documents and that change no bound.
 var plain = []string{
-	"temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "verbosity", "moderation",
+	"temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "verbosity",
 	"parallel_tool_calls", "echo", "suffix", "encoding_format", "dimensions",
-}
-
-// billed are extensions of compatible servers that can cost more than the body
-// shows: searches, other models, input stored elsewhere.
-var billed = []string{
-	"web_search_options",              // OpenAI
-	"data_sources",                    // Azure
-	"search_parameters",               // xAI
-	"enable_search", "search_options", // Alibaba
-	"provider", "preset", "route", // OpenRouter
-	"providerOptions",                    // Vercel
-	"compound_custom", "search_settings", // Groq
-	"previous_response_id", "conversation", // Responses API
-	"background", "deferred", // answered elsewhere, past the meter
-	"chat_template", "mm_processor_kwargs", // vLLM
-	"n_predict",                       // llama.cpp, where it overrides the cap
-	"cached_content", "cachedContent", // Google, also through gateways
-	"context_id",                 // Volcengine
-	"prompt_id", "extra_headers", // LiteLLM
-	"api_base", "base_url", // LiteLLM: another server
-}
-
-// retried are members by which gateways send a request again, or to other
-// models. None of them, or no times, is as good as absent.
-var retried = []string{
-	"models", "plugins", // OpenRouter
-	"fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "num_retries", "max_retries", // LiteLLM, Bifrost
 }
 
 // skipped reads what says nothing to a bound.
@@ -109,30 +78,65 @@ func (p *parser) skipped(string) error {
 	return err
 }
 
-func (p *parser) unknownMember(string) error { return p.unknown() }
-
-func (p *parser) billedMember(name string) error { return p.unboundedUnlessOff(name) }
-
-func (p *parser) retriedMember(name string) error {
-	at, err := p.Skip()
-	if err != nil {
-		return err
+// reasoningEffort reads a word; at Fireworks it may be a number or a boolean.
+func (p *parser) reasoningEffort(name string) error {
+	if kind := p.Peek(); kind == '0' || kind == 't' || kind == 'f' {
+		return p.skipped(name)
 	}
-	if !isNone(p.Scanner.Body[at.Start:at.End]) {
-		p.unbounded(name)
-	}
-	return nil
+	return p.Word(&p.ReasoningEffort, name)
 }
 
-// isNone reports whether a value asks for none, or no times.
-func isNone(value []byte) bool {
-	switch value[0] {
-	case 'n', 'f': // null, false
-		return true
-	case '[':
-		return len(bytes.TrimSpace(value[1:len(value)-1])) == 0
+// cacheLife is the lifetime of a cache entry whose price is that of a cache write.
+const cacheLife = "30m"
+
+// cacheOptions notes a lifetime that may cost more.
+func (p *parser) cacheOptions(place string) error {
+	if p.Peek() != '{' {
+		return p.label(place)
 	}
-	return string(value) == "0"
+	return p.Object(place, func(name string) error {
+		switch {
+		case name == "mode":
+			return p.scalar(place, name)
+		case name != "ttl" || p.Peek() != '"':
+			return p.note(place, name)
+		}
+		life, err := p.ReadString()
+		if life != cacheLife {
+			p.extra(call.ExtraMember, wire.Under(place, name), true)
+		}
+		return err
+	})
+}
+
+// cacheNames are what marks something to be written to a prompt cache.
+var cacheNames = wire.NewVocabulary("type", "ttl", "mode")
+
+// cacheControl reads such a mark.
+func (p *parser) cacheControl(place string) error {
+	p.CacheControl = true
+	return p.Checked(place, cacheNames, p.noting(place))
+}
+
+// unknownMember reads a member that is a number, a boolean or a string, which a
+// template may write.
+func (p *parser) unknownMember(name string) error {
+	if kind := p.Peek(); kind == '{' || kind == '[' {
+		return p.unlisted(name)
+	}
+	return p.unknown()
+}
+
+// label reads a member that is a number, a boolean or a string, and never part of the
+// prompt.
+func (p *parser) label(name string) error { return p.scalar("", name) }
+
+// stops reads one text at which the output ends, or several.
+func (p *parser) stops(name string) error {
+	if p.Peek() != '[' {
+		return p.label(name)
+	}
+	return p.Array(name, func() error { return p.label(name) })
 }
 
 // extraBody reads members that a gateway or server lays over those of the body
@@ -140,7 +144,7 @@ func isNone(value []byte) bool {
 // win is not known.
 func (p *parser) extraBody(place string) error {
 	if p.Peek() != '{' {
-		return p.unknown()
+		return p.unlisted(place)
 	}
 	start := p.ValueStart()
 	err := p.Object(place, func(name string) error {
@@ -152,27 +156,27 @@ func (p *parser) extraBody(place string) error {
 			return p.google(wire.Under(place, name))
 		case known && !slices.Contains(plain, name):
 			return p.unboundedUnlessOff(wire.Under(place, name))
+		case known:
+			return p.skipped(name)
 		}
-		_, err := p.Skip()
-		return err
+		return p.note(place, name)
 	})
 	return p.measured(start, err)
 }
 
-// googleLevel is what Google's chats take beside OpenAI's members.
-var googleLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
-	"cached_content": (*parser).billedAtGoogle,
-	"cachedContent":  (*parser).billedAtGoogle,
-	"tools":          (*parser).billedAtGoogle,
-})
-
-func (p *parser) billedAtGoogle(name string) error { return p.unboundedUnlessOff("google." + name) }
+// googleNames are what chats of Google know beside OpenAI's members.
+var googleNames = wire.NewVocabulary("cached_content", "cachedContent", "tools")
 
 func (p *parser) google(place string) error {
 	if p.Peek() != '{' {
-		return p.unknown()
+		return p.unlisted(place)
 	}
 	start := p.ValueStart()
-	err := googleLevel.Object(p, place)
+	err := p.Object(place, func(name string) error {
+		if err := googleNames.Check(place, name); err != nil {
+			return err
+		}
+		return p.note(place, name)
+	})
 	return p.measured(start, err)
 }

@@ -54,8 +54,8 @@ type offer struct {
 
 // On bounds the request on one upstream.
 func (r *Request) On(t providers.Terms) (providers.Offer, error) {
-	if why := r.unboundedBy(); why != "" {
-		return nil, unboundedBecause(why, "")
+	if no := r.NoBound(taker(&t)); no != nil {
+		return nil, no
 	}
 	o := &offer{request: r, terms: t}
 	overhead, err := r.Overhead(r.Model, t.MaxImage)
@@ -70,7 +70,7 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 		return o, nil
 	}
 	if r.ZeroCap && r.ImpliedCap(t.Provider) == 0 {
-		return nil, unboundedBecause(UnboundedZeroCap, ": not every server takes 0 for no output")
+		return nil, unbounded(UnboundedZeroCap, UnboundedZeroCap+": not every server takes 0 for no output")
 	}
 	o.bound.Output = r.output(&t)
 	if o.bound.Output.Cap == 0 {
@@ -79,21 +79,8 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	return o, nil
 }
 
-func unboundedBecause(member, why string) error {
-	return &providers.Unbounded{Member: member, Message: "what this request costs has no bound, because of " + member + why}
-}
-
-// unboundedBy names what makes the cost of the request unbounded anywhere, if anything.
-func (r *Request) unboundedBy() string {
-	if len(r.Unbounded) > 0 {
-		return r.Unbounded[0]
-	}
-	switch r.ServiceTier {
-	case "", "auto", "default", "flex":
-		return ""
-	}
-	return "service_tier" // the price table knows no dearer tier
-}
+// taker is the upstream as the lists know it.
+func taker(t *providers.Terms) Taker { return Taker{t.Provider, t.Allow, t.Priced} }
 
 func (r *Request) inputKinds(provider string) call.Kinds {
 	kinds := call.Of(call.Input, call.CachedInput)
@@ -152,12 +139,14 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	r := o.request
 	asks := r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings && o.terms.Obeys.StreamUsage
 	header := providers.Forwarded(r.head.Header, withheld)
+	betas := taker(&o.terms).Header(header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	endpoint, silent := r.Endpoint, r.Silent()
 	return providers.Sent{
 		Path:   "/" + r.Endpoint.String(),
-		Query:  r.head.Query,
+		Query:  r.query,
 		Header: header,
+		Betas:  betas,
 		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks}),
 		Meter: func(a providers.Answer) providers.Meter {
 			return newMeter(endpoint, a, asks, silent)

@@ -18,7 +18,7 @@ type parser struct {
 	// What is kept of the object of its kind that is being read. None lies in
 	// another of its kind.
 	inMessage turn
-	partKnown bool   // the content part's type
+	partType  string // of the content part
 	detail    string // of the image
 	toolType  string
 	function  struct{ place, name string }
@@ -64,10 +64,10 @@ func (p *parser) unboundedUnlessOff(reason string) error {
 }
 
 // logprobs reads a flag in chats, a count in completions.
-func (p *parser) logprobs(string) error {
+func (p *parser) logprobs(name string) error {
 	kind := p.Peek()
 	p.Logprobs = p.Logprobs || kind != 'n' && kind != 'f'
-	return p.unknown()
+	return p.unknownMember(name)
 }
 
 func (p *parser) model() error {
@@ -129,12 +129,12 @@ func (p *parser) streamOptions() error {
 }
 
 // streamLevel is stream_options.
-var streamLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
+var streamLevel = wire.NewLevel(noted("stream_options"), map[string]wire.Reader[*parser]{
 	"include_usage": func(p *parser, _ string) error {
 		return p.Flag(&p.IncludeUsage, "stream_options.include_usage")
 	},
-	"include_obfuscation":    (*parser).skipped,
-	"continuous_usage_stats": (*parser).skipped, // vLLM
+	"include_obfuscation":    scalarAt("stream_options"),
+	"continuous_usage_stats": scalarAt("stream_options"), // vLLM
 })
 
 // text adds the string that comes next to the texts; null adds none.
@@ -179,7 +179,7 @@ func (p *parser) rendered() error {
 // renderedOf reads a value as rendered does, and checks the names in it.
 func (p *parser) renderedOf(place string, v wire.Vocabulary) error {
 	start := p.ValueStart()
-	err := p.Checked(place, v)
+	err := p.Checked(place, v, p.noting(place))
 	return p.measured(start, err)
 }
 

@@ -8,10 +8,13 @@ import (
 
 // completionsMembers are those of a completions body alone.
 var completionsMembers = map[string]wire.Reader[*parser]{
-	"prompt":   func(p *parser, name string) error { return p.prompt(name) },
-	"suffix":   func(p *parser, name string) error { return p.text(name) },
-	"messages": (*parser).billedMember, // another endpoint's input
-	"input":    (*parser).billedMember,
+	"prompt": func(p *parser, name string) error { return p.prompt(name) },
+	// As chats have them, at vLLM and at Fireworks.
+	"response_format": func(p *parser, _ string) error { return p.responseFormat() },
+	"prediction":      func(p *parser, _ string) error { return p.prediction() },
+	"suffix":          func(p *parser, name string) error { return p.text(name) },
+	"messages":        (*parser).costly, // another endpoint's input
+	"input":           (*parser).costly,
 }
 
 // embeddingsMembers are those of an embeddings body alone.
@@ -22,8 +25,8 @@ var embeddingsMembers = map[string]wire.Reader[*parser]{
 		}
 		return p.prompt(name)
 	},
-	"messages": (*parser).billedMember,
-	"prompt":   (*parser).billedMember,
+	"messages": (*parser).costly,
+	"prompt":   (*parser).costly,
 }
 
 // completionTokens is the output cap that an absent one means in a completion, in

@@ -307,7 +307,7 @@ func promptsOf(text json.RawMessage) (prompts, ids int64) {
 // its place.
 func checkReaders(t fataler, endpoint openai.Endpoint, body []byte) {
 	r, err := openai.Parse(endpoint, body)
-	if err != nil || len(r.Unbounded) > 0 {
+	if err != nil || r.NoBound(openai.Taker{Provider: "openai"}) != nil {
 		return // it is refused, or denied
 	}
 	known := openai.Known(endpoint)

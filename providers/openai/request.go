@@ -25,15 +25,14 @@ const (
 // fee whose size the body does not show. Extensions of other servers that do are
 // named by their own top-level member.
 const (
-	UnboundedAudioID     = "messages.audio"               // earlier audio, by id
-	UnboundedInputAudio  = "messages.content.input_audio" // priced by duration
-	UnboundedFile        = "messages.content.file"        // pages become text and images
-	UnboundedContentPart = "messages.content"             // a part of unknown type
-	UnboundedServerTool  = "tools"                        // runs, and is billed, at the provider
-	UnboundedWebSearch   = "web_search_options"           // a fee per search, and its results
-	UnboundedZeroCap     = "max_tokens"                   // 0, which not all servers read as no output
-	UnboundedCacheRole   = "messages.role"                // cache: input stored earlier, by id
-	UnboundedModality    = "modalities"                   // output that is neither text nor audio
+	UnboundedAudioID    = "messages.audio"               // earlier audio, by id
+	UnboundedInputAudio = "messages.content.input_audio" // priced by duration
+	UnboundedFile       = "messages.content.file"        // pages become text and images
+	UnboundedWebSearch  = "web_search_options"           // a fee per search, and its results
+	UnboundedZeroCap    = "max_tokens"                   // 0, which not all servers read as no output
+	UnboundedCacheRole  = "messages.role"                // cache: input stored earlier, by id
+	UnboundedModality   = "modalities"                   // output that is neither text nor audio
+	UnboundedExtras     = "members that are not known"   // more than can be judged
 )
 
 // Request is what the proxy must know of a request body. It refers to the
@@ -86,6 +85,8 @@ type Request struct {
 	ReasoningEffort string // reasoning tokens are output, inside the cap
 
 	head     providers.Head
+	extras   extras
+	query    string // as SeeQuery has left it
 	body     []byte
 	copied   int64
 	members  wire.Members // of the body

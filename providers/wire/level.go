@@ -109,32 +109,40 @@ func (l *Level[P]) Member(p P, place, name string) error {
 var data = map[string]bool{"arguments": true, "input": true, "parameters": true, "schema": true, "definition": true}
 
 // Inner is the vocabulary of what lies under a member: the same under a name that is
-// in it, none under any other.
-func (v Vocabulary) Inner(place, name string) (Vocabulary, error) {
+// in it, none under one whose inside is the client's own. listed says that the name is
+// in the vocabulary, or that there is none.
+func (v Vocabulary) Inner(place, name string) (inner Vocabulary, listed bool, err error) {
 	if v == nil {
-		return nil, nil
+		return nil, true, nil
 	}
-	if v[names.Fold(name)] == name && !data[name] {
-		return v, nil
+	if v[names.Fold(name)] != name {
+		return nil, false, v.Check(place, name)
 	}
-	return nil, v.Check(place, name)
+	if data[name] {
+		return nil, true, nil
+	}
+	return v, true, nil
 }
 
-// Checked reads any value in whose objects names are of one vocabulary.
-func (s *Scanner) Checked(place string, v Vocabulary) error {
+// Checked reads any value in whose objects names are of one vocabulary; other reads the
+// value of a name that is not in it.
+func (s *Scanner) Checked(place string, v Vocabulary, other func(name string) error) error {
 	kind := s.Peek()
 	if v == nil || kind != '{' && kind != '[' {
 		_, err := s.Skip()
 		return err
 	}
 	if kind == '[' {
-		return s.Array(place, func() error { return s.Checked(place, v) })
+		return s.Array(place, func() error { return s.Checked(place, v, other) })
 	}
 	return s.Object(place, func(name string) error {
-		inner, err := v.Inner(place, name)
-		if err != nil {
+		inner, listed, err := v.Inner(place, name)
+		switch {
+		case err != nil:
 			return err
+		case !listed:
+			return other(name)
 		}
-		return s.Checked(place, inner)
+		return s.Checked(place, inner, other)
 	})
 }

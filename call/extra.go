@@ -1,0 +1,70 @@
+package call
+
+import "strings"
+
+// ExtraKind is where in a request something stands that an API need not know: what each
+// of its servers takes is a list, which the operator can extend. The name of a kind is
+// its key in a policy.
+type ExtraKind uint8
+
+// Kinds of extras, and what the name of one is.
+const (
+	ExtraMember ExtraKind = iota // the path of a member of the body: top_k, messages.prefix
+	ExtraPart                    // the type of a content part
+	ExtraTool                    // the type of a tool
+	ExtraTier                    // a service tier
+	ExtraQuery                   // a query parameter
+	ExtraHeader                  // a header, in lower case
+	ExtraBeta                    // a value of a header by which betas are asked for
+	ExtraKinds
+)
+
+// ExtraNames are the names of the kinds.
+var ExtraNames = [ExtraKinds]string{"members", "parts", "tools", "tiers", "queries", "headers", "betas"}
+
+// String returns the name of the kind.
+func (k ExtraKind) String() string { return ExtraNames[k] }
+
+// Extra is one thing in a request that its dialect does not take as its API's own.
+type Extra struct {
+	Kind ExtraKind
+	Name string
+	// Scalar says that it is a member whose whole value is a number, a boolean or a
+	// string.
+	Scalar bool
+}
+
+// Betas says what becomes of values of a beta header that are in no list.
+type Betas uint8
+
+// What becomes of them.
+const (
+	StripBetas Betas = iota // they are taken out, and the answer says so
+	DenyBetas               // the request is denied
+	PassBetas               // they pass
+)
+
+// Allow is what an operator admits at one upstream beyond the lists of its dialect. It
+// is the operator's word that nothing of it costs more than price and cap bound.
+type Allow struct {
+	// Names are the names of each kind; one that ends in * stands for all that begin
+	// as it does.
+	Names [ExtraKinds][]string
+	// Scalars admits every scalar member that nobody knows.
+	Scalars bool
+	Betas   Betas
+}
+
+// Has reports whether a name is in the operator's list of its kind. A nil Allow has
+// none.
+func (a *Allow) Has(kind ExtraKind, name string) bool {
+	if a == nil {
+		return false
+	}
+	for _, listed := range a.Names[kind] {
+		if begin, all := strings.CutSuffix(listed, "*"); listed == name || all && strings.HasPrefix(name, begin) {
+			return true
+		}
+	}
+	return false
+}

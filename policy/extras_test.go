@@ -1,0 +1,57 @@
+package policy_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// TestWhatAnUpstreamTakes: a policy without allow admits nothing more, and each of its
+// lists admits names of its own kind.
+func TestWhatAnUpstreamTakes(t *testing.T) {
+	if plain := upstream(t, "stream_usage: true"); plain.Allow.Scalars || plain.Allow.Betas != call.StripBetas || plain.Allow.Has(call.ExtraMember, "a") {
+		t.Errorf("without: %+v", plain.Allow)
+	}
+	u := upstream(t, `allow: {members: [a, "b.*"], parts: p, tools: ["t_*"], tiers: [x], queries: [q], headers: [X_Some-Header], betas: ["b=v1"]}`+
+		"\n    extra: pass\n    betas: deny")
+	if !u.Allow.Scalars || u.Allow.Betas != call.DenyBetas {
+		t.Errorf("extra, betas: %+v", u.Allow)
+	}
+	for kind, names := range [call.ExtraKinds][]string{{"a", "b.c.d"}, {"p"}, {"t_1"}, {"x"}, {"q"}, {"x-some-header"}, {"b=v1"}} {
+		for _, name := range names {
+			for other := range call.ExtraKinds {
+				if got := u.Allow.Has(other, name); got != (int(other) == kind) {
+					t.Errorf("%s among %s: %v", name, other, got)
+				}
+			}
+		}
+	}
+	for _, name := range []string{"A", "b", "bc", "a.b", ""} {
+		if u.Allow.Has(call.ExtraMember, name) {
+			t.Errorf("%q is admitted", name)
+		}
+	}
+}
+
+func TestWhatNoUpstreamTakes(t *testing.T) {
+	for _, row := range []struct{ members, want string }{
+		{`allow: {members: ["a b"]}`, "is no name"},
+		{`allow: {members: [""]}`, "is no name"},
+		{`allow: {members: ["a*b"]}`, "is no name"},
+		{`allow: {members: ["a**"]}`, "is no name"},
+		{`allow: {members: ["` + strings.Repeat("x", 161) + `"]}`, "is no name"},
+		{`allow: {members: [` + strings.Join(slices.Repeat([]string{"x"}, 257), ",") + `]}`, "more than 256"},
+		{`allow: {members: {a: b}}`, "must be a list"},
+		{`allow: {fields: [a]}`, "unknown field"},
+		{`allow: [a]`, "must be a mapping"},
+		{`extra: allow`, "write deny or pass"},
+		{`betas: drop`, "write strip, deny or pass"},
+	} {
+		if _, err := policy.Parse("policy.yaml", []byte(upstreamText(row.members))); err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%.60s: %v", row.members, err)
+		}
+	}
+}

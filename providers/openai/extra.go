@@ -1,0 +1,167 @@
+package openai
+
+import (
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// Limits of what is noted of a request's extras.
+const (
+	// maxExtras is how many extras one request may have: more than all that any
+	// server documents.
+	maxExtras = 128
+	// maxExtraBytes is how much is kept of the name of one, more than the longest
+	// that is listed.
+	maxExtraBytes = 160
+)
+
+// extras are what a request has that its API need not know, each once.
+type extras struct {
+	list []call.Extra
+	seen map[call.Extra]bool
+	path []byte // of the member that is being read, cut at maxExtraBytes
+}
+
+// extra notes an extra. Of those beyond maxExtras only that they are too many.
+func (r *Request) extra(kind call.ExtraKind, name string, scalar bool) {
+	e := call.Extra{Kind: kind, Name: name, Scalar: scalar}
+	if r.extras.seen[e] {
+		return
+	}
+	if len(r.extras.list) == maxExtras {
+		r.unbounded(UnboundedExtras)
+		return
+	}
+	if r.extras.seen == nil {
+		r.extras.seen = map[call.Extra]bool{}
+	}
+	e.Name = strings.Clone(name)
+	r.extras.seen[e] = true
+	r.extras.list = append(r.extras.list, e)
+}
+
+// forget takes back the extras from one on: what holds them is listed as a whole.
+func (p *parser) forget(from int) {
+	for _, e := range p.extras.list[from:] {
+		delete(p.extras.seen, e)
+	}
+	p.extras.list = p.extras.list[:from]
+}
+
+// enter makes a name the last of the path, and returns where it was cut before.
+func (p *parser) enter(name string) (before int) {
+	path := &p.extras.path
+	before = len(*path)
+	if before > 0 && before < maxExtraBytes {
+		*path = append(*path, '.')
+	}
+	*path = append(*path, name[:min(len(name), maxExtraBytes-len(*path))]...)
+	return before
+}
+
+// note reads the value of a member that the API does not list, and notes each scalar in
+// it by its path. null is as good as absent.
+func (p *parser) note(place, name string) error {
+	p.begin(place, name)
+	return p.leaves(true, func() error { return p.skipped(name) }, func(string) {})
+}
+
+// scalar reads a value that should be a number, a boolean or a string; what lies in
+// another is noted.
+func (p *parser) scalar(place, name string) error {
+	if kind := p.Peek(); kind == '{' || kind == '[' {
+		return p.note(place, name)
+	}
+	return p.skipped(name)
+}
+
+// scalarAt is scalar at one place, as a level wants it.
+func scalarAt(place string) wire.Reader[*parser] {
+	return func(p *parser, name string) error { return p.scalar(place, name) }
+}
+
+// noted is note at one place, as a level wants it.
+func noted(place string) wire.Reader[*parser] {
+	return func(p *parser, name string) error { return p.note(place, name) }
+}
+
+// noting is note at one place.
+func (p *parser) noting(place string) func(name string) error {
+	return func(name string) error { return p.note(place, name) }
+}
+
+// unlisted notes a member of the body, and counts what a template may write of it. A
+// number or a boolean cannot add to a prompt.
+func (p *parser) unlisted(name string) error {
+	start, kind := p.ValueStart(), p.Peek()
+	err := p.note("", name)
+	if kind == '{' || kind == '[' || kind == '"' {
+		return p.measured(start, err)
+	}
+	return err
+}
+
+// unlistedText reads such a member of a message: each string in it is a text, and
+// every name, number and bracket counts as overhead.
+func (p *parser) unlistedText(place, name string) error {
+	p.begin(place, name)
+	return p.leaves(true, func() error { return p.values(place, nil) }, func(name string) {
+		p.load.rendered += int64(len(name)) + wire.MemberBytes
+	})
+}
+
+// begin makes the path that of a member at a place.
+func (p *parser) begin(place, name string) {
+	p.extras.path = append(p.extras.path[:0], place...)
+	p.enter(name)
+}
+
+// leaves notes the scalars of the value that comes next, which scalar reads, by their
+// paths, and tells each name on the way. An empty list asks for nothing. whole says
+// that the value is the whole member's.
+func (p *parser) leaves(whole bool, scalar func() error, named func(string)) error {
+	switch kind := p.Peek(); kind {
+	case '[':
+		return p.Array(listPlace, func() error { return p.leaves(false, scalar, named) })
+	case '{':
+		empty := true
+		err := p.Object(listPlace, func(name string) error {
+			empty = false
+			named(name)
+			before := p.enter(name)
+			err := p.leaves(false, scalar, named)
+			p.extras.path = p.extras.path[:before]
+			return err
+		})
+		if empty {
+			p.extra(call.ExtraMember, wire.View(p.extras.path), false)
+		}
+		return err
+	default:
+		if kind != 'n' {
+			p.extra(call.ExtraMember, wire.View(p.extras.path), whole)
+		}
+		return scalar()
+	}
+}
+
+// listPlace is where errors say that a value lies which nobody knows.
+const listPlace = "a member that is not known"
+
+// costly reads a member that is known to cost, or to hide what something costs, at
+// some server. What asks for nothing is as good as absent.
+func (p *parser) costly(name string) error {
+	switch kind := p.Peek(); kind {
+	case 'n', 'f':
+		return p.skipped(name)
+	case '0':
+		at, err := p.Skip()
+		if err == nil && string(p.Scanner.Body[at.Start:at.End]) != "0" {
+			p.extra(call.ExtraMember, name, true)
+		}
+		return err
+	}
+	return p.unlisted(name)
+}

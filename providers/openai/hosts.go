@@ -1,0 +1,190 @@
+package openai
+
+import (
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
+)
+
+// host is what one provider's servers take beyond everywhere, and what costs there
+// alone.
+type host struct {
+	free   [call.ExtraKinds]list
+	costly map[call.ExtraKind]map[string]string
+	// agents are beginnings of the names of models that run others, or tools, by
+	// themselves.
+	agents []string
+	// gateway says that it sends requests on to others, so that a header that is in no
+	// list may mean something there.
+	gateway bool
+}
+
+// hostOf returns what is known of a provider, by the name that the policy gives it.
+// Nobody knows what others are: they are taken for gateways.
+func hostOf(provider string) *host {
+	plain := plainName(provider)
+	if h := hosts[plain]; h != nil {
+		return h
+	}
+	if strings.HasPrefix(plain, "huggingface") { // huggingface_groq and others share its router
+		return hosts["huggingface"]
+	}
+	return unknownHost
+}
+
+// plainName is a name without its case and what joins its words.
+func plainName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == '.' || r == ' ' || r == '$' {
+			return -1
+		}
+		return r
+	}, names.Fold(name))
+}
+
+// members returns a host that takes these members for nothing.
+func members(texts ...string) *host {
+	return &host{free: [call.ExtraKinds]list{call.ExtraMember: listOf(texts...)}}
+}
+
+// with adds free extras of another kind.
+func (h *host) with(kind call.ExtraKind, names string) *host {
+	h.free[kind] = listOf(names)
+	return h
+}
+
+// but says what costs at this host alone.
+func (h *host) but(kind call.ExtraKind, reasons map[string]string) *host {
+	if h.costly == nil {
+		h.costly = map[call.ExtraKind]map[string]string{}
+	}
+	h.costly[kind] = reasons
+	return h
+}
+
+// runsAgents says which models run others or tools by themselves.
+func (h *host) runsAgents(begins ...string) *host {
+	h.agents = begins
+	return h
+}
+
+func (h *host) asGateway() *host {
+	h.gateway = true
+	return h
+}
+
+// templateMembers are variables that chat templates of open models read.
+const templateMembers = `chat_template_kwargs.thinking_budget chat_template_kwargs.clear_thinking chat_template_kwargs.preserve_thinking
+		chat_template_kwargs.model_identity chat_template_kwargs.add_generation_prompt`
+
+var unknownHost = members(templateMembers).asGateway()
+
+// hosts are the providers by their plain names. Each list was read in the provider's own
+// description of its API, in November 2026.
+var hosts = func() map[string]*host {
+	all := map[string]*host{}
+	for names, h := range map[string]*host{
+		// OpenAI's own members are in members.go and chat.go, from its OpenAPI document.
+		"openai": members(),
+		// Azure: the OpenAPI documents of Azure OpenAI, chat completions.
+		"azure azureopenai azureai": members(`user_security_context.*`),
+		// Groq: package groq 1.7.0, types/chat/completion_create_params.py. on_demand is
+		// its plain tier. Compound models call others, and search.
+		"groq": members(`citation_options disable_tool_validation documents.*`).
+			with(call.ExtraTier, `on_demand`).
+			but(call.ExtraMember, map[string]string{
+				"exclude_domains": "searches have a fee, and their results are input",
+				"include_domains": "searches have a fee, and their results are input",
+			}).runsAgents("compound", "groq/compound"),
+		// Mistral: package mistralai 3.7.0, client/models/chatcompletionrequest.py and the
+		// chunks beside it, requestedservicetier.py.
+		"mistral mistralai": members(`random_seed safe_prompt prompt_logprobs top_prompt_logprobs prompt_mode`).
+			with(call.ExtraPart, `reference`).
+			with(call.ExtraTier, `standard_only`),
+		// DeepSeek: https://api-docs.deepseek.com/api/create-chat-completion.
+		"deepseek": members(`user_id thinking.reasoning_effort`),
+		// xAI: https://docs.x.ai/developers/rest-api-reference/inference/chat-completions.
+		// It has no member of its own that is free.
+		"xai grok": members(),
+		// OpenRouter: package openrouter 1.3.84, components/chatrequest.py and
+		// operations/createembeddings.py; https://openrouter.ai/docs/api-reference/overview.
+		// transforms has one value, middle-out, which drops text. A budget of reasoning is
+		// inside the output cap, and max_price lowers the price.
+		"openrouter": members(`trace.* debug.* usage.include verbosity transforms structured_outputs
+			reasoning.max_tokens reasoning.context reasoning.mode
+			provider.allow_fallbacks provider.max_price.* tools.eager_input_streaming messages.model`).
+			with(call.ExtraBeta, `fine-grained-tool-streaming-2025-05-14 interleaved-thinking-2025-05-14 structured-outputs-2025-11-13`).
+			asGateway(),
+		// Together: package together 3.1.1, types/chat/completion_create_params.py.
+		"together togetherai": members(`compliance context_length_exceeded_behavior`, templateMembers),
+		// Fireworks: package fireworks_ai 1.2.30, types/chat/completion_create_params.py and
+		// types/completion_create_params.py. Any tier but priority is the plain one there.
+		"fireworks fireworksai": members(`context_length_exceeded_behavior echo_last mirostat_lr mirostat_target
+			perf_metrics_in_response prompt_cache_isolation_key prompt_truncate_len raw_output reasoning_history
+			return_token_ids safe_tokenization thinking.budget_tokens`),
+		// Cerebras: package cerebras_cloud_sdk 1.91.0, types/chat/completion_create_params.py.
+		"cerebras": members(`clear_thinking disable_reasoning min_completion_tokens grammar_root return_raw_tokens`).
+			but(call.ExtraTier, map[string]string{"auto": "it may be served at the priority tier, which is dearer"}),
+		// Perplexity: https://docs.perplexity.ai/api-reference/chat-completions-post. The
+		// fee of a request depends on what is not listed.
+		"perplexity": members(`search_domain_filter search_recency_filter search_mode search_after_date_filter
+			search_before_date_filter last_updated_after_filter last_updated_before_filter return_images
+			return_related_questions return_citations disable_search enable_search_classifier language_preference
+			image_domain_filter image_format_filter`).
+			but(call.ExtraMember, map[string]string{"search_type": "it sets the fee of the request"}).
+			runsAgents("sonar-deep-research"),
+		// Moonshot: https://platform.moonshot.ai/docs/api/chat.
+		"moonshot moonshotai kimi": members(`thinking.keep`),
+		// Z.ai: https://docs.z.ai/api-reference/llm/chat-completion.
+		"zai zhipu zhipuai bigmodel": members(`do_sample thinking.clear_thinking tool_stream user_id`),
+		// Alibaba: https://www.alibabacloud.com/help/en/model-studio/qwen-api-reference. Its
+		// cap leaves thoughts out with models before qwen4.
+		"alibaba dashscope qwen modelstudio": members(`result_format incremental_output translation_options.* tool_stream`).
+			but(call.ExtraMember, map[string]string{
+				"enable_thinking":           "the output cap does not cover thoughts with every model there",
+				"thinking_budget":           "the output cap does not cover thoughts with every model there",
+				"vl_high_resolution_images": "it sets how many tokens an image has",
+			}),
+		// Google: https://ai.google.dev/gemini-api/docs/openai. Its members are everywhere's.
+		"google gemini vertex googlevertex googleai": members(),
+		// MiniMax: https://platform.minimax.io/docs/api-reference/text-openai-api.
+		"minimax": members(`mask_sensitive_info`),
+		// vLLM: vllm/entrypoints/openai/chat_completion/protocol.py, completion/protocol.py
+		// and pooling/base/protocol.py on its main branch. A beam search has n beams.
+		"vllm": members(`use_beam_search length_penalty watermarking thinking_token_budget truncate_prompt_tokens truncation_side
+			prompt_logprobs logprob_token_ids allowed_token_ids add_generation_prompt continue_final_message add_special_tokens
+			documents.* structured_outputs.* guided_json.* guided_regex guided_choice guided_grammar guided_decoding_backend
+			guided_whitespace_pattern priority return_tokens_as_token_ids return_token_ids routed_experts_prompt_start
+			return_token_offsets return_prompt_text return_mm_kwargs cache_salt repetition_detection.* stream_interval
+			use_activation embed_dtype endianness`, templateMembers),
+		// SGLang: python/sglang/srt/entrypoints/openai/protocol.py.
+		"sglang": members(`regex ebnf lora_path no_stop_trim stop_regex separate_reasoning stream_reasoning continue_final_message
+			return_hidden_states rid`, templateMembers),
+		// Ollama: openai/openai.go on its main branch.
+		"ollama": members(`think _debug_render_only`),
+		// llama.cpp: tools/server/server-schema.cpp and tools/server/README.md on its main
+		// branch. Both numbers of thoughts are inside the cap.
+		"llamacpp llamaserver": members(`verbose timings_per_token cache_prompt return_tokens return_progress sse_ping_interval n_indent
+			n_keep n_discard n_cache_reuse t_max_predict_ms top_n_sigma xtc_probability xtc_threshold dynatemp_range
+			dynatemp_exponent repeat_last_n repeat_penalty dry_multiplier dry_base dry_allowed_length dry_penalty_last_n
+			dry_sequence_breakers mirostat mirostat_tau mirostat_eta adaptive_target adaptive_decay n_probs min_keep
+			post_sampling_probs backend_sampling lora.* samplers id_slot grammar json_schema.* grammar_lazy
+			grammar_triggers.* preserved_tokens parse_tool_calls continue_final_message add_generation_prompt
+			reasoning_control reasoning_budget_tokens thinking_budget_tokens`, templateMembers),
+		// LM Studio: https://lmstudio.ai/docs/developer/openai-compat.
+		"lmstudio": members(`repeat_penalty ttl draft_model`),
+		// LiteLLM: https://docs.litellm.ai/docs/proxy/user_keys.
+		"litellm": members(`drop_params litellm_session_id litellm_trace_id timeout stream_timeout`, templateMembers).asGateway(),
+
+		// Gateways of whose own members none is listed.
+		"portkey helicone cloudflare vercel bifrost kong envoy requesty huggingface pydanticgateway gpustack": members(templateMembers).asGateway(),
+		// Vendors that have none, or whose are all among everywhere.
+		"aws bedrock anthropic cohere voyageai snowflake writer heroku crusoe novita deepinfra avian nebius sambanova ovhcloud baseten modal doubleword": members(),
+	} {
+		for name := range strings.FieldsSeq(names) {
+			all[name] = h
+		}
+	}
+	return all
+}()

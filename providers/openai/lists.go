@@ -1,0 +1,206 @@
+package openai
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+)
+
+// list are names of one kind. One that ends in .* stands for all that lies under it.
+type list struct {
+	whole map[string]bool
+	under map[string]bool
+}
+
+// listOf returns the list of the names in some texts, between blanks.
+func listOf(texts ...string) list {
+	l := list{map[string]bool{}, map[string]bool{}}
+	for _, text := range texts {
+		for name := range strings.FieldsSeq(text) {
+			if above, all := strings.CutSuffix(name, ".*"); all {
+				l.under[above] = true
+			}
+			l.whole[strings.TrimSuffix(name, ".*")] = true
+		}
+	}
+	return l
+}
+
+// has reports whether a name is listed, by itself or by what it lies under.
+func (l *list) has(name string) bool {
+	if l.whole[name] {
+		return true
+	}
+	for i := range len(name) {
+		if name[i] == '.' && l.under[name[:i]] {
+			return true
+		}
+	}
+	return false
+}
+
+// begins reports whether a name that is listed lies under this one.
+func (l *list) begins(above string) bool {
+	for name := range l.whole {
+		if strings.HasPrefix(name, above) && len(name) > len(above) && name[len(above)] == '.' {
+			return true
+		}
+	}
+	return false
+}
+
+// everywhere are members that cost nothing at any server: they choose among the tokens
+// of an output that the cap bounds, or they are text in the body, which is counted. Who
+// does not know one refuses or ignores it.
+var everywhere = [call.ExtraKinds]list{
+	call.ExtraMember: listOf(
+		// Which token comes next, and when the output ends, within the cap.
+		`top_k top_a min_p typical_p repetition_penalty min_tokens ignore_eos stop_token_ids bad_words
+		skip_special_tokens spaces_between_special_tokens include_stop_str_in_output`,
+		// Whether the model reasons, and whether that is shown. Reasoning is output.
+		`include_reasoning reasoning_format reasoning_split enable_thinking thinking.type
+		reasoning.effort reasoning.enabled reasoning.exclude reasoning.summary
+		chat_template_kwargs.enable_thinking chat_template_kwargs.thinking chat_template_kwargs.reasoning_effort`,
+		// Google's, which gateways take too. A budget of thoughts is inside the cap.
+		`google.thinking_config.* google.thought_tag_marker google.safety_settings.* tools.function.response.*`,
+		// The shape of the output: a grammar, which is in the body.
+		`response_format.grammar response_format.structures.* response_format.triggers response_format.format.* response_format.value.*`,
+		// Parts of an answer that come back in the history.
+		`messages.annotations.* messages.reasoning.* messages.reasoning_content messages.reasoning_details.* messages.thinking
+		messages.thinking_blocks.* messages.parsed.* messages.prefix messages.partial messages.weight messages.finish_reason
+		messages.extra_content.* messages.tool_calls.extra_content.* messages.tool_calls.parsed_arguments.*`,
+		// A function as the Responses API has it, and other text that describes one.
+		`tools.name tools.description tools.parameters.* tools.input_schema.* tools.strict tools.defer_loading
+		tools.function.defer_loading tools.function.examples.*`,
+		`session_id request_id moderation.model moderation.policy.*`,
+		// Embeddings: their kind, size and form, and that long inputs are cut.
+		`input_type output_dimension output_dtype truncate truncation normalize`,
+	),
+	// Parts that are text, all of which is in the body.
+	call.ExtraPart:  listOf(`thinking redacted_thinking reasoning input_text output_text summary_text`),
+	call.ExtraTier:  listOf(`auto default flex`), // flex is nowhere dearer than the plain tier
+	call.ExtraQuery: listOf(`api-version`),
+	// They change routes that are not governed.
+	call.ExtraBeta: listOf(`assistants=v1 assistants=v2 realtime=v1`),
+}
+
+// costly say of members, parts and tools why nothing bounds what they cost.
+var costly = map[call.ExtraKind]map[string]string{
+	call.ExtraMember: {
+		"web_search_options":       "each search has a fee, and its results are input",
+		"search_parameters":        "each source that is searched has a fee",
+		"search_settings":          "searches have a fee, and their results are input",
+		"search_options":           "searches have a fee, and their results are input",
+		"enable_search":            "searches have a fee, and their results are input",
+		"enable_code_interpreter":  "what runs at the provider is billed, and its results are input",
+		"compound_custom":          "it makes other models and tools run",
+		"data_sources":             "what is found there is input, and the model runs several times",
+		"dataSources":              "what is found there is input, and the model runs several times",
+		"plugins":                  "plugins have fees, and their results are input",
+		"guardrails":               "they may have other models read the texts",
+		"safety_model":             "another model reads the output",
+		"models":                   "another model may answer, at another price",
+		"fallbacks":                "another model may answer, at another price, and each try is billed",
+		"context_window_fallbacks": "another model may answer, at another price, and each try is billed",
+		"content_policy_fallbacks": "another model may answer, at another price, and each try is billed",
+		"num_retries":              "each try is billed",
+		"max_retries":              "each try is billed",
+		"route":                    "another model may answer, at another price",
+		"provider":                 "it chooses who serves the model, and so the price",
+		"providerOptions":          "it chooses who serves the model, and so the price",
+		"preset":                   "what is stored under that name is not in the body",
+		"prompt_id":                "what is stored under that name is not in the body",
+		"previous_response_id":     "what is stored under that name is input",
+		"conversation":             "what is stored under that name is input",
+		"context_id":               "what is stored under that name is input",
+		"cached_content":           "what is stored under that name is input",
+		"cachedContent":            "what is stored under that name is input",
+		"google.cached_content":    "what is stored under that name is input",
+		"google.cachedContent":     "what is stored under that name is input",
+		"google.tools":             "tools that run at the provider have fees, and their results are input",
+		"kv_transfer_params":       "input may come from elsewhere",
+		"ec_transfer_params":       "input may come from elsewhere",
+		"prompt_embeds":            "how many tokens it is does not show",
+		"images":                   "the tokens of images do not show",
+		"messages.images":          "the tokens of images do not show",
+		"image_config":             "it sets the size of images that are made",
+		"mm_processor_kwargs":      "it sets how many tokens an image has",
+		"media_io_kwargs":          "it sets how many pictures a video has",
+		"chat_template":            "a template may write more than the texts show",
+		"speculation":              "what is predicted may be billed as output",
+		"prompt_cache_options.ttl": "what is kept longer costs more to write",
+	},
+	call.ExtraPart: {
+		"video_url":    "the tokens of a video do not show",
+		"input_video":  "the tokens of a video do not show",
+		"video":        "the tokens of a video do not show",
+		"audio_url":    "the tokens of audio do not show",
+		"document_url": "pages become text and images",
+		"document":     "pages become text and images",
+		"file_url":     "pages become text and images",
+		"input_file":   "pages become text and images",
+		"input_image":  "the tokens of an image do not show",
+		"image":        "the tokens of an image do not show",
+	},
+}
+
+// reasons say why what is in Request.Unbounded has no bound anywhere.
+var reasons = map[string]string{
+	UnboundedAudioID:    "earlier audio, of which the body has the id alone",
+	UnboundedInputAudio: "the tokens of audio do not show",
+	UnboundedFile:       "pages become text and images",
+	UnboundedCacheRole:  "what is stored under that name is input",
+	UnboundedModality:   "output that is neither text nor audio",
+	UnboundedExtras:     "more than can be judged",
+	UnboundedWebSearch:  "each search has a fee, and its results are input",
+}
+
+// never are members that no allowance admits, and why.
+var never = map[string]string{
+	"n_predict":       "it overrides the output cap; send max_tokens",
+	"n_cmpl":          "it overrides the number of choices; send n",
+	"prompt":          "it is another endpoint's input",
+	"input":           "it is another endpoint's input",
+	"inputs":          "it is another endpoint's input",
+	"messages":        "it is another endpoint's input",
+	"background":      "the answer would come elsewhere, past the meter",
+	"deferred":        "the answer would come elsewhere, past the meter",
+	"extra_headers":   "headers belong in the header",
+	"extra_query":     "a query belongs in the URL",
+	"api_base":        "it names another server",
+	"base_url":        "it names another server",
+	"response_fields": hidesUsage,
+	"fields":          hidesUsage,
+}
+
+const hidesUsage = "it can hide the usage"
+
+// costlyNames are the members of a body that are known to cost, or not to be sent.
+func costlyNames() []string {
+	all := maps.Clone(never)
+	maps.Copy(all, costly[call.ExtraMember])
+	for _, h := range hosts {
+		maps.Copy(all, h.costly[call.ExtraMember])
+	}
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(name string) bool { return strings.Contains(name, ".") })
+}
+
+// secret are the ends of names under which a credential is sent, without case and what
+// joins words.
+var secret = []string{
+	"apikey", "accesskey", "accesskeyid", "secret", "secretkey", "secretaccesskey", "accesstoken", "authtoken",
+	"bearertoken", "idtoken", "sessiontoken", "securitytoken", "adtoken", "subscriptionkey", "authorization",
+	"credential", "credentials", "password", "passwd",
+}
+
+// isSecret reports whether a name is one under which a credential is sent.
+func isSecret(name string) bool {
+	plain := plainName(name)
+	switch plain {
+	case "key", "token", "auth", "sig", "signature", "code":
+		return true
+	}
+	return slices.ContainsFunc(secret, func(end string) bool { return strings.HasSuffix(plain, end) })
+}
