@@ -62,6 +62,8 @@ func TestCompletionsWithoutACap(t *testing.T) {
 			if err := json.Unmarshal([]byte(got.body), &sent); err != nil || facts.OutputCap != sent.Cap {
 				t.Errorf("the receipt says a cap of %d, sent was %d (%v)", facts.OutputCap, sent.Cap, err)
 			}
+			w.settled(1)
+			w.mustReplay()
 		})
 	}
 }

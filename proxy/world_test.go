@@ -289,6 +289,32 @@ func (w *world) settled(n int) []audit.Settlement {
 	}
 }
 
+// mustReplay checks that the receipts follow from the policy. Those of the tenant's
+// provisioning are not there, since nobody sweeps.
+func (w *world) mustReplay() {
+	w.t.Helper()
+	rules, err := gate.NewRules(w.policy)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	sources, err := audit.Files(filepath.Join(w.dir, "receipts"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	replayer := gate.NewReplayer(rules)
+	for r, err := range audit.Merge(sources...) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		replayer.Add(r)
+	}
+	for _, f := range replayer.Close().Findings {
+		if f.Fault != gate.EventGap {
+			w.t.Errorf("it does not follow: %v", f)
+		}
+	}
+}
+
 // balance is what acme has spent and holds.
 func (w *world) balance() (spent, held int64) {
 	w.t.Helper()
