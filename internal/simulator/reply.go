@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ type reply struct {
 	stream bool
 	usage  Usage
 	pieces []piece
+	broken *piece // what breaks a stream off; nil: OpenAI's
 }
 
 // piece is what is written and flushed at once: an event, or a whole body.
@@ -46,7 +48,7 @@ func (s *Server) deliver(w http.ResponseWriter, r *http.Request, call *Call, a A
 	}
 	writeHeader(w, call, a, rep, size(pieces))
 	call.Status = rep.status
-	s.write(w, r, call, a, trickle(a.Fault.cut(pieces), a.TrickleBytes))
+	s.write(w, r, call, a, trickle(a.Fault.cut(pieces, rep.broken), a.TrickleBytes))
 	if a.Fault == HangMidStream {
 		s.hang(r)
 	}
@@ -125,7 +127,7 @@ func writeHeader(w http.ResponseWriter, call *Call, a Answer, rep reply, length 
 const rateLimit = 10_000
 
 // cut leaves what is sent before the fault.
-func (f Fault) cut(pieces []piece) []piece {
+func (f Fault) cut(pieces []piece, broken *piece) []piece {
 	if len(pieces) == 0 {
 		return pieces
 	}
@@ -136,7 +138,7 @@ func (f Fault) cut(pieces []piece) []piece {
 	case CloseMidStream, HangMidStream:
 		return pieces[:middle]
 	case ErrorMidStream:
-		return append(pieces[:middle:middle], errorEvent)
+		return append(pieces[:middle:middle], *cmp.Or(broken, &errorEvent))
 	case CloseMidJSON:
 		data := pieces[middle].data
 		return append(pieces[:middle:middle], piece{data: data[:len(data)/2]})

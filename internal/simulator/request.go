@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -17,6 +18,7 @@ const (
 	Completions     Endpoint = "completions"
 	Embeddings      Endpoint = "embeddings"
 	Models          Endpoint = "models"
+	Messages        Endpoint = "messages" // Anthropic's
 )
 
 func (e Endpoint) method() string {
@@ -77,6 +79,8 @@ type body struct {
 			Name       string          `json:"name"`
 			Parameters json.RawMessage `json:"parameters"`
 		} `json:"function"`
+		Name   string          `json:"name"` // Anthropic's
+		Schema json.RawMessage `json:"input_schema"`
 	} `json:"tools"`
 	ToolChoice     json.RawMessage `json:"tool_choice"`
 	Prompt         json.RawMessage `json:"prompt"`
@@ -105,10 +109,10 @@ func (r *Request) parse(capFields []string) error {
 	r.dimensions = b.Dimensions
 	r.toolsForbidden = string(b.ToolChoice) == `"none"`
 	for _, tool := range b.Tools {
-		r.Tools = append(r.Tools, tool.Function.Name)
+		r.Tools = append(r.Tools, cmp.Or(tool.Function.Name, tool.Name))
 	}
 	if len(b.Tools) > 0 {
-		r.parameters = b.Tools[0].Function.Parameters
+		r.parameters = append(b.Tools[0].Function.Parameters, b.Tools[0].Schema...)
 	}
 	r.readInputs(b.Prompt, b.Input)
 	return r.readCap(capFields)
@@ -117,7 +121,7 @@ func (r *Request) parse(capFields []string) error {
 func endpointOf(path string) Endpoint {
 	_, name, _ := strings.Cut(path, "/v1/")
 	switch e := Endpoint(name); e {
-	case ChatCompletions, Completions, Embeddings, Models:
+	case ChatCompletions, Completions, Embeddings, Models, Messages:
 		return e
 	}
 	return ""

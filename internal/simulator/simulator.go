@@ -1,5 +1,5 @@
-// Package simulator is a pretend LLM provider that speaks the OpenAI API over
-// real HTTP: what the demo, the end-to-end tests and the benchmarks put
+// Package simulator is a pretend LLM provider that speaks the OpenAI API, and
+// Anthropic's Messages, over real HTTP: what the demo, the end-to-end tests and the benchmarks put
 // upstream of the proxy.
 //
 // It promises three things. It answers as OpenAI does (chat completions,
@@ -150,7 +150,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) refuse(r *Request, problem error) *reply {
 	var refusal reply
 	switch {
-	case s.config.Key != "" && r.Header.Get("Authorization") != "Bearer "+s.config.Key:
+	case s.config.Key != "" && r.key() != s.config.Key:
 		refusal = failure(http.StatusUnauthorized, "invalid_api_key", "Incorrect API key provided.")
 	case r.Endpoint == "":
 		refusal = failure(http.StatusNotFound, "unknown_url", "Invalid URL ("+r.Method+" "+r.Path+")")
@@ -163,6 +163,9 @@ func (s *Server) refuse(r *Request, problem error) *reply {
 	default:
 		return nil
 	}
+	if r.Endpoint == Messages {
+		refusal = messageFailure(refusal.status, "")
+	}
 	return &refusal
 }
 
@@ -170,6 +173,8 @@ func (s *Server) refuse(r *Request, problem error) *reply {
 // the client.
 func (s *Server) reply(r *Request, a Answer) reply {
 	switch {
+	case a.Status >= http.StatusMultipleChoices && r.Endpoint == Messages && a.Body == nil:
+		return messageFailure(a.Status, a.Message)
 	case a.Status >= http.StatusMultipleChoices:
 		return a.failure()
 	case r.Endpoint == Models:
@@ -184,6 +189,8 @@ func (s *Server) reply(r *Request, a Answer) reply {
 		return embeddings(r, a, usage)
 	case Completions:
 		return completion(r, a, usage)
+	case Messages:
+		return messages(r, a, usage)
 	default:
 		return chat(r, a, usage)
 	}
