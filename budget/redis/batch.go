@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// senders is how many batches may be on their way at once: while the
-	// server works on one the next is made up.
+	// senders is how many batches may be on their way at once, one that a caller
+	// alone sends among them: while the server works on one the next is made up.
 	senders = 2
 
 	// batchCalls bounds the scripts of one batch.
@@ -34,10 +34,12 @@ type evaluator interface {
 
 // batches is an evaluator that sends what many callers ask for at the same
 // time in one write, and reads the replies together: most of what a call costs
-// either side is the way there and back. A caller alone is sent at once.
+// either side is the way there and back. A caller alone sends at once, on its own
+// time: to wake a sender and be woken by it would cost more than the sending.
 type batches struct {
 	client *redis.Client
 	queue  chan *outgoing
+	ways   chan struct{} // holds a token for each batch on its way
 	quit   chan struct{}
 	once   sync.Once
 	done   sync.WaitGroup
@@ -53,7 +55,8 @@ type outgoing struct {
 }
 
 func newBatches(client *redis.Client) *batches {
-	b := &batches{client: client, queue: make(chan *outgoing, queueCalls), quit: make(chan struct{})}
+	b := &batches{client: client, queue: make(chan *outgoing, queueCalls),
+		ways: make(chan struct{}, senders), quit: make(chan struct{})}
 	for range senders {
 		b.done.Go(b.send)
 	}
@@ -84,6 +87,9 @@ func evalCmd(ctx context.Context, name, script string, keys []string, args []any
 }
 
 func (b *batches) do(ctx context.Context, cmd *redis.Cmd) *redis.Cmd {
+	if b.alone() {
+		return b.doAlone(ctx, cmd)
+	}
 	deadline, _ := ctx.Deadline()
 	o := &outgoing{cmd: cmd, deadline: deadline, replied: make(chan struct{})}
 	select {
@@ -106,6 +112,44 @@ func (b *batches) do(ctx context.Context, cmd *redis.Cmd) *redis.Cmd {
 	}
 }
 
+// alone reports whether nobody else has a script on its way; then the caller has one,
+// which doAlone ends.
+func (b *batches) alone() bool {
+	if len(b.ways) > 0 || len(b.queue) > 0 {
+		return false
+	}
+	select {
+	case b.ways <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// doAlone sends a command and waits for its reply until the context's deadline.
+func (b *batches) doAlone(ctx context.Context, cmd *redis.Cmd) *redis.Cmd {
+	defer func() { <-b.ways }()
+	select {
+	case <-b.quit:
+		return failed(ctx, redis.ErrClosed)
+	default:
+	}
+	if ctx.Err() != nil {
+		return failed(ctx, errUnsent)
+	}
+	b.pipe(ctx, cmd)
+	return cmd
+}
+
+// pipe sends commands in one write. Each carries its own error.
+func (b *batches) pipe(ctx context.Context, commands ...*redis.Cmd) {
+	pipe := b.client.Pipeline()
+	for _, cmd := range commands {
+		_ = pipe.Process(ctx, cmd) // only queues it
+	}
+	_, _ = pipe.Exec(ctx)
+}
+
 func failed(ctx context.Context, err error) *redis.Cmd {
 	cmd := redis.NewCmd(ctx)
 	cmd.SetErr(err)
@@ -117,7 +161,9 @@ func (b *batches) send() {
 	for {
 		select {
 		case first := <-b.queue:
+			b.ways <- struct{}{}
 			b.exchange(b.gather(first))
+			<-b.ways
 		case <-b.quit:
 			return
 		}
@@ -143,18 +189,17 @@ func (b *batches) gather(first *outgoing) []*outgoing {
 }
 
 // exchange sends a batch and has its callers know when the replies are there.
-// Each command carries its own error.
 func (b *batches) exchange(batch []*outgoing) {
 	if len(batch) == 0 {
 		return
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), latest(batch))
 	defer cancel()
-	pipe := b.client.Pipeline()
-	for _, o := range batch {
-		_ = pipe.Process(ctx, o.cmd) // only queues it
+	commands := make([]*redis.Cmd, len(batch))
+	for i, o := range batch {
+		commands[i] = o.cmd
 	}
-	_, _ = pipe.Exec(ctx)
+	b.pipe(ctx, commands...)
 	for _, o := range batch {
 		close(o.replied)
 	}
