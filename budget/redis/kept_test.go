@@ -177,3 +177,28 @@ func TestPromisesAreForgotten(t *testing.T) {
 		t.Errorf("%d keys must exist, want the newest alone", n)
 	}
 }
+
+// TestMoveThatWasForced: a slot whose move is ended by hand before its last key leaves
+// counters at the other node. What was spent there is not spent again.
+func TestMoveThatWasForced(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 2, 0)
+	l := hastyOn(t, c)
+	for _, gone := range []string{"forever:usd/tenant", "kept", "open", "tenant"} {
+		tenant := "t-" + strings.ReplaceAll(gone, "/", "-")
+		provision(t, l, tenant)
+		mustReserve(t, l, reservation(tenant, "first", usd(60, 100)))
+		mustSettle(t, l, tenant, "first", 60)
+		m := c.Move(t, "aegis:{"+tenant+"}:tenant")
+		m.Take("aegis:{" + tenant + "}:" + gone)
+		m.GiveUp()
+		_, err := l.Reserve(t.Context(), reservation(tenant, "second", usd(60, 100)))
+		if gone == "forever:usd/tenant" || gone == "tenant" {
+			wantError(t, err, budget.ErrLost)
+		} else if denied := new(budget.Denied); !errors.As(err, &denied) && !errors.Is(err, budget.ErrLost) {
+			t.Errorf("without %s: %v, want a denial or lost state", gone, err)
+		}
+		_, err = l.Balances(t.Context(), tenant, []budget.Claim{{Key: "usd/new", Window: budget.Window{Kind: budget.Forever}}})
+		wantError(t, err, budget.ErrLost)
+	}
+}
