@@ -19,8 +19,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/admin"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // The hashes stand for no key that exists; the variable holds upstreamSecret.
@@ -374,7 +374,7 @@ func TestMetrics(t *testing.T) {
 	m.Rejected("invalid_api_key")
 	m.Held("acme", 500_000_000, 2)
 	m.Held("acme", -250_000_000, -1)
-	m.Charged("acme", "any-model", 20_000_000, pricing.Usage{Input: 7, Output: 3})
+	m.Charged("acme", "any-model", 20_000_000, call.Usage{call.Input: 7, call.Output: 3})
 	m.Ledger("reserve", 150*time.Microsecond)
 	m.Log(time.Millisecond)
 	m.Added(2 * time.Millisecond)
@@ -386,8 +386,8 @@ func TestMetrics(t *testing.T) {
 		`aegis_held_usd{tenant="acme"} 0.25`,
 		`aegis_open_leases{tenant="acme"} 1`,
 		`aegis_spend_usd_total{tenant="acme"} 0.02`,
-		`aegis_tokens_total{direction="input",tenant="acme"} 7`,
-		`aegis_tokens_total{direction="output",tenant="acme"} 3`,
+		`aegis_used_total{tenant="acme",unit="input"} 7`,
+		`aegis_used_total{tenant="acme",unit="output"} 3`,
 		`aegis_ledger_seconds_count{verb="reserve"} 1`,
 		`aegis_ledger_seconds_bucket{verb="reserve",le="0.0002"} 1`,
 		`aegis_receipt_seconds_count 1`,

@@ -13,8 +13,8 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/admin"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 const guide = "../docs/admin.md"
@@ -122,7 +122,7 @@ func TestGuideNamesEveryMetric(t *testing.T) {
 	m.Tenants(s.policy.Tenants)
 	m.Decided("acme", "allow", "")
 	m.Held("acme", 1, 1)
-	m.Charged("acme", "", 1, pricing.Usage{Input: 1, Output: 1})
+	m.Charged("acme", "", 1, call.Usage{call.Input: 1, call.Output: 1})
 	m.Ledger("reserve", time.Millisecond)
 	text := readGuide(t)
 	names := metric.FindAllStringSubmatch(s.metricsText(), -1)

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // Metrics counts what the gate and the proxy do, for Prometheus. Tenants are
@@ -18,7 +18,7 @@ type Metrics struct {
 
 	requests *prometheus.CounterVec
 	spend    *prometheus.CounterVec
-	tokens   *prometheus.CounterVec
+	used     *prometheus.CounterVec
 	held     *prometheus.GaugeVec
 	leases   *prometheus.GaugeVec
 	ledger   *prometheus.HistogramVec
@@ -39,7 +39,7 @@ func NewMetrics() *Metrics {
 		Registry: prometheus.NewRegistry(),
 		requests: counter("aegis_requests_total", "Requests by decision and reason.", "tenant", "decision", "reason"),
 		spend:    counter("aegis_spend_usd_total", "Settled cost in USD.", "tenant"),
-		tokens:   counter("aegis_tokens_total", "Tokens that upstreams reported.", "tenant", "direction"),
+		used:     counter("aegis_used_total", "What upstreams reported, by unit: tokens, milliseconds, searches.", "tenant", "unit"),
 		held:     gauge("aegis_held_usd", "Held for requests in flight on this replica, in USD.", "tenant"),
 		leases:   gauge("aegis_open_leases", "Leases open on this replica.", "tenant"),
 		ledger: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -50,7 +50,7 @@ func NewMetrics() *Metrics {
 		added:   histogram("aegis_added_seconds", "Time between a request's arrival and its departure upstream."),
 		holds:   map[string]int64{},
 	}
-	m.Registry.MustRegister(m.requests, m.spend, m.tokens, m.held, m.leases, m.ledger, m.tenants, m.log, m.added,
+	m.Registry.MustRegister(m.requests, m.spend, m.used, m.held, m.leases, m.ledger, m.tenants, m.log, m.added,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -93,10 +93,13 @@ func (m *Metrics) Held(tenant string, nano int64, leases int) {
 }
 
 // Charged counts a settlement.
-func (m *Metrics) Charged(tenant, _ string, nano int64, u pricing.Usage) {
+func (m *Metrics) Charged(tenant, _ string, nano int64, u call.Usage) {
 	m.spend.WithLabelValues(tenant).Add(usd(nano))
-	m.tokens.WithLabelValues(tenant, "input").Add(float64(u.Input))
-	m.tokens.WithLabelValues(tenant, "output").Add(float64(u.Output))
+	for unit, n := range u {
+		if n > 0 {
+			m.used.WithLabelValues(tenant, call.Unit(unit).String()).Add(float64(n))
+		}
+	}
 }
 
 // Ledger times a verb.

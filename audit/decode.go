@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // decoder reads fields as encoder writes them and in no other form: since a
@@ -188,6 +190,18 @@ func (d *decoder) optLimits(name string, v *[]Limit) {
 	for more := true; more && d.err == nil; more = d.next(',') {
 		*v = append(*v, Limit{})
 		d.object(&(*v)[len(*v)-1])
+	}
+	d.expect(']')
+}
+
+func (d *decoder) optLines(name string, v *[]call.Line) {
+	if !d.has(name) {
+		return
+	}
+	d.expect('[')
+	for more := true; more && d.err == nil; more = d.next(',') {
+		*v = append(*v, call.Line{})
+		d.object((*line)(&(*v)[len(*v)-1]))
 	}
 	d.expect(']')
 }

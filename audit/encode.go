@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // MaxLineBytes bounds a line, its newline not counted. A decision with the most
@@ -117,6 +119,10 @@ func (e *encoder) optClaims(name string, v *[]Claim) {
 
 func (e *encoder) optLimits(name string, v *[]Limit) {
 	e.optList(name, len(*v), func(i int) record { return &(*v)[i] })
+}
+
+func (e *encoder) optLines(name string, v *[]call.Line) {
+	e.optList(name, len(*v), func(i int) record { return (*line)(&(*v)[i]) })
 }
 
 // optList writes n objects.

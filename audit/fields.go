@@ -1,6 +1,12 @@
 package audit
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+)
 
 // fields visits an object's fields in the order of canonical JSON. One
 // implementation writes them, the other reads them, so that each object's
@@ -18,6 +24,7 @@ type fields interface {
 	optTexts(name string, v *[]string)
 	optClaims(name string, v *[]Claim)
 	optLimits(name string, v *[]Limit)
+	optLines(name string, v *[]call.Line)
 	optObject(name string, r record)
 }
 
@@ -91,6 +98,7 @@ func (a *Facts) visit(f fields) {
 	f.optCount("output_cap", &a.OutputCap)
 	f.optCount("output_tokens", &a.OutputTokens)
 	f.optText("run", &a.Run)
+	f.optTexts("services", &a.Services)
 	f.optFlag("stream", &a.Stream)
 	f.optText("target", &a.Target)
 	f.optText("tenant", &a.Tenant)
@@ -134,25 +142,44 @@ func (s *Settlement) visit(f fields) {
 	f.optCount("event", &s.Event)
 	f.amount("hold", &s.Hold)
 	f.text("lease", &s.Lease)
-	f.optText("model", &s.Model)
+	f.optLines("lines", &s.Lines)
 	f.word("outcome", &s.Outcome, outcomes)
 	f.optAmount("overrun", &s.Overrun)
 	f.optText("prices", &s.Prices)
 	f.optCount("status", &status)
 	f.text("tenant", &s.Tenant)
-	f.optObject("usage", &s.Usage)
 	s.Status = int(status)
 }
 
-func (u *Usage) visit(f fields) {
-	f.optCount("audio", &u.Audio)
-	f.optCount("audio_output", &u.AudioOutput)
-	f.optCount("cache_write", &u.CacheWrite)
-	f.optCount("cached", &u.Cached)
-	f.optCount("input", &u.Input)
-	f.optCount("output", &u.Output)
-	f.optCount("reasoning", &u.Reasoning)
+// line is what a response reports of one run of a model.
+type line call.Line
+
+func (l *line) visit(f fields) {
+	f.optAmount("billed", &l.Billed)
+	f.optText("model", &l.Model)
+	f.optText("region", &l.Region)
+	f.optText("service", &l.Service)
+	f.optObject("usage", (*usage)(&l.Usage))
+	f.optText("variant", &l.Variant)
 }
+
+// usage has a field for each unit, under the unit's name.
+type usage call.Usage
+
+func (u *usage) visit(f fields) {
+	for _, unit := range unitsByName {
+		f.optCount(unit.String(), &u[unit])
+	}
+}
+
+var unitsByName = func() []call.Unit {
+	units := make([]call.Unit, call.Units)
+	for u := range call.Units {
+		units[u] = u
+	}
+	slices.SortFunc(units, func(a, b call.Unit) int { return strings.Compare(a.String(), b.String()) })
+	return units
+}()
 
 func (e *Event) visit(f fields) {
 	f.optAmount("amount", &e.Amount)

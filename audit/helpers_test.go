@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -175,9 +176,9 @@ func decision(event int64) audit.Decision {
 func settlement(event int64) audit.Settlement {
 	return audit.Settlement{
 		At: 1_700_000_001_000, Tenant: "acme", Lease: fmt.Sprintf("lease-%d", event-1), Decision: "x-1",
-		Outcome: "settle", Status: 200, Basis: audit.BasisReported, Model: "gpt-5-mini-2026",
-		Usage: audit.Usage{Input: 800, Cached: 100, CacheWrite: 50, Audio: 3, Output: 120, Reasoning: 60, AudioOutput: 7},
-		Hold:  8_395_000, Charge: 9_000_000, Overrun: 605_000, Epoch: "e1", Event: event, Prices: strings.Repeat("cd", 32),
+		Outcome: "settle", Status: 200, Basis: audit.BasisReported, Lines: []call.Line{{Billed: 1000, Key: call.Key{Model: "gpt-5-mini-2026", Service: "priority", Region: "us", Variant: "720p"},
+			Usage: call.Usage{call.Input: 647, call.CachedInput: 100, call.CacheWrite: 50, call.AudioInput: 3, call.Output: 53, call.Reasoning: 60, call.AudioOutput: 7}}},
+		Hold: 8_395_000, Charge: 9_000_000, Overrun: 605_000, Epoch: "e1", Event: event, Prices: strings.Repeat("cd", 32),
 	}
 }
 

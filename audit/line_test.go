@@ -18,7 +18,7 @@ func fullDecision() audit.Decision {
 	d := decision(1)
 	d.PricedAt = 1_700_000_000_100
 	d.Facts.ExtraOutput, d.Facts.Capabilities = 12, []string{"chat", "stream"}
-	d.Facts.CacheWrite, d.Facts.Audio = true, true
+	d.Facts.CacheWrite, d.Facts.Audio, d.Facts.Services = true, true, []string{"priority"}
 	d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted = 2, "5ca1ab1e", 1, true
 	d.Existing, d.Facts.Target, d.Facts.Tool = true, "0badcafe", "0ddba11"
 	d.Facts.ToolResults, d.Facts.Tools = []string{"ca11ab1e search", "c0ffee"}, []string{"search", "fetch"}
@@ -200,12 +200,13 @@ func TestParseLineRefuses(t *testing.T) {
 		{"optional flag though false", `{"tenant":"acme"}`, `{"stream":false,"tenant":"acme"}`, "must be left out"},
 		{"optional count though zero", `{"tenant":"acme"}`, `{"choices":0,"tenant":"acme"}`, "must be left out"},
 		{"unknown kind", `"kind":"decision"`, `"kind":"verdict"`, "unknown kind"},
-		{"other version", `"v":1}`, `"v":2}`, "version"},
+		{"the version before", `"v":2}`, `"v":1}`, "a line of format version 1, and this release reads version 2"},
+		{"no version", `"v":2}`, `"v":"2"}`, "version"},
 		{"number zero", `"n":1`, `"n":0`, "n is below 1"},
 		{"chain too short", `"chain":"00`, `"chain":"`, "chain is not"},
 		{"no chain", `"chain":"00112233445566778899aabbccddeeff"`, `"chain":""`, "chain is not"},
 		{"hash in upper case", `"prev":"0`, `"prev":"A`, "prev is not"},
-		{"more after the line", `"v":1}`, `"v":1}{}`, "not JSON"},
+		{"more after the line", `"v":2}`, `"v":2}{}`, "not JSON"},
 		{"no body", `{"body":`, `{"baby":`, "not a receipt"},
 		{"nothing", line, ``, "not JSON"},
 	} {

@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -61,7 +62,15 @@ func (r *recall) slot() *string {
 	return &r.texts[r.next-1]
 }
 
-var errVersion = errors.New("not a line of format version " + version)
+// versionError says of which version the end of a line is.
+func versionError(end string) error {
+	other := strings.TrimSuffix(strings.TrimPrefix(end, `,"v":`), "}")
+	if n, err := strconv.ParseUint(other, 10, 8); err == nil && end == `,"v":`+other+`}` {
+		return fmt.Errorf("a line of format version %d, and this release reads version "+version+
+			": verify such a log with a release that wrote it, and begin another one in an empty directory", n)
+	}
+	return errors.New("not a line of format version " + version)
+}
 
 // parseLine reads a line without its newline. The receipt shares its memory.
 func parseLine(line string) (Receipt, error) {
@@ -123,7 +132,7 @@ func (p *parser) parseTail(tail string) (r Receipt, kind string, err error) {
 	case d.err != nil:
 		return r, "", d.err
 	case d.s[d.pos:] != `,"v":`+version+`}`:
-		return r, "", errVersion
+		return r, "", versionError(d.s[d.pos:])
 	case (r.Chain != p.chain || p.chain == "") && !isHex(r.Chain, chainBytes):
 		return r, "", fmt.Errorf("chain is not %d bytes in lowercase hex", chainBytes)
 	case !unhex(r.Prev[:], prev):

@@ -1,5 +1,7 @@
 package audit
 
+import "github.com/aegis-proxy/aegis-proxy/call"
+
 // A Body is what one line says, apart from its place in the chain. Receipts
 // are Decision, Settlement and Event; Seal, Start and Rotate keep the chain.
 // Parsed bodies are values, not pointers.
@@ -40,6 +42,7 @@ type Facts struct {
 	Capabilities []string // what the request needs, its endpoint among them
 	CacheWrite   bool     // cache writes could be billed, so Cost covers them
 	Audio        bool     // audio rates could apply, so Cost covers them
+	Services     []string // service tiers beside the standard one that could apply, so Cost covers them
 	ToolResults  []string // where they are counted: each as "ID TOOL", hashed id and name, or "ID"
 	Tools        []string // names of the tools offered, where a rule looks at them
 }
@@ -98,18 +101,6 @@ const (
 	BasisFloor    = "floor"    // what was seen, where the upstream stops billing on cancel
 )
 
-// Usage is what an upstream reported. Cached, CacheWrite and Audio are parts of
-// Input; Reasoning and AudioOutput are parts of Output.
-type Usage struct {
-	Input       int64
-	Cached      int64
-	CacheWrite  int64
-	Audio       int64
-	Output      int64
-	Reasoning   int64
-	AudioOutput int64
-}
-
 // Settlement is written when a lease ends by this replica's hand.
 type Settlement struct {
 	At       int64
@@ -119,11 +110,10 @@ type Settlement struct {
 	Outcome  string // "settle", "release" or "correct"
 	Status   int    // the upstream's HTTP status; 0 if there was no response
 	Basis    string
-	Model    string // as the response reported it
-	Usage    Usage
-	Hold     int64 // nano-USD
-	Charge   int64 // nano-USD
-	Overrun  int64 // nano-USD above the hold
+	Lines    []call.Line // what the response reported, the answer's own run of a model first
+	Hold     int64       // nano-USD
+	Charge   int64       // nano-USD
+	Overrun  int64       // nano-USD above the hold
 	Epoch    string
 	Event    int64
 	Prices   string

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // loose reads fields from any JSON, in whatever order and spelling, and leaves
@@ -63,6 +65,16 @@ func (l loose) optLimits(name string, v *[]Limit) {
 		var limit Limit
 		limit.visit(loose(fields))
 		*v = append(*v, limit)
+	}
+}
+
+func (l loose) optLines(name string, v *[]call.Line) {
+	list, _ := l[name].([]any)
+	for _, one := range list {
+		fields, _ := one.(map[string]any)
+		var l line
+		l.visit(loose(fields))
+		*v = append(*v, call.Line(l))
 	}
 }
 
@@ -153,8 +165,8 @@ func referenceLines(t testing.TB) (lines []string) {
 				{Key: "tool_calls/hour", Marks: odd, AtEnd: "return", Window: "rolling"}},
 			Lease: "l1", Expires: 9, Epoch: "e1", Event: 3, Policy: "ab", Generation: 1, Prices: "cd", PricedAt: 4},
 		Decision{At: 6, Verdict: Deny, Cost: 0, Reasons: []string{"held", odd}, Facts: Facts{Tenant: "acne"}, Policy: "ab", Prices: "cd"},
-		Settlement{At: 7, Tenant: "acme", Lease: "l1", Outcome: "settle", Status: 200, Basis: BasisReported, Model: odd,
-			Usage: Usage{Input: 1, Output: 2}, Hold: 12, Charge: 8, Overrun: 1, Epoch: "e1", Event: 4, Prices: "cd"},
+		Settlement{At: 7, Tenant: "acme", Lease: "l1", Outcome: "settle", Status: 200, Basis: BasisReported,
+			Lines: []call.Line{{Key: call.Key{Model: odd}, Usage: call.Usage{call.Input: 1, call.Output: 2}, Billed: 3}, {Key: call.Key{Service: odd}}}, Hold: 12, Charge: 8, Overrun: 1, Epoch: "e1", Event: 4, Prices: "cd"},
 		Settlement{At: 8, Tenant: "acne", Lease: odd, Outcome: "release"},
 		Event{At: 9, Tenant: "acme", Epoch: "e1", Event: 4, Name: "grant", Lease: "l2", Expires: 10, Generation: 1, Policy: "ab",
 			Claims: []Claim{{Key: "tool_calls/day", Amount: 2, Marks: "cc dd", AtEnd: "keep", Window: "idle"}}, Recovered: true},

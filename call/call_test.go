@@ -49,6 +49,9 @@ func TestKinds(t *testing.T) {
 
 func TestTokensOfAUsage(t *testing.T) {
 	u := call.Usage{call.Input: 1, call.CachedInput: 2, call.CachedVideoInput: 4, call.Output: 8, call.Reasoning: 16, call.Searches: 32, call.AudioTimeIn: 64}
+	if text := u.String(); text != "input 1, cached_input 2, cached_video_input 4, output 8, reasoning 16, audio_seconds_in 64, searches 32" {
+		t.Errorf("it is %q", text)
+	}
 	if in, out := u.InputTokens(), u.OutputTokens(); in != 7 || out != 24 {
 		t.Errorf("%d tokens in and %d out, want 7 and 24", in, out)
 	}

@@ -175,10 +175,16 @@ func (k Kinds) Has(u Unit) bool { return k>>u&1 == 1 }
 // All are the set's units, in Table's order.
 func (k Kinds) All() iter.Seq[Unit] {
 	return func(yield func(Unit) bool) {
-		for ; k != 0; k &= k - 1 {
-			if !yield(Unit(bits.TrailingZeros64(uint64(k)))) {
+		for k != 0 {
+			var u Unit
+			if u, k = k.Next(); !yield(u) {
 				return
 			}
 		}
 	}
+}
+
+// Next is the first unit of a set that is not empty, and the set without it.
+func (k Kinds) Next() (u Unit, rest Kinds) {
+	return Unit(bits.TrailingZeros64(uint64(k)) % int(Units)), k & (k - 1)
 }

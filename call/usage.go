@@ -1,24 +1,51 @@
 package call
 
+import "strconv"
+
 // Usage is what one run of a model used of each unit. Time is in milliseconds.
 type Usage [Units]int64
 
+// String lists what there is, as "input 12, output 3".
+func (u Usage) String() string {
+	var text []byte
+	for unit, n := range u {
+		if n == 0 {
+			continue
+		}
+		if len(text) > 0 {
+			text = append(text, ", "...)
+		}
+		text = append(append(text, Table[unit].Name...), ' ')
+		text = strconv.AppendInt(text, n, 10)
+	}
+	return string(text)
+}
+
 // InputTokens is how long the run's input was, which picks the context tier.
-func (u *Usage) InputTokens() int64 { return u.sum(inputs) }
-
-// OutputTokens is how many tokens came out of the run, of whatever kind.
-func (u *Usage) OutputTokens() int64 { return u.sum(outputs) }
-
-func (u *Usage) sum(k Kinds) (n int64) {
-	for unit := range k.All() {
+func (u *Usage) InputTokens() (n int64) {
+	for k := Inputs; k != 0; {
+		var unit Unit
+		unit, k = k.Next()
 		n += u[unit]
 	}
 	return n
 }
 
+// OutputTokens is how many tokens came out of the run, of whatever kind.
+func (u *Usage) OutputTokens() (n int64) {
+	for k := Outputs; k != 0; {
+		var unit Unit
+		unit, k = k.Next()
+		n += u[unit]
+	}
+	return n
+}
+
+// Inputs are the kinds of input tokens, which count towards the context tier; Outputs
+// those of output tokens.
 var (
-	inputs  = inputKinds()
-	outputs = Of(Output, Reasoning, AudioOutput, ImageOutput, VideoOutput)
+	Inputs  = inputKinds()
+	Outputs = Of(Output, Reasoning, AudioOutput, ImageOutput, VideoOutput)
 )
 
 func inputKinds() (k Kinds) {

@@ -23,14 +23,23 @@ FIELDS = {name: dict(field.split(":") for field in fields.split()) for name, fie
                 " facts:facts generation:count lease:text policy:text priced_at:count prices:text reasons:texts verdict*:verdict",
     "facts": "attempt:count audio:flag cache_write:flag capabilities:texts choices:count counted:flag depth:count endpoint:text"
              " extra_output:count input_bound:input_bound input_tokens:count key:text model:text nonce:text output_cap:count"
-             " output_tokens:count run:text stream:flag target:text tenant:text tool:text tool_results:texts tools:texts"
+             " output_tokens:count run:text services:texts stream:flag target:text tenant:text tool:text tool_results:texts tools:texts"
              " upstream:text user:text",
     "denials": "count:count id:text until:count",
     "claim": "amount*:amount at_end*:at_end end:count group:text group_max:count held*:amount key*:text length_ms:count"
              " limit*:amount marks:text reason:refusal rule:text spent*:amount start:count window*:window",
-    "settlement": "at*:count basis:basis charge*:amount decision:text epoch:text event:count hold*:amount lease*:text model:text"
-                  " outcome*:outcome overrun:amount prices:text status:count tenant*:text usage:usage",
-    "usage": "audio:count audio_output:count cache_write:count cached:count input:count output:count reasoning:count",
+    "settlement": "at*:count basis:basis charge*:amount decision:text epoch:text event:count hold*:amount lease*:text lines:lines"
+                  " outcome*:outcome overrun:amount prices:text status:count tenant*:text",
+    "line": "billed:amount model:text region:text service:text usage:usage variant:text",
+    "usage": "annotated_pages:count audio_cache_write:count audio_input:count audio_output:count"
+             " audio_seconds_in:count audio_seconds_out:count cache_write:count cache_write_12h:count"
+             " cache_write_1h:count cached_audio_input:count cached_image_input:count cached_input:count"
+             " cached_video_input:count characters_in:count characters_out:count citation:count code_sessions:count"
+             " compute_seconds:count credits:count file_searches:count image_input:count image_output:count"
+             " images_in:count images_out:count input:count map_searches:count messages:count output:count"
+             " pages:count pixels_in:count pixels_out:count queries:count reasoning:count requests:count"
+             " searches:count tool_calls:count video_input:count video_output:count video_seconds_in:count"
+             " video_seconds_out:count",
     "event": "amount:amount at*:count claims:claims epoch*:text event*:count expires:count generation:count key:text"
              " lease:text limits:limits name*:name policy:text recovered:flag switch:text tenant*:text",
     "limit": "key*:text limit*:amount",
@@ -50,7 +59,7 @@ WORDS = {name: words.split() for name, words in {
     "alg": "ed25519 hmac-sha256",
     "start_reason": "created opened repaired",
 }.items()}
-LISTS = {"claims": "claim", "limits": "limit"}
+LISTS = {"claims": "claim", "limits": "limit", "lines": "line"}
 
 ENVELOPE = ["body", "chain", "kind", "n", "prev", "v"]
 KINDS = {"decision", "settlement", "event", "seal", "start", "rotate"}
@@ -89,7 +98,7 @@ def parse(line):
         raise Fault("not JSON: %s" % e)
     need(canonical == line, "not canonical JSON")
     need(isinstance(r, dict) and sorted(r) == ENVELOPE, "not a receipt")
-    need(type(r["v"]) is int and r["v"] == 1, "not version 1")
+    need(type(r["v"]) is int and r["v"] == 2, "not version 2")
     need(r["kind"] in KINDS and isinstance(r["body"], dict), "unknown kind")
     need(is_hex(r["chain"], 32) and is_hex(r["prev"], 64), "chain or prev is not hex")
     need(type(r["n"]) is int and 0 < r["n"] < 2**53, "n out of range")

@@ -14,7 +14,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // MaxActionTTL bounds the life of an action's lease, which is never renewed.
@@ -164,7 +163,7 @@ func (q *quote) ttl() time.Duration {
 // worst is the most that the quote can cost, in nano-USD.
 func (q *quote) worst() (int64, error) {
 	if q.action == nil {
-		return q.price.Worst(q.bound())
+		return q.worstServed()
 	}
 	return q.action.Amount, nil
 }
@@ -273,7 +272,7 @@ func (g *Gate) endAction(ctx context.Context, c LeaseCall, p pending) (*Ended, e
 	if ending.Repeated {
 		return ended, g.recorded(ctx, c.Lease)
 	}
-	g.telemetry.Charged(s.Tenant, "", s.Charge, pricing.Usage{})
+	g.telemetry.Charged(s.Tenant, "", s.Charge, call.Usage{})
 	g.line.poke(s.Tenant)
 	ended.Receipt, err = g.postAndWait(ctx, p)
 	return ended, err

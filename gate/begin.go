@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
@@ -15,8 +16,10 @@ import (
 // quote is one call with the bounds that are being tried for it.
 type quote struct {
 	Bid
-	price    pricing.Price
-	pricedAt time.Time // zero before the price was looked up
+	price    pricing.Price   // of the standard service
+	served   []pricing.Price // of the other services that it may be served at
+	parts    [2]call.Part    // room for its bound
+	pricedAt time.Time       // zero before the price was looked up
 	lease    string
 	plan     policy.Plan
 	action   *Action  // nil for an LLM call
@@ -317,11 +320,32 @@ func (q *quote) open(now time.Time) *policy.Denial {
 	if err != nil {
 		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
 	}
-	if q.Audio && !price.TellsAudioOutput() {
-		return &policy.Denial{Reason: policy.NoPrice, Message: "the price table does not tell what this model's audio output costs"}
+	if lacking := lacks(price, q.Audio); lacking != "" {
+		return &policy.Denial{Reason: policy.NoPrice, Message: lacking}
 	}
-	q.price = price
+	q.price, q.served = price, nil
+	for _, service := range q.Services {
+		other, err := price.For(call.Key{Service: service})
+		if err != nil {
+			return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
+		}
+		q.served = append(q.served, other)
+	}
 	return nil
+}
+
+// lacks says what of a model's output has no bound in money: audio that the price list
+// does not know, and images and video, which no response tells apart from text.
+func lacks(price pricing.Price, audio bool) string {
+	if audio && !price.Has(call.AudioOutput) {
+		return "the price table does not tell what this model's audio output costs"
+	}
+	for _, u := range [...]call.Unit{call.ImageOutput, call.VideoOutput, call.Citation} {
+		if price.Has(u) {
+			return "this model bills " + u.String() + ", which its answers do not tell apart from text here"
+		}
+	}
+	return ""
 }
 
 // decide prices the bounds at hand and applies the policy.
@@ -358,13 +382,50 @@ func (q *quote) observe(seen []budget.Observed) {
 	}
 }
 
-func (q *quote) bound() pricing.Bound {
-	return pricing.Bound{
-		Input:      q.Input.Tokens,
-		Output:     q.outputTokens(),
-		CacheWrite: q.CacheWrite,
-		Audio:      q.Audio,
+// worstServed is the most that the call can cost: at the dearest service.
+func (q *quote) worstServed() (int64, error) {
+	bound := q.bound()
+	worst, err := q.price.Worst(bound)
+	for i := range q.served {
+		if err != nil {
+			return 0, err
+		}
+		var other int64
+		other, err = q.served[i].Worst(bound)
+		worst = max(worst, other)
 	}
+	return worst, err
+}
+
+// outputPart is the place of the output in a bound's parts.
+const outputPart = 1
+
+// bound is what the call can use, the input first.
+func (q *quote) bound() call.Bound {
+	in, out := call.Of(call.Input, call.CachedInput), call.Of(call.Output, call.Reasoning)
+	if q.CacheWrite {
+		in |= call.Of(call.CacheWrite, call.CacheWrite1h, call.CacheWrite12h)
+	}
+	if q.hasImages() {
+		in |= call.Of(call.ImageInput, call.CachedImageInput)
+	}
+	if q.Audio {
+		in |= call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite)
+		out |= call.Of(call.AudioOutput)
+	}
+	q.parts = [2]call.Part{{Fixed: q.Input.Tokens, Kinds: in}, outputPart: {Fixed: q.outputTokens(), Kinds: out}}
+	return call.Bound{Parts: q.parts[:]}
+}
+
+// outputWithin is the largest output, in tokens of all choices, that fits the room at
+// every service.
+func (q *quote) outputWithin(room int64) int64 {
+	bound := q.bound()
+	most := q.price.Within(bound, outputPart, room)
+	for i := range q.served {
+		most = min(most, q.served[i].Within(bound, outputPart, room))
+	}
+	return most
 }
 
 // tighten replaces a loose input bound by the exact one. It reports whether
@@ -405,7 +466,7 @@ func (q *quote) largestCap(room int64) int64 {
 	if q.OutputCap == 0 || room < 0 {
 		return 0
 	}
-	largest := (q.price.OutputWithin(q.bound(), room) - q.ExtraOutput) / q.Choices
+	largest := (q.outputWithin(room) - q.ExtraOutput) / q.Choices
 	if largest >= q.OutputCap {
 		return 0
 	}

@@ -5,8 +5,8 @@ import (
 	"errors"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // Result is what a governed call came to.
@@ -75,23 +75,22 @@ func under[T any](ctx context.Context, grant *Grant, run func(context.Context, *
 	return value, err
 }
 
-// Used is the outcome of a call whose usage the provider has reported. Cached and
-// CacheWrite are parts of Input, and Reasoning is one of Output: of OpenAI's usage
-// Input is prompt_tokens and Output completion_tokens; of Anthropic's, which tells
-// cached tokens apart, Input is the sum of input_tokens, cache_read_input_tokens
-// and cache_creation_input_tokens.
+// Used is the outcome of a call whose usage the provider has reported, in units that
+// do not overlap: of OpenAI's usage, whose cached_tokens are part of prompt_tokens,
+// Input is the difference and CachedInput the cached ones; of Anthropic's Input is
+// input_tokens, and CachedInput and CacheWrite lie beside it.
 //
-// Set the Outcome's Model too where the response names another than was asked
-// for: that one's price is charged then, if it is the dearer, and the policy tells
-// none of the model that was asked for.
-func Used(u pricing.Usage) Outcome {
-	return Outcome{Sent: true, Basis: audit.BasisReported, Usage: u}
+// Set the line's Model too where the response names another than was asked for: that
+// one's price is charged then, if it is the dearer, and the policy tells none of the
+// model that was asked for.
+func Used(u call.Usage) Outcome {
+	return Outcome{Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Usage: u}}}
 }
 
 // Seen is the outcome of a stream that was cut: its whole input, and what was
 // seen of its output.
-func Seen(u pricing.Usage) Outcome {
-	return Outcome{Sent: true, Basis: audit.BasisFloor, Usage: u}
+func Seen(u call.Usage) Outcome {
+	return Outcome{Sent: true, Basis: audit.BasisFloor, Lines: []call.Line{{Usage: u}}}
 }
 
 // Unbilled is the outcome of a call that was answered with an error which the
@@ -110,7 +109,7 @@ func (o Outcome) checked(u *policy.Upstream) Outcome {
 		return o
 	}
 	o.Sent = true
-	unsaid := o.Basis == audit.BasisReported && o.Usage == (pricing.Usage{})
+	unsaid := o.Basis == audit.BasisReported && !reports(o.Lines)
 	if unsaid || o.Basis == audit.BasisFloor && !u.CancelStops {
 		o.Basis = audit.BasisUnknown
 	}

@@ -82,7 +82,7 @@ func (w *world) ends() int { return w.ledger.count("settle") + w.ledger.count("r
 // TestCallIsChargedOnce is the price of every way in which a function can end,
 // for a hold of 200. Its lease ends once.
 func TestCallIsChargedOnce(t *testing.T) {
-	usage := pricing.Usage{Input: 90, Output: 10}
+	usage := call.Usage{call.Input: 90, call.Output: 10}
 	for _, row := range []struct {
 		name   string
 		answer answer
@@ -91,11 +91,11 @@ func TestCallIsChargedOnce(t *testing.T) {
 	}{
 		{"used", answer{outcome: gate.Used(usage)}, 110, audit.BasisReported},
 		{"used, and an error", answer{gate.Used(usage), errBroke}, 110, audit.BasisReported},
-		{"used more than was held", answer{outcome: gate.Used(pricing.Usage{Input: 100, Output: 500})}, 1100, audit.BasisReported},
-		{"used nothing at all: unknown", answer{outcome: gate.Used(pricing.Usage{})}, 200, audit.BasisUnknown},
+		{"used more than was held", answer{outcome: gate.Used(call.Usage{call.Input: 100, call.Output: 500})}, 1100, audit.BasisReported},
+		{"used nothing at all: unknown", answer{outcome: gate.Used(call.Usage{})}, 200, audit.BasisUnknown},
 		{"an error alone", answer{err: errBroke}, 200, audit.BasisUnknown},
 		{"no outcome", answer{}, 200, audit.BasisUnknown},
-		{"usage in an outcome of one's own, without a basis", answer{outcome: gate.Outcome{Usage: usage}}, 200, audit.BasisUnknown},
+		{"usage in an outcome of one's own, without a basis", answer{outcome: gate.Outcome{Lines: []call.Line{{Usage: usage}}}}, 200, audit.BasisUnknown},
 		{"not sent", answer{gate.NotSent(), errBroke}, 0, audit.BasisUnbilled},
 		{"not billed", answer{gate.Unbilled(429), errBroke}, 0, audit.BasisUnbilled},
 		{"seen, of an upstream that bills on", answer{gate.Seen(usage), errBroke}, 200, audit.BasisUnknown},
@@ -151,7 +151,7 @@ func TestCallerThatLeavesIsSettled(t *testing.T) {
 	_, err := gate.Call(ctx, w.gate, asking(), func(ctx context.Context, _ *gate.Grant) (int, gate.Outcome, error) {
 		leave()
 		<-ctx.Done()
-		return 0, gate.Used(pricing.Usage{Input: 90, Output: 10}), ctx.Err()
+		return 0, gate.Used(call.Usage{call.Input: 90, call.Output: 10}), ctx.Err()
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
@@ -163,7 +163,7 @@ func TestSeenIsChargedWhereThePolicySaysSo(t *testing.T) {
 	w := newLibrary(t, daily(1000))
 	w.rules.Policy.Upstreams["sim"].CancelStops = true
 	res, _, _ := w.callWith(t.Context(), asking(), func() answer {
-		return answer{gate.Seen(pricing.Usage{Input: 100, Output: 3}), errBroke}
+		return answer{gate.Seen(call.Usage{call.Input: 100, call.Output: 3}), errBroke}
 	})
 	if res.Charge != 106 || res.Basis != audit.BasisFloor {
 		t.Errorf("charged %d on the basis %s", res.Charge, res.Basis)
@@ -181,7 +181,7 @@ func TestStreamOfTenMinutesIsHeldAllTheTime(t *testing.T) {
 				time.Sleep(time.Minute)
 				w.mustBalance(0, 200)
 			}
-			return answer{outcome: gate.Used(pricing.Usage{Input: 90, Output: 10})}
+			return answer{outcome: gate.Used(call.Usage{call.Input: 90, call.Output: 10})}
 		})
 		w.must(err)
 		if res.Charge != 110 {
@@ -218,7 +218,7 @@ func TestFiftyCallsWithABudgetForTen(t *testing.T) {
 		calls.Go(func() {
 			_, _, err := w.callWith(context.Background(), asking(), func() answer {
 				ran.Add(1)
-				return answer{outcome: gate.Used(pricing.Usage{Input: 100, Output: 50})}
+				return answer{outcome: gate.Used(call.Usage{call.Input: 100, call.Output: 50})}
 			})
 			if _, ok := errors.AsType[*gate.Refusal](err); ok {
 				denied.Add(1)
@@ -306,7 +306,7 @@ func TestClampedCallSendsTheGrantsCap(t *testing.T) {
 		if g.OutputCap != 25 || g.Hold() != 150 || g.Upstream().Name != "sim" || g.Remaining()[0].Held != 150 {
 			t.Errorf("cap %d, hold %d, upstream %s, remaining %+v", g.OutputCap, g.Hold(), g.Upstream(), g.Remaining())
 		}
-		return 0, gate.Used(pricing.Usage{Input: 100, Output: 25}), nil
+		return 0, gate.Used(call.Usage{call.Input: 100, call.Output: 25}), nil
 	})
 	w.must(err)
 	w.mustBalance(150, 0)
@@ -350,7 +350,7 @@ func TestCloseWaitsForCalls(t *testing.T) {
 			if !errors.Is(err, gate.ErrClosed) {
 				t.Errorf("one more came to %v", err)
 			}
-			return answer{outcome: gate.Used(pricing.Usage{Input: 90, Output: 10})}
+			return answer{outcome: gate.Used(call.Usage{call.Input: 90, call.Output: 10})}
 		})
 		w.must(<-closed)
 		if s := w.settlement(); s.Charge != 110 {
@@ -408,17 +408,17 @@ func TestRefusedUpstreamFollows(t *testing.T) {
 
 // TestOutcomeThatNoReceiptCanTell is charged and receipted all the same.
 func TestOutcomeThatNoReceiptCanTell(t *testing.T) {
-	usage := pricing.Usage{Input: 90, Output: 10}
+	usage := call.Usage{call.Input: 90, call.Output: 10}
 	for _, row := range []struct {
 		name    string
 		outcome gate.Outcome
 		charge  int64
 	}{
-		{"a status that is none", gate.Outcome{Basis: audit.BasisReported, Status: -1, Usage: usage}, 110},
-		{"a model too long", gate.Outcome{Basis: audit.BasisReported, Model: strings.Repeat("x", 100_000), Usage: usage}, 110},
-		{"negative usage", gate.Used(pricing.Usage{Input: -1}), 200},
-		{"negative usage, unbilled", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: 429, Usage: pricing.Usage{Input: -1}}, 0},
-		{"negative usage, not sent", gate.Outcome{Basis: audit.BasisUnbilled, Usage: pricing.Usage{Input: -1}}, 0},
+		{"a status that is none", gate.Outcome{Basis: audit.BasisReported, Status: -1, Lines: []call.Line{{Usage: usage}}}, 110},
+		{"a model too long", gate.Outcome{Basis: audit.BasisReported, Lines: []call.Line{{Key: call.Key{Model: strings.Repeat("x", 100_000)}, Usage: usage}}}, 110},
+		{"negative usage", gate.Used(call.Usage{call.Input: -1}), 200},
+		{"negative usage, unbilled", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: 429, Lines: []call.Line{{Usage: call.Usage{call.Input: -1}}}}, 0},
+		{"negative usage, not sent", gate.Outcome{Basis: audit.BasisUnbilled, Lines: []call.Line{{Usage: call.Usage{call.Input: -1}}}}, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newLibrary(t, daily(1000))

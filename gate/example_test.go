@@ -11,9 +11,9 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
 
@@ -51,8 +51,8 @@ func openExample() (g *gate.Gate, remove func()) {
 }
 
 // complete stands for a provider's client.
-func complete(_ context.Context, prompt string, cap int64) (string, pricing.Usage, error) {
-	return "A hold that ends by itself.", pricing.Usage{Input: 12, Output: min(cap, 8)}, nil
+func complete(_ context.Context, prompt string, cap int64) (string, call.Usage, error) {
+	return "A hold that ends by itself.", call.Usage{call.Input: 12, call.Output: min(cap, 8)}, nil
 }
 
 func ExampleCall() {
@@ -122,7 +122,7 @@ func ExampleCall_stream() {
 				}
 				fmt.Print(text)
 			}
-			return len(events), gate.Used(pricing.Usage{Input: 12, Output: 8}), nil
+			return len(events), gate.Used(call.Usage{call.Input: 12, call.Output: 8}), nil
 		})
 	}
 	for _, cut := range []bool{false, true} {

@@ -209,6 +209,10 @@ type Bid struct {
 
 	CacheWrite bool // cache writes may be billed
 	Audio      bool // audio rates may apply
+
+	// Services are the service tiers, beside the standard one, that the upstream may
+	// serve it at.
+	Services []string
 }
 
 // bounded reports whether the bid's numbers are ones that can be priced.

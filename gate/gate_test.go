@@ -11,9 +11,9 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 func TestCallIsHeldThenSettled(t *testing.T) {
@@ -39,8 +39,8 @@ func TestCallIsHeldThenSettled(t *testing.T) {
 // TestOutcomesAreCharged is the price of every way in which a call can end,
 // for a hold of 200.
 func TestOutcomesAreCharged(t *testing.T) {
-	reported := func(u pricing.Usage) gate.Outcome {
-		return gate.Outcome{Sent: true, Basis: audit.BasisReported, Usage: u}
+	reported := func(u call.Usage) gate.Outcome {
+		return gate.Outcome{Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Usage: u}}}
 	}
 	for _, row := range []struct {
 		name    string
@@ -56,16 +56,16 @@ func TestOutcomesAreCharged(t *testing.T) {
 		{"an error of no status", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled}, 200, audit.BasisUnknown, 0},
 		{"cost unknown", gate.Outcome{Sent: true, Basis: audit.BasisUnknown}, 200, audit.BasisUnknown, 0},
 		{"no basis at all", gate.Outcome{Sent: true}, 200, audit.BasisUnknown, 0},
-		{"a floor", gate.Outcome{Sent: true, Basis: audit.BasisFloor, Usage: pricing.Usage{Input: 100, Output: 3}}, 106, audit.BasisFloor, 0},
+		{"a floor", gate.Outcome{Sent: true, Basis: audit.BasisFloor, Lines: []call.Line{{Usage: call.Usage{call.Input: 100, call.Output: 3}}}}, 106, audit.BasisFloor, 0},
 		{"above the hold: in full", used(100, 500), 1100, audit.BasisReported, 900},
-		{"impossible: cached above input", reported(pricing.Usage{Input: 5, Cached: 6}), 200, audit.BasisUnknown, 0},
-		{"impossible: negative", reported(pricing.Usage{Input: -5}), 200, audit.BasisUnknown, 0},
-		{"beyond all counting", reported(pricing.Usage{Input: 1 << 60}), 200, audit.BasisUnknown, 0},
-		{"another model than the one whose price the policy tells", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "gpt-4o", Usage: pricing.Usage{Input: 1, Output: 1}},
+		{"impossible: cached above input", reported(call.Usage{call.Input: -1, call.CachedInput: 6}), 200, audit.BasisUnknown, 0},
+		{"impossible: negative", reported(call.Usage{call.Input: -5}), 200, audit.BasisUnknown, 0},
+		{"beyond all counting", reported(call.Usage{call.Input: 1 << 60}), 200, audit.BasisUnknown, 0},
+		{"another model than the one whose price the policy tells", gate.Outcome{Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Key: call.Key{Model: "gpt-4o"}, Usage: call.Usage{call.Input: 1, call.Output: 1}}}},
 			3, audit.BasisReported, 0},
-		{"cached input, and another model", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "gpt-4o", Usage: pricing.Usage{Input: 10, Cached: 8}},
+		{"cached input, and another model", gate.Outcome{Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Key: call.Key{Model: "gpt-4o"}, Usage: call.Usage{call.Input: 2, call.CachedInput: 8}}}},
 			10, audit.BasisReported, 0},
-		{"a model without a price", gate.Outcome{Sent: true, Basis: audit.BasisReported, Model: "nobody-knows", Usage: pricing.Usage{Input: 1, Output: 1}},
+		{"a model without a price", gate.Outcome{Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Key: call.Key{Model: "nobody-knows"}, Usage: call.Usage{call.Input: 1, call.Output: 1}}}},
 			3, audit.BasisReported, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -76,8 +76,8 @@ func TestOutcomesAreCharged(t *testing.T) {
 			if s.Charge != row.charge || s.Basis != row.basis || s.Overrun != row.overrun {
 				t.Errorf("charged %d on basis %s, overrun %d", s.Charge, s.Basis, s.Overrun)
 			}
-			if row.basis == audit.BasisUnknown && s.Usage != (audit.Usage{}) {
-				t.Errorf("a charge that rests on no usage states one: %+v", s.Usage)
+			if row.basis == audit.BasisUnknown && len(s.Lines) > 0 {
+				t.Errorf("a charge that rests on no usage states one: %+v", s.Lines)
 			}
 		})
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // Grant is leave to run one call. End it exactly once; more Ends do nothing.
@@ -39,8 +39,10 @@ type Outcome struct {
 	Status int    // the upstream's HTTP status; 0: no response, or not told
 	Basis  string // one of audit's bases
 	Sent   bool   // any byte of the request was written upstream
-	Model  string // as the response names it
-	Usage  pricing.Usage
+
+	// Lines are what the response reports: of the run that was asked for first, with the
+	// model, service and region that the response names, then of others.
+	Lines []call.Line
 }
 
 // Hold is what the grant holds, in nano-USD.
@@ -90,7 +92,7 @@ func (gr *Grant) end(o Outcome) {
 	defer ctx.stop()
 	err := g.finish(ctx, &pending)
 	gr.tell(pending.Settlement)
-	g.telemetry.Charged(tenant, q.Facts.Model, pending.Settlement.Charge, o.Usage)
+	g.telemetry.Charged(tenant, q.Facts.Model, pending.Settlement.Charge, o.usage())
 	g.line.poke(tenant)
 	if err != nil {
 		g.keep(pending, err)
@@ -112,7 +114,7 @@ func (gr *Grant) pending(o Outcome) pending {
 	o = o.writable()
 	charge, basis := gr.charge(o)
 	if basis != audit.BasisReported && basis != audit.BasisFloor {
-		o.Usage = pricing.Usage{} // it is not what was charged
+		o.Lines = withoutUsage(o.Lines) // it is not what was charged
 	}
 	p := pending{Verb: verbSettle, Settlement: audit.Settlement{
 		Tenant:   q.Key.Tenant.Name,
@@ -120,8 +122,7 @@ func (gr *Grant) pending(o Outcome) pending {
 		Decision: gr.Receipt,
 		Status:   o.Status,
 		Basis:    basis,
-		Model:    o.Model,
-		Usage:    audit.Usage(o.Usage),
+		Lines:    o.Lines,
 		Hold:     q.Facts.Cost,
 		Charge:   charge,
 		Overrun:  max(0, charge-q.Facts.Cost),
@@ -133,27 +134,6 @@ func (gr *Grant) pending(o Outcome) pending {
 	return p
 }
 
-// maxStatus bounds an outcome's HTTP status.
-const maxStatus = 999
-
-// writable is an outcome without what no receipt can hold. None of that has to
-// do with money: a model of so long a name has no price of its own.
-func (o Outcome) writable() Outcome {
-	if !o.Sent {
-		o.Status, o.Model = 0, "" // there was no answer
-	}
-	if o.Status < 0 || o.Status > maxStatus {
-		o.Status = 0
-	}
-	if len(o.Model) > maxNameBytes {
-		o.Model = ""
-	}
-	if !o.Sent { // nobody can have answered it
-		o.Status, o.Model = 0, ""
-	}
-	return o
-}
-
 // charge is what an outcome costs, in nano-USD, and on what basis. A cost that
 // is not told, or cannot be counted, is unknown: it is the hold.
 func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
@@ -161,7 +141,7 @@ func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 	case !o.Sent, o.Basis == audit.BasisUnbilled && gr.quote.mayBeUnbilled(o.Status):
 		return 0, audit.BasisUnbilled
 	case o.Basis == audit.BasisReported || o.Basis == audit.BasisFloor:
-		if cost, err := gr.cost(o.Model, o.Usage); err == nil {
+		if cost, err := gr.quote.charge(o.Lines); err == nil {
 			return cost, o.Basis
 		}
 	}
@@ -172,27 +152,6 @@ func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 // its answer.
 func (q *quote) mayBeUnbilled(status int) bool {
 	return q.Upstream != nil && q.Upstream.MayBeUnbilled(status, q.Facts.Stream)
-}
-
-// cost is what usage costs at the price of the model requested, which the hold was
-// made with. The operator's own price is final, whatever name the answer has: a
-// dated one, or that of a deployment. The table's yields to that of the model which
-// the answer names, if that one costs more for this usage.
-func (gr *Grant) cost(answered string, u pricing.Usage) (nano int64, err error) {
-	q := gr.quote
-	nano, err = q.price.Cost(u)
-	if err != nil || answered == "" || answered == q.Facts.Model || q.price.Own() {
-		return nano, err
-	}
-	other, err := q.Rules.Prices.Lookup(q.Upstream.Provider, answered, q.pricedAt)
-	if err != nil {
-		return nano, nil // it has no price of its own
-	}
-	dearer, err := other.Cost(u)
-	if errors.Is(err, pricing.ErrNoPrice) {
-		return nano, nil // nor for such usage
-	}
-	return max(nano, dearer), err
 }
 
 // keepAlive renews the lease until End.

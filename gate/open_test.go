@@ -19,6 +19,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -161,7 +162,7 @@ func askFor(g *gate.Gate, input int64) (gate.Result[string], error) {
 	r := asking()
 	r.Input.Tokens = input
 	return gate.Call(context.Background(), g, r, func(context.Context, *gate.Grant) (string, gate.Outcome, error) {
-		return "value", gate.Used(pricing.Usage{Input: 90, Output: 10}), nil
+		return "value", gate.Used(call.Usage{call.Input: 90, call.Output: 10}), nil
 	})
 }
 
@@ -503,7 +504,7 @@ func TestCloseTellsTheLedgerWhatItMissed(t *testing.T) {
 		outcome gate.Outcome
 		spent   int64
 	}{
-		"a settlement": {"settle", gate.Used(pricing.Usage{Input: 90, Output: 10}), 110},
+		"a settlement": {"settle", gate.Used(call.Usage{call.Input: 90, call.Output: 10}), 110},
 		"a release":    {"release", gate.NotSent(), 0},
 	} {
 		t.Run(name, func(t *testing.T) {

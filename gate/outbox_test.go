@@ -12,6 +12,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // TestUnacknowledgedSettlementIsDelivered breaks the end of a call at each of
@@ -39,7 +41,7 @@ func TestUnacknowledgedSettlementIsDelivered(t *testing.T) {
 				w.drain()
 				w.mustBalance(110, 0)
 				s := w.settlement()
-				if s.Charge != 110 || s.Basis != audit.BasisReported || s.Usage.Input != 90 {
+				if s.Charge != 110 || s.Basis != audit.BasisReported || s.Lines[0].Usage[call.Input] != 90 {
 					t.Errorf("settlement %+v", s)
 				}
 				if left, _ := filepath.Glob(filepath.Join(w.dir, "outbox", "*")); len(left) != 0 {

@@ -180,6 +180,7 @@ func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
 		ExtraOutput: d.Facts.ExtraOutput,
 		CacheWrite:  d.Facts.CacheWrite,
 		Audio:       d.Facts.Audio,
+		Services:    d.Facts.Services,
 	}}
 }
 

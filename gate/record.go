@@ -138,6 +138,7 @@ func (q *quote) facts() audit.Facts {
 		ToolResults:  toolResults(q.Facts.ToolResults),
 		CacheWrite:   q.CacheWrite,
 		Audio:        q.Audio,
+		Services:     q.Services,
 	}
 	if q.Key.Tenant.LimitsTools() {
 		facts.Tools = policy.ToldTools(q.Facts.Tools)

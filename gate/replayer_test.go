@@ -349,7 +349,7 @@ func TestReplayUnderOtherPrices(t *testing.T) {
 	w := newWorld(t, daily(1000))
 	w.begin(w.call(100, 50)).End(used(90, 10))
 	w.sweepOnce()
-	dearer, err := pricing.Builtin().With([]pricing.Override{{Model: "toy", Input: "5", Output: "5"}})
+	dearer, err := pricing.Builtin().With([]pricing.Override{{Model: "toy", Prices: []pricing.List{{Prices: map[string]string{"input": "5", "output": "5"}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

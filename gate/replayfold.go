@@ -7,7 +7,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // heldLease is what is known of a lease that can still be settled.
@@ -297,8 +296,8 @@ func (r *Replayer) settlement(held *heldLease, e *entry, s *audit.Settlement) {
 		r.find(e, faultf(WrongSum, "hold %d at the prices %s, its decision has %d at %s", s.Hold, s.Prices, held.hold, held.prices))
 	case !held.receipt.has(s.Decision) && (s.Decision != "" || s.Charge != 0):
 		r.find(e, faultf(WrongSum, "it names the decision %q, but the lease is that of %q", s.Decision, held.receipt.id()))
-	case s.Outcome == string(budget.Released) && (s.Status != 0 || s.Model != "" || s.Usage != (audit.Usage{})):
-		r.find(e, faultf(WrongCharge, "what was not sent has no status, no model and no usage"))
+	case s.Outcome == string(budget.Released) && (s.Status != 0 || len(s.Lines) > 0):
+		r.find(e, faultf(WrongCharge, "what was not sent has no status and no lines"))
 	case s.Basis == audit.BasisUnbilled || s.Outcome == string(budget.Released):
 		r.find(e, held.checkUnbilled(s))
 	case held.quote == nil:
@@ -314,7 +313,7 @@ func (h *heldLease) checkAction(s *audit.Settlement) *fault {
 	switch {
 	case s.Hold != h.hold:
 		return faultf(WrongSum, "hold %d, its lease holds %d", s.Hold, h.hold)
-	case s.Usage != (audit.Usage{}) || s.Prices != "":
+	case len(s.Lines) > 0 || s.Prices != "":
 		return faultf(WrongSum, "an action has no usage and no prices")
 	case s.Basis == audit.BasisUnbilled || s.Outcome == string(budget.Released):
 		return checkFree(s)
@@ -328,7 +327,7 @@ func (h *heldLease) checkAction(s *audit.Settlement) *fault {
 // else was in the answer, or that there was none, is believed.
 func (h *heldLease) checkUnbilled(s *audit.Settlement) *fault {
 	switch {
-	case s.Usage != (audit.Usage{}):
+	case reports(s.Lines):
 		return faultf(WrongCharge, "it is not billed, but it tells of usage")
 	case s.Outcome == string(budget.Released), s.Outcome == string(budget.Corrected) && s.Status == 0:
 	case h.quote != nil && !h.quote.mayBeUnbilled(s.Status):
@@ -351,11 +350,11 @@ func (h *heldLease) checkCharge(s *audit.Settlement) *fault {
 	if !slices.Contains(charges, s.Basis) {
 		return faultf(WrongCharge, "unknown basis %q", s.Basis)
 	}
-	if s.Basis == audit.BasisUnknown && s.Usage != (audit.Usage{}) {
+	if s.Basis == audit.BasisUnknown && reports(s.Lines) {
 		return faultf(WrongCharge, "its cost is unknown, but it tells of usage")
 	}
 	grant := Grant{quote: h.quote}
-	charge, basis := grant.charge(Outcome{Sent: true, Basis: s.Basis, Model: s.Model, Usage: pricing.Usage(s.Usage)})
+	charge, basis := grant.charge(Outcome{Sent: true, Basis: s.Basis, Lines: s.Lines})
 	if basis != s.Basis || charge != s.Charge {
 		return faultf(WrongCharge, "charge %d on the basis %q, want %d on the basis %q", s.Charge, s.Basis, charge, basis)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -129,11 +130,11 @@ func TestReplayHoldsGrantsAgainstWhatIsKnown(t *testing.T) {
 			d.Facts.InputTokens, d.Cost = 10, 10
 		})},
 		"what was answered, released": {gate.WrongCharge, alter(func(s audit.Settlement) bool { return s.Basis == audit.BasisReported }, func(s *audit.Settlement) {
-			s.Outcome, s.Charge, s.Basis, s.Usage = "release", 0, audit.BasisUnbilled, audit.Usage{}
+			s.Outcome, s.Charge, s.Basis, s.Lines = "release", 0, audit.BasisUnbilled, nil
 			s.Status = 200
 		})},
 		"usage of what was not sent": {gate.WrongCharge, alter(func(s audit.Settlement) bool { return s.Outcome == "release" }, func(s *audit.Settlement) {
-			s.Usage.Input = 1
+			s.Lines = []call.Line{{Usage: call.Usage{call.Input: 1}}}
 		})},
 		"a second life": {gate.WrongEvent, func(_ testing.TB, rs []audit.Receipt) []audit.Receipt {
 			e, _ := gate.EventOf(rs[len(rs)-2].Body)

@@ -20,7 +20,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // retell writes receipts anew, as their owner can who has the key: chain and
@@ -142,7 +141,9 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.Cost, _ = price.Worst(pricing.Bound{Input: d.Facts.InputTokens, Output: d.Facts.OutputTokens})
+			d.Cost, _ = price.Worst(call.Bound{Parts: []call.Part{
+				{Fixed: d.Facts.InputTokens, Kinds: call.Of(call.Input)}, {Fixed: d.Facts.OutputTokens, Kinds: call.Of(call.Output)},
+			}})
 		})},
 		{"allowed though a capability is missing", gate.WrongAllow, alter(allowed, func(d *audit.Decision) {
 			d.Facts.Capabilities = []string{call.NeedTools}
@@ -236,7 +237,7 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 		{"more observed by a denial", gate.WrongSeen, alter(deniedFor(policy.BudgetHeld), func(d *audit.Decision) {
 			reclaim(d, func(c *audit.Claim) { c.Held++ })
 		})},
-		{"usage above the charge", gate.WrongCharge, alter(basis(audit.BasisReported), func(s *audit.Settlement) { s.Usage.Output++ })},
+		{"usage above the charge", gate.WrongCharge, alter(basis(audit.BasisReported), func(s *audit.Settlement) { s.Lines = slices.Clone(s.Lines); s.Lines[0].Usage[call.Output]++ })},
 		{"unbilled but charged", gate.WrongCharge, alter(basis(audit.BasisUnbilled), func(s *audit.Settlement) { s.Charge++ })},
 		{"unbilled with usage", gate.WrongCharge, alter(basis(audit.BasisReported), func(s *audit.Settlement) { s.Basis, s.Charge = audit.BasisUnbilled, 0 })},
 		{"unbilled under a status that is billed", gate.WrongCharge, alter(basis(audit.BasisUnbilled), func(s *audit.Settlement) { s.Status = 200 })},
@@ -342,6 +343,10 @@ func numbersOf(v reflect.Value, name string, list []number) []number {
 		for i := range v.NumField() {
 			list = numbersOf(v.Field(i), strings.TrimPrefix(name+"."+v.Type().Field(i).Name, "."), list)
 		}
+	case reflect.Array:
+		for i := range v.Len() {
+			list = numbersOf(v.Index(i), name+"."+call.Unit(i).String(), list)
+		}
 	case reflect.Slice:
 		if v.Type().Elem().Kind() == reflect.Struct {
 			v.Set(reflect.AppendSlice(reflect.Zero(v.Type()), v)) // the history keeps its own
@@ -373,7 +378,7 @@ func taken(body audit.Body, name string) bool {
 	case audit.Settlement:
 		reported := b.Basis == audit.BasisReported || b.Basis == audit.BasisFloor
 		return name == "At" || name == "Status" ||
-			(strings.HasPrefix(name, "Usage.") && !(reported && (name == "Usage.Input" || name == "Usage.Output")))
+			strings.HasPrefix(name, "Lines.") && (!reported || name == "Lines.Billed" || name == "Lines.Usage.requests") // which cost less, and nothing
 	case audit.Event:
 		copied := b.Name != string(budget.Expired)
 		return name == "At" || (copied && (name == "Amount" || strings.HasPrefix(name, "Claims")))

@@ -32,16 +32,9 @@ func RulesOn(table *pricing.Table, p *policy.Policy) (*Rules, error) {
 func overrides(p *policy.Policy) []pricing.Override {
 	var list []pricing.Override
 	for _, m := range p.Models {
-		if m.Price == nil {
-			continue
+		if m.Price != nil {
+			list = append(list, *m.Price)
 		}
-		list = append(list, pricing.Override{
-			Model:      m.Match,
-			Input:      m.Price.Input,
-			Cached:     m.Price.CachedInput,
-			CacheWrite: m.Price.CacheWrite,
-			Output:     m.Price.Output,
-		})
 	}
 	return list
 }

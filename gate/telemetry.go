@@ -4,8 +4,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // Telemetry is told what a gate does. Its methods must not block. Nothing it
@@ -18,7 +18,7 @@ type Telemetry interface {
 	// a lease begun and -1 for one ended.
 	Held(tenant string, nano int64, leases int)
 	// Charged is told of every settlement.
-	Charged(tenant, model string, nano int64, usage pricing.Usage)
+	Charged(tenant, model string, nano int64, usage call.Usage)
 	// Ledger and Log are told how long one verb and one durable record took.
 	Ledger(verb string, took time.Duration)
 	Log(took time.Duration)
@@ -29,12 +29,12 @@ type Telemetry interface {
 // NoTelemetry ignores everything.
 type NoTelemetry struct{}
 
-func (NoTelemetry) Decided(_, _, _ string)                        {}
-func (NoTelemetry) Held(_ string, _ int64, _ int)                 {}
-func (NoTelemetry) Charged(_, _ string, _ int64, _ pricing.Usage) {}
-func (NoTelemetry) Ledger(_ string, _ time.Duration)              {}
-func (NoTelemetry) Log(_ time.Duration)                           {}
-func (NoTelemetry) Tenants(_ []*policy.Tenant)                    {}
+func (NoTelemetry) Decided(_, _, _ string)                     {}
+func (NoTelemetry) Held(_ string, _ int64, _ int)              {}
+func (NoTelemetry) Charged(_, _ string, _ int64, _ call.Usage) {}
+func (NoTelemetry) Ledger(_ string, _ time.Duration)           {}
+func (NoTelemetry) Log(_ time.Duration)                        {}
+func (NoTelemetry) Tenants(_ []*policy.Tenant)                 {}
 
 // SlogTelemetry writes a line for each decision and charge at level Info, and
 // for the rest at Debug. Amounts are nano-USD.
@@ -50,8 +50,8 @@ func (t slogTelemetry) Held(tenant string, nano int64, leases int) {
 	t.Debug("held", "tenant", tenant, "nano_usd", nano, "leases", leases)
 }
 
-func (t slogTelemetry) Charged(tenant, model string, nano int64, usage pricing.Usage) {
-	t.Info("charged", "tenant", tenant, "model", model, "nano_usd", nano, "input", usage.Input, "output", usage.Output)
+func (t slogTelemetry) Charged(tenant, model string, nano int64, usage call.Usage) {
+	t.Info("charged", "tenant", tenant, "model", model, "nano_usd", nano, "input", usage.InputTokens(), "output", usage.OutputTokens())
 }
 
 func (t slogTelemetry) Ledger(verb string, took time.Duration) {

@@ -18,9 +18,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -278,7 +278,7 @@ func (w *world) settlement() audit.Settlement {
 
 // used is the outcome of a call with that usage.
 func used(input, output int64) gate.Outcome {
-	return gate.Outcome{Status: 200, Sent: true, Basis: audit.BasisReported, Usage: pricing.Usage{Input: input, Output: output}}
+	return gate.Outcome{Status: 200, Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Usage: call.Usage{call.Input: input, call.Output: output}}}}
 }
 
 // upkeep is the world's.

@@ -29,13 +29,19 @@ func TestExampleShowsEveryField(t *testing.T) {
 	}
 	shown := pathsOf(doc.Content[0], "")
 	for _, field := range policy.Fields() {
-		if strings.HasPrefix(field, "plans.") {
-			continue // the fields of a tenant
+		if isRepeated(field) {
+			continue
 		}
 		if !slices.Contains(shown, field) {
 			t.Errorf("policy.example.yaml does not show %s", field)
 		}
 	}
+}
+
+// isRepeated reports whether a field stands elsewhere too: those of a plan are those of
+// a tenant, those of a service's or variant's price list are those of a price.
+func isRepeated(field string) bool {
+	return strings.HasPrefix(field, "plans.") || strings.HasPrefix(field, "models.price.services.") || strings.HasPrefix(field, "models.price.variants.")
 }
 
 func pathsOf(n *yaml.Node, path string) []string {
@@ -74,8 +80,11 @@ func TestGuideDescribesEveryField(t *testing.T) {
 		}
 	}
 	known := policy.Fields()
+	for u := range call.Units {
+		known = append(known, "models.price."+u.String())
+	}
 	for _, field := range known {
-		if !strings.HasPrefix(field, "plans.") && !described[field] {
+		if !isRepeated(field) && !described[field] {
 			t.Errorf("docs/configuration.md has no row for %s", field)
 		}
 	}

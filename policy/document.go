@@ -59,13 +59,6 @@ type modelDoc struct {
 	Price            section[priceDoc] `yaml:"price"`
 }
 
-type priceDoc struct {
-	Input       scalar `yaml:"input_usd_per_million"`
-	CachedInput scalar `yaml:"cached_input_usd_per_million"`
-	CacheWrite  scalar `yaml:"cache_write_usd_per_million"`
-	Output      scalar `yaml:"output_usd_per_million"`
-}
-
 // rulesDoc is what a plan and a tenant may both say.
 type rulesDoc struct {
 	Project       scalar               `yaml:"project"`

@@ -120,13 +120,13 @@ func (l *loader) model(n *yaml.Node, d *modelDoc) *Model {
 		MaxOutputTokens:  l.count(&d.MaxOutputTokens, 0, 1, maxTokens),
 		ContextTokens:    l.count(&d.ContextTokens, 0, 1, maxTokens),
 		MaxImageTokens:   l.count(&d.MaxImageTokens, 0, 1, maxTokens),
-		Price:            l.price(&d.Price),
 	}
 	if l.require(n, &d.Match.entry, "match", "write a model's name or a pattern, as in \"gpt-*\"") {
 		if p, ok := l.pattern(&d.Match); ok && !l.taken("model", p, &d.Match.entry) {
 			m.Match = p
 		}
 	}
+	m.Price = l.price(m.Match, &d.Price)
 	if l.require(n, &d.Upstreams.entry, "upstreams", "name the upstreams to send it to, primary first") {
 		for _, name := range l.upstreamNames(&d.Upstreams, nil) {
 			m.Upstreams = append(m.Upstreams, l.policy.Upstreams[name])
@@ -176,34 +176,4 @@ func (l *loader) knownUpstreams() string {
 	}
 	slices.Sort(names)
 	return "; there is " + joinSome(names)
-}
-
-// priceDecimals is how finely a price is counted: a pico-USD per token.
-const priceDecimals = 6
-
-func (l *loader) price(s *section[priceDoc]) *Price {
-	if !s.given() {
-		return nil
-	}
-	d := s.read(&l.reader)
-	l.require(s.node, &d.Input.entry, "input_usd_per_million", "a price needs at least that of input")
-	return &Price{
-		Input:       l.perMillion(&d.Input),
-		CachedInput: l.perMillion(&d.CachedInput),
-		CacheWrite:  l.perMillion(&d.CacheWrite),
-		Output:      l.perMillion(&d.Output),
-	}
-}
-
-func (l *loader) perMillion(s *scalar) string {
-	text, ok := l.text(s)
-	if !ok {
-		return ""
-	}
-	n, err := parseDecimal(text, priceDecimals)
-	if err != nil || n > maxPriceUSD*1_000_000 {
-		l.refuse(&s.entry, "%s is no price; write USD per million tokens, at most %d, with at most %d decimals, as in \"1.25\"",
-			quote(text), maxPriceUSD, priceDecimals)
-	}
-	return text
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // Policy is one loaded version of the operator's file. It never changes; a
@@ -77,13 +78,8 @@ type Model struct {
 	MaxOutputTokens  int64       // tokens; 0: by the built-in table
 	ContextTokens    int64       // tokens; 0: by the built-in table
 	MaxImageTokens   int64       // tokens of one image; 0: by the built-in rules
-	Price            *Price      // nil: by the price table
-}
 
-// Price overrides the price table: decimal USD per million tokens, kept as
-// the text of the policy for the price table to parse.
-type Price struct {
-	Input, CachedInput, CacheWrite, Output string
+	Price *pricing.Override // nil: by the price table
 }
 
 // Mode says what a rule does when it is broken.

@@ -20,7 +20,6 @@ const (
 	maxNames        = 1_000_000            // live runs or end users of a tenant
 	maxBudgets      = budget.MaxClaims - 1 // one is an action's own
 	maxCount        = 1_000_000_000        // requests or slots of one limit
-	maxPriceUSD     = 1_000_000            // per million tokens
 
 	minLength   = time.Minute // of a rolling window, and of a run's life
 	maxLength   = 366 * 24 * time.Hour

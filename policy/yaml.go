@@ -118,15 +118,42 @@ func (r *reader) fields(n *yaml.Node, what string, into any) bool {
 	v := reflect.ValueOf(into).Elem()
 	known := r.layout(v.Type())
 	for key, value := range r.pairs(n) {
-		index, ok := known.index[key.Value]
-		if !ok {
-			r.reject(key, "%s", unknownField(key.Value, what, known.names))
+		if index, ok := known.index[key.Value]; ok {
+			*v.FieldByIndex(index).Addr().Interface().(interface{ slot() *entry }).slot() = entry{key.Value, value}
 			continue
 		}
-		e := v.FieldByIndex(index).Addr().Interface().(interface{ slot() *entry }).slot()
-		e.field, e.node = key.Value, value
+		names := known.names
+		if open, ok := into.(opener); ok {
+			e := open.other(key.Value)
+			switch {
+			case e != nil && e.given():
+				r.reject(key, "%s is already given as %s; remove one", key.Value, e.field)
+				continue
+			case e != nil:
+				*e = entry{key.Value, value}
+				continue
+			}
+			names = slices.Concat(names, open.others())
+		}
+		r.reject(key, "%s", unknownField(key.Value, what, names))
 	}
 	return true
+}
+
+// opener is a document type that has fields beside those of its struct.
+type opener interface {
+	// other is the entry of a field, nil if there is none of that name. Two names may be
+	// those of one field.
+	other(name string) *entry
+	others() []string
+}
+
+// isMapping refuses what is none.
+func (r *reader) isMapping(e *entry) bool {
+	if e.node.Kind != yaml.MappingNode {
+		r.refuse(e, "must be a mapping from names to values")
+	}
+	return e.node.Kind == yaml.MappingNode
 }
 
 // pairs yields the names and values of a mapping that can be used, and

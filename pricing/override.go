@@ -3,8 +3,10 @@ package pricing
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
 )
@@ -15,27 +17,28 @@ const (
 	maxPriceLength = 32 // bytes of one price
 )
 
-// Override is an operator's own price or limits of a model, which go before the table's. Prices are decimal US dollars
-// per million tokens, such as "2.50" or "0.075", with at most six decimals: exactly what providers publish.
-//
-// An override with any price replaces all prices of the model, and needs Input. What is left out costs: Cached,
-// CacheWrite, Audio as Input; Reasoning and AudioOutput as Output. Without Output the model bills none, and requests with
-// output have no price. An override without any price sets limits only.
+// Override is an operator's own price or limits of a model, which go before the table's. With any price it replaces all
+// prices of the model; without, it sets limits only.
 type Override struct {
-	Provider string `json:"provider,omitempty" yaml:"provider"` // provider id; empty: any
-	Model    string `json:"model" yaml:"model"`                 // model name, in which * stands for any text
+	Provider string `json:"provider,omitempty"` // provider id; empty: any
+	Model    string `json:"model"`              // model name, in which * stands for any text
 
-	Input       string `json:"input,omitempty" yaml:"input"`
-	Cached      string `json:"cached,omitempty" yaml:"cached"`
-	CacheWrite  string `json:"cache_write,omitempty" yaml:"cache_write"`
-	Audio       string `json:"audio,omitempty" yaml:"audio"`
-	Output      string `json:"output,omitempty" yaml:"output"`
-	Reasoning   string `json:"reasoning,omitempty" yaml:"reasoning"`
-	AudioOutput string `json:"audio_output,omitempty" yaml:"audio_output"`
-	Request     string `json:"request,omitempty" yaml:"request"` // US dollars per million requests
+	Prices  []List            `json:"prices,omitempty"`
+	Regions map[string]string `json:"regions,omitempty"` // factors with up to three decimals, as "1.1"
 
-	ContextTokens   int64 `json:"context_tokens,omitempty" yaml:"context_tokens"`
-	MaxOutputTokens int64 `json:"max_output_tokens,omitempty" yaml:"max_output_tokens"`
+	ContextTokens   int64 `json:"context_tokens,omitempty"`
+	MaxOutputTokens int64 `json:"max_output_tokens,omitempty"`
+}
+
+// List is one price list of an override: of a service tier and a variant, above so many input tokens. Those of one
+// service and variant follow each other by rising Over, the first 0. The table of package call says what is charged for
+// a unit that has no price.
+type List struct {
+	Service string `json:"service,omitempty"` // "": the standard one
+	Variant string `json:"variant,omitempty"`
+	Over    int64  `json:"over,omitempty"` // tokens; above 0, absent prices are those of the list before
+	// Prices are decimal US dollars by the names of units, such as "2.50" for a million tokens: see ParsePrice.
+	Prices map[string]string `json:"prices"`
 }
 
 // With is the table with operator overrides before it, in place of any that it had. Of several that match, a whole name
@@ -69,16 +72,16 @@ func (t *Table) override(o *Override) error {
 	if o.ContextTokens < 0 || o.MaxOutputTokens < 0 || o.ContextTokens > MaxTokens || o.MaxOutputTokens > MaxTokens {
 		return fmt.Errorf("limits must be from 0 to %d tokens", int64(MaxTokens))
 	}
-	s, err := o.schedule()
-	if err != nil {
-		return err
-	}
 	limits := Limits{ContextTokens: o.ContextTokens, MaxOutputTokens: o.MaxOutputTokens}
-	if s == nil && limits == (Limits{}) {
+	if len(o.Prices) == 0 && limits == (Limits{}) {
 		return errors.New("sets neither prices nor limits")
 	}
-	if s != nil {
-		if err := t.prices.add(o.Provider, o.Model, s); err != nil {
+	if len(o.Prices) > 0 {
+		e, err := o.entry()
+		if err != nil {
+			return err
+		}
+		if err := t.prices.add(o.Provider, o.Model, e); err != nil {
 			return err
 		}
 	}
@@ -88,63 +91,166 @@ func (t *Table) override(o *Override) error {
 	return nil
 }
 
-// schedule is what the override's prices say, nil if it has none.
-func (o *Override) schedule() (*schedule, error) {
-	var rates table.Rates
-	var input, request *int64
-	priced := false
-	for _, p := range []struct {
-		name, text string
-		price      **int64
-	}{
-		{"input", o.Input, &input}, {"cached", o.Cached, &rates.Cached}, {"cache_write", o.CacheWrite, &rates.CacheWrite},
-		{"audio", o.Audio, &rates.Audio}, {"output", o.Output, &rates.Output}, {"reasoning", o.Reasoning, &rates.Reasoning},
-		{"audio_output", o.AudioOutput, &rates.AudioOutput}, {"request", o.Request, &request},
-	} {
-		if p.text == "" {
-			continue
+// Check tells what is wrong with the override's prices, if anything.
+func (o *Override) Check() error {
+	_, err := o.entry()
+	return err
+}
+
+// entry is what the override's prices say.
+func (o *Override) entry() (*entry, error) {
+	var schedules []table.Schedule
+	for i := range o.Prices {
+		if err := o.Prices[i].addTo(&schedules); err != nil {
+			return nil, err
 		}
-		price, err := parsePrice(p.text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.name, err)
-		}
-		*p.price, priced = &price, true
 	}
-	switch {
-	case !priced:
-		return nil, nil
-	case input == nil:
-		return nil, errors.New("has prices and none for input: write input: \"0\" if it is free")
-	case rates.Output == nil && (rates.Reasoning != nil || rates.AudioOutput != nil):
-		return nil, errors.New("prices a part of the output, and not the output")
-	}
-	rates.Input = *input
-	s, err := compileSchedule(&table.Schedule{Request: or(request, 0), Tiers: []table.Rates{rates}})
+	e, err := compileEntry(schedules)
 	if err != nil {
 		return nil, err
 	}
-	s.entry, s.own = o.Provider+"/"+o.Model+" (override)", true
-	return s, nil
-}
-
-// parsePrice reads decimal USD per million as pico-USD per one: digits, and up to six decimals.
-func parsePrice(text string) (int64, error) {
-	whole, decimals, point := strings.Cut(text, ".")
-	if len(text) > maxPriceLength || whole == "" || point && decimals == "" || !isDigits(whole) || !isDigits(decimals) {
-		return 0, fmt.Errorf("%.40q is not a price: write US dollars per million, such as \"2.50\"", text)
-	}
-	decimals = strings.TrimRight(decimals, "0")
-	if len(decimals) > 6 {
-		return 0, fmt.Errorf("%q has more than six decimals, which are less than a pico-USD per token", text)
-	}
-	var price int64
-	for _, digit := range whole + decimals + strings.Repeat("0", 6-len(decimals)) {
-		price = price*10 + int64(digit-'0')
-		if price > table.MaxPicoUSD {
-			return 0, fmt.Errorf("%q is more than the greatest price, %d US dollars per million", text, int64(table.MaxPicoUSD/1_000_000))
+	e.name, e.own = o.Provider+"/"+o.Model+" (override)", true
+	e.regions = map[string]int64{}
+	for region, factor := range o.Regions {
+		if e.regions[region], err = ParseFactor(factor); err != nil {
+			return nil, fmt.Errorf("region %q: %w", region, err)
 		}
 	}
+	return e, nil
+}
+
+// addTo adds the list as a schedule, or as a tier of the last one.
+func (l *List) addTo(schedules *[]table.Schedule) error {
+	var last *table.Schedule
+	if n := len(*schedules); n > 0 {
+		last = &(*schedules)[n-1]
+	}
+	if l.Over == 0 {
+		for _, s := range *schedules {
+			if s.Service == l.Service && s.Variant == l.Variant {
+				return fmt.Errorf("service %q and variant %q have two price lists", l.Service, l.Variant)
+			}
+		}
+		tier, err := l.rates(table.NoRates())
+		if err == nil {
+			*schedules = append(*schedules, table.Schedule{Service: l.Service, Variant: l.Variant, Tiers: []table.Rates{tier}})
+		}
+		return err
+	}
+	if last == nil || last.Service != l.Service || last.Variant != l.Variant || last.Tiers[len(last.Tiers)-1].Over >= l.Over {
+		return fmt.Errorf("the prices over %d tokens do not follow prices over fewer", l.Over)
+	}
+	tier, err := l.rates(last.Tiers[len(last.Tiers)-1])
+	tier.Over = l.Over
+	last.Tiers = append(last.Tiers, tier)
+	return err
+}
+
+// rates are the list's prices over those of the tier before.
+func (l *List) rates(r table.Rates) (table.Rates, error) {
+	for name, text := range l.Prices {
+		unit, ok := call.ByName(name)
+		if !ok {
+			return r, fmt.Errorf("%.64q is not the name of a unit", name)
+		}
+		price, err := ParsePrice(unit, text)
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", name, err)
+		}
+		r.Price[unit] = price
+	}
+	switch lacking := lacks(&r); {
+	case len(l.Prices) == 0:
+		return r, errors.New("a price list without prices")
+	case lacking == call.Input.String():
+		return r, errors.New("has prices and none for input: write input: \"0\" if it is free")
+	case lacking != "":
+		return r, fmt.Errorf("prices a part of the %s, and not the %s", lacking, lacking)
+	}
+	return r, nil
+}
+
+// lacks names a unit that has no price, while something that is a kind of it has one: input, or output beside a part of
+// it.
+func lacks(r *table.Rates) string {
+	for u := call.Input; u <= call.Citation; u++ {
+		if r.Price[u] == NoRate {
+			continue
+		}
+		if r.Price[call.Input] == NoRate {
+			return call.Input.String()
+		}
+		if u == call.Reasoning && r.Price[call.Output] == NoRate {
+			return call.Output.String()
+		}
+	}
+	return ""
+}
+
+// ParsePrice reads decimal USD per so many of a unit as its row says, as pico-USD per one: digits, and decimals down to a
+// pico-USD, which are six for a million tokens.
+func ParsePrice(u call.Unit, text string) (int64, error) {
+	per := call.Table[u].Per
+	price, err := parseDecimal(text, decimalsOf(per))
+	if err != nil {
+		return 0, fmt.Errorf("%w: write US dollars per %d %s, such as \"2.50\"", err, per, u)
+	}
+	if price > table.MaxPicoUSD {
+		return 0, fmt.Errorf("%q is more than the greatest price, %d US dollars for each", text, int64(table.MaxPicoUSD/1_000_000_000_000))
+	}
 	return price, nil
+}
+
+// FormatPrice is the decimal that ParsePrice reads as so many pico-USD.
+func FormatPrice(u call.Unit, pico int64) string {
+	decimals := decimalsOf(call.Table[u].Per)
+	digits := fmt.Sprintf("%0*d", decimals+1, pico)
+	whole, rest := digits[:len(digits)-decimals], strings.TrimRight(digits[len(digits)-decimals:], "0")
+	if rest == "" {
+		return whole
+	}
+	return whole + "." + rest
+}
+
+// decimalsOf is how many decimals of a price for so many are at least a pico-USD for each.
+func decimalsOf(per int64) int {
+	decimals := 0
+	for pico := picoPerUSD / per; pico > 1; pico /= 10 {
+		decimals++
+	}
+	return decimals
+}
+
+// picoPerUSD is how many pico-USD are a US dollar.
+const picoPerUSD = 1_000_000_000_000
+
+// ParseFactor reads a region's factor, as thousandths.
+func ParseFactor(text string) (int64, error) {
+	factor, err := parseDecimal(text, 3)
+	if err != nil || factor < table.MinFactor || factor > table.MaxFactor {
+		return 0, fmt.Errorf("%.40q is no factor from 0.1 to 10 with at most three decimals, as \"1.1\"", text)
+	}
+	return factor, nil
+}
+
+// parseDecimal reads digits and decimals, as an integer of the smallest decimal.
+func parseDecimal(text string, most int) (int64, error) {
+	whole, decimals, point := strings.Cut(text, ".")
+	if len(text) > maxPriceLength || whole == "" || point && decimals == "" || !isDigits(whole) || !isDigits(decimals) {
+		return 0, fmt.Errorf("%.40q is not a price", text)
+	}
+	decimals = strings.TrimRight(decimals, "0")
+	if len(decimals) > most {
+		return 0, fmt.Errorf("%q has more than %d decimals, which are less than a pico-USD", text, most)
+	}
+	var n int64
+	for _, digit := range whole + decimals + strings.Repeat("0", most-len(decimals)) {
+		n = n*10 + int64(digit-'0')
+		if n > math.MaxInt64/20 {
+			return 0, fmt.Errorf("%q is too large", text)
+		}
+	}
+	return n, nil
 }
 
 // isDigits says whether s has only decimal digits, if any.

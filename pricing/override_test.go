@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
+	"pgregory.net/rapid"
 )
 
 func with(t testing.TB, overrides ...pricing.Override) *pricing.Table {
@@ -22,10 +24,10 @@ func with(t testing.TB, overrides ...pricing.Override) *pricing.Table {
 // TestOverridePrecedence: which of several overrides prices a model. Each is told apart by its price.
 func TestOverridePrecedence(t *testing.T) {
 	table := with(t,
-		pricing.Override{Model: "*", Input: "9"},
-		pricing.Override{Provider: "openai", Model: "gpt-*", Input: "8"},
-		pricing.Override{Model: "gpt-4o", Input: "1"},
-		pricing.Override{Provider: "openai", Model: "gpt-4o", Input: "2"},
+		pricing.Override{Model: "*", Prices: flat("input", "9")},
+		pricing.Override{Provider: "openai", Model: "gpt-*", Prices: flat("input", "8")},
+		pricing.Override{Model: "gpt-4o", Prices: flat("input", "1")},
+		pricing.Override{Provider: "openai", Model: "gpt-4o", Prices: flat("input", "2")},
 		pricing.Override{Model: "gpt-4o-mini", MaxOutputTokens: 500},
 	)
 	for _, tt := range []struct {
@@ -44,7 +46,7 @@ func TestOverridePrecedence(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := p.Cost(pricing.Usage{Input: 1_000_000}); err != nil || got != tt.want {
+			if got, err := p.Cost(call.Usage{call.Input: 1_000_000}); err != nil || got != tt.want {
 				t.Errorf("cost %d (%v), want %d", got, err, tt.want)
 			}
 		})
@@ -71,7 +73,7 @@ func TestOverridePatterns(t *testing.T) {
 		{"gpt-4o", "gpt-4o-mini", false},
 	} {
 		t.Run(tt.pattern+" "+tt.model, func(t *testing.T) {
-			_, err := with(t, pricing.Override{Model: tt.pattern, Input: "1"}).Lookup("mine", tt.model, summer2026)
+			_, err := with(t, pricing.Override{Model: tt.pattern, Prices: flat("input", "1")}).Lookup("mine", tt.model, summer2026)
 			if (err == nil) != tt.want {
 				t.Errorf("matches: %v, want %v", err == nil, tt.want)
 			}
@@ -79,26 +81,76 @@ func TestOverridePatterns(t *testing.T) {
 	}
 }
 
+// flat is one price list: names of units and prices in turn.
+func flat(prices ...string) []pricing.List {
+	l := pricing.List{Prices: map[string]string{}}
+	for i := 0; i < len(prices); i += 2 {
+		l.Prices[prices[i]] = prices[i+1]
+	}
+	return []pricing.List{l}
+}
+
+// TestOverridesByServiceTierAndRegion: an operator can set what the table can hold.
+func TestOverridesByServiceTierAndRegion(t *testing.T) {
+	table := with(t, pricing.Override{Model: "m", Regions: map[string]string{"us": "1.1"}, Prices: []pricing.List{
+		{Prices: map[string]string{"input": "1", "output": "4", "searches": "10", "video_seconds_out": "0.1"}},
+		{Over: 1000, Prices: map[string]string{"input": "2"}},
+		{Service: "priority", Prices: map[string]string{"input": "3", "output": "12"}},
+	}})
+	price, err := table.Lookup("mine", "m", summer2026)
+	if err != nil {
+		t.Fatal(err)
+	}
+	usage := call.Usage{call.Input: 1000, call.Output: 10}
+	for _, tt := range []struct {
+		name  string
+		key   call.Key
+		usage call.Usage
+		want  int64 // nano-USD; 0: no price
+	}{
+		{"plain", call.Key{}, usage, 1_040_000},
+		{"above the tier", call.Key{}, call.Usage{call.Input: 1001, call.Output: 10}, 2_042_000},
+		{"a service", call.Key{Service: "priority"}, usage, 3_120_000},
+		{"a service without a price", call.Key{Service: "flex"}, usage, 0},
+		{"a variant without a price", call.Key{Variant: "720p"}, usage, 0},
+		{"a region", call.Key{Region: "us"}, usage, 1_144_000},
+		{"a region that nobody knows costs what the dearest does", call.Key{Region: "eu"}, usage, 1_144_000},
+		{"a fee is the same in every region", call.Key{Region: "us"}, call.Usage{call.Searches: 1}, 10_000_000},
+		{"time is priced by the second", call.Key{}, call.Usage{call.VideoTimeOut: 1500}, 150_000_000},
+		{"a unit without a price", call.Key{}, call.Usage{call.ImagesOut: 1}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := price.For(tt.key)
+			var got int64
+			if err == nil {
+				got, err = p.Cost(tt.usage)
+			}
+			if got != tt.want || errors.Is(err, pricing.ErrNoPrice) != (tt.want == 0) {
+				t.Errorf("cost %d (%v), want %d", got, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestOverridePrices(t *testing.T) {
 	table := with(t,
-		pricing.Override{Model: "full", Input: "1", Cached: "0.1", CacheWrite: "1.25", Audio: "10", Output: "4",
-			Reasoning: "5", AudioOutput: "20", Request: "5000"},
-		pricing.Override{Model: "short", Input: "1", Output: "4"},
-		pricing.Override{Model: "free", Input: "0", Output: "0"},
-		pricing.Override{Model: "embeds", Input: "0.000001"},
+		pricing.Override{Model: "full", Prices: flat("input", "1", "cached_input", "0.1", "cache_write", "1.25", "audio_input", "10", "output", "4", "reasoning", "5", "audio_output", "20", "requests", "5")},
+		pricing.Override{Model: "short", Prices: flat("input", "1", "output", "4")},
+		pricing.Override{Model: "free", Prices: flat("input", "0", "output", "0")},
+		pricing.Override{Model: "embeds", Prices: flat("input", "0.000001")},
 	)
-	usage := pricing.Usage{Input: 1000, Cached: 100, CacheWrite: 200, Audio: 300, Output: 100, Reasoning: 10, AudioOutput: 20}
+	usage := call.Usage{call.Input: 400, call.CachedInput: 100, call.CacheWrite: 200, call.AudioInput: 300, call.Output: 70, call.Reasoning: 10}
 	for _, tt := range []struct {
 		model string
-		usage pricing.Usage
+		usage call.Usage
 		want  int64 // nano-USD
 	}{
-		{"full", usage, 400_000 + 10_000 + 250_000 + 3_000_000 + 280_000 + 50_000 + 400_000 + 5_000_000},
-		{"full", pricing.Usage{Input: 100, Cached: 80, Audio: 50}, 200_000 + 300_000 + 5_000 + 5_000_000}, // 30 cached audio at the audio price
-		{"full", pricing.Usage{Input: 100, CacheWrite: 100, Audio: 10}, 112_500 + 100_000 + 5_000_000},    // 10 written audio too
-		{"short", usage, 1_000_000 + 400_000},
+		{"full", usage, 400_000 + 10_000 + 250_000 + 3_000_000 + 280_000 + 50_000 + 5_000_000},
+		{"full", call.Usage{call.CachedInput: 50, call.AudioInput: 20, call.CachedAudioInput: 30}, 200_000 + 300_000 + 5_000 + 5_000_000}, // 30 cached audio at the audio price
+		{"full", call.Usage{call.CacheWrite: 90, call.AudioCacheWrite: 10}, 112_500 + 100_000 + 5_000_000},                                // 10 written audio too
+		{"short", usage, 1_000_000 + 320_000},
 		{"free", usage, 0},
-		{"embeds", pricing.Usage{Input: 1}, 1}, // a pico-USD, rounded up
+		{"embeds", call.Usage{call.Input: 1}, 1}, // a pico-USD, rounded up
 	} {
 		t.Run(tt.model, func(t *testing.T) {
 			p, err := table.Lookup("mine", tt.model, summer2026)
@@ -111,15 +163,26 @@ func TestOverridePrices(t *testing.T) {
 		})
 	}
 	p, _ := table.Lookup("mine", "embeds", summer2026)
-	if _, err := p.Worst(pricing.Bound{Output: 1}); !errors.Is(err, pricing.ErrNoPrice) {
+	if _, err := p.Worst(bounded(0, 1)); !errors.Is(err, pricing.ErrNoPrice) {
 		t.Errorf("output without a price: error %v, want ErrNoPrice", err)
 	}
+}
+
+func TestFormatPriceIsWhatIsParsed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		unit := call.Unit(rapid.IntRange(0, int(call.Units)-1).Draw(t, "unit"))
+		pico := rapid.OneOf(rapid.Int64Range(0, 100), rapid.Int64Range(0, 1_000_000_000_000_000)).Draw(t, "pico-USD")
+		text := pricing.FormatPrice(unit, pico)
+		if got, err := pricing.ParsePrice(unit, text); err != nil || got != pico {
+			t.Fatalf("%s: %d is written %s and read as %d (%v)", unit, pico, text, got, err)
+		}
+	})
 }
 
 func TestOverrideLimits(t *testing.T) {
 	table := with(t,
 		pricing.Override{Provider: "openai", Model: "gpt-4o", MaxOutputTokens: 500},
-		pricing.Override{Model: "llama*", ContextTokens: 8192, Input: "0", Output: "0"},
+		pricing.Override{Model: "llama*", ContextTokens: 8192, Prices: flat("input", "0", "output", "0")},
 	)
 	if got, want := table.Limits("openai", "gpt-4o"), (pricing.Limits{ContextTokens: 128_000, MaxOutputTokens: 500}); got != want {
 		t.Errorf("limits %+v, want %+v", got, want)
@@ -130,8 +193,8 @@ func TestOverrideLimits(t *testing.T) {
 }
 
 func TestOverridesChangeTheVersion(t *testing.T) {
-	none, a := with(t), with(t, pricing.Override{Model: "m", Input: "1"})
-	same, b := with(t, pricing.Override{Model: "m", Input: "1"}), with(t, pricing.Override{Model: "m", Input: "2"})
+	none, a := with(t), with(t, pricing.Override{Model: "m", Prices: flat("input", "1")})
+	same, b := with(t, pricing.Override{Model: "m", Prices: flat("input", "1")}), with(t, pricing.Override{Model: "m", Prices: flat("input", "2")})
 	if none.Version() != pricing.Builtin().Version() {
 		t.Error("no overrides changed the version")
 	}
@@ -145,7 +208,7 @@ func TestOverridesChangeTheVersion(t *testing.T) {
 }
 
 func TestOverridesAreListed(t *testing.T) {
-	table := with(t, pricing.Override{Provider: "mine", Model: "Llama", Input: "0"}, pricing.Override{Provider: "mine", Model: "x*", Input: "0"})
+	table := with(t, pricing.Override{Provider: "mine", Model: "Llama", Prices: flat("input", "0")}, pricing.Override{Provider: "mine", Model: "x*", Prices: flat("input", "0")})
 	if got := table.Models("mine"); !slices.Equal(got, []string{"llama"}) {
 		t.Errorf("models %v, want llama", got)
 	}
@@ -160,19 +223,25 @@ func TestBadOverrides(t *testing.T) {
 		override pricing.Override
 		want     string // in the error
 	}{
-		{"no model", pricing.Override{Input: "1"}, "model is empty"},
+		{"no model", pricing.Override{Prices: flat("input", "1")}, "model is empty"},
 		{"nothing set", pricing.Override{Model: "m"}, "neither prices nor limits"},
-		{"no input price", pricing.Override{Model: "m", Output: "1"}, "none for input"},
-		{"reasoning without output", pricing.Override{Model: "m", Input: "1", Reasoning: "1"}, "not the output"},
-		{"negative price", pricing.Override{Model: "m", Input: "-1"}, "not a price"},
-		{"exponent", pricing.Override{Model: "m", Input: "1e3"}, "not a price"},
-		{"no digits before the point", pricing.Override{Model: "m", Input: ".5"}, "not a price"},
-		{"no digits after the point", pricing.Override{Model: "m", Input: "1."}, "not a price"},
-		{"two points", pricing.Override{Model: "m", Input: "1.2.3"}, "not a price"},
-		{"space", pricing.Override{Model: "m", Input: " 1"}, "not a price"},
-		{"other digits", pricing.Override{Model: "m", Input: "١"}, "not a price"},
-		{"too precise", pricing.Override{Model: "m", Input: "0.0000001"}, "more than six decimals"},
-		{"too dear", pricing.Override{Model: "m", Input: "1000000001"}, "greatest price"},
+		{"no input price", pricing.Override{Model: "m", Prices: flat("output", "1")}, "none for input"},
+		{"reasoning without output", pricing.Override{Model: "m", Prices: flat("input", "1", "reasoning", "1")}, "not the output"},
+		{"negative price", pricing.Override{Model: "m", Prices: flat("input", "-1")}, "not a price"},
+		{"exponent", pricing.Override{Model: "m", Prices: flat("input", "1e3")}, "not a price"},
+		{"no digits before the point", pricing.Override{Model: "m", Prices: flat("input", ".5")}, "not a price"},
+		{"no digits after the point", pricing.Override{Model: "m", Prices: flat("input", "1.")}, "not a price"},
+		{"two points", pricing.Override{Model: "m", Prices: flat("input", "1.2.3")}, "not a price"},
+		{"space", pricing.Override{Model: "m", Prices: flat("input", " 1")}, "not a price"},
+		{"other digits", pricing.Override{Model: "m", Prices: flat("input", "١")}, "not a price"},
+		{"too precise", pricing.Override{Model: "m", Prices: flat("input", "0.0000001")}, "more than 6 decimals"},
+		{"too dear", pricing.Override{Model: "m", Prices: flat("input", "1000000001")}, "greatest price"},
+		{"no such unit", pricing.Override{Model: "m", Prices: flat("input", "1", "thoughts", "1")}, "not the name of a unit"},
+		{"a tier without a first one", pricing.Override{Model: "m", Prices: []pricing.List{{Over: 5, Prices: map[string]string{"input": "1"}}}}, "do not follow"},
+		{"a tier of another service", pricing.Override{Model: "m", Prices: append(flat("input", "1"), pricing.List{Service: "flex", Over: 5, Prices: map[string]string{"input": "1"}})}, "do not follow"},
+		{"two lists of a service", pricing.Override{Model: "m", Prices: append(flat("input", "1"), flat("input", "1")...)}, "two price lists"},
+		{"an empty list", pricing.Override{Model: "m", Prices: []pricing.List{{}}}, "without prices"},
+		{"no factor", pricing.Override{Model: "m", Prices: flat("input", "1"), Regions: map[string]string{"us": "0"}}, "no factor"},
 		{"negative limit", pricing.Override{Model: "m", ContextTokens: -1}, "limits must be"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -182,7 +251,7 @@ func TestBadOverrides(t *testing.T) {
 			}
 		})
 	}
-	twice := pricing.Override{Model: "m", Input: "1"}
+	twice := pricing.Override{Model: "m", Prices: flat("input", "1")}
 	if _, err := pricing.Builtin().With([]pricing.Override{twice, twice}); err == nil {
 		t.Error("the same model twice is no error")
 	}
@@ -194,7 +263,7 @@ func FuzzOverridePrice(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		table, err := pricing.Builtin().With([]pricing.Override{{Model: "m", Input: text, Output: "0"}})
+		table, err := pricing.Builtin().With([]pricing.Override{{Model: "m", Prices: flat("input", text, "output", "0")}})
 		if err != nil {
 			return
 		}
@@ -202,7 +271,7 @@ func FuzzOverridePrice(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := p.Cost(pricing.Usage{Input: 1000}) // whose cost in nano-USD is the price in pico-USD
+		got, err := p.Cost(call.Usage{call.Input: 1000}) // whose cost in nano-USD is the price in pico-USD
 		want, ok := new(big.Rat).SetString(text)
 		if !ok {
 			t.Fatalf("%q was taken for a price", text)

@@ -3,195 +3,199 @@ package pricing
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"iter"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
 )
 
 // MaxCost is the largest cost in nano-USD: 2^53-1, about 9 million USD. Above it a Redis script, whose numbers are
 // doubles, could not compare exactly.
 const MaxCost = 1<<53 - 1
 
-// MaxTokens bounds every token count. No model reads a trillion tokens, and below it no sum of counts overflows.
+// MaxTokens bounds the count of every unit. No model reads a trillion tokens, and below it no sum of counts overflows.
 const MaxTokens = 1_000_000_000_000
 
 // Errors of pricing. Test with errors.Is.
 var (
 	// ErrNoPrice: the table has no price for what was asked, so its cost is unknown. Never zero.
 	ErrNoPrice = errors.New("no price")
-	// ErrOverflow: the cost is above MaxCost, or a token count above MaxTokens.
+	// ErrOverflow: the cost is above MaxCost, or a count above MaxTokens.
 	ErrOverflow = errors.New("cost overflows")
-	// ErrUsage: token counts that cannot be: negative, or parts greater than their whole.
-	ErrUsage = errors.New("impossible token counts")
+	// ErrUsage: counts that cannot be: negative, or texts that nobody has counted.
+	ErrUsage = errors.New("impossible counts")
 )
 
-// Usage is what one request used, in tokens. Cached, CacheWrite and Audio are parts of Input; Reasoning and AudioOutput
-// are parts of Output. Audio may overlap Cached.
-type Usage struct {
-	Input, Cached, CacheWrite, Audio, Output, Reasoning, AudioOutput int64
-}
-
-// Bound is the most that one request can use: so many tokens in and out, and whether the request, or a default of its
-// provider, can write to a cache or carry audio in either direction.
-type Bound struct {
-	Input, Output     int64
-	CacheWrite, Audio bool
-}
-
-// Price is what one model costs at one instant. It is a small value that is safe to copy, and never changes. The zero
-// Price prices nothing: its methods return ErrNoPrice.
+// Price is what one model costs at one instant, at one service tier and in one region. It is a small value that is safe
+// to copy, and never changes. The zero Price prices nothing: its methods return ErrNoPrice.
 type Price struct {
-	schedule   *schedule
-	longWrites bool
+	entry    *entry
+	schedule *schedule // nil: the entry has none for that service
+	unix     int64     // the second of the look-up
+	factor   int64     // of the region, in thousandths
 }
 
-// schedule is one price list of a model, compiled: no absent prices, tiers by rising threshold.
+// entry is what the table or an override knows of one model.
+type entry struct {
+	name      string // "provider/id", for people
+	own       bool   // an override's
+	schedules []*schedule
+	regions   map[string]int64 // factors, in thousandths
+}
+
+// schedule is one price list of a model, compiled: tiers by rising threshold.
 type schedule struct {
-	entry      string // "provider/id" of the entry, for people
-	own        bool   // an override's
-	from       int64  // unix second of its first day
-	start, end int64  // seconds of the UTC day
-	request    int64  // pico-USD per request
-	tiers      []rates
+	service, variant string
+	from             int64 // unix second of its first day
+	start, end       int64 // seconds of the UTC day
+	tiers            []rates
 }
 
-// rates are pico-USD per token for requests of more than over input tokens.
+// Rates are prices in pico-USD per unit, NoRate where there is none.
+type Rates [call.Units]int64
+
+// NoRate is the price of a unit that has none.
+const NoRate = table.None
+
+// rates hold for requests of more than over input tokens. Fallbacks are filled in.
 type rates struct {
-	over                                                int64
-	input, cached, write, longWrite, audio, cachedAudio int64
-	output, reasoning, audioOutput                      int64
-	billsOutput                                         bool
-	tellsAudio                                          bool // the list has a rate of its own for audio output
+	over int64
+	per  Rates
 }
+
+// plain is the factor of a region whose prices do not differ.
+const plain = 1000
 
 // Entry names the table's entry, as "provider/model id", for people to read.
 func (p Price) Entry() string {
-	if p.schedule == nil {
+	if p.entry == nil {
 		return ""
 	}
-	return p.schedule.entry
+	return p.entry.name
 }
 
 // Own reports whether the price is the operator's, from an override, and not the
 // table's.
-func (p Price) Own() bool { return p.schedule != nil && p.schedule.own }
+func (p Price) Own() bool { return p.entry != nil && p.entry.own }
 
-// TellsAudioOutput reports whether the price list says what audio output costs. Where it does not, Worst and Cost take
-// the rate of text, which is far below any provider's for audio.
-func (p Price) TellsAudioOutput() bool {
-	return p.schedule != nil && !slices.ContainsFunc(p.schedule.tiers, func(r rates) bool { return !r.tellsAudio })
-}
-
-// LongCacheWrites is the same price for a request that asks for the longer-lived cache (Anthropic's one-hour writes,
-// which cost more than the five-minute ones): Cost then charges cache writes at that rate. Worst covers it either way.
-func (p Price) LongCacheWrites() Price {
-	p.longWrites = true
-	return p
-}
-
-// Worst is the most that a request within b can cost, in nano-USD, rounded up once: for every usage u within b,
-// Cost(u) <= Worst(b). It assumes the dearest rate that b can cause: of the context tiers that b.Input reaches, of plain
-// and cached input, of cache writes and audio only where b has them. The price of an embedding model (no output price)
-// is ErrNoPrice for a bound with output.
-func (p Price) Worst(b Bound) (int64, error) {
+// Has reports whether a unit has a price, be it that of another unit, in every context tier.
+func (p Price) Has(u call.Unit) bool {
 	if p.schedule == nil {
-		return 0, ErrNoPrice
+		return false
 	}
-	if err := checkTokens(b.Input, b.Output); err != nil {
-		return 0, err
-	}
-	var worst int64
 	for i := range p.schedule.tiers {
-		tier := &p.schedule.tiers[i]
-		if i > 0 && b.Input <= tier.over {
-			break
+		if p.schedule.tiers[i].per[u] == NoRate {
+			return false
 		}
-		if b.Output > 0 && !tier.billsOutput {
-			return 0, p.noOutputPrice()
+	}
+	return true
+}
+
+// Tiers are the price's context tiers: above how many input tokens each begins, and its rates, with what each unit falls
+// back to filled in. A region's factor is not in them.
+func (p Price) Tiers() iter.Seq2[int64, Rates] {
+	return func(yield func(int64, Rates) bool) {
+		if p.schedule == nil {
+			return
 		}
-		sum := p.worstInput(i, b)
-		sum.add(b.Output, tier.dearestOutput(b.Audio))
-		cost, err := sum.nanoUSD()
-		if err != nil {
+		for i := range p.schedule.tiers {
+			if !yield(p.schedule.tiers[i].over, p.schedule.tiers[i].per) {
+				return
+			}
+		}
+	}
+}
+
+// For is the price of the same model, at the same instant, by the variant, the service and the region of a key. A region
+// of which the table knows nothing costs what the dearest costs of which it does. The error is ErrNoPrice.
+func (p Price) For(k call.Key) (Price, error) {
+	if p.entry == nil {
+		return Price{}, ErrNoPrice
+	}
+	s := p.entry.at(p.unix, k.Service, k.Variant)
+	if s == nil {
+		return Price{}, fmt.Errorf("%w: %s has none for service %q and variant %q: give it one in the policy's prices",
+			ErrNoPrice, p.entry.name, k.Service, k.Variant)
+	}
+	p.schedule, p.factor = s, p.entry.factor(k.Region)
+	return p, nil
+}
+
+func (e *entry) factor(region string) int64 {
+	if region == "" || len(e.regions) == 0 {
+		return plain
+	}
+	if factor, known := e.regions[region]; known {
+		return factor
+	}
+	dearest := int64(plain)
+	for _, factor := range e.regions {
+		dearest = max(dearest, factor)
+	}
+	return dearest
+}
+
+// at is the last schedule of a service and variant that holds at a unix second, nil if none does.
+func (e *entry) at(unix int64, service, variant string) *schedule {
+	for i := len(e.schedules) - 1; i >= 0; i-- {
+		if s := e.schedules[i]; s.service == service && s.variant == variant && s.holds(unix) {
+			return s
+		}
+	}
+	return nil
+}
+
+// Cost is what u costs in nano-USD, rounded up once. The whole run is charged at the tier of its input.
+func (p Price) Cost(u call.Usage) (int64, error) { return p.cost(&u, u.InputTokens()) }
+
+// CostInRounds is what u costs where it is the sum of several rounds, of which none had more than so many input tokens.
+func (p Price) CostInRounds(u call.Usage, round int64) (int64, error) {
+	return p.cost(&u, min(round, u.InputTokens()))
+}
+
+func (p *Price) cost(u *call.Usage, input int64) (int64, error) {
+	if p.schedule == nil {
+		return 0, p.unpriced()
+	}
+	tier := p.schedule.tier(input)
+	var sum picoSum
+	if u[call.Requests] == 0 {
+		sum.add(1, tier.per[call.Requests])
+	}
+	for unit, n := range u {
+		if n == 0 {
+			continue
+		}
+		if err := check(n); err != nil {
 			return 0, err
 		}
-		worst = max(worst, cost)
+		price := p.rate(tier, call.Unit(unit))
+		if price == NoRate {
+			return 0, p.lacks(call.Unit(unit))
+		}
+		sum.add(n, price)
 	}
-	return worst, nil
-}
-
-// worstInput is the request's fee and the most that its input can cost within tier i. An input that stays in a tier is
-// no longer than the next tier's threshold.
-func (p Price) worstInput(i int, b Bound) picoSum {
-	tiers := p.schedule.tiers
-	tokens := b.Input
-	if i+1 < len(tiers) {
-		tokens = min(tokens, tiers[i+1].over)
-	}
-	var sum picoSum
-	sum.add(1, p.schedule.request)
-	sum.add(tokens, tiers[i].dearestInput(b))
-	return sum
-}
-
-// Cost is what u costs in nano-USD, rounded up once. The whole request is charged at the tier of its input. Where audio
-// and cached tokens must overlap, because they do not fit side by side, only that overlap has the cached audio rate.
-func (p Price) Cost(u Usage) (int64, error) {
-	if p.schedule == nil {
-		return 0, ErrNoPrice
-	}
-	if err := u.check(); err != nil {
-		return 0, err
-	}
-	tier := p.schedule.tier(u.Input)
-	if u.Output > 0 && !tier.billsOutput {
-		return 0, p.noOutputPrice()
-	}
-	write := tier.write
-	if p.longWrites {
-		write = tier.longWrite
-	}
-	audio := min(u.Audio, u.Input-u.Cached-u.CacheWrite)
-	cachedAudio := min(u.Audio-audio, u.Cached)
-	writtenAudio := u.Audio - audio - cachedAudio
-
-	var sum picoSum
-	sum.add(1, p.schedule.request)
-	sum.add(u.Input-u.Cached-u.CacheWrite-audio, tier.input)
-	sum.add(u.Cached-cachedAudio, tier.cached)
-	sum.add(u.CacheWrite-writtenAudio, write)
-	sum.add(audio, tier.audio)
-	sum.add(cachedAudio, tier.cachedAudio)
-	sum.add(writtenAudio, max(write, tier.audio))
-	sum.add(u.Output-u.Reasoning-u.AudioOutput, tier.output)
-	sum.add(u.Reasoning, tier.reasoning)
-	sum.add(u.AudioOutput, tier.audioOutput)
 	return sum.nanoUSD()
 }
 
-// OutputWithin is the largest output in tokens with which a request bounded by b (whose Output it ignores) costs at most
-// room nano-USD: 0 if not even its input fits, MaxTokens if output is free.
-func (p Price) OutputWithin(b Bound, room int64) int64 {
-	b.Output = 0
-	if cost, err := p.Worst(b); err != nil || cost > room {
-		return 0
+// rate is the price of a unit, in pico-USD, NoRate if it has none.
+func (p *Price) rate(tier *rates, u call.Unit) int64 {
+	price := tier.per[u]
+	if p.factor == plain || price == NoRate || !call.Table[u].Scaled {
+		return price
 	}
-	room = min(room, MaxCost)
-	tokens := int64(MaxTokens)
-	for i := range p.schedule.tiers {
-		tier := &p.schedule.tiers[i]
-		if i > 0 && b.Input <= tier.over {
-			break
-		}
-		if !tier.billsOutput {
-			return 0
-		}
-		sum := p.worstInput(i, b)
-		tokens = min(tokens, sum.tokensWithin(room, tier.dearestOutput(b.Audio)))
-	}
-	return tokens
+	return (price*p.factor + plain - 1) / plain
 }
 
-func (p Price) noOutputPrice() error {
-	return fmt.Errorf("%w: %s has no price for output tokens: give it one in the policy's prices", ErrNoPrice, p.schedule.entry)
+func (p *Price) lacks(u call.Unit) error {
+	return fmt.Errorf("%w: %s has none for %s: give it one in the policy's prices", ErrNoPrice, p.entry.name, u)
+}
+
+func (p *Price) unpriced() error {
+	if p.entry == nil {
+		return ErrNoPrice
+	}
+	return fmt.Errorf("%w: %s has none but for some services or variants", ErrNoPrice, p.entry.name)
 }
 
 func (s *schedule) tier(input int64) *rates {
@@ -202,46 +206,12 @@ func (s *schedule) tier(input int64) *rates {
 	return &s.tiers[i]
 }
 
-func (r *rates) dearestInput(b Bound) int64 {
-	dearest := max(r.input, r.cached)
-	if b.CacheWrite {
-		dearest = max(dearest, r.write, r.longWrite)
+func check(n int64) error {
+	if n < 0 {
+		return fmt.Errorf("%w: %d", ErrUsage, n)
 	}
-	if b.Audio {
-		dearest = max(dearest, r.audio, r.cachedAudio)
-	}
-	return dearest
-}
-
-func (r *rates) dearestOutput(audio bool) int64 {
-	dearest := max(r.output, r.reasoning)
-	if audio {
-		dearest = max(dearest, r.audioOutput)
-	}
-	return dearest
-}
-
-func (u Usage) check() error {
-	if err := checkTokens(u.Input, u.Cached, u.CacheWrite, u.Audio, u.Output, u.Reasoning, u.AudioOutput); err != nil {
-		return err
-	}
-	if u.Cached+u.CacheWrite > u.Input || u.Audio > u.Input {
-		return fmt.Errorf("%w: the parts of %d input tokens are more", ErrUsage, u.Input)
-	}
-	if u.Reasoning+u.AudioOutput > u.Output {
-		return fmt.Errorf("%w: the parts of %d output tokens are more", ErrUsage, u.Output)
-	}
-	return nil
-}
-
-func checkTokens(counts ...int64) error {
-	for _, n := range counts {
-		if n < 0 {
-			return fmt.Errorf("%w: %d", ErrUsage, n)
-		}
-		if n > MaxTokens {
-			return fmt.Errorf("%w: %d tokens are more than %d", ErrOverflow, n, int64(MaxTokens))
-		}
+	if n > MaxTokens {
+		return fmt.Errorf("%w: %d are more than %d", ErrOverflow, n, int64(MaxTokens))
 	}
 	return nil
 }

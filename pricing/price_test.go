@@ -2,11 +2,13 @@ package pricing_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"pgregory.net/rapid"
 )
@@ -41,33 +43,33 @@ func TestCost(t *testing.T) {
 	for _, tt := range []struct {
 		name, provider, model string
 		at                    time.Time
-		usage                 pricing.Usage
+		usage                 call.Usage
 		want                  int64 // nano-USD
 	}{
-		{"plain", "openai", "gpt-4o-mini", summer2026, pricing.Usage{Input: 1000, Output: 100}, 210_000},
-		{"cached input is cheaper", "openai", "gpt-4o-mini", summer2026, pricing.Usage{Input: 1000, Cached: 1000}, 75_000},
-		{"cached input without a price of its own costs as input", "openai", "o3-pro", summer2026, pricing.Usage{Input: 10, Cached: 10}, 200_000},
-		{"nothing costs nothing", "openai", "gpt-4o", summer2026, pricing.Usage{}, 0},
-		{"a fraction of a nano-USD is rounded up", "openai", "text-embedding-3-small", summer2026, pricing.Usage{Input: 1}, 20},
-		{"the sum is rounded, not its parts", "openrouter", "openai/gpt-oss-20b", summer2026, pricing.Usage{Input: 1, Output: 1}, 169},
-		{"reasoning costs as output", "openai", "o3", summer2026, pricing.Usage{Output: 100, Reasoning: 90}, 800_000},
-		{"reasoning at its own price", "openrouter", "perplexity/sonar-deep-research", summer2026, pricing.Usage{Output: million, Reasoning: million / 2}, 5_500_000_000},
-		{"audio in and out", "openai", "gpt-audio", summer2026, pricing.Usage{Input: 100, Audio: 60, Output: 50, AudioOutput: 30}, 4_140_000},
-		{"cache write", "openai", "gpt-5.6-sol", summer2026, pricing.Usage{Input: 1000, CacheWrite: 1000}, 6_250_000},
-		{"audio that must be cached in part", "openai", "gpt-4o-realtime-preview", summer2026, pricing.Usage{Input: 100, Cached: 60, Audio: 60}, 1_750_000},
-		{"fee per request", "perplexity", "sonar", summer2026, pricing.Usage{Input: 1, Output: 1}, 12_002_000},
-		{"below the context tier", "openai", "gpt-5.4", summer2026, pricing.Usage{Input: 272_000, Output: 1}, 680_015_000},
-		{"above it the whole request is dearer", "openai", "gpt-5.4", summer2026, pricing.Usage{Input: 272_001, Output: 1}, 1_360_027_500},
-		{"a day before the price starts", "openai", "o3", day(2025, 6, 9), pricing.Usage{Input: 1}, 10_000},
-		{"its last second", "openai", "o3", day(2025, 6, 10).Add(-time.Second), pricing.Usage{Input: 1}, 10_000},
-		{"its first second", "openai", "o3", day(2025, 6, 10), pricing.Usage{Input: 1}, 2_000},
-		{"a price to come does not hold yet", "google", "gemini-3.6-flash", summer2026, pricing.Usage{Input: 1}, 750},
-		{"and then holds", "google", "gemini-3.6-flash", day(2027, 1, 1), pricing.Usage{Input: 1}, 1_500},
-		{"off-peak", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(29 * time.Minute), pricing.Usage{Input: 1}, 135},
-		{"peak begins", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(30 * time.Minute), pricing.Usage{Input: 1}, 270},
-		{"peak ends", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(16*time.Hour + 30*time.Minute), pricing.Usage{Input: 1}, 135},
-		{"time of day is UTC's", "deepseek", "deepseek-chat", time.Date(2025, 7, 1, 1, 0, 0, 0, time.FixedZone("CEST", 7200)), pricing.Usage{Input: 1}, 135},
-		{"a first model that was never repriced", "openai", "gpt-4o-2024-05-13", summer2026, pricing.Usage{Input: 1, Output: 1}, 20_000},
+		{"plain", "openai", "gpt-4o-mini", summer2026, call.Usage{call.Input: 1000, call.Output: 100}, 210_000},
+		{"cached input is cheaper", "openai", "gpt-4o-mini", summer2026, call.Usage{call.CachedInput: 1000}, 75_000},
+		{"cached input without a price of its own costs as input", "openai", "o3-pro", summer2026, call.Usage{call.CachedInput: 10}, 200_000},
+		{"nothing costs nothing", "openai", "gpt-4o", summer2026, call.Usage{}, 0},
+		{"a fraction of a nano-USD is rounded up", "openai", "text-embedding-3-small", summer2026, call.Usage{call.Input: 1}, 20},
+		{"the sum is rounded, not its parts", "openrouter", "openai/gpt-oss-20b", summer2026, call.Usage{call.Input: 1, call.Output: 1}, 169},
+		{"reasoning costs as output", "openai", "o3", summer2026, call.Usage{call.Output: 10, call.Reasoning: 90}, 800_000},
+		{"reasoning at its own price", "openrouter", "perplexity/sonar-deep-research", summer2026, call.Usage{call.Output: million - million/2, call.Reasoning: million / 2}, 5_500_000_000},
+		{"audio in and out", "openai", "gpt-audio", summer2026, call.Usage{call.Input: 40, call.AudioInput: 60, call.Output: 20, call.AudioOutput: 30}, 4_140_000},
+		{"cache write", "openai", "gpt-5.6-sol", summer2026, call.Usage{call.CacheWrite: 1000}, 6_250_000},
+		{"cached audio", "openai", "gpt-4o-realtime-preview", summer2026, call.Usage{call.CachedInput: 40, call.AudioInput: 40, call.CachedAudioInput: 20}, 1_750_000},
+		{"fee per request", "perplexity", "sonar", summer2026, call.Usage{call.Input: 1, call.Output: 1}, 12_002_000},
+		{"below the context tier", "openai", "gpt-5.4", summer2026, call.Usage{call.Input: 272_000, call.Output: 1}, 680_015_000},
+		{"above it the whole request is dearer", "openai", "gpt-5.4", summer2026, call.Usage{call.Input: 272_001, call.Output: 1}, 1_360_027_500},
+		{"a day before the price starts", "openai", "o3", day(2025, 6, 9), call.Usage{call.Input: 1}, 10_000},
+		{"its last second", "openai", "o3", day(2025, 6, 10).Add(-time.Second), call.Usage{call.Input: 1}, 10_000},
+		{"its first second", "openai", "o3", day(2025, 6, 10), call.Usage{call.Input: 1}, 2_000},
+		{"a price to come does not hold yet", "google", "gemini-3.6-flash", summer2026, call.Usage{call.Input: 1}, 750},
+		{"and then holds", "google", "gemini-3.6-flash", day(2027, 1, 1), call.Usage{call.Input: 1}, 1_500},
+		{"off-peak", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(29 * time.Minute), call.Usage{call.Input: 1}, 135},
+		{"peak begins", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(30 * time.Minute), call.Usage{call.Input: 1}, 270},
+		{"peak ends", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(16*time.Hour + 30*time.Minute), call.Usage{call.Input: 1}, 135},
+		{"time of day is UTC's", "deepseek", "deepseek-chat", time.Date(2025, 7, 1, 1, 0, 0, 0, time.FixedZone("CEST", 7200)), call.Usage{call.Input: 1}, 135},
+		{"a first model that was never repriced", "openai", "gpt-4o-2024-05-13", summer2026, call.Usage{call.Input: 1, call.Output: 1}, 20_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := lookup(t, tt.provider, tt.model, tt.at).Cost(tt.usage)
@@ -78,32 +80,46 @@ func TestCost(t *testing.T) {
 	}
 }
 
-func TestCostOfLongCacheWrites(t *testing.T) {
+// TestCostByLifetimeOfCacheWrites: each lifetime has its own price, and where it has none that of the next shorter one.
+func TestCostByLifetimeOfCacheWrites(t *testing.T) {
 	p := lookup(t, "anthropic", "claude-haiku-4-5-20251001", summer2026) // input 1 USD, writes 1.25 and 2 USD per million
-	usage := pricing.Usage{Input: 1000, CacheWrite: 1000}
-	short, _ := p.Cost(usage)
-	long, _ := p.LongCacheWrites().Cost(usage)
-	if short != 1_250_000 || long != 2_000_000 {
-		t.Errorf("cache writes cost %d and %d nano-USD, want 1250000 and 2000000", short, long)
+	for unit, want := range map[call.Unit]int64{call.CacheWrite: 1_250_000, call.CacheWrite1h: 2_000_000, call.CacheWrite12h: 2_000_000} {
+		var usage call.Usage
+		usage[unit] = 1000
+		if got, err := p.Cost(usage); err != nil || got != want {
+			t.Errorf("%s: %d nano-USD (%v), want %d", unit, got, err, want)
+		}
 	}
+}
+
+// bounded is a bound of so much text in and out, with what else may be in it.
+func bounded(input, output int64, kinds ...call.Unit) call.Bound {
+	in, out := call.Of(call.Input, call.CachedInput), call.Of(call.Output, call.Reasoning)
+	in |= call.Of(kinds...) & call.Inputs
+	out |= call.Of(kinds...) & call.Outputs
+	return call.Bound{Parts: []call.Part{{Fixed: input, Kinds: in}, {Fixed: output, Kinds: out}}}
 }
 
 func TestWorst(t *testing.T) {
 	for _, tt := range []struct {
 		name, provider, model string
-		bound                 pricing.Bound
+		bound                 call.Bound
 		want                  int64 // nano-USD
 	}{
-		{"plain", "openai", "gpt-4o-mini", pricing.Bound{Input: 1000, Output: 100}, 210_000},
-		{"no audio, no audio rate", "openai", "gpt-audio", pricing.Bound{Input: 100, Output: 10}, 350_000},
-		{"audio in and out", "openai", "gpt-audio", pricing.Bound{Input: 100, Output: 10, Audio: true}, 3_840_000},
-		{"no cache writes, no write rate", "openai", "gpt-5.6-sol", pricing.Bound{Input: 1000}, 5_000_000},
-		{"cache writes", "openai", "gpt-5.6-sol", pricing.Bound{Input: 1000, CacheWrite: true}, 6_250_000},
-		{"cache writes that may live long", "anthropic", "claude-haiku-4-5", pricing.Bound{Input: 1000, CacheWrite: true}, 2_000_000},
-		{"context tier out of reach", "openai", "gpt-5.4", pricing.Bound{Input: 272_000, Output: 1}, 680_015_000},
-		{"context tier in reach", "openai", "gpt-5.4", pricing.Bound{Input: 272_001, Output: 1}, 1_360_027_500},
-		{"cheaper reasoning does not lower it", "openrouter", "perplexity/sonar-deep-research", pricing.Bound{Output: 1000}, 8_000_000},
-		{"fee per request", "perplexity", "sonar-pro", pricing.Bound{}, 14_000_000},
+		{"plain", "openai", "gpt-4o-mini", bounded(1000, 100), 210_000},
+		{"no audio, no audio rate", "openai", "gpt-audio", bounded(100, 10), 350_000},
+		{"audio in and out", "openai", "gpt-audio", bounded(100, 10, call.AudioInput, call.AudioOutput), 3_840_000},
+		{"no cache writes, no write rate", "openai", "gpt-5.6-sol", bounded(1000, 0), 5_000_000},
+		{"cache writes", "openai", "gpt-5.6-sol", bounded(1000, 0, call.CacheWrite), 6_250_000},
+		{"cache writes that may live an hour", "anthropic", "claude-haiku-4-5", bounded(1000, 0, call.CacheWrite1h), 2_000_000},
+		{"context tier out of reach", "openai", "gpt-5.4", bounded(272_000, 1), 680_015_000},
+		{"context tier in reach", "openai", "gpt-5.4", bounded(272_001, 1), 1_360_027_500},
+		{"rounds that stay below the tier", "openai", "gpt-5.4", call.Bound{Round: 272_000, Parts: bounded(544_000, 1).Parts}, 1_360_015_000},
+		{"cheaper reasoning does not lower it", "openrouter", "perplexity/sonar-deep-research", bounded(0, 1000), 8_000_000},
+		{"fee per request", "perplexity", "sonar-pro", call.Bound{}, 14_000_000},
+		{"parts of several kinds", "openai", "gpt-audio", call.Bound{Parts: []call.Part{
+			{Fixed: 100, Kinds: call.Of(call.Input)}, {Fixed: 10, Kinds: call.Of(call.AudioInput)},
+		}}, 250_000 + 320_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := lookup(t, tt.provider, tt.model, summer2026).Worst(tt.bound)
@@ -123,35 +139,60 @@ func TestWorstCoversEveryUsage(t *testing.T) {
 		u := drawUsage(t, b)
 		for _, p := range prices {
 			worst, err := p.Worst(b)
-			if errors.Is(err, pricing.ErrNoPrice) && b.Output > 0 {
-				continue // an embedding model
+			if errors.Is(err, pricing.ErrNoPrice) {
+				continue // a unit that the model does not bill
 			}
 			if err != nil {
 				t.Fatalf("%s: Worst(%+v): %v", p.Entry(), b, err)
 			}
-			for _, p := range []pricing.Price{p, p.LongCacheWrites()} {
-				if cost, err := p.Cost(u); err != nil || cost > worst {
-					t.Fatalf("%s: Cost(%+v) = %d (%v), above Worst(%+v) = %d", p.Entry(), u, cost, err, b, worst)
-				}
+			cost, err := p.CostInRounds(u, roundOf(&b, &u))
+			if err != nil || cost > worst {
+				t.Fatalf("%s: Cost(%v) = %d (%v), above Worst(%+v) = %d", p.Entry(), u, cost, err, b, worst)
 			}
 		}
 	})
 }
 
-// jaggedPrices are prices that no provider has, where parts are dearer than their wholes.
+// roundOf is the longest round that a usage within a bound can have had.
+func roundOf(b *call.Bound, u *call.Usage) int64 {
+	if b.Round > 0 {
+		return b.Round
+	}
+	return u.InputTokens()
+}
+
+// jaggedPrices are prices that no provider has, where parts are dearer than their wholes, of all services and regions.
 func jaggedPrices(t testing.TB) []pricing.Price {
 	t.Helper()
+	every := map[string]string{}
+	for u := range call.Units {
+		every[u.String()] = fmt.Sprintf("%d.%d", (7*u+3)%11, u%10)
+	}
 	table, err := pricing.Builtin().With([]pricing.Override{
-		{Model: "a", Input: "1", Cached: "3", CacheWrite: "0.5", Audio: "2", Output: "1", Reasoning: "9", AudioOutput: "4"},
-		{Model: "b", Input: "0", CacheWrite: "7.000001", Audio: "0.000001", Output: "0", AudioOutput: "0.000001"},
-		{Model: "c", Input: "5", Cached: "0", Audio: "1", Output: "5", Reasoning: "0", Request: "123.456789"},
+		{Model: "a", Prices: []pricing.List{{Prices: map[string]string{"input": "1", "cached_input": "3", "cache_write": "0.5", "audio_input": "2", "output": "1", "reasoning": "9", "audio_output": "4"}}}},
+		{Model: "b", Prices: []pricing.List{{Prices: map[string]string{"input": "0", "cache_write": "7.000001", "audio_input": "0.000001", "output": "0", "audio_output": "0.000001"}}}},
+		{Model: "c", Prices: []pricing.List{{Prices: map[string]string{"input": "5", "cached_input": "0", "audio_input": "1", "output": "5", "reasoning": "0", "requests": "123.456789"}}}},
+		{Model: "every", Regions: map[string]string{"us": "1.1", "moon": "0.333"}, Prices: []pricing.List{
+			{Prices: every},
+			{Over: 100, Prices: map[string]string{"input": "0", "video_input": "99", "output": "0.5"}},
+			{Over: 128_000, Prices: map[string]string{"input": "20", "cached_image_input": "21"}},
+			{Service: "priority", Prices: every},
+		}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var prices []pricing.Price
-	for _, model := range []string{"a", "b", "c"} {
+	for _, model := range []string{"a", "b", "c", "every"} {
 		p, err := table.Lookup("any", model, summer2026)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prices = append(prices, p)
+	}
+	every3 := prices[3]
+	for _, key := range []call.Key{{Service: "priority"}, {Region: "us"}, {Service: "priority", Region: "moon"}, {Region: "nowhere"}} {
+		p, err := every3.For(key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,39 +211,49 @@ func drawTokens(t *rapid.T, name string, most int64) int64 {
 	return min(most, rapid.OneOf(near, rapid.Int64Range(0, most)).Draw(t, name))
 }
 
-func drawBound(t *rapid.T) pricing.Bound {
-	return pricing.Bound{
-		Input:      drawTokens(t, "bound input", 2_000_000),
-		Output:     drawTokens(t, "bound output", 400_000),
-		CacheWrite: rapid.Bool().Draw(t, "bound cache write"),
-		Audio:      rapid.Bool().Draw(t, "bound audio"),
+// drawBound draws text in and out, and up to four parts of any other kinds.
+func drawBound(t *rapid.T) call.Bound {
+	b := bounded(drawTokens(t, "input", 2_000_000), drawTokens(t, "output", 400_000))
+	for range rapid.IntRange(0, 4).Draw(t, "parts") {
+		units := rapid.SliceOfN(rapid.IntRange(0, int(call.Units)-1), 1, 4).Draw(t, "kinds")
+		part := call.Part{Fixed: drawTokens(t, "of a part", 300_000)}
+		for _, u := range units {
+			part.Kinds |= call.Of(call.Unit(u))
+		}
+		if part.Kinds&call.Inputs != 0 && part.Kinds&^call.Inputs != 0 {
+			part.Kinds &= call.Inputs // no part is of both sides
+		}
+		b.Parts = append(b.Parts, part)
 	}
+	if rapid.Bool().Draw(t, "rounds") {
+		b.Round = 1 + drawTokens(t, "round", 300_000)
+	}
+	return b
 }
 
-func drawUsage(t *rapid.T, b pricing.Bound) pricing.Usage {
-	u := pricing.Usage{Input: drawTokens(t, "input", b.Input), Output: drawTokens(t, "output", b.Output)}
-	u.Cached = drawTokens(t, "cached", u.Input)
-	if b.CacheWrite {
-		u.CacheWrite = drawTokens(t, "cache write", u.Input-u.Cached)
-	}
-	u.Reasoning = drawTokens(t, "reasoning", u.Output)
-	if b.Audio {
-		u.Audio = drawTokens(t, "audio", u.Input)
-		u.AudioOutput = drawTokens(t, "audio output", u.Output-u.Reasoning)
+// drawUsage draws what fits a bound: of each part so many, of any of its kinds.
+func drawUsage(t *rapid.T, b call.Bound) (u call.Usage) {
+	for _, part := range b.Parts {
+		left := part.Fixed
+		for unit := range part.Kinds.All() {
+			n := drawTokens(t, "of "+unit.String(), left)
+			u[unit] += n
+			left -= n
+		}
 	}
 	return u
 }
 
-// TestOutputWithinIsTheLargest: it fits, and one token more does not.
-func TestOutputWithinIsTheLargest(t *testing.T) {
+// TestWithinIsTheLargest: it fits, and one token more does not.
+func TestWithinIsTheLargest(t *testing.T) {
 	prices := append(allPrices(t, summer2026), jaggedPrices(t)...)
 	rapid.Check(t, func(t *rapid.T) {
 		p := rapid.SampledFrom(prices).Draw(t, "price")
 		b := drawBound(t)
 		room := rapid.Int64Range(-1, 10_000_000_000).Draw(t, "room")
-		n := p.OutputWithin(b, room)
+		n := p.Within(b, 1, room)
 		if n > 0 {
-			b.Output = n
+			b.Parts[1].Fixed = n
 			if worst, err := p.Worst(b); err != nil || worst > room {
 				t.Fatalf("%s: %d tokens cost %d (%v), above %d", p.Entry(), n, worst, err, room)
 			}
@@ -210,7 +261,7 @@ func TestOutputWithinIsTheLargest(t *testing.T) {
 		if n == pricing.MaxTokens {
 			return
 		}
-		b.Output = n + 1
+		b.Parts[1].Fixed = n + 1
 		if worst, err := p.Worst(b); err == nil && worst <= room {
 			t.Fatalf("%s: %d tokens cost only %d, within %d", p.Entry(), n+1, worst, room)
 		}
@@ -223,18 +274,15 @@ func TestErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		price pricing.Price
-		usage pricing.Usage
+		usage call.Usage
 		want  error
 	}{
-		{"the zero price", pricing.Price{}, pricing.Usage{Input: 1}, pricing.ErrNoPrice},
-		{"output of an embedding model", embedding, pricing.Usage{Input: 1, Output: 1}, pricing.ErrNoPrice},
-		{"negative input", sonnet, pricing.Usage{Input: -1}, pricing.ErrUsage},
-		{"negative part", sonnet, pricing.Usage{Input: 1, Cached: -1}, pricing.ErrUsage},
-		{"more cached than input", sonnet, pricing.Usage{Input: 10, Cached: 6, CacheWrite: 5}, pricing.ErrUsage},
-		{"more audio than input", sonnet, pricing.Usage{Input: 10, Audio: 11}, pricing.ErrUsage},
-		{"more reasoning than output", sonnet, pricing.Usage{Output: 10, Reasoning: 11}, pricing.ErrUsage},
-		{"more than 2^53-1 nano-USD", sonnet, pricing.Usage{Output: 601_000_000_000}, pricing.ErrOverflow},
-		{"more tokens than can be", sonnet, pricing.Usage{Input: math.MaxInt64}, pricing.ErrOverflow},
+		{"the zero price", pricing.Price{}, call.Usage{call.Input: 1}, pricing.ErrNoPrice},
+		{"output of an embedding model", embedding, call.Usage{call.Input: 1, call.Output: 1}, pricing.ErrNoPrice},
+		{"negative input", sonnet, call.Usage{call.Input: -1}, pricing.ErrUsage},
+		{"negative part", sonnet, call.Usage{call.Input: 1, call.CachedInput: -1}, pricing.ErrUsage},
+		{"more than 2^53-1 nano-USD", sonnet, call.Usage{call.Output: 601_000_000_000}, pricing.ErrOverflow},
+		{"more tokens than can be", sonnet, call.Usage{call.Input: math.MaxInt64}, pricing.ErrOverflow},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, err := tt.price.Cost(tt.usage); !errors.Is(err, tt.want) {
@@ -251,7 +299,7 @@ func TestWorstOfFallingTiers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for input, want := range map[int64]int64{100: 1000, 101: 1000, 2000: 2000} {
-		if got, err := p.Worst(pricing.Bound{Input: input}); err != nil || got != want {
+		if got, err := p.Worst(bounded(input, 0)); err != nil || got != want {
 			t.Errorf("worst case of %d tokens: %d nano-USD (%v), want %d", input, got, err, want)
 		}
 	}
@@ -269,14 +317,14 @@ func fallingTiers(t testing.TB) *pricing.Table {
 
 func TestLargestCost(t *testing.T) {
 	const tokens = 20_394_401 // x 441,650,591 nano-USD a token = 2^53-1
-	p, err := with(t, pricing.Override{Model: "m", Input: "441650.591"}).Lookup("mine", "m", summer2026)
+	p, err := with(t, pricing.Override{Model: "m", Prices: flat("input", "441650.591")}).Lookup("mine", "m", summer2026)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := p.Cost(pricing.Usage{Input: tokens}); err != nil || got != pricing.MaxCost {
+	if got, err := p.Cost(call.Usage{call.Input: tokens}); err != nil || got != pricing.MaxCost {
 		t.Errorf("cost %d (%v), want %d", got, err, int64(pricing.MaxCost))
 	}
-	if got, err := p.Cost(pricing.Usage{Input: tokens + 1}); !errors.Is(err, pricing.ErrOverflow) {
+	if got, err := p.Cost(call.Usage{call.Input: tokens + 1}); !errors.Is(err, pricing.ErrOverflow) {
 		t.Errorf("cost %d (%v), want ErrOverflow", got, err)
 	}
 }
@@ -284,16 +332,16 @@ func TestLargestCost(t *testing.T) {
 func TestWorstOverflows(t *testing.T) {
 	p := lookup(t, "openai", "o1-pro", summer2026) // output 600 USD per million, 600,000 nano-USD per token
 	const fits = pricing.MaxCost / 600_000
-	if worst, err := p.Worst(pricing.Bound{Output: fits}); err != nil || worst != fits*600_000 {
+	if worst, err := p.Worst(bounded(0, fits)); err != nil || worst != fits*600_000 {
 		t.Errorf("worst case %d (%v), want %d", worst, err, int64(fits*600_000))
 	}
-	if _, err := p.Worst(pricing.Bound{Output: fits + 1}); !errors.Is(err, pricing.ErrOverflow) {
+	if _, err := p.Worst(bounded(0, fits+1)); !errors.Is(err, pricing.ErrOverflow) {
 		t.Errorf("error %v, want ErrOverflow", err)
 	}
-	if got := p.OutputWithin(pricing.Bound{}, math.MaxInt64); got != fits {
+	if got := p.Within(bounded(0, 0), 1, math.MaxInt64); got != fits {
 		t.Errorf("output within all the room there is: %d tokens, want %d", got, int64(fits))
 	}
-	if got := (pricing.Price{}).OutputWithin(pricing.Bound{}, 1); got != 0 {
+	if got := (pricing.Price{}).Within(bounded(0, 0), 1, 1); got != 0 {
 		t.Errorf("output within the zero price: %d tokens, want 0", got)
 	}
 }
@@ -304,8 +352,8 @@ func BenchmarkPrice(b *testing.B) {
 	} {
 		b.Run(name.provider+"/"+name.model, func(b *testing.B) {
 			table := pricing.Builtin()
-			bound := pricing.Bound{Input: 1200, Output: 500}
-			usage := pricing.Usage{Input: 1100, Cached: 512, Output: 300, Reasoning: 100}
+			bound := bounded(1200, 500)
+			usage := call.Usage{call.Input: 588, call.CachedInput: 512, call.Output: 200, call.Reasoning: 100}
 			b.ReportAllocs()
 			for b.Loop() {
 				p, err := table.Lookup(name.provider, name.model, summer2026)
@@ -319,17 +367,16 @@ func BenchmarkPrice(b *testing.B) {
 	}
 }
 
-func TestTellsAudioOutput(t *testing.T) {
+func TestHas(t *testing.T) {
 	for model, want := range map[string]bool{"gpt-audio": true, "gpt-4o-audio-preview": false, "gpt-4o": false} {
-		price, err := pricing.Builtin().Lookup("openai", model, time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := price.TellsAudioOutput(); got != want {
+		if got := lookup(t, "openai", model, summer2026).Has(call.AudioOutput); got != want {
 			t.Errorf("%s: %v, want %v", model, got, want)
 		}
 	}
-	if (pricing.Price{}).TellsAudioOutput() {
+	if !lookup(t, "openai", "gpt-4o", summer2026).Has(call.CachedVideoInput) {
+		t.Error("what costs as something else has a price")
+	}
+	if (pricing.Price{}).Has(call.Input) {
 		t.Error("the zero price tells a price")
 	}
 }

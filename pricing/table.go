@@ -1,8 +1,8 @@
 // Package pricing knows what requests to models cost: at most, before they are sent, and exactly, once their usage is
 // known.
 //
-// Money is int64 nano-USD, prices are int64 pico-USD per token; a cost is multiplied, summed in 128 bits and rounded up
-// once. No float touches a price. Whatever has no price is an error, never zero.
+// Money is int64 nano-USD, prices are int64 pico-USD per unit of package call; a cost is a sum of products, in 128 bits,
+// rounded up once. No float touches a price. Whatever has no price is an error, never zero.
 //
 // The built-in table is one JSON file a provider under table/, and the limits of models in limits.json; NOTICE.md says
 // where the figures are from, and which were left out. An operator's overrides go before it. A Table never changes: With
@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
 )
 
@@ -36,7 +37,7 @@ const AsOf = "2026-08-21"
 type Table struct {
 	providers map[string]*provider
 	limits    map[string]*matcher[Limits] // by provider
-	prices    overlay[*schedule]
+	prices    overlay[*entry]
 	caps      overlay[Limits]
 	builtin   string // version without overrides
 	version   string
@@ -46,11 +47,6 @@ type provider struct {
 	matcher[*entry]
 	fallback []string
 	listed   []string // every name and the text of every pattern
-}
-
-// entry is one model of the built-in table.
-type entry struct {
-	schedules []*schedule
 }
 
 // Builtin is the table that the program carries. It panics if the embedded files are damaged, which the tests exclude.
@@ -143,21 +139,26 @@ func hash(value any) (string, error) {
 // where there are overrides, of that hash and the overrides. Equal versions price and limit every request alike.
 func (t *Table) Version() string { return t.version }
 
-// Lookup is the price of a model at an instant, which ought to be the start of the request. Names are matched whole
-// first, without regard to case, then by the patterns of the table. The error is ErrNoPrice.
+// Lookup is the price of a model at an instant, which ought to be the start of the request, at the standard service. Names
+// are matched whole first, without regard to case, then by the patterns of the table. The error is ErrNoPrice.
 func (t *Table) Lookup(providerID, model string, at time.Time) (Price, error) {
 	if len(model) > maxModelName {
 		return Price{}, fmt.Errorf("%w: the model name is longer than %d bytes", ErrNoPrice, maxModelName)
 	}
-	if s, ok := t.prices.find(providerID, model); ok {
-		return Price{schedule: s}, nil
+	e, ok := t.prices.find(providerID, model)
+	if !ok {
+		e = t.entry(providerID, model)
 	}
-	if e := t.entry(providerID, model); e != nil {
-		if s := e.at(at.Unix()); s != nil {
-			return Price{schedule: s}, nil
-		}
+	unix := at.Unix()
+	if e == nil || !e.sells(unix) {
+		return Price{}, fmt.Errorf("%w for model %q of provider %q: give it one in the policy's prices", ErrNoPrice, model, providerID)
 	}
-	return Price{}, fmt.Errorf("%w for model %q of provider %q: give it one in the policy's prices", ErrNoPrice, model, providerID)
+	return Price{entry: e, schedule: e.at(unix, "", ""), unix: unix, factor: plain}, nil
+}
+
+// sells reports whether the entry has a price at a unix second, of whatever service.
+func (e *entry) sells(unix int64) bool {
+	return slices.ContainsFunc(e.schedules, func(s *schedule) bool { return s.holds(unix) })
 }
 
 // entry finds a model at a provider, or at those whose prices the provider shares (Azure sells OpenAI's models).
@@ -172,16 +173,6 @@ func (t *Table) entry(providerID, model string) *entry {
 	for _, other := range p.fallback {
 		if e, ok := t.providers[other].find(model); ok {
 			return e
-		}
-	}
-	return nil
-}
-
-// at is the last schedule that holds at a unix second, nil if none does.
-func (e *entry) at(unix int64) *schedule {
-	for i := len(e.schedules) - 1; i >= 0; i-- {
-		if e.schedules[i].holds(unix) {
-			return e.schedules[i]
 		}
 	}
 	return nil
@@ -206,19 +197,27 @@ func compile(file *table.Provider) (*provider, error) {
 	p := &provider{fallback: file.Fallback}
 	for i := range file.Models {
 		m := &file.Models[i]
-		e := &entry{}
-		for j := range m.Prices {
-			s, err := compileSchedule(&m.Prices[j])
-			if err != nil {
-				return nil, err
-			}
-			s.entry = file.Provider + "/" + m.ID
-			e.schedules = append(e.schedules, s)
+		e, err := compileEntry(m.Prices)
+		if err != nil {
+			return nil, err
 		}
+		e.name, e.regions = file.Provider+"/"+m.ID, m.Regions
 		p.enter(m, e)
 	}
 	p.sort()
 	return p, nil
+}
+
+func compileEntry(prices []table.Schedule) (*entry, error) {
+	e := &entry{}
+	for i := range prices {
+		s, err := compileSchedule(&prices[i])
+		if err != nil {
+			return nil, err
+		}
+		e.schedules = append(e.schedules, s)
+	}
+	return e, nil
 }
 
 // enter makes an entry findable.
@@ -236,7 +235,7 @@ func (p *provider) enter(m *table.Model, e *entry) {
 }
 
 func compileSchedule(file *table.Schedule) (*schedule, error) {
-	s := &schedule{request: file.Request}
+	s := &schedule{service: file.Service, variant: file.Variant}
 	var err error
 	if s.from, err = file.FromUnix(); err != nil {
 		return nil, err
@@ -250,26 +249,33 @@ func compileSchedule(file *table.Schedule) (*schedule, error) {
 	return s, nil
 }
 
-// compileRates fills in absent prices: parts of the input or output cost what the rest of it costs.
+// compileRates fills in absent prices by package call's table.
 func compileRates(file *table.Rates) rates {
-	r := rates{over: file.Over, input: file.Input, billsOutput: file.Output != nil, tellsAudio: file.AudioOutput != nil}
-	r.cached = or(file.Cached, r.input)
-	r.write = or(file.CacheWrite, r.input)
-	r.longWrite = or(file.LongCacheWrite, r.write)
-	r.audio = or(file.Audio, r.input)
-	r.cachedAudio = or(file.CachedAudio, r.cached)
-	if file.Audio != nil {
-		r.cachedAudio = or(file.CachedAudio, r.audio)
+	r := rates{over: file.Over}
+	for u := range call.Units {
+		r.per[u] = fallback(file, u)
 	}
-	r.output = or(file.Output, 0)
-	r.reasoning = or(file.Reasoning, r.output)
-	r.audioOutput = or(file.AudioOutput, r.output)
 	return r
 }
 
-func or(price *int64, otherwise int64) int64 {
-	if price == nil {
-		return otherwise
+// fallback is a unit's own price, else the dearest of the own prices of the units that it names, else what these fall
+// back to.
+func fallback(file *table.Rates, u call.Unit) int64 {
+	if file.Price[u] != NoRate {
+		return file.Price[u]
 	}
-	return *price
+	if call.Table[u].Free {
+		return 0
+	}
+	price := int64(NoRate)
+	for _, other := range call.Table[u].Else {
+		price = max(price, file.Price[other])
+	}
+	if price != NoRate {
+		return price
+	}
+	for _, other := range call.Table[u].Else {
+		price = max(price, fallback(file, other))
+	}
+	return price
 }

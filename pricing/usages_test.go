@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
@@ -23,9 +24,11 @@ type fact struct {
 	USD             string
 }
 
-func (f fact) usage() pricing.Usage {
-	return pricing.Usage{Input: f.Input, Cached: f.Cached, CacheWrite: f.CacheWrite, Audio: f.Audio,
-		Output: f.Output, Reasoning: f.Reasoning, AudioOutput: f.AudioOutput}
+func (f fact) usage() call.Usage {
+	return call.Usage{
+		call.Input: f.Input - f.Cached - f.CacheWrite - f.Audio, call.CachedInput: f.Cached, call.CacheWrite: f.CacheWrite, call.AudioInput: f.Audio,
+		call.Output: f.Output - f.Reasoning - f.AudioOutput, call.Reasoning: f.Reasoning, call.AudioOutput: f.AudioOutput,
+	}
 }
 
 // deniedOnPurpose are models of the test data that our table does not price, though its source does.

@@ -4,7 +4,10 @@
 // budgets.
 package providers
 
-import "github.com/aegis-proxy/aegis-proxy/providers/wire"
+import (
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
 
 // What a dialect's reader and writer return.
 type (
@@ -12,26 +15,13 @@ type (
 	Edited     = wire.Edited
 )
 
-// Usage is what a response reports. Cached, CacheWrite and Audio are parts of
-// Input; Reasoning and AudioOutput are parts of Output. All are tokens.
-type Usage struct {
-	Input       int64
-	Cached      int64
-	CacheWrite  int64
-	Audio       int64
-	Output      int64
-	Reasoning   int64
-	AudioOutput int64
-}
-
 // Report is what a Meter saw of a response.
 type Report struct {
-	// Usage is what the response reported, and final if HasUsage. Else it is
-	// the last running total, if any: a floor.
-	Usage    Usage
+	// Lines are what the response reported, of the run of the model that answered first;
+	// there is always that one. They are final if HasUsage, else the last running total,
+	// if any: a floor.
+	Lines    []call.Line
 	HasUsage bool
-	// Model is the model that answered, empty if the response named none.
-	Model string
 	// Stream says that it is a stream.
 	Stream bool
 	// Complete says that the response came whole: its JSON was closed, its stream

@@ -166,8 +166,8 @@ func (c *wireCase) checkCharge(t *testing.T, s audit.Settlement) {
 		charge = s.Hold
 	}
 	if s.Basis != c.want.basis || s.Charge != charge && (!c.want.atLeast || s.Charge < charge) {
-		t.Errorf("charge %d on the basis %s, want %d on %s (hold %d, usage %+v, model %q)",
-			s.Charge, s.Basis, charge, c.want.basis, s.Hold, s.Usage, s.Model)
+		t.Errorf("charge %d on the basis %s, want %d on %s (hold %d, lines %+v)",
+			s.Charge, s.Basis, charge, c.want.basis, s.Hold, s.Lines)
 	}
 	if c.want.within && s.Overrun != 0 {
 		t.Errorf("charge %d is above the hold of %d", s.Charge, s.Hold)

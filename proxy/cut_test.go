@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // TestCancelledStreamIsChargedWhatArrived: an upstream bills each token that it has
@@ -43,7 +45,7 @@ func TestCancelledStreamIsChargedWhatArrived(t *testing.T) {
 			<-written
 			hangUp()
 			s := w.settled(1)[0]
-			if s.Basis != audit.BasisFloor || s.Usage.Output != tokens || s.Charge >= s.Hold {
+			if s.Basis != audit.BasisFloor || s.Lines[0].Usage[call.Output] != tokens || s.Charge >= s.Hold {
 				t.Errorf("settled %+v, want %d tokens", s, tokens)
 			}
 			w.mustBalance(s.Charge, 0)

@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
@@ -201,8 +201,7 @@ func (b *meteredBody) outcome() gate.Outcome {
 		Status: b.status,
 		Sent:   true,
 		Basis:  audit.BasisUnknown,
-		Model:  report.Model,
-		Usage:  pricing.Usage(report.Usage),
+		Lines:  report.Lines,
 	}
 	switch {
 	case report.HasUsage:
@@ -211,7 +210,7 @@ func (b *meteredBody) outcome() gate.Outcome {
 		o.Basis = audit.BasisUnbilled
 	case b.cancelled():
 		o.Basis = audit.BasisFloor
-		o.Usage = b.seen(report)
+		o.Lines = b.seen(report)
 	}
 	return o
 }
@@ -246,11 +245,12 @@ func (b *meteredBody) cancelled() bool {
 
 // seen is the usage of a response that was cut off: all of the input that is
 // held, and of the output what was seen, which the hold bounds, or was told.
-func (b *meteredBody) seen(report providers.Report) pricing.Usage {
-	return pricing.Usage{
-		Input:  b.grant.InputTokens(),
-		Output: max(report.Usage.Output, min(report.OutputTokens, b.grant.OutputCap*b.call.Choices+b.call.ExtraOutput)),
-	}
+func (b *meteredBody) seen(report providers.Report) []call.Line {
+	line := call.Line{Key: report.Lines[0].Key}
+	told := report.Lines[0].Usage.OutputTokens()
+	line.Usage[call.Input] = b.grant.InputTokens()
+	line.Usage[call.Output] = max(told, min(report.OutputTokens, b.grant.OutputCap*b.call.Choices+b.call.ExtraOutput))
+	return []call.Line{line}
 }
 
 // Close is called when the copy is over. If the client hung up, the rest of

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
@@ -69,18 +70,18 @@ func TestOwnPriceKeepsTheLimit(t *testing.T) {
 // TestUsageCostsAtLeastEachOfItsParts: whatever an upstream tells, it is charged no
 // less than any count in it costs by itself.
 func TestUsageCostsAtLeastEachOfItsParts(t *testing.T) {
-	price, err := pricing.Builtin().Lookup("openai", "gpt-4o-audio-preview", time.Now())
+	price, err := pricing.Builtin().Lookup("openai", "gpt-audio", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	alone := map[string]func(n int64) pricing.Usage{
-		"prompt_tokens":      func(n int64) pricing.Usage { return pricing.Usage{Input: n, Cached: n} },
-		"completion_tokens":  func(n int64) pricing.Usage { return pricing.Usage{Output: n} },
-		"cached_tokens":      func(n int64) pricing.Usage { return pricing.Usage{Input: n, Cached: n} },
-		"cache_write_tokens": func(n int64) pricing.Usage { return pricing.Usage{Input: n, CacheWrite: n} },
-		"audio_tokens in":    func(n int64) pricing.Usage { return pricing.Usage{Input: n, Audio: n} },
-		"reasoning_tokens":   func(n int64) pricing.Usage { return pricing.Usage{Output: n, Reasoning: n} },
-		"audio_tokens out":   func(n int64) pricing.Usage { return pricing.Usage{Output: n, AudioOutput: n} },
+	alone := map[string]func(n int64) call.Usage{
+		"prompt_tokens":      func(n int64) call.Usage { return call.Usage{call.CachedInput: n} },
+		"completion_tokens":  func(n int64) call.Usage { return call.Usage{call.Output: n} },
+		"cached_tokens":      func(n int64) call.Usage { return call.Usage{call.CachedInput: n} },
+		"cache_write_tokens": func(n int64) call.Usage { return call.Usage{call.CacheWrite: n} },
+		"audio_tokens in":    func(n int64) call.Usage { return call.Usage{call.AudioInput: n} },
+		"reasoning_tokens":   func(n int64) call.Usage { return call.Usage{call.Reasoning: n} },
+		"audio_tokens out":   func(n int64) call.Usage { return call.Usage{call.AudioOutput: n} },
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		told := map[string]int64{}
@@ -104,7 +105,7 @@ func TestUsageCostsAtLeastEachOfItsParts(t *testing.T) {
 		m := openai.NewMeter(openai.ChatCompletions, false, false)
 		m.Feed([]byte(body))
 		report := m.Report()
-		charge, err := price.Cost(pricing.Usage(report.Usage))
+		charge, err := price.Cost(report.Lines[0].Usage)
 		if err != nil || !report.HasUsage {
 			t.Fatalf("%s: %+v %v", body, report, err)
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // filler is a comment of a stream, which clients pass over.
@@ -40,7 +42,7 @@ func TestClientThatStopsReading(t *testing.T) {
 	defer conn.Close()
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: proxy\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s",
 		chatPath, tenantKey, len(stream), stream)
-	if s := w.settled(1)[0]; s.Basis != audit.BasisReported || s.Usage.Input != 3 {
+	if s := w.settled(1)[0]; s.Basis != audit.BasisReported || s.Lines[0].Usage[call.Input] != 3 {
 		t.Errorf("settled %+v", s)
 	}
 	if _, held := w.balance(); held != 0 {

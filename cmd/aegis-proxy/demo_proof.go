@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
@@ -96,11 +97,11 @@ func (s *stage) billed(model string) (total int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, call := range s.sim.Calls() {
-		if call.Model != model {
+	for _, c := range s.sim.Calls() {
+		if c.Model != model {
 			continue
 		}
-		cost, err := price.Cost(pricing.Usage{Input: call.Billed.Prompt, Output: call.Billed.Completion})
+		cost, err := price.Cost(call.Usage{call.Input: c.Billed.Prompt, call.Output: c.Billed.Completion})
 		if err != nil {
 			return 0, err
 		}

@@ -11,8 +11,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
@@ -110,11 +110,8 @@ func (a answer) outcome() gate.Outcome {
 	if a.Usage == nil {
 		return gate.Outcome{}
 	}
-	return gate.Used(pricing.Usage{
-		Input:  a.Usage.PromptTokens,
-		Cached: a.Usage.PromptTokensDetails.CachedTokens,
-		Output: a.Usage.CompletionTokens,
-	})
+	cached := a.Usage.PromptTokensDetails.CachedTokens
+	return gate.Used(call.Usage{call.Input: a.Usage.PromptTokens - cached, call.CachedInput: cached, call.Output: a.Usage.CompletionTokens})
 }
 
 func readAnswer(r io.Reader) (string, gate.Outcome, error) {

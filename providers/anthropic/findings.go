@@ -70,11 +70,10 @@ func (f *findings) take(u *usage) {
 
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
-	lines := f.usage.lines(f.model, f.asked.long)
-	used := &lines[0].Usage
+	r.Lines = f.usage.lines(f.model, f.asked.long)
+	used := &r.Lines[0].Usage
 	unsaid := used.InputTokens() == 0 || f.text && !f.asked.silent && used.OutputTokens() == 0
-	told := tell(&r, lines)
-	r.HasUsage = told && settled && f.usage.counts.input.Told && !unsaid && !f.usage.broken
+	r.HasUsage = settled && f.usage.counts.input.Told && !unsaid && !f.usage.broken
 	r.Ran = r.Ran || f.text || f.usage.broken || f.usage.counts.any()
 	return r
 }

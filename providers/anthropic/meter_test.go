@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -71,8 +74,6 @@ func report(t testing.TB, members string, a providers.Answer, body string, piece
 	return m.Report()
 }
 
-type usage = providers.Usage
-
 func TestReports(t *testing.T) {
 	const answer = `{"model":"claude-opus-5-20260724","id":"msg_1","type":"message","role":"assistant","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":%s}`
 	doc := func(usage string) string { return fmt.Sprintf(answer, usage) }
@@ -82,72 +83,84 @@ func TestReports(t *testing.T) {
 		of    providers.Answer
 		body  string
 		ends  error
-		usage usage
+		usage call.Usage
 		has   bool
 		ran   bool
 	}{
-		{"an answer", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5}`), io.EOF, usage{Input: 10, Output: 5}, true, true},
-		{"input beside the cache", jsonAnswer, doc(`{"input_tokens":10,"cache_read_input_tokens":100,"cache_creation_input_tokens":50,"cache_creation":{"ephemeral_5m_input_tokens":50,"ephemeral_1h_input_tokens":0},"output_tokens":5}`), io.EOF, usage{Input: 160, Cached: 100, CacheWrite: 50, Output: 5}, true, true},
-		{"writes that are not divided", jsonAnswer, doc(`{"input_tokens":10,"cache_creation_input_tokens":50,"output_tokens":5}`), io.EOF, usage{Input: 60, CacheWrite: 50, Output: 5}, true, true},
-		{"thinking is part of the output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":50,"output_tokens_details":{"thinking_tokens":40}}`), io.EOF, usage{Input: 10, Output: 50, Reasoning: 40}, true, true},
-		{"null beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":null}`), io.EOF, usage{Input: 10}, false, true},
-		{"zero beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":0}`), io.EOF, usage{Input: 10}, false, true},
-		{"no input at all", jsonAnswer, doc(`{"input_tokens":0,"output_tokens":5}`), io.EOF, usage{Output: 5}, false, true},
-		{"counts that are none", jsonAnswer, doc(`{"input_tokens":"10","output_tokens":5}`), io.EOF, usage{Output: 5}, false, true},
-		{"no usage", jsonAnswer, doc(`null`), io.EOF, usage{}, false, true},
-		{"two usages", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5},"usage":{"input_tokens":1,"output_tokens":1}`), io.EOF, usage{Input: 1, Output: 1}, false, true},
-		{"cut off behind its usage", jsonAnswer, strings.TrimSuffix(doc(`{"input_tokens":10,"output_tokens":5}`), "}"), broke, usage{Input: 10, Output: 5}, false, true},
-		{"runs of one model", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"output_tokens_details":{"thinking_tokens":2},"iterations":[{"type":"message","input_tokens":4,"output_tokens":2},{"type":"message","input_tokens":6,"output_tokens":3}]}`), io.EOF, usage{Input: 10, Output: 5, Reasoning: 2}, true, true},
-		{"runs that come to more", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"iterations":[{"type":"message","input_tokens":14,"output_tokens":2},{"type":"message","input_tokens":6,"output_tokens":4}]}`), io.EOF, usage{Input: 20, Output: 6}, true, true},
+		{"an answer", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, true, true},
+		{"input beside the cache", jsonAnswer, doc(`{"input_tokens":10,"cache_read_input_tokens":100,"cache_creation_input_tokens":50,"cache_creation":{"ephemeral_5m_input_tokens":50,"ephemeral_1h_input_tokens":0},"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.CachedInput: 100, call.CacheWrite: 50, call.Output: 5}, true, true},
+		{"writes that are not divided", jsonAnswer, doc(`{"input_tokens":10,"cache_creation_input_tokens":50,"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.CacheWrite: 50, call.Output: 5}, true, true},
+		{"thinking is part of the output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":50,"output_tokens_details":{"thinking_tokens":40}}`), io.EOF, call.Usage{call.Input: 10, call.Output: 10, call.Reasoning: 40}, true, true},
+		{"null beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":null}`), io.EOF, call.Usage{call.Input: 10}, false, true},
+		{"zero beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":0}`), io.EOF, call.Usage{call.Input: 10}, false, true},
+		{"no input at all", jsonAnswer, doc(`{"input_tokens":0,"output_tokens":5}`), io.EOF, call.Usage{call.Output: 5}, false, true},
+		{"counts that are none", jsonAnswer, doc(`{"input_tokens":"10","output_tokens":5}`), io.EOF, call.Usage{call.Output: 5}, false, true},
+		{"no usage", jsonAnswer, doc(`null`), io.EOF, call.Usage{}, false, true},
+		{"two usages", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5},"usage":{"input_tokens":1,"output_tokens":1}`), io.EOF, call.Usage{call.Input: 1, call.Output: 1}, false, true},
+		{"cut off behind its usage", jsonAnswer, strings.TrimSuffix(doc(`{"input_tokens":10,"output_tokens":5}`), "}"), broke, call.Usage{call.Input: 10, call.Output: 5}, false, true},
+		{"runs of one model", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"output_tokens_details":{"thinking_tokens":2},"iterations":[{"type":"message","input_tokens":4,"output_tokens":2},{"type":"message","input_tokens":6,"output_tokens":3}]}`), io.EOF, call.Usage{call.Input: 10, call.Output: 3, call.Reasoning: 2}, true, true},
+		{"runs that come to more", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"iterations":[{"type":"message","input_tokens":14,"output_tokens":2},{"type":"message","input_tokens":6,"output_tokens":4}]}`), io.EOF, call.Usage{call.Input: 20, call.Output: 6}, true, true},
 
-		{"a stream", sseAnswer, sse(ping, start, textStart, ping, text, blockEnd, end, stop), io.EOF, usage{Input: 25, Output: 15}, true, true},
-		{"a stream with blank lines of CRLF", sseAnswer, strings.ReplaceAll(sse(start, textStart, text, blockEnd, end, stop), "\n", "\r\n"), io.EOF, usage{Input: 25, Output: 15}, true, true},
-		{"a stream that is not announced", jsonAnswer, sse(start, textStart, text, blockEnd, end, stop), io.EOF, usage{Input: 25, Output: 15}, true, true},
-		{"a document that is announced as a stream", sseAnswer, doc(`{"input_tokens":10,"output_tokens":5}`), io.EOF, usage{Input: 10, Output: 5}, true, true},
+		{"a stream", sseAnswer, sse(ping, start, textStart, ping, text, blockEnd, end, stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
+		{"a stream with blank lines of CRLF", sseAnswer, strings.ReplaceAll(sse(start, textStart, text, blockEnd, end, stop), "\n", "\r\n"), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
+		{"a stream that is not announced", jsonAnswer, sse(start, textStart, text, blockEnd, end, stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
+		{"a document that is announced as a stream", sseAnswer, doc(`{"input_tokens":10,"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, true, true},
 		{"totals that grow, member by member", sseAnswer, sse(start, textStart, text, blockEnd,
 			`{"type":"message_delta","delta":{},"usage":{"input_tokens":100,"output_tokens":5}}`, textStart, text, blockEnd,
-			`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"cache_read_input_tokens":7,"output_tokens":9}}`, stop), io.EOF, usage{Input: 107, Cached: 7, Output: 9}, true, true},
-		{"without its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), io.EOF, usage{Input: 25, Output: 15}, true, true},
-		{"cut off before its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), broke, usage{Input: 25, Output: 15}, false, true},
-		{"cut off", sseAnswer, sse(start, textStart, text), broke, usage{Input: 25, Output: 1}, false, true},
-		{"ended early", sseAnswer, sse(start, textStart, text), io.EOF, usage{Input: 25, Output: 1}, false, true},
-		{"a total before more text", sseAnswer, sse(start, textStart, end, text, blockEnd, stop), io.EOF, usage{Input: 25, Output: 15}, false, true},
-		{"an error at first", sseAnswer, sse(overloaded), io.EOF, usage{}, false, false},
-		{"an error in the middle", sseAnswer, sse(start, textStart, text, overloaded), io.EOF, usage{Input: 25, Output: 1}, false, true},
-		{"an error behind the input", sseAnswer, sse(start, overloaded), io.EOF, usage{Input: 25, Output: 1}, false, true},
-		{"no input told", sseAnswer, sse(textStart, text, blockEnd, end, stop), io.EOF, usage{Output: 15}, false, true},
+			`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"cache_read_input_tokens":7,"output_tokens":9}}`, stop), io.EOF, call.Usage{call.Input: 100, call.CachedInput: 7, call.Output: 9}, true, true},
+		{"without its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
+		{"cut off before its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), broke, call.Usage{call.Input: 25, call.Output: 15}, false, true},
+		{"cut off", sseAnswer, sse(start, textStart, text), broke, call.Usage{call.Input: 25, call.Output: 1}, false, true},
+		{"ended early", sseAnswer, sse(start, textStart, text), io.EOF, call.Usage{call.Input: 25, call.Output: 1}, false, true},
+		{"a total before more text", sseAnswer, sse(start, textStart, end, text, blockEnd, stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, false, true},
+		{"an error at first", sseAnswer, sse(overloaded), io.EOF, call.Usage{}, false, false},
+		{"an error in the middle", sseAnswer, sse(start, textStart, text, overloaded), io.EOF, call.Usage{call.Input: 25, call.Output: 1}, false, true},
+		{"an error behind the input", sseAnswer, sse(start, overloaded), io.EOF, call.Usage{call.Input: 25, call.Output: 1}, false, true},
+		{"no input told", sseAnswer, sse(textStart, text, blockEnd, end, stop), io.EOF, call.Usage{call.Output: 15}, false, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			for _, pieces := range []int{1, 7, len(row.body)} {
 				r := report(t, "", row.of, row.body, pieces, row.ends)
-				if r.Usage != row.usage || r.HasUsage != row.has || r.Ran != row.ran {
+				if r.Lines[0].Usage != row.usage || r.HasUsage != row.has || r.Ran != row.ran {
 					t.Errorf("in pieces of %d: %+v", pieces, r)
 				}
-				if row.has && r.Model != "claude-opus-5-20260724" {
-					t.Errorf("model %q", r.Model)
+				if row.has && r.Lines[0].Model != "claude-opus-5-20260724" {
+					t.Errorf("model %q", r.Lines[0].Model)
 				}
 			}
 		})
 	}
 }
 
-// TestNotOfOnePrice: what a report cannot hold, its cost is not known.
-func TestNotOfOnePrice(t *testing.T) {
+// TestLines: what decides the price is told, run by run.
+func TestLines(t *testing.T) {
 	const rest = `"input_tokens":10,"output_tokens":5`
-	for name, usage := range map[string]string{
-		"another tier":           `{"service_tier":"priority",` + rest + `}`,
-		"a faster one":           `{"speed":"fast",` + rest + `}`,
-		"a region":               `{"inference_geo":"us",` + rest + `}`,
-		"searches":               `{"server_tool_use":{"web_search_requests":1},` + rest + `}`,
-		"writes for an hour":     `{"cache_creation":{"ephemeral_1h_input_tokens":5},` + rest + `}`,
-		"another model besides":  `{"iterations":[{"type":"advisor_message","model":"claude-opus-5","input_tokens":5,"output_tokens":5}],` + rest + `}`,
-		"a compaction":           `{"iterations":[{"type":"compaction","input_tokens":5,"output_tokens":5},{"type":"message",` + rest + `}],` + rest + `}`,
-		"runs that are not read": `{"iterations":[5],` + rest + `}`,
+	plain := call.Usage{call.Input: 10, call.Output: 5}
+	line := func(key call.Key, u call.Usage) call.Line {
+		key.Model = "m"
+		return call.Line{Key: key, Usage: u}
+	}
+	advisor := call.Line{Key: call.Key{Model: "claude-opus-5"}, Usage: call.Usage{call.Input: 7, call.Output: 8}}
+	for name, row := range map[string]struct {
+		usage string
+		want  []call.Line
+	}{
+		"another tier":          {`{"service_tier":"priority",` + rest + `}`, []call.Line{line(call.Key{Service: "priority"}, plain)}},
+		"a faster one":          {`{"speed":"fast",` + rest + `}`, []call.Line{line(call.Key{Service: "fast"}, plain)}},
+		"a region":              {`{"inference_geo":"us",` + rest + `}`, []call.Line{line(call.Key{Region: "us"}, plain)}},
+		"searches":              {`{"server_tool_use":{"web_search_requests":1},` + rest + `}`, []call.Line{line(call.Key{}, call.Usage{call.Input: 10, call.Output: 5, call.Searches: 1})}},
+		"writes for an hour":    {`{"cache_creation_input_tokens":5,"cache_creation":{"ephemeral_1h_input_tokens":5},` + rest + `}`, []call.Line{line(call.Key{}, call.Usage{call.Input: 10, call.CacheWrite1h: 5, call.Output: 5})}},
+		"another model besides": {`{"iterations":[{"type":"advisor_message","model":"claude-opus-5","input_tokens":7,"output_tokens":8}],` + rest + `}`, []call.Line{line(call.Key{}, plain), advisor}},
+		"a compaction":          {`{"iterations":[{"type":"compaction","input_tokens":7,"output_tokens":8},{"type":"message",` + rest + `}],` + rest + `}`, []call.Line{line(call.Key{}, plain), line(call.Key{}, advisor.Usage)}},
 	} {
-		body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":` + usage + `}`
-		if r := report(t, "", jsonAnswer, body, len(body), io.EOF); r.HasUsage {
+		body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":` + row.usage + `}`
+		if r := report(t, "", jsonAnswer, body, len(body), io.EOF); !r.HasUsage || !slices.Equal(r.Lines, row.want) {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+	body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":{"iterations":[5],` + rest + `}}`
+	if r := report(t, "", jsonAnswer, body, len(body), io.EOF); r.HasUsage {
+		t.Errorf("runs that are not read: %+v", r)
 	}
 }
 
@@ -257,7 +270,7 @@ func TestSplits(t *testing.T) {
 		}
 		whole.Close(io.EOF)
 		split.Close(io.EOF)
-		if whole.Report() != split.Report() {
+		if !reflect.DeepEqual(whole.Report(), split.Report()) {
 			rt.Fatalf("%+v in one chunk, %+v in several", whole.Report(), split.Report())
 		}
 	})
@@ -278,7 +291,7 @@ func FuzzMeter(f *testing.F) {
 		}
 		m.Stop(&providers.Denial{Class: providers.Broken})
 		m.Close(io.EOF)
-		if r := m.Report(); r.HasUsage && r.Usage.Input <= 0 {
+		if r := m.Report(); r.HasUsage && r.Lines[0].Usage.InputTokens() <= 0 {
 			t.Errorf("usage without input: %+v", r)
 		}
 	})

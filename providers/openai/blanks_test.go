@@ -1,6 +1,7 @@
 package openai_test
 
 import (
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func TestMeterDoesNotMindBlanks(t *testing.T) {
 func sameReport(t *rapid.T, stream bool, plain, blank string) {
 	t.Helper()
 	_, want := meter(openai.ChatCompletions, stream, false, []byte(plain))
-	if _, got := meter(openai.ChatCompletions, stream, false, []byte(blank)); got != want {
+	if _, got := meter(openai.ChatCompletions, stream, false, []byte(blank)); !reflect.DeepEqual(got, want) {
 		t.Fatalf("%s\ngot  %+v\nwant %+v", blank, got, want)
 	}
 }

@@ -2,6 +2,7 @@ package openai_test
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestMeterDoesNotMindEscapes(t *testing.T) {
 		}
 		_, want := meter(endpoint, false, false, []byte(answer))
 		escaped := escape(t, answer)
-		if _, got := meter(endpoint, false, false, []byte(escaped)); got != want {
+		if _, got := meter(endpoint, false, false, []byte(escaped)); !reflect.DeepEqual(got, want) {
 			t.Fatalf("%s\ngot  %+v\nwant %+v", escaped, got, want)
 		}
 	})

@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -94,7 +97,7 @@ func checkSplits(t *testing.T, in []byte, strip bool, want []byte, report provid
 		if !bytes.Equal(got, want) {
 			t.Fatalf("%s, strip %v: got %q, want %q", where, strip, got, want)
 		}
-		if r != report {
+		if !reflect.DeepEqual(r, report) {
 			t.Fatalf("%s, strip %v: got %+v, want %+v", where, strip, r, report)
 		}
 	}
@@ -115,7 +118,7 @@ func TestMeterUndoesIncludeUsage(t *testing.T) {
 	if string(got) != without {
 		t.Errorf("got  %q\nwant %q", got, without)
 	}
-	if !report.HasUsage || report.Usage.Output != 1 {
+	if !report.HasUsage || report.Lines[0].Usage[call.Output] != 1 {
 		t.Errorf("report %+v", report)
 	}
 }
@@ -237,7 +240,7 @@ func TestMeterObjects(t *testing.T) {
 			_, report := meter(endpoint, false, false, body)
 			golden(t, path+".report", fmt.Appendf(nil, "%+v\n", report))
 			check := func(chunks ...[]byte) {
-				if got, r := meter(endpoint, false, true, chunks...); r != report || !bytes.Equal(got, body) {
+				if got, r := meter(endpoint, false, true, chunks...); !reflect.DeepEqual(r, report) || !bytes.Equal(got, body) {
 					t.Fatalf("got %+v, want %+v", r, report)
 				}
 			}
@@ -285,9 +288,8 @@ func TestMeterReadsOddObjects(t *testing.T) {
 	}
 }
 
-// Whatever an upstream says, the parts fit into their wholes, so that no price
-// becomes negative, and nothing that it says is left out: only what is cached,
-// which costs less, gives way.
+// Whatever an upstream says, no count is negative, so that no price becomes so, and
+// nothing that it says is left out: only what is cached, which costs less, gives way.
 func TestMeterUsageLeavesNothingOut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := func(name string, least int64) int64 { return rapid.Int64Range(least, 20).Draw(t, name) }
@@ -297,12 +299,13 @@ func TestMeterUsageLeavesNothingOut(t *testing.T) {
 			"prompt_tokens_details":{"cached_tokens":%d,"audio_tokens":%d,"cache_write_tokens":%d},
 			"completion_tokens_details":{"reasoning_tokens":%d,"audio_tokens":%d}}}`, in, out, total, cached, audio, write, reasoning, spoken)
 		_, r := meter(openai.ChatCompletions, false, false, []byte(body))
-		u := r.Usage
+		u := r.Lines[0].Usage
+		both := u[call.AudioCacheWrite]
 		switch {
-		case !r.HasUsage,
-			u.Audio != audio || u.CacheWrite != write || u.Reasoning != reasoning || u.AudioOutput != spoken || u.Cached > cached,
-			u.Input < max(in, cached+write, audio) || u.Output < max(out, reasoning+spoken, total-u.Input),
-			u.Cached < 0 || u.Cached+u.CacheWrite > u.Input || u.Audio > u.Input || u.Reasoning+u.AudioOutput > u.Output:
+		case !r.HasUsage, slices.Min(u[:]) < 0,
+			u[call.AudioInput]+both != audio || u[call.CacheWrite]+both != write || u[call.Reasoning] != reasoning || u[call.AudioOutput] != spoken,
+			u[call.CachedInput] > cached,
+			u.InputTokens() < max(in, cached+write, audio) || u.OutputTokens() < max(out, reasoning+spoken, total-u.InputTokens()):
 			t.Fatalf("%s: %+v", body, r)
 		}
 	})
@@ -317,7 +320,7 @@ func TestMeterMemory(t *testing.T) {
 		t.Errorf("%v allocations a chunk", n)
 	}
 	m.Feed([]byte(`{}],"usage":{"prompt_tokens":8,"total_tokens":8}}`))
-	if r := m.Report(); !r.HasUsage || r.Usage != (providers.Usage{Input: 8}) {
+	if r := m.Report(); !r.HasUsage || r.Lines[0].Usage != (call.Usage{call.Input: 8}) {
 		t.Errorf("report %+v", r)
 	}
 }
@@ -397,7 +400,7 @@ func TestRefusedWhereverItIsCut(t *testing.T) {
 				}
 				m.Feed([]byte(whole[:end]))
 				m.Close(io.EOF)
-				if r := m.Report(); r.Refused() != want || r.Failed || r.ErrorObject || r.Model != "" {
+				if r := m.Report(); r.Refused() != want || r.Failed || r.ErrorObject || r.Lines[0].Model != "" {
 					t.Errorf("%s, unframed %v: %+v", whole[:end], unframed, r)
 				}
 			}
@@ -436,7 +439,7 @@ func FuzzMeter(f *testing.F) {
 			if !bytes.Equal(whole, parts) || !bytes.Equal(whole, single) {
 				t.Fatalf("%q: whole %q, in two %q, in bytes %q", body, whole, parts, single)
 			}
-			if r1 != r2 || r1 != r3 {
+			if !reflect.DeepEqual(r1, r2) || !reflect.DeepEqual(r1, r3) {
 				t.Fatalf("%q: whole %+v, in two %+v, in bytes %+v", body, r1, r2, r3)
 			}
 			if !strip && !bytes.Equal(whole, body) {

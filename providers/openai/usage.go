@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -17,18 +18,19 @@ import (
 type findings struct {
 	endpoint Endpoint
 	seen     providers.Report
-	counts   counts // of all usage that was told
-	broken   bool   // the last usage could not be read
-	text     bool   // there is generated text
-	silent   bool   // none was asked for: the text is an echo
-	tells    bool   // the event at hand has usage
-	final    bool   // nothing can follow that changes it
-	stale    bool   // text came after it
-	done     bool   // the stream sent [DONE]
-	ended    bool   // the response came to its end
-	unframed bool   // which only its connection tells
-	finished bool   // a choice was finished
-	head     []byte // how the last event began, to its first member of its own
+	key      call.Key // of what answered
+	counts   counts   // of all usage that was told
+	broken   bool     // the last usage could not be read
+	text     bool     // there is generated text
+	silent   bool     // none was asked for: the text is an echo
+	tells    bool     // the event at hand has usage
+	final    bool     // nothing can follow that changes it
+	stale    bool     // text came after it
+	done     bool     // the stream sent [DONE]
+	ended    bool     // the response came to its end
+	unframed bool     // which only its connection tells
+	finished bool     // a choice was finished
+	head     []byte   // how the last event began, to its first member of its own
 }
 
 // ofStream is the report of a stream. Its usage counts where it was the last word,
@@ -74,8 +76,8 @@ var (
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
 	usage, whole := f.counts.usage(f.endpoint)
-	r.Usage = usage
-	unsaid := usage.Input == 0 || f.text && !f.silent && f.endpoint != Embeddings && f.counts.completion.N == 0
+	r.Lines = []call.Line{{Key: f.key, Usage: usage}}
+	unsaid := usage.InputTokens() == 0 || f.text && !f.silent && f.endpoint != Embeddings && f.counts.completion.N == 0
 	whole = whole || f.silent && f.counts.prompt.Told && f.counts.total.Told
 	r.HasUsage = settled && whole && !unsaid && !f.broken && !f.stale
 	r.Ran = r.Ran || f.text || f.broken || f.counts.any()
@@ -92,8 +94,8 @@ func (f *findings) Unread(bytes int) {
 
 func (f *findings) readModel(value []byte) {
 	v := gjson.ParseBytes(value)
-	if v.Type == gjson.String && v.Str != "" && v.Str != f.seen.Model && len(v.Str) <= providers.MaxModelBytes {
-		f.seen.Model = strings.Clone(v.Str)
+	if v.Type == gjson.String && v.Str != "" && v.Str != f.key.Model && len(v.Str) <= providers.MaxModelBytes {
+		f.key.Model = strings.Clone(v.Str)
 	}
 }
 
@@ -219,37 +221,43 @@ func (c *counts) merge(other *counts) {
 // more than the whole they lie beside it, as reasoning does at xAI, audio at
 // Mistral, and the cache at Anthropic. Where total_tokens is more than both, the
 // difference is output that completion_tokens leaves out.
-func (c *counts) usage(endpoint Endpoint) (u providers.Usage, ok bool) {
+func (c *counts) usage(endpoint Endpoint) (u call.Usage, ok bool) {
 	ok = c.prompt.Told && (c.completion.Told || c.total.Told) // OpenAI leaves out a zero
-	u.Input = c.prompt.N
+	input := c.prompt.N
 	if endpoint == Embeddings {
 		ok = c.prompt.Told || c.total.Told
-		u.Input = max(u.Input, c.total.N-c.completion.N)
+		input = max(input, c.total.N-c.completion.N)
 	}
-	c.readInput(&u)
-	u.Output = c.completion.N
-	if beside := c.reasoning.N + c.audioOutput.N; beside > u.Output {
-		u.Output += beside
+	input = c.divideInput(&u, input)
+	output := c.completion.N
+	if beside := c.reasoning.N + c.audioOutput.N; beside > output {
+		output += beside
 	}
-	u.Output = max(u.Output, c.total.N-u.Input, c.outputPart.N)
-	u.AudioOutput = c.audioOutput.Of(u.Output)
-	u.Reasoning = min(c.reasoning.Of(u.Output), u.Output-u.AudioOutput)
+	output = max(output, c.total.N-input, c.outputPart.N)
+	u[call.AudioOutput] = c.audioOutput.Of(output)
+	u[call.Reasoning] = min(c.reasoning.Of(output), output-u[call.AudioOutput])
+	u[call.Output] = output - u[call.AudioOutput] - u[call.Reasoning]
 	return u, ok
 }
 
-// readInput divides the input. Audio and what is written to a cache may be the
-// same tokens, and are priced at the dearer; cached ones only where both leave
-// room.
-func (c *counts) readInput(u *providers.Usage) {
-	if beside := c.cached.N + c.cacheWrite.N; beside > u.Input {
-		u.Input += beside
+// divideInput divides the input, and returns how much it is. Audio and what is written
+// to a cache may be the same tokens, as far as they do not fit side by side; cached ones
+// are only where both leave room.
+func (c *counts) divideInput(u *call.Usage, input int64) int64 {
+	if beside := c.cached.N + c.cacheWrite.N; beside > input {
+		input += beside
 	}
-	if c.audio.N > u.Input {
-		u.Input += c.audio.N
+	if c.audio.N > input {
+		input += c.audio.N
 	}
-	u.Input = max(u.Input, c.inputPart.N)
-	u.Audio, u.CacheWrite = c.audio.Of(u.Input), c.cacheWrite.Of(u.Input)
-	u.Cached = min(c.cached.N, max(0, u.Input-u.Audio-u.CacheWrite))
+	input = max(input, c.inputPart.N)
+	audio, written := c.audio.Of(input), c.cacheWrite.Of(input)
+	both := max(0, audio+written-input)
+	u[call.AudioInput], u[call.CacheWrite], u[call.AudioCacheWrite] = audio-both, written-both, both
+	rest := input - (audio + written - both)
+	u[call.CachedInput] = min(c.cached.N, rest)
+	u[call.Input] = rest - u[call.CachedInput]
+	return input
 }
 
 // readCounts reads a usage object in one pass.

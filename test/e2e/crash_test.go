@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
@@ -37,8 +38,8 @@ func (w *world) billed() int64 {
 		w.t.Fatal(err)
 	}
 	var sum int64
-	for _, call := range w.sim.Calls() {
-		cost, err := price.Cost(pricing.Usage{Input: call.Billed.Prompt, Output: call.Billed.Completion})
+	for _, c := range w.sim.Calls() {
+		cost, err := price.Cost(call.Usage{call.Input: c.Billed.Prompt, call.Output: c.Billed.Completion})
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -67,7 +68,9 @@ func bound(t *testing.T, q request) int64 {
 		t.Fatal(err)
 	}
 	prompt := exactPrompt(&simulator.Request{Body: []byte(q.json())})
-	cost, err := price.Worst(pricing.Bound{Input: prompt, Output: q.cap, CacheWrite: true})
+	cost, err := price.Worst(call.Bound{Parts: []call.Part{
+		{Fixed: prompt, Kinds: call.Of(call.Input, call.CachedInput, call.CacheWrite, call.CacheWrite1h)}, {Fixed: q.cap, Kinds: call.Of(call.Output, call.Reasoning)},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +212,7 @@ func useUpBudgets(t *testing.T, d deployment, stream bool) {
 		Script:      simulator.Always(simulator.Answer{Latency: 20 * time.Millisecond, OutputTokens: 100}),
 	}, fmt.Sprintf(`budgets: [{name: run, scope: run, window: month, limit_usd: "%s"}]`, usd(limit)))
 	replicas := d.up(t, w)
-	each := cost(t, pricing.Usage{Input: prompt, Output: 100})
+	each := cost(t, call.Usage{call.Input: prompt, call.Output: 100})
 	var answers int64 // that clients of all repetitions have
 	for first := 0; first < *repetitions; first += abreast {
 		races := w.race(replicas, q, first, min(first+abreast, *repetitions))
@@ -250,7 +253,7 @@ func (w *world) race(replicas []*replica, q request, from, to int) []*race {
 	return races
 }
 
-func cost(t *testing.T, u pricing.Usage) int64 {
+func cost(t *testing.T, u call.Usage) int64 {
 	t.Helper()
 	price, err := pricing.Builtin().Lookup("openai", "gpt-4o-mini", time.Now())
 	if err != nil {

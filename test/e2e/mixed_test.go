@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
@@ -428,9 +429,7 @@ func checkCharge(decision audit.Decision, end audit.Settlement, billed simulator
 	if err != nil {
 		return err
 	}
-	cost, err := price.Cost(pricing.Usage{
-		Input: billed.Prompt, Cached: billed.Cached, Output: billed.Completion, Reasoning: billed.Reasoning,
-	})
+	cost, err := price.Cost(call.Usage{call.Input: billed.Prompt - billed.Cached, call.CachedInput: billed.Cached, call.Output: billed.Completion - billed.Reasoning, call.Reasoning: billed.Reasoning})
 	if err != nil {
 		return err
 	}

@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // soakFor is how long each ledger is soaked: long enough here for some kills and
@@ -243,8 +243,8 @@ func (s *soak) settled() {
 		return err
 	})
 	spent := amountOf(s.t, s.replicas[0].balances()["daily"].Spent)
-	billed := new(big.Rat).SetFrac64(cost(s.t.(*testing.T), pricing.Usage{
-		Input: s.sim.Totals().Billed.Prompt, Output: s.sim.Totals().Billed.Completion,
+	billed := new(big.Rat).SetFrac64(cost(s.t.(*testing.T), call.Usage{
+		call.Input: s.sim.Totals().Billed.Prompt, call.Output: s.sim.Totals().Billed.Completion,
 	}), 1e9)
 	s.t.Logf("%d served, %d kills, %d leaps; spent %s, the provider billed %s", s.served.Load(), s.kills, s.leapt, spent.FloatString(9), billed.FloatString(9))
 	if spent.Cmp(billed) < 0 || s.served.Load() == 0 {

@@ -3,11 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math/big"
 	"slices"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
 )
 
@@ -16,7 +16,7 @@ type report struct {
 	dropped, rounded []string
 }
 
-// convert turns one provider into our format. Models that our usage cannot price are dropped.
+// convert turns one provider into our format. Models without a price are dropped.
 func convert(source sourceProvider, r *report) (*table.Provider, error) {
 	p := &table.Provider{Provider: source.ID, Fallback: source.Fallback}
 	for _, model := range source.Models {
@@ -43,22 +43,11 @@ func convert(source sourceProvider, r *report) (*table.Provider, error) {
 	return p, nil
 }
 
-// unpriceable says why a model is left out: its bill has units that usage does not count apart, which are dearer than
-// those that it does, or it has no price at all and its name does not say that it is free.
+// unpriceable says why a model is left out: it has no price at all, and its name does not say that it is free.
 func unpriceable(m *sourceModel) string {
-	if strings.Contains(m.ID, "-image") {
-		return "makes images, whose tokens are not counted in usage"
-	}
 	for _, s := range m.Prices {
-		for _, unit := range slices.Sorted(maps.Keys(s.Prices)) {
-			if strings.Contains(unit, "image") || strings.Contains(unit, "video") || strings.Contains(unit, "citation") {
-				return unit + " is not counted in usage"
-			}
-		}
-		_, input := s.Prices["input_mtok"]
-		free := len(s.Prices) == 0 && strings.HasSuffix(m.ID, ":free")
-		if !input && !free {
-			return "no input price"
+		if len(s.Prices) == 0 && !strings.HasSuffix(m.ID, ":free") {
+			return "no price"
 		}
 	}
 	return ""
@@ -73,13 +62,6 @@ func schedule(source *sourceSchedule, model string, r *report) (table.Schedule, 
 			return s, err
 		}
 		s.Tiers = append(s.Tiers, rates)
-	}
-	if fee, ok := source.Prices["requests_kcount"]; ok {
-		price, err := picoUSD(fee.Base, 1_000, model, r) // USD per thousand requests
-		if err != nil {
-			return s, err
-		}
-		s.Request = price
 	}
 	return s, nil
 }
@@ -99,29 +81,45 @@ func thresholds(s *sourceSchedule) []int64 {
 	return slices.Compact(all)
 }
 
+// unitOf are our units by the source's names, which end in what a price is written for.
+var unitOf = map[string]call.Unit{
+	"input_mtok":            call.Input,
+	"cache_read_mtok":       call.CachedInput,
+	"cache_write_mtok":      call.CacheWrite,
+	"cache_write_1h_mtok":   call.CacheWrite1h,
+	"input_audio_mtok":      call.AudioInput,
+	"cache_audio_read_mtok": call.CachedAudioInput,
+	"input_image_mtok":      call.ImageInput,
+	"cache_image_read_mtok": call.CachedImageInput,
+	"input_video_mtok":      call.VideoInput,
+	"output_mtok":           call.Output,
+	"output_reasoning_mtok": call.Reasoning,
+	"output_audio_mtok":     call.AudioOutput,
+	"output_image_mtok":     call.ImageOutput,
+	"output_video_mtok":     call.VideoOutput,
+	"output_citation_mtok":  call.Citation,
+	"web_searches_kcount":   call.Searches,
+	"requests_kcount":       call.Requests,
+}
+
 func ratesOver(over int64, prices map[string]sourcePrice, model string, r *report) (table.Rates, error) {
-	rates := table.Rates{Over: over}
+	rates := table.NoRates()
+	rates.Over = over
 	if len(prices) == 0 {
-		rates.Output = new(int64) // a model named :free
+		rates.Price[call.Input], rates.Price[call.Output] = 0, 0 // a model named :free
 		return rates, nil
 	}
-	input := &rates.Input
-	for unit, price := range map[string]**int64{
-		"input_mtok": &input, "cache_read_mtok": &rates.Cached, "cache_write_mtok": &rates.CacheWrite,
-		"cache_write_1h_mtok": &rates.LongCacheWrite, "input_audio_mtok": &rates.Audio, "cache_audio_read_mtok": &rates.CachedAudio,
-		"output_mtok": &rates.Output, "output_reasoning_mtok": &rates.Reasoning, "output_audio_mtok": &rates.AudioOutput,
-	} {
-		source, ok := prices[unit]
-		if !ok {
-			continue
+	for name, source := range prices {
+		unit, known := unitOf[name]
+		if !known {
+			return rates, fmt.Errorf("the generator does not know what %s is", name)
 		}
-		pico, err := picoUSD(source.at(over), 1_000_000, model+" "+unit, r)
+		pico, err := picoUSD(source.at(over), call.Table[unit].Per, model+" "+name, r)
 		if err != nil {
-			return rates, fmt.Errorf("%s: %w", unit, err)
+			return rates, fmt.Errorf("%s: %w", name, err)
 		}
-		*price = &pico
+		rates.Price[unit] = pico
 	}
-	rates.Input = *input
 	return rates, nil
 }
 

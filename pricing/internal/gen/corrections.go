@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
 )
 
@@ -31,5 +32,7 @@ func corrections(p *table.Provider) []table.Model {
 }
 
 func fixed(id string, input, output int64) table.Model {
-	return table.Model{ID: id, Prices: []table.Schedule{{Tiers: []table.Rates{{Input: input, Output: &output}}}}}
+	rates := table.NoRates()
+	rates.Price[call.Input], rates.Price[call.Output] = input, output
+	return table.Model{ID: id, Prices: []table.Schedule{{Tiers: []table.Rates{rates}}}}
 }

@@ -82,14 +82,15 @@ func TestConvert(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"provider":"p","fallback":["q"],"models":[
+{"id":"draws","names":["draws"],"prices":[{"tiers":[{"input":1000000,"output":2000000,"image_output":30000000}]}]},
 {"id":"gift:free","names":["gift:free"],"prices":[{"tiers":[{"input":0,"output":0}]}]},
-{"id":"tiered","names":["a","b"],"prefixes":["a.1"],"infixes":["x/a"],"prices":[{"tiers":[{"input":1000000,"cached":100000,"output":4000000},{"over":200000,"input":2000000,"cached":100000,"output":4000000}]},{"from":"2026-07-30","tiers":[{"input":500000,"output":2000000}]},{"start":"00:30","end":"16:30","request":5000000000,"tiers":[{"input":3000000,"output":3000000}]}]}
+{"id":"tiered","names":["a","b"],"prefixes":["a.1"],"infixes":["x/a"],"prices":[{"tiers":[{"input":1000000,"cached_input":100000,"output":4000000},{"over":200000,"input":2000000,"cached_input":100000,"output":4000000}]},{"from":"2026-07-30","tiers":[{"input":500000,"output":2000000}]},{"start":"00:30","end":"16:30","tiers":[{"input":3000000,"output":3000000,"requests":5000000000}]}]}
 ]}
 `
 	if got.String() != want {
 		t.Errorf("converted to\n%s\nwant\n%s", got.String(), want)
 	}
-	if wantDropped := []string{"p/draws: output_image_mtok is not counted in usage", "p/unknown: no input price"}; !reflect.DeepEqual(r.dropped, wantDropped) {
+	if wantDropped := []string{"p/unknown: no price"}; !reflect.DeepEqual(r.dropped, wantDropped) {
 		t.Errorf("left out %q, want %q", r.dropped, wantDropped)
 	}
 	again, err := table.Parse([]byte(got.String()))

@@ -1,10 +1,9 @@
 // Package table is the file format of the price table: one JSON file a provider, one model a line, so that a changed
 // price is a changed line.
 //
-// Prices are integers: pico-USD (1e-12 USD) per token, which is the US dollars per million tokens that providers
-// publish, times a million; a fee per request is pico-USD per request. An absent price is not zero: an absent
-// cache_write, audio, reasoning or audio_output price means that those tokens cost what the others of their side cost,
-// and an absent output price means that the model bills no output, so that usage with output cannot be priced.
+// Prices are integers: pico-USD (1e-12 USD) per unit of package call, by the unit's name. For tokens that is the US
+// dollars per million that providers publish, times a million. An absent price is not zero: it is that of the units
+// that package call's table names for it, and where there are none usage of the unit cannot be priced.
 package table
 
 import (
@@ -18,8 +17,14 @@ import (
 	"time"
 )
 
-// MaxPicoUSD bounds one price: 1,000 USD a request, or as much a token.
+// MaxPicoUSD bounds one price: 1,000 USD a unit.
 const MaxPicoUSD = 1_000_000_000_000_000
+
+// A region's factor is from 0.1 to 10, in thousandths.
+const (
+	MinFactor = 100
+	MaxFactor = 10_000
+)
 
 // Provider is one file: the models of one provider, sorted by id.
 type Provider struct {
@@ -39,29 +44,19 @@ type Model struct {
 	Prefixes []string   `json:"prefixes,omitempty"`
 	Infixes  []string   `json:"infixes,omitempty"`
 	Prices   []Schedule `json:"prices"`
+	// Regions are the factors of the regions whose prices differ, in thousandths, for the units that are scaled.
+	Regions map[string]int64 `json:"regions,omitempty"`
 }
 
-// Schedule is what a model costs while it holds. The last schedule of a model that holds at an instant counts.
+// Schedule is what a model costs while it holds. The last schedule of a service and variant that holds at an instant
+// counts.
 type Schedule struct {
+	Service string  `json:"service,omitempty"` // the service tier whose price it is; "": the standard one
+	Variant string  `json:"variant,omitempty"` // of the model, as "720p"
 	From    string  `json:"from,omitempty"`    // first day, "2006-01-02", UTC
 	Start   string  `json:"start,omitempty"`   // from this time of day, "15:04", UTC
 	End     string  `json:"end,omitempty"`     // to before this time of day; later than Start
-	Request int64   `json:"request,omitempty"` // pico-USD per request
 	Tiers   []Rates `json:"tiers"`             // by rising Over, the first 0
-}
-
-// Rates are prices in pico-USD per token. The whole request is charged at the last tier whose Over its input exceeds.
-type Rates struct {
-	Over           int64  `json:"over,omitempty"` // tokens
-	Input          int64  `json:"input"`
-	Cached         *int64 `json:"cached,omitempty"`
-	CacheWrite     *int64 `json:"cache_write,omitempty"`
-	LongCacheWrite *int64 `json:"cache_write_1h,omitempty"`
-	Audio          *int64 `json:"audio,omitempty"`
-	CachedAudio    *int64 `json:"cached_audio,omitempty"`
-	Output         *int64 `json:"output,omitempty"`
-	Reasoning      *int64 `json:"reasoning,omitempty"`
-	AudioOutput    *int64 `json:"audio_output,omitempty"`
 }
 
 // Parse reads and checks one file. Unknown members are errors.
@@ -133,6 +128,11 @@ func (m *Model) check() error {
 	case len(m.Prices) == 0:
 		return errors.New("no prices")
 	}
+	for region, factor := range m.Regions {
+		if region == "" || factor < MinFactor || factor > MaxFactor {
+			return fmt.Errorf("region %q: a factor of %d thousandths is out of bounds", region, factor)
+		}
+	}
 	for _, s := range m.Prices {
 		if err := s.check(); err != nil {
 			return err
@@ -148,9 +148,6 @@ func (s *Schedule) check() error {
 	if _, _, err := s.Hours(); err != nil {
 		return err
 	}
-	if s.Request < 0 || s.Request > MaxPicoUSD {
-		return fmt.Errorf("request price %d is out of bounds", s.Request)
-	}
 	if len(s.Tiers) == 0 || s.Tiers[0].Over != 0 {
 		return errors.New("the first tier must begin at 0 tokens")
 	}
@@ -158,23 +155,6 @@ func (s *Schedule) check() error {
 		if i > 0 && r.Over <= s.Tiers[i-1].Over {
 			return fmt.Errorf("tier over %d tokens: tiers must rise", r.Over)
 		}
-		if err := r.check(); err != nil {
-			return fmt.Errorf("tier over %d tokens: %w", r.Over, err)
-		}
-	}
-	return nil
-}
-
-func (r *Rates) check() error {
-	for _, price := range []*int64{
-		&r.Input, r.Cached, r.CacheWrite, r.LongCacheWrite, r.Audio, r.CachedAudio, r.Output, r.Reasoning, r.AudioOutput,
-	} {
-		if price != nil && (*price < 0 || *price > MaxPicoUSD) {
-			return fmt.Errorf("price %d is out of bounds", *price)
-		}
-	}
-	if r.Output == nil && (r.Reasoning != nil || r.AudioOutput != nil) {
-		return errors.New("a part of the output is priced, and output is not")
 	}
 	return nil
 }
