@@ -66,7 +66,7 @@ python_client() {
     "$home/bin/pip" install -q --disable-pip-version-check -r "$want" || die "pip could not install $want, see above"
     cp "$want" "$home/installed.txt"
   fi
-  echo "python client: openai $("$home/bin/python" -c 'import openai; print(openai.__version__)')"
+  echo "python client: openai $("$home/bin/python" -c 'import openai; print(openai.__version__)'), anthropic $("$home/bin/python" -c 'import anthropic; print(anthropic.__version__)')"
 }
 
 # valkey_server takes it from where it is, from the system's packages, or, where they

@@ -3,6 +3,7 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,15 @@ type Client struct {
 	files   []string // that must exist, relative to the repository
 	command []string // relative to the repository where it holds a slash
 	env     []string
+	vendor  string // in the names of the variables with base URL and key; "": OPENAI
+}
+
+// Messages is the program of Anthropic's SDK for Python. Its base URL has no version, and
+// its scenarios are chat, stream, tools and beta.
+var Messages = Client{
+	Name: "anthropic", Retries: true, Tools: true, vendor: "ANTHROPIC",
+	files:   []string{".tools/python/installed.txt"},
+	command: []string{".tools/python/bin/python", "test/sdk/python/messages.py"},
 }
 
 // Clients are all the programs.
@@ -119,7 +129,8 @@ func (c Client) run(t testing.TB, baseURL, key, scenario string, settings []stri
 	command := exec.CommandContext(ctx, program, arguments...)
 	command.WaitDelay = time.Second // for output that a killed program's children hold open
 	command.Dir = root()
-	command.Env = append(os.Environ(), "OPENAI_BASE_URL="+baseURL, "OPENAI_API_KEY="+key)
+	vendor := cmp.Or(c.vendor, "OPENAI")
+	command.Env = append(os.Environ(), vendor+"_BASE_URL="+baseURL, vendor+"_API_KEY="+key)
 	command.Env = append(append(command.Env, c.env...), settings...)
 	out, err := command.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {

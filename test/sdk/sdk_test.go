@@ -2,6 +2,7 @@ package sdk_test
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,5 +146,29 @@ func TestJavaAsksForAnUpgrade(t *testing.T) {
 	seen := java.Run(t, url, "sk-test", "chat")
 	if seen.Version != "HTTP_1_1" || sim.Calls()[0].Header.Get("Upgrade") != "h2c" {
 		t.Errorf("version %s, headers %v", seen.Version, sim.Calls()[0].Header)
+	}
+}
+
+// TestMessages: Anthropic's SDK against the simulator itself.
+func TestMessages(t *testing.T) {
+	sdk.Messages.Need(t)
+	for scenario, content := range map[string]string{"chat": "the ledger of a house is kept by", "stream": "the ledger of a house is kept by", "beta": "the ledger of a house is kept by", "tools": ""} {
+		t.Run(scenario, func(t *testing.T) {
+			_, url := start(t, nil)
+			seen := sdk.Messages.Run(t, strings.TrimSuffix(url, "/v1"), "sk-test", scenario)
+			if !seen.OK || seen.Status != 200 || seen.Attempts != 1 || seen.Content != content || seen.Usage.Prompt != 11 {
+				t.Errorf("saw %+v", seen)
+			}
+			if scenario == "tools" && (seen.Tool.Name != "weather" || seen.Tool.Arguments != `{"city":"ledger"}`) {
+				t.Errorf("called %+v", seen.Tool)
+			}
+		})
+	}
+	for status, class := range map[int]string{402: "PaymentRequiredError", 403: "PermissionDeniedError", 529: "OverloadedError"} {
+		_, url := start(t, simulator.Always(simulator.Answer{Status: status, Header: map[string][]string{"X-Should-Retry": {"false"}}}))
+		seen := sdk.Messages.Run(t, strings.TrimSuffix(url, "/v1"), "sk-test", "chat")
+		if seen.OK || seen.Status != status || seen.Attempts != 1 || seen.Error.Class != class {
+			t.Errorf("%d: saw %+v", status, seen)
+		}
 	}
 }
