@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -29,7 +30,7 @@ func (r *request) seeHead() {
 	}
 	for pair := range strings.SplitSeq(r.head.Query, "&") {
 		if name, ok := parameter(pair); !ok {
-			r.noBound(unbounded{what: "the query parameter " + sayable(name), line: "queries: [" + quoted(name) + "]"})
+			r.unknown(call.ExtraQuery, name, false)
 		}
 	}
 }

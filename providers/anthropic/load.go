@@ -1,10 +1,6 @@
 package anthropic
 
-import (
-	"strconv"
-
-	"github.com/aegis-proxy/aegis-proxy/providers/wire"
-)
+import "github.com/aegis-proxy/aegis-proxy/providers/wire"
 
 // Tokens that no text of a request shows.
 const (
@@ -45,23 +41,3 @@ func (l *load) tokens() int64 {
 	}
 	return total + thinkingTokens
 }
-
-// maxSaid is how much of a name is said back, in bytes.
-const maxSaid = 100
-
-// sayable is a name as a message may repeat it.
-func sayable(name string) string {
-	if name == "" {
-		return "none"
-	}
-	for i := range len(name) {
-		switch c := name[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '.', c == '-', c == ':', c == '/':
-		default:
-			return "of an odd name"
-		}
-	}
-	return name[:min(len(name), maxSaid)]
-}
-
-func quoted(name string) string { return strconv.Quote(sayable(name)) }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -129,7 +130,7 @@ var costlyBlocks = map[string]string{
 
 // readBlock reads one block at a place.
 func (p *parser) readBlock(place string) error {
-	outer, before := p.block, len(p.unbounded)
+	outer, before := p.block, len(p.doubts)
 	p.block = block{place: place}
 	p.load.blocks++
 	err := blockLevels[place].Object(p, place)
@@ -147,23 +148,22 @@ func (p *parser) readBlock(place string) error {
 		p.turn.results = append(p.turn.results, b.id)
 	}
 	if !blockTypes[b.kind] {
-		p.request.unbounded = p.request.unbounded[:before] // the block is named as a whole
-		p.noBound(oddBlock(b.kind))
+		p.doubts = p.doubts[:min(before, len(p.doubts))] // the block is named as a whole
+		p.oddBlock(b.kind)
 	}
 	return nil
 }
 
-// oddBlock is what is said of a block of another type.
-func oddBlock(kind string) unbounded {
-	u := unbounded{what: "a content block of type " + sayable(kind), why: costlyBlocks[kind]}
-	switch {
-	case u.why != "":
+// oddBlock notes a block of another type.
+func (p *parser) oddBlock(kind string) {
+	switch why := costlyBlocks[kind]; {
+	case why != "":
+		p.costs(call.ExtraPart, kind, why)
 	case strings.HasPrefix(kind, "server_tool_"), strings.HasPrefix(kind, "mcp_tool_"), strings.HasSuffix(kind, "_tool_result"):
-		u.why = atProvider
+		p.costs(call.ExtraPart, kind, atProvider)
 	default:
-		u.line = "parts: [" + quoted(kind) + "]"
+		p.unknown(call.ExtraPart, kind, false)
 	}
-	return u
 }
 
 func (p *parser) blockText(name string) error { return p.text(p.block.place + "." + name) }
@@ -225,7 +225,7 @@ func (p *parser) caller(name string) error {
 	}
 	caller := gjson.ParseBytes(p.Scanner.Body[start:p.Offset()])
 	if kind := wire.Get(caller, "type").Str; caller.Type != gjson.Null && kind != direct {
-		p.noBound(unbounded{what: wire.Under(p.block.place, name), why: atProvider})
+		p.costs(call.ExtraMember, wire.Under(p.block.place, name), atProvider)
 	}
 	return nil
 }

@@ -22,14 +22,14 @@ type offer struct {
 
 // On bounds the request on one upstream.
 func (r *request) On(t providers.Terms) (providers.Offer, error) {
-	if len(r.unbounded) > 0 {
-		return nil, r.unbounded[0].refuse()
+	if err := r.noBound(&t); err != nil {
+		return nil, err
 	}
 	o := &offer{request: r, terms: t}
 	o.bound.Input = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(), Contexts: 1}
 	if r.maxTokens == 0 {
 		if !slices.Contains(silentProviders, t.Provider) {
-			return nil, unbounded{what: "max_tokens", why: "not every server takes 0 for no output"}.refuse()
+			return nil, &providers.Unbounded{Member: "max_tokens", Message: "what this request costs has no bound, because of max_tokens: not every server takes 0 for no output"}
 		}
 		return o, nil
 	}
@@ -37,19 +37,6 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 		Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked, Kinds: call.Of(call.Output, call.Reasoning),
 	}
 	return o, nil
-}
-
-// refuse says what has no bound, and what would admit it.
-func (u unbounded) refuse() error {
-	message := "what this request costs has no bound, because of " + u.what
-	switch {
-	case u.why != "":
-		message += ": " + u.why
-	case u.line != "":
-		message += ": it is in no list of what costs nothing; where price and cap bound all that it costs, the line allow: {" +
-			u.line + "} at its upstream in the policy admits it"
-	}
-	return &providers.Unbounded{Member: u.what, Message: message}
 }
 
 // inputKinds are what a token of the input can be. What is written to the cache may be

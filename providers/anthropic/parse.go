@@ -3,6 +3,7 @@ package anthropic
 import (
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -120,7 +121,7 @@ func with(members map[string]wire.Reader[*parser], costly map[string]string) map
 func (p *parser) cost(path, why string) error {
 	at, err := p.Skip()
 	if err == nil && !isNothing(p.Scanner.Body[at.Start:at.End]) {
-		p.noBound(unbounded{what: path, why: why})
+		p.costs(call.ExtraMember, path, why)
 	}
 	return err
 }
@@ -138,7 +139,7 @@ func unlisted(place string) wire.Reader[*parser] {
 		at, err := p.Skip()
 		if value := p.Scanner.Body[at.Start:at.End]; err == nil && value[0] != 'n' {
 			p.load.bytes += int64(len(name)) + wire.MemberBytes + wire.RenderedBytes(value)
-			p.noBound(unbounded{what: path, line: `members: [` + quoted(path) + `]`})
+			p.unknown(call.ExtraMember, path, value[0] != '{' && value[0] != '[')
 		}
 		return err
 	}
@@ -152,7 +153,7 @@ func plainOnly(plain, why string) wire.Reader[*parser] {
 			return err
 		}
 		if word != "" && word != plain {
-			p.noBound(unbounded{what: name, why: why})
+			p.costs(call.ExtraMember, name, why)
 		}
 		return nil
 	}
@@ -205,7 +206,7 @@ func (p *parser) serviceTier(name string) error {
 	switch p.tier.word {
 	case "", "auto", "standard_only":
 	default:
-		p.noBound(unbounded{what: name, why: "the price table knows no such tier"})
+		p.unknown(call.ExtraTier, p.tier.word, false)
 	}
 	return nil
 }
@@ -273,7 +274,7 @@ var cacheLevel = level("cache_control", map[string]wire.Reader[*parser]{
 		case "1h":
 			p.cache.long = true
 		default:
-			p.noBound(unbounded{what: "cache_control.ttl", why: "the price table knows no such lifetime"})
+			p.costs(call.ExtraMember, "cache_control.ttl", "it has no price")
 		}
 		return nil
 	},
@@ -314,7 +315,7 @@ func (p *parser) contextEdit() error {
 		return p.skipped(name)
 	})
 	if err == nil && !contextEdits[kind] {
-		p.noBound(unbounded{what: "context_management.edits", why: "the model may run once more to summarise"})
+		p.costs(call.ExtraMember, "context_management.edits", "the model may run once more to summarise")
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package anthropic
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -34,9 +35,9 @@ type request struct {
 	schema      bool // the answer is to be of a JSON schema
 	betas       []string
 
-	unbounded []unbounded
-	members   wire.Members
-	copied    int64
+	doubts  []doubt
+	members wire.Members
+	copied  int64
 }
 
 // member is one whose value is a word.
@@ -55,11 +56,11 @@ type thinking struct {
 // lifetimes are those that the request asks of what it writes to the cache.
 type lifetimes struct{ short, long bool }
 
-// unbounded is one thing whose cost the body does not show.
-type unbounded struct {
-	what string // as the denial names it
-	why  string // or "": nobody knows it
-	line string // what the policy's allow: would say of it, as in `members: ["x"]`; "": nothing helps
+// doubt is something whose cost the body does not show. An upstream's allowance admits
+// it only where nobody knows what it costs.
+type doubt struct {
+	call.Extra
+	why string // it is known to cost; "": nobody knows
 }
 
 // Facts are what the rules see of the request.
@@ -109,19 +110,28 @@ func (r *request) Digest() string {
 // Copied is the memory of the texts that are not in the body as they are.
 func (r *request) Copied() int64 { return r.copied }
 
-// noBound notes what has no bound, each once.
-func (r *request) noBound(u unbounded) {
-	for _, known := range r.unbounded {
-		if known == u {
-			return
-		}
-	}
-	if len(r.unbounded) < maxUnbounded {
-		u.what = strings.Clone(u.what)
-		r.unbounded = append(r.unbounded, u)
+// costs notes what is known to cost more than the body shows.
+func (r *request) costs(kind call.ExtraKind, name, why string) {
+	r.doubt(doubt{call.Extra{Kind: kind, Name: name}, why})
+}
+
+// unknown notes what nobody knows. whole says that it is a member whose whole value is
+// a number, a boolean or a string.
+func (r *request) unknown(kind call.ExtraKind, name string, whole bool) {
+	r.doubt(doubt{call.Extra{Kind: kind, Name: name, Scalar: whole}, ""})
+}
+
+// doubt notes one, each once. Of those beyond maxDoubts only that they are too many.
+func (r *request) doubt(d doubt) {
+	switch {
+	case slices.Contains(r.doubts, d):
+	case len(r.doubts) < maxDoubts:
+		d.Name = strings.Clone(d.Name)
+		r.doubts = append(r.doubts, d)
+	case len(r.doubts) == maxDoubts:
+		r.doubts = append(r.doubts, doubt{why: "too much of it is in no list"})
 	}
 }
 
-// maxUnbounded is how many things without a bound are kept of one request: the first is
-// told.
-const maxUnbounded = 64
+// maxDoubts is how many of them one request may have.
+const maxDoubts = 64

@@ -104,7 +104,7 @@ func TestUnbounded(t *testing.T) {
 		{"another lifetime", with(`,"cache_control":{"type":"ephemeral","ttl":"24h"}`), "cache_control.ttl", ""},
 		{"a faster answer", with(`,"speed":"fast"`), "speed", ""},
 		{"a region", with(`,"inference_geo":"us"`), "inference_geo", ""},
-		{"another tier", with(`,"service_tier":"priority"`), "service_tier", ""},
+		{"another tier", with(`,"service_tier":"priority"`), "service_tier priority", `allow: {tiers: ["priority"]}`},
 		{"betas in the body", with(`,"betas":["x"]`), "betas", ""},
 		{"another API's cap", with(`,"max_completion_tokens":5`), "max_completion_tokens", ""},
 		{"many answers", with(`,"n":5`), "n", ""},

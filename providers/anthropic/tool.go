@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -55,7 +56,7 @@ func (p *parser) toolList(name string) error {
 }
 
 func (p *parser) readTool() error {
-	start, before := p.ValueStart(), len(p.unbounded)
+	start, before := p.ValueStart(), len(p.doubts)
 	p.tool = tool{}
 	if err := toolLevel.Object(p, "tools"); err != nil {
 		return err
@@ -74,8 +75,8 @@ func (p *parser) readTool() error {
 	tokens, runs := clientTool(kind)
 	p.load.defined += tokens
 	if !runs {
-		p.request.unbounded = p.request.unbounded[:before] // the tool is named as a whole
-		p.noBound(oddTool(kind))
+		p.doubts = p.doubts[:min(before, len(p.doubts))] // the tool is named as a whole
+		p.oddTool(kind)
 	}
 	return nil
 }
@@ -90,17 +91,15 @@ func clientTool(kind string) (tokens int64, ok bool) {
 	return 0, false
 }
 
-// oddTool is what is said of a tool of another type.
-func oddTool(kind string) unbounded {
-	u := unbounded{what: "a tool of type " + sayable(kind)}
+// oddTool notes a tool of another type.
+func (p *parser) oddTool(kind string) {
 	for _, begin := range serverTools {
 		if strings.HasPrefix(kind, begin) {
-			u.why = atProvider
-			return u
+			p.costs(call.ExtraTool, kind, atProvider)
+			return
 		}
 	}
-	u.line = "tools: [" + quoted(kind) + "]"
-	return u
+	p.unknown(call.ExtraTool, kind, false)
 }
 
 func (p *parser) toolName(string) error {
@@ -119,7 +118,7 @@ func (p *parser) callers(string) error {
 	}
 	for _, caller := range gjson.ParseBytes(p.Scanner.Body[at.Start:at.End]).Array() {
 		if caller.Str != direct && caller.Type != gjson.Null {
-			p.noBound(unbounded{what: "tools.allowed_callers", why: atProvider})
+			p.costs(call.ExtraMember, "tools.allowed_callers", atProvider)
 		}
 	}
 	return nil
