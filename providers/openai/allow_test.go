@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -292,6 +293,35 @@ func TestQuery(t *testing.T) {
 			t.Errorf("%s passed", bad)
 		}
 	}
+}
+
+// FuzzQuery: nothing that may hold a credential is left, what is left stood in the query,
+// and is read the same by a reader of net/url.
+func FuzzQuery(f *testing.F) {
+	for _, query := range []string{"api-version=1&key=a", "k%65y=1", "a=1;key=2", "%", "&&=&", "$fields=a&b"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		r := mustParse(t, openai.ChatCompletions, with(`"seed":1`))
+		if r.SeeQuery(query) != nil {
+			return
+		}
+		left, err := url.ParseQuery(r.Query())
+		if err != nil {
+			t.Fatalf("%q is left of %q: %v", r.Query(), query, err)
+		}
+		all, _ := url.ParseQuery(query)
+		why := noBound(r, openai.Taker{Provider: "openai"})
+		for name, values := range left {
+			plain := strings.ToLower(name)
+			if plain == "key" || strings.HasSuffix(plain, "_key") && strings.Contains(plain, "api") || plain == "fields" || len(values) > 1 || !slices.Equal(values, all[name]) {
+				t.Fatalf("%q is left of %q", r.Query(), query)
+			}
+			if name != "api-version" && why == "" {
+				t.Fatalf("%q passes", query)
+			}
+		}
+	})
 }
 
 // TestHeaders: betas that are not listed are taken out, denied or passed, and a gateway
