@@ -329,10 +329,12 @@ func FuzzQuery(f *testing.F) {
 func TestHeaders(t *testing.T) {
 	header := func() http.Header {
 		return http.Header{
-			"Openai-Beta": {"assistants=v2, responses_multi_agent=v1", "foo"},
-			"X-Custom":    {"a"},
-			"User-Agent":  {"b"},
-			"Traceparent": {"c"},
+			"Openai-Beta":    {"assistants=v2, responses_multi_agent=v1", "foo"},
+			"X-Custom":       {"a"},
+			"X-Goog-Api-Key": {"k"}, "Ocp_Apim_Subscription_Key": {"k"}, "Cf-Aig-Authorization": {"k"},
+			"Idempotency-Key": {"i"},
+			"User-Agent":      {"b"},
+			"Traceparent":     {"c"},
 		}
 	}
 	pass := &call.Allow{Betas: call.PassBetas}
@@ -365,6 +367,11 @@ func TestHeaders(t *testing.T) {
 			h := header()
 			if out := tt.at.Header(h); !slices.Equal(out, tt.out) {
 				t.Errorf("out: %q, want %q", out, tt.out)
+			}
+			for name := range h {
+				if strings.Contains(name, "Api") || strings.Contains(name, "Authorization") || h["Idempotency-Key"] == nil {
+					t.Errorf("%s is left of %v", name, h)
+				}
 			}
 			if !slices.Equal(h["Openai-Beta"], tt.betas) || (h["X-Custom"] != nil) != tt.sees || h["User-Agent"] == nil || h["Traceparent"] == nil {
 				t.Errorf("left: %v", h)

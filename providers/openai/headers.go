@@ -109,14 +109,17 @@ func betasOf(value string) func(func(string) bool) {
 	}
 }
 
-// Header takes out of the header of a request what does not go to an upstream: betas
-// that are in no list, which it returns, and at a gateway every header that is in none.
+// Header takes out of the header of a request what does not go to an upstream: whatever
+// may hold a credential of the client's, betas that are in no list, which it returns, and
+// at a gateway every header that is in none.
 func (t Taker) Header(header map[string][]string) (betas []string) {
 	h := hostOf(t.Provider)
 	for name, values := range header {
 		var room [maxHeaderBytes]byte
 		plain := plainHeader(room[:0], name)
 		switch {
+		case isSecret(name):
+			delete(header, name)
 		case betaHeaders.have(plain):
 			kept, out := t.sift(h, values)
 			betas = append(betas, out...)
