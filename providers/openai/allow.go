@@ -57,7 +57,7 @@ func because(what string) string {
 
 // isAgent reports whether a model runs others, or tools, by itself.
 func (h *host) isAgent(model string) bool {
-	return slices.ContainsFunc(h.agents, func(begin string) bool { return strings.HasPrefix(names.Fold(model), begin) })
+	return slices.ContainsFunc(h.agents, func(pattern string) bool { return names.Match(pattern, model) })
 }
 
 // refuses says why an extra has no bound at the host, and what would admit it.
@@ -95,9 +95,10 @@ func forbidden(path string) string {
 	if top, _, _ := strings.Cut(path, "."); never[top] != "" && !levels[top] {
 		return never[top]
 	}
-	last := path[strings.LastIndexByte(path, '.')+1:]
-	if isSecret(last) {
-		return "it may hold a credential"
+	for name := range strings.SplitSeq(path, ".") {
+		if isSecret(name) {
+			return "it may hold a credential"
+		}
 	}
 	return ""
 }
@@ -177,6 +178,7 @@ var levels = map[string]bool{
 
 // sayable reports whether a name can stand in a policy.
 func sayable(name string) bool {
+	name = strings.TrimSuffix(name, ".*") // one that is noted as a whole
 	for i := range len(name) {
 		c := name[i]
 		switch {

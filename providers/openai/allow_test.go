@@ -137,6 +137,8 @@ func TestLists(t *testing.T) {
 		{name: "a tier that is admitted", provider: "openai", body: with(`"service_tier":"priority"`), allow: allowing(call.ExtraTier, "priority")},
 		{name: "a model that runs others", provider: "groq", body: `{"model":"Groq/compound-mini",` + hello + `}`, want: []string{"the model"}},
 
+		{name: "one that searches", provider: "openrouter", body: `{"model":"openai/gpt-4o:online",` + hello + `}`, want: []string{"the model"}},
+
 		// What the policy admits.
 		{name: "a member that is admitted", body: with(`"foo":"x"`), allow: allowing(call.ExtraMember, "foo")},
 		{name: "all under one", body: with(`"foo":{"bar":[{"baz":1}]}`), allow: allowing(call.ExtraMember, "foo.*")},
@@ -258,6 +260,32 @@ func TestExtrasAreBounded(t *testing.T) {
 	deep := with(`"x":` + strings.Repeat(`{"`+strings.Repeat("y", 1000)+`":`, 100) + "1" + strings.Repeat("}", 100))
 	if why := noBound(mustParse(t, openai.ChatCompletions, deep), openai.Taker{}); why == "" || len(why) > 500 {
 		t.Errorf("%d bytes: %s", len(why), why)
+	}
+}
+
+// TestLargeMembers: one with many scalars is judged as a whole, and what goes nowhere is
+// found in it all the same. A long chat may bring many that are free.
+func TestLargeMembers(t *testing.T) {
+	var properties, calls []string
+	for i := range 300 {
+		properties = append(properties, fmt.Sprintf(`"p%d":{"type":"string"}`, i))
+		calls = append(calls, fmt.Sprintf(`{"role":"assistant","content":"a","parsed":{"p%d":1},"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}","parsed_arguments":{"a%d":1}}}]}`, i, i))
+	}
+	large := "{" + strings.Join(properties, ",") + "}"
+	for _, tt := range []struct {
+		name, provider, body, want string
+		allow                      *call.Allow
+	}{
+		{"a schema", "vllm", with(`"structured_outputs":{"json":` + large + `}`), "", nil},
+		{"elsewhere", "openai", with(`"structured_outputs":{"json":` + large + `}`), `structured_outputs.*: it is not known to cost nothing there; where price and cap bound all that it costs, the line allow: {members: ["structured_outputs.*"]}`, nil},
+		{"admitted", "openai", with(`"foo":` + large), "", allowing(call.ExtraMember, "foo.*")},
+		{"with a credential", "openai", with(`"foo":` + strings.Replace(large, `"p299"`, `"api_key"`, 1)), "foo.api_key.type: it may hold", allowing(call.ExtraMember, "foo.*")},
+		{"a long chat", "openai", `{"model":"m","messages":[` + strings.Join(calls, ",") + `]}`, "", nil},
+		{"partly listed", "openrouter", with(`"provider":` + large), "provider.*: it chooses", nil},
+	} {
+		if got := noBound(mustParse(t, openai.ChatCompletions, tt.body), openai.Taker{Provider: tt.provider, Allow: tt.allow}); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
 

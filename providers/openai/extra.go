@@ -12,6 +12,9 @@ const (
 	// maxExtras is how many extras one request may have: more than all that any
 	// server documents.
 	maxExtras = 128
+	// maxLeaves is how many of them one member may hold. One that holds more is noted as
+	// a whole: it is a schema, or listed as a whole, or not at all.
+	maxLeaves = 32
 	// maxExtraBytes is how much is kept of the name of one, more than the longest
 	// that is listed.
 	maxExtraBytes = 160
@@ -21,7 +24,12 @@ const (
 type extras struct {
 	list []call.Extra
 	seen map[call.Extra]bool
-	path []byte // of the member that is being read, cut at maxExtraBytes
+
+	// Of the member that is being read:
+	path  []byte // where reading is, cut at maxExtraBytes
+	root  int    // how much of that is the member's own
+	first int    // the first extra in it
+	whole bool   // it is noted as a whole
 }
 
 // extra notes an extra. Of those beyond maxExtras only that they are too many.
@@ -59,6 +67,22 @@ func (p *parser) enter(name string) (before int) {
 	}
 	*path = append(*path, name[:min(len(name), maxExtraBytes-len(*path))]...)
 	return before
+}
+
+// leaf notes the scalar that the path leads to. What is free everywhere is not worth it,
+// and what goes nowhere is noted in any case.
+func (p *parser) leaf(scalar bool) {
+	x := &p.extras
+	path := wire.View(x.path)
+	if settled(path) || x.whole && forbidden(path) == "" {
+		return
+	}
+	p.extra(call.ExtraMember, path, scalar)
+	if !x.whole && len(x.list)-x.first > maxLeaves {
+		p.forget(x.first)
+		p.extra(call.ExtraMember, string(x.path[:x.root])+".*", false)
+		x.whole = true
+	}
 }
 
 // note reads the value of a member that the API does not list, and notes each scalar in
@@ -116,6 +140,7 @@ func (p *parser) unlistedText(place, name string) error {
 func (p *parser) begin(place, name string) {
 	p.extras.path = append(p.extras.path[:0], place...)
 	p.enter(name)
+	p.extras.root, p.extras.first, p.extras.whole = len(p.extras.path), len(p.extras.list), false
 }
 
 // leaves notes the scalars of the value that comes next, which scalar reads, by their
@@ -136,12 +161,12 @@ func (p *parser) leaves(whole bool, scalar func() error, named func(string)) err
 			return err
 		})
 		if empty {
-			p.extra(call.ExtraMember, wire.View(p.extras.path), false)
+			p.leaf(false)
 		}
 		return err
 	default:
 		if kind != 'n' {
-			p.extra(call.ExtraMember, wire.View(p.extras.path), whole)
+			p.leaf(whole)
 		}
 		return scalar()
 	}

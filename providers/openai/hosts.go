@@ -12,7 +12,7 @@ import (
 type host struct {
 	free   [call.ExtraKinds]list
 	costly map[call.ExtraKind]map[string]string
-	// agents are beginnings of the names of models that run others, or tools, by
+	// agents are patterns of the names of models that run others, or tools, by
 	// themselves.
 	agents []string
 	// gateway says that it sends requests on to others, so that a header that is in no
@@ -64,8 +64,8 @@ func (h *host) but(kind call.ExtraKind, reasons map[string]string) *host {
 }
 
 // runsAgents says which models run others or tools by themselves.
-func (h *host) runsAgents(begins ...string) *host {
-	h.agents = begins
+func (h *host) runsAgents(patterns ...string) *host {
+	h.agents = patterns
 	return h
 }
 
@@ -96,7 +96,7 @@ var hosts = func() map[string]*host {
 			but(call.ExtraMember, map[string]string{
 				"exclude_domains": "searches have a fee, and their results are input",
 				"include_domains": "searches have a fee, and their results are input",
-			}).runsAgents("compound", "groq/compound"),
+			}).runsAgents("compound*", "groq/compound*"),
 		// Mistral: package mistralai 3.7.0, client/models/chatcompletionrequest.py and the
 		// chunks beside it, requestedservicetier.py.
 		"mistral mistralai": members(`random_seed safe_prompt prompt_logprobs top_prompt_logprobs prompt_mode`).
@@ -115,7 +115,7 @@ var hosts = func() map[string]*host {
 			reasoning.max_tokens reasoning.context reasoning.mode
 			provider.allow_fallbacks provider.max_price.* tools.eager_input_streaming messages.model`).
 			with(call.ExtraBeta, `fine-grained-tool-streaming-2025-05-14 interleaved-thinking-2025-05-14 structured-outputs-2025-11-13`).
-			asGateway(),
+			runsAgents("*:online", "openrouter/auto*", "*@preset/*").asGateway(),
 		// Together: package together 3.1.1, types/chat/completion_create_params.py.
 		"together togetherai": members(`compliance context_length_exceeded_behavior`, templateMembers),
 		// Fireworks: package fireworks_ai 1.2.30, types/chat/completion_create_params.py and
@@ -133,7 +133,7 @@ var hosts = func() map[string]*host {
 			return_related_questions return_citations disable_search enable_search_classifier language_preference
 			image_domain_filter image_format_filter`).
 			but(call.ExtraMember, map[string]string{"search_type": "it sets the fee of the request"}).
-			runsAgents("sonar-deep-research"),
+			runsAgents("sonar-deep-research*"),
 		// Moonshot: https://platform.moonshot.ai/docs/api/chat.
 		"moonshot moonshotai kimi": members(`thinking.keep`),
 		// Z.ai: https://docs.z.ai/api-reference/llm/chat-completion.

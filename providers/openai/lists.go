@@ -86,6 +86,22 @@ var everywhere = [call.ExtraKinds]list{
 	call.ExtraBeta: listOf(`assistants=v1 assistants=v2 realtime=v1`),
 }
 
+// costlyAnywhere are the members that cost at some provider alone.
+var costlyAnywhere = func() map[string]bool {
+	all := map[string]bool{}
+	for _, h := range hosts {
+		for name := range h.costly[call.ExtraMember] {
+			all[name] = true
+		}
+	}
+	return all
+}()
+
+// settled reports whether a member is free at every provider.
+func settled(path string) bool {
+	return everywhere[call.ExtraMember].has(path) && !costlyAnywhere[path]
+}
+
 // costly say of members, parts and tools why nothing bounds what they cost.
 var costly = map[call.ExtraKind]map[string]string{
 	call.ExtraMember: {

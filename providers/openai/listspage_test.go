@@ -52,8 +52,8 @@ func writeHosts(b *strings.Builder) {
 				other = append(other, fmt.Sprintf("not %s `%s`: %s", kind, name, h.costly[kind][name]))
 			}
 		}
-		for _, begin := range h.agents {
-			other = append(other, "not models `"+begin+"*`: they run other models or tools by themselves")
+		for _, pattern := range h.agents {
+			other = append(other, "not models `"+pattern+"`: they run other models or tools by themselves")
 		}
 		if h.gateway {
 			other = append(other, "a gateway")
