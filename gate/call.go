@@ -110,7 +110,7 @@ func (o Outcome) checked(u *policy.Upstream) Outcome {
 	}
 	o.Sent = true
 	unsaid := o.Basis == audit.BasisReported && !reports(o.Lines)
-	if unsaid || o.Basis == audit.BasisFloor && !u.CancelStops {
+	if unsaid || o.Basis == audit.BasisFloor && !u.CancelStops() {
 		o.Basis = audit.BasisUnknown
 	}
 	return o

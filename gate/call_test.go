@@ -161,7 +161,7 @@ func TestCallerThatLeavesIsSettled(t *testing.T) {
 
 func TestSeenIsChargedWhereThePolicySaysSo(t *testing.T) {
 	w := newLibrary(t, daily(1000))
-	w.rules.Policy.Upstreams["sim"].CancelStops = true
+	w.rules.Policy.Upstreams["sim"].Speaks[0].CancelStops = true
 	res, _, _ := w.callWith(t.Context(), asking(), func() answer {
 		return answer{gate.Seen(call.Usage{call.Input: 100, call.Output: 3}), errBroke}
 	})

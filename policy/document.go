@@ -23,6 +23,8 @@ type upstreamDoc struct {
 	APIKeyEnv           scalar            `yaml:"api_key_env"`
 	APIKeyFile          scalar            `yaml:"api_key_file"`
 	Provider            scalar            `yaml:"provider"`
+	KeyHeader           scalar            `yaml:"key_header"`
+	Dialects            list[dialectDoc]  `yaml:"dialects"`
 	CapField            scalar            `yaml:"cap_field"`
 	StreamUsage         scalar            `yaml:"stream_usage"`
 	CancelStopsBilling  scalar            `yaml:"cancel_stops_billing"`
@@ -47,6 +49,15 @@ type allowDoc struct {
 	Queries words `yaml:"queries"`
 	Headers words `yaml:"headers"`
 	Betas   words `yaml:"betas"`
+}
+
+// dialectDoc is one dialect of an upstream.
+type dialectDoc struct {
+	Name               scalar `yaml:"name"`
+	BaseURL            scalar `yaml:"base_url"`
+	CapField           scalar `yaml:"cap_field"`
+	StreamUsage        scalar `yaml:"stream_usage"`
+	CancelStopsBilling scalar `yaml:"cancel_stops_billing"`
 }
 
 type modelDoc struct {

@@ -35,15 +35,14 @@ type Receipts struct {
 	Sync bool // fsync each batch; false leaves it to the operating system
 }
 
-// Upstream is an OpenAI-compatible API and what it is known to obey.
+// Upstream is an API of a provider, and what it is known to obey.
 type Upstream struct {
-	Name        string
-	BaseURL     string // with its version path, as in https://api.openai.com/v1
-	Provider    string // the price table's name for it
-	CapField    string // the field whose cap it obeys: "max_tokens" or "max_completion_tokens"
-	StreamUsage bool   // it accepts stream_options.include_usage
-	Authorized  bool   // it gets each request's authorization in a header
-	CancelStops bool   // it stops billing when the connection is closed, and shows all its output
+	Name       string
+	BaseURL    string // as in https://api.openai.com/v1; a Speech may have its own
+	Provider   string // the price table's name for it
+	KeyHeader  string // the header that holds its key by itself, canonical; "": a bearer token
+	Authorized bool   // it gets each request's authorization in a header
+	Speaks     []Speech
 
 	// UnbilledStatuses and BilledStatuses are what the operator knows of its answers
 	// without output beyond what the dialect says: HTTP statuses, 200 to 599.

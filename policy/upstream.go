@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/textproto"
 	"net/url"
 	"os"
 	"strings"
@@ -56,8 +57,7 @@ func (l *loader) upstreams(root *yaml.Node, doc *fileDoc) {
 
 func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 	u := &Upstream{
-		StreamUsage:  l.flag(&d.StreamUsage, true),
-		CancelStops:  l.flag(&d.CancelStopsBilling, false),
+		KeyHeader:    l.keyHeader(&d.KeyHeader),
 		Authorized:   l.flag(&d.AttachAuthorization, false),
 		ConnectLimit: l.duration(&d.ConnectTimeout, defaultConnect, time.Millisecond, maxConnect),
 		Keepalive:    l.duration(&d.KeepaliveTimeout, defaultKeepalive, time.Millisecond, maxConnect),
@@ -76,10 +76,21 @@ func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 	if l.require(n, &d.Provider.entry, "provider", "say whose prices apply, as in openai") {
 		u.Provider = l.name(&d.Provider)
 	}
-	if l.require(n, &d.CapField.entry, "cap_field", "say which field limits its output: max_completion_tokens or max_tokens") {
-		u.CapField = choice(&l.reader, &d.CapField, "", "max_completion_tokens", "max_tokens")
-	}
+	l.speeches(n, u, d)
 	return u
+}
+
+// keyHeader returns the header that holds the key by itself, "" for a bearer token.
+func (l *loader) keyHeader(s *scalar) string {
+	text, ok := l.text(s)
+	if !ok {
+		return ""
+	}
+	if text == "" || len(text) > maxNameBytes || !only(text, "-") {
+		l.refuse(&s.entry, "%s is no header's name; write one as in x-api-key", quote(text))
+		return ""
+	}
+	return textproto.CanonicalMIMEHeaderKey(text)
 }
 
 // baseURL returns an absolute HTTP URL without a slash at its end. What it

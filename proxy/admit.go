@@ -199,7 +199,7 @@ const leastOutput = 1
 // field that the upstream obeys, else the policy's default, else what the model can
 // write at most.
 func boundOutput(c *gate.Bid, model *policy.Model, r *openai.Request, limits pricing.Limits) *policy.Denial {
-	cap, given := r.AskedCap(c.Upstream.CapField)
+	cap, given := r.AskedCap(c.Upstream.In("openai").CapField)
 	if given && cap == 0 {
 		c.ExtraOutput = leastOutput * c.Choices // the cap that is sent is 0
 		return nil

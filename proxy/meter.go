@@ -240,7 +240,7 @@ func (b *meteredBody) unbilled(report providers.Report) bool {
 // sent.
 func (b *meteredBody) cancelled() bool {
 	return b.meter.Streams() && b.status == http.StatusOK && b.err != nil && b.err != io.EOF &&
-		(b.x.ctx.Err() != nil || b.x.cut.done.Load()) && b.call.Upstream.CancelStops
+		(b.x.ctx.Err() != nil || b.x.cut.done.Load()) && b.call.Upstream.CancelStops()
 }
 
 // seen is the usage of a response that was cut off: all of the input that is

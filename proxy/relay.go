@@ -116,7 +116,7 @@ func (x *exchange) outlive(out *clientWriter) context.CancelFunc {
 		cancel() // nobody waits for it: send nothing
 	}
 	tenant := x.calls[0].Key.Tenant
-	cut := &cutter{cancel: cancel, sent: x.sent, client: out, stops: x.calls[0].Upstream.CancelStops}
+	cut := &cutter{cancel: cancel, sent: x.sent, client: out, stops: x.calls[0].Upstream.CancelStops()}
 	x.ctx, x.cancel, x.cut = ctx, cancel, cut
 	x.hangUp = func() { hangUp(ctx, cut, tenant) }
 	stop := context.AfterFunc(x.client, x.hangUp)
@@ -203,7 +203,7 @@ func upstreamURL(base string, e openai.Endpoint, query string) *url.URL {
 // visible.
 func (x *exchange) edit() openai.Edit {
 	edit := openai.Edit{
-		CapField:     x.calls[0].Upstream.CapField,
+		CapField:     x.calls[0].Upstream.In("openai").CapField,
 		OutputCap:    max(leastOutput, x.grant.OutputCap), // which leaves a cap of 0 as it is
 		IncludeUsage: x.asksUsage(),
 	}
@@ -216,7 +216,7 @@ func (x *exchange) edit() openai.Edit {
 // asksUsage reports whether the proxy asks for usage in a stream that the
 // client did not ask it for.
 func (x *exchange) asksUsage() bool {
-	return x.wantUsage && x.calls[0].Upstream.StreamUsage
+	return x.wantUsage && x.calls[0].Upstream.In("openai").StreamUsage
 }
 
 // respond meters a response and marks it as the upstream's, or turns to the
