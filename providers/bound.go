@@ -20,10 +20,11 @@ type Input struct {
 	Contexts int64
 }
 
-// Output is at most Cap tokens a choice, and those of Beside for each, of any of Kinds.
-// The zero Output is none.
+// Output is for each choice at most Cap and Fixed tokens and those of Beside, together,
+// of any of Kinds. The zero Output is none.
 type Output struct {
 	Cap     int64 // tokens
+	Fixed   int64 // tokens that no cap bounds
 	Choices int64 // how many outputs the call pays for
 	// Fit says how the cap was come by, and so whether it may yield to what the input
 	// leaves of the context.

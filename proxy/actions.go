@@ -9,6 +9,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 const (
@@ -33,8 +34,8 @@ var actionRoutes = map[string]actionRoute{
 }
 
 var (
-	errUnknownLease = deny(404, "invalid_request_error", "unknown_lease", retryNever, "this tenant has no such lease, or it ended too long ago")
-	errEndedLease   = deny(409, "invalid_request_error", "lease_ended", retryNever, "the lease has ended otherwise, or at another amount")
+	errUnknownLease = deny(providers.NotFound, "unknown_lease", providers.RetryNever, "this tenant has no such lease, or it ended too long ago")
+	errEndedLease   = deny(providers.Conflict, "lease_ended", providers.RetryNever, "the lease has ended otherwise, or at another amount")
 )
 
 // actionCall is one request of the API for actions.
@@ -54,23 +55,23 @@ func actionOf(r *http.Request) (actionRoute, bool) {
 }
 
 // act serves a request of the API for actions.
-func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, key *policy.Key, route actionRoute) error {
+func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, key *policy.Key, t *target, credential string) error {
 	room := p.intake.open(key.Tenant.Name)
 	defer room.end()
 	text, err := room.read(w, r, actionBodyLimit)
 	if err != nil {
 		return err
 	}
-	body, err := parseAction(text.join(), route.members)
+	body, err := parseAction(text.join(), t.action.members)
 	if err != nil {
 		return err
 	}
 	if body.run, err = runOf(r, body.run); err != nil {
 		return err
 	}
-	answer, err := p.actUnder(w, r, rules, route, body)
+	answer, err := p.actUnder(w, r, rules, t, credential, body)
 	if newer := p.rules(); isStale(err) && newer != rules {
-		answer, err = p.actUnder(w, r, newer, route, body) // reloaded meanwhile
+		answer, err = p.actUnder(w, r, newer, t, credential, body) // reloaded meanwhile
 	}
 	if err != nil {
 		return actionError(err)
@@ -80,12 +81,12 @@ func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, k
 	return json.NewEncoder(w).Encode(answer)
 }
 
-func (p *Proxy) actUnder(w http.ResponseWriter, r *http.Request, rules *gate.Rules, route actionRoute, body actionBody) (any, error) {
-	key, err := identify(rules.Policy, r)
+func (p *Proxy) actUnder(w http.ResponseWriter, r *http.Request, rules *gate.Rules, t *target, credential string, body actionBody) (any, error) {
+	key, err := identify(rules.Policy, credential)
 	if err != nil {
 		return nil, err
 	}
-	return route.serve(p, &actionCall{header: w.Header(), request: r, rules: rules, key: key, actionBody: body})
+	return t.action.serve(p, &actionCall{header: w.Header(), request: r, rules: rules, key: key, actionBody: body})
 }
 
 func actionError(err error) error {

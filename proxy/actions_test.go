@@ -14,6 +14,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -352,7 +353,7 @@ func TestKillSwitchStopsAnExtension(t *testing.T) {
 func TestActionAcrossAReload(t *testing.T) {
 	w, _ := simulated(t, simulator.Config{}, setting{tenant: oneDollar})
 	send := func(path, body string, rules ...*gate.Rules) *httptest.ResponseRecorder {
-		p := proxy.New(proxy.Config{Gate: w.gate, Rules: func() *gate.Rules {
+		p := proxy.New(proxy.Config{Gate: w.gate, Dialects: dialects.All(), Rules: func() *gate.Rules {
 			first := rules[0]
 			rules = rules[min(1, len(rules)-1):]
 			return first

@@ -9,7 +9,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // decoder meters a decoded copy of a compressed response, which itself passes
@@ -30,7 +30,7 @@ var (
 // given up for unknown.
 const maxDecodedBytes = 256 << 20
 
-func newDecoder(encoding string, meter *openai.Meter) *decoder {
+func newDecoder(encoding string, meter providers.Meter) *decoder {
 	out, in := io.Pipe()
 	d := &decoder{in: in, done: make(chan struct{})}
 	go func() {
@@ -68,7 +68,7 @@ func inflate(src *bufio.Reader) (io.Reader, error) {
 }
 
 // copyTo feeds the meter to the end of a response, and returns how that ended.
-func copyTo(meter *openai.Meter, src io.Reader) error {
+func copyTo(meter providers.Meter, src io.Reader) error {
 	var chunk [8 << 10]byte
 	for total := 0; total <= maxDecodedBytes; {
 		n, err := src.Read(chunk[:])

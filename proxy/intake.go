@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // DefaultBodyMemory bounds the memory that bodies of requests take together, in
@@ -34,7 +36,7 @@ const (
 	stall = 2 * time.Millisecond
 )
 
-var errCrowded = deny(503, "server_error", "body_memory_full", retrySoon,
+var errCrowded = deny(providers.Unavailable, "body_memory_full", providers.RetrySoon,
 	"the request bodies in this proxy's memory leave no room for this one, or not in this tenant's share; send fewer or smaller ones at once")
 
 // intake divides the memory for bodies of requests among the tenants. A tenant may
@@ -110,7 +112,7 @@ func (m *room) read(w http.ResponseWriter, r *http.Request, limit int64) (pieces
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, errLarge
 	}
-	if refused, ok := errors.AsType[*rejection](err); ok {
+	if refused, ok := errors.AsType[*providers.Denial](err); ok {
 		return nil, refused
 	}
 	if err != nil {

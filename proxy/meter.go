@@ -4,16 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"io"
-	"mime"
 	"net/http"
-	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
-	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // maxErrorBytes bounds what is read of a response before its header is passed on:
@@ -26,12 +23,13 @@ const maxErrorBytes = 64 << 10
 type meteredBody struct {
 	src     io.ReadCloser
 	resp    *http.Response
-	meter   *openai.Meter
+	meter   providers.Meter
 	decoder *decoder // meters a decoded copy of a compressed response; else nil
 	x       *exchange
 	call    gate.Bid
 	grant   *gate.Grant
 	status  int
+	stops   bool // the upstream stops billing when its connection is closed
 	idle    *idleWatch
 
 	pending []byte // ready for the client, not read yet
@@ -42,31 +40,26 @@ type meteredBody struct {
 
 // meter wraps the body of a response.
 func (x *exchange) meter(resp *http.Response) *meteredBody {
-	encoding := strings.Join(resp.Header["Content-Encoding"], ",")
-	plain := encoding == "" || strings.EqualFold(encoding, "identity")
-	strip := plain && x.asksUsage()
+	answer := providers.Answer{Status: resp.StatusCode, Header: resp.Header}
+	coding := answer.Coding()
+	answer.Framed = coding != "" || !unframed(resp)
 	b := &meteredBody{
 		src:    resp.Body,
 		resp:   resp,
-		meter:  openai.NewMeter(x.endpoint, isEventStream(resp.Header.Get("Content-Type")), strip),
+		meter:  x.newMeter(answer),
 		x:      x,
 		call:   x.calls[0],
 		grant:  x.grant,
 		status: resp.StatusCode,
+		stops:  x.cancelStops(),
 	}
-	if x.wantEcho {
-		b.meter.ExpectEcho()
-	}
-	switch {
-	case !plain:
-		b.decoder = newDecoder(encoding, b.meter)
-	case unframed(resp):
-		b.meter.ExpectBreak()
+	if coding != "" {
+		b.decoder = newDecoder(coding, b.meter)
 	}
 	x.cut.begun.Store(true)
 	b.idle = watchIdle(x.calls[0].Upstream.IdleLimit, x.cancel)
 	resp.Body = b
-	if strip && resp.ContentLength >= 0 && b.opensStream() {
+	if resp.ContentLength >= 0 && b.edits() {
 		resp.ContentLength = -1
 		resp.Header.Del("Content-Length")
 	}
@@ -79,24 +72,24 @@ func unframed(resp *http.Response) bool {
 	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 }
 
-// opensStream reads so much of a response that its shape is known: the length of
-// a stream changes where usage is taken out of it. What has a length was sent whole,
-// so that the header waits for nothing. What begins with maxErrorBytes of blanks may
-// still be a stream.
-func (b *meteredBody) opensStream() bool {
+// edits reads so much of a response as to know whether anything is taken out of it,
+// which changes its length. What has a length was sent whole, so that the header waits
+// for nothing. What begins with maxErrorBytes of blanks may still be a stream.
+func (b *meteredBody) edits() bool {
+	if b.decoder != nil {
+		return false
+	}
 	var scratch [4 << 10]byte
-	for b.err == nil && !b.meter.Opened() {
+	for {
+		edits, sure := b.meter.Edits()
+		if sure || b.err != nil {
+			return edits
+		}
 		if len(b.pending) > maxErrorBytes {
 			return true
 		}
 		b.fillBehind(scratch[:])
 	}
-	return b.meter.Streams()
-}
-
-func isEventStream(contentType string) bool {
-	kind, _, _ := mime.ParseMediaType(contentType)
-	return kind == "text/event-stream"
 }
 
 // Read passes on what the upstream sends, less what the proxy asked for itself.
@@ -178,7 +171,11 @@ func (b *meteredBody) finish() {
 // complete reports whether the answer was seen to its end. A compressed one is
 // metered behind the copy, so its end is the end of the body.
 func (b *meteredBody) complete() bool {
-	return b.decoder == nil && b.meter.Complete()
+	if b.decoder != nil {
+		return false
+	}
+	_, complete := b.meter.Seen()
+	return complete
 }
 
 // settle ends the attempt's grant with what is known by now. Only the first
@@ -208,7 +205,7 @@ func (b *meteredBody) outcome() gate.Outcome {
 		o.Basis = audit.BasisReported
 	case b.unbilled(report):
 		o.Basis = audit.BasisUnbilled
-	case b.cancelled():
+	case report.Stream && b.cancelled():
 		o.Basis = audit.BasisFloor
 		o.Lines = b.seen(report)
 	}
@@ -230,7 +227,7 @@ func (b *meteredBody) unbilled(report providers.Report) bool {
 		return report.ErrorObject
 	case policy.ByStream:
 		inside := cmp.Or(report.ErrorStatus, http.StatusInternalServerError)
-		return report.Failed && b.meter.Streams() && upstream.Unbilled(inside) != policy.Never
+		return report.Failed && report.Stream && upstream.Unbilled(inside) != policy.Never
 	}
 	return false
 }
@@ -239,8 +236,8 @@ func (b *meteredBody) unbilled(report providers.Report) bool {
 // stops billing. An answer that is not a stream was generated before it was
 // sent.
 func (b *meteredBody) cancelled() bool {
-	return b.meter.Streams() && b.status == http.StatusOK && b.err != nil && b.err != io.EOF &&
-		(b.x.ctx.Err() != nil || b.x.cut.done.Load()) && b.call.Upstream.CancelStops()
+	return b.status == http.StatusOK && b.err != nil && b.err != io.EOF &&
+		(b.x.ctx.Err() != nil || b.x.cut.done.Load()) && b.stops
 }
 
 // seen is the usage of a response that was cut off: all of the input that is

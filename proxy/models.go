@@ -1,32 +1,25 @@
 package proxy
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// modelList is OpenAI's answer to GET /v1/models.
-type modelList struct {
-	Object string       `json:"object"`
-	Data   []modelEntry `json:"data"`
+// listModels answers from the policy: every model with a price that the tenant may use.
+func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key, t *target) {
+	w.Header().Set(decisionHeader, decisionAllow)
+	write(w, t.dialect.Models(t.operation, modelsFor(rules, key, t.dialect.Name())))
 }
 
-type modelEntry struct {
-	ID      string `json:"id"`
-	Object  string `json:"object"`
-	Created int64  `json:"created"`
-	OwnedBy string `json:"owned_by"`
-}
-
-// listModels answers from the policy: every model with a price that the tenant
-// may use.
-func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key) error {
-	list := modelList{Object: "list", Data: []modelEntry{}}
+// modelsFor are the models of the policy that the tenant of a key may use in a dialect
+// and that have a price.
+func modelsFor(rules *gate.Rules, key *policy.Key, dialect string) []providers.Model {
+	var list []providers.Model
 	seen, priced := map[string]bool{}, map[string][]string{}
 	for _, m := range rules.Policy.Models {
 		for _, name := range namesOf(rules, m, priced) {
@@ -34,16 +27,15 @@ func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key) error
 				continue
 			}
 			model, upstreams := rules.Policy.Route(key.Tenant, name)
+			upstreams = policy.Speaking(upstreams, dialect)
 			if model != m || len(upstreams) == 0 || !key.Tenant.MayUse(name) {
 				continue
 			}
 			seen[name] = true
-			list.Data = append(list.Data, modelEntry{ID: name, Object: "model", OwnedBy: upstreams[0].Name})
+			list = append(list, providers.Model{ID: name, Owner: upstreams[0].Name})
 		}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set(decisionHeader, decisionAllow)
-	return json.NewEncoder(w).Encode(list)
+	return list
 }
 
 // namesOf returns the names that a model rule stands for: its own, or for a

@@ -12,7 +12,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -126,9 +127,9 @@ func TestOpenAPIHasTheAnswers(t *testing.T) {
 
 func TestOpenAPIHasTheErrors(t *testing.T) {
 	doc := readOpenAPI(t)
-	text := openai.AppendError(nil, &openai.Error{Type: "t", Code: "c", Message: "m", Param: "p", Details: openai.Details{
+	text := dialects.All().Default().Deny(providers.Operation{}, providers.Head{}, &providers.Denial{Code: "c", Message: "m", Param: "p", Details: providers.Details{
 		Budget: "b", Limit: "l", Spent: "s", Held: "h", Needed: "n", ResetsAt: "r", LargestCap: "c",
-	}})
+	}}).Body
 	var body struct {
 		Error map[string]any `json:"error"`
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // Headers by which a caller says where its request comes from.
@@ -20,9 +21,9 @@ const (
 )
 
 var (
-	errTwoNonces = deny(400, "invalid_request_error", "invalid_nonce", retryNever, "the request names two nonces; name one, in %s or %s", idemHeader, nonceHeader)
-	errLongNonce = deny(400, "invalid_request_error", "invalid_nonce", retryNever, "a nonce has 1 to %d bytes", policy.MaxNonceBytes)
-	errDepth     = deny(400, "invalid_request_error", "invalid_depth", retryNever, "a depth is a whole number from 0 to %d", policy.MaxDepthFact)
+	errTwoNonces = deny(providers.Malformed, "invalid_nonce", providers.RetryNever, "the request names two nonces; name one, in %s or %s", idemHeader, nonceHeader)
+	errLongNonce = deny(providers.Malformed, "invalid_nonce", providers.RetryNever, "a nonce has 1 to %d bytes", policy.MaxNonceBytes)
+	errDepth     = deny(providers.Malformed, "invalid_depth", providers.RetryNever, "a depth is a whole number from 0 to %d", policy.MaxDepthFact)
 )
 
 // origin is what a caller says of where its request comes from.
@@ -34,7 +35,7 @@ type origin struct {
 
 // originOf reads what the tenant's rules need of it. Headers that no rule of
 // the tenant looks at may hold anything.
-func originOf(t *policy.Tenant, h http.Header, path target) (o origin, err error) {
+func originOf(t *policy.Tenant, h http.Header, path *target) (o origin, err error) {
 	o.depth = path.depth
 	if t.LimitsDepth() {
 		if o.depth, err = deepest(h, path.depth); err != nil {

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
-	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // payload is the body of an admitted request for as long as it is needed: until it
@@ -16,10 +15,11 @@ import (
 type payload struct {
 	room *room
 
-	mu      sync.Mutex      // an upstream's connection reads and closes what leaves
-	request *openai.Request // nil: gone
-	leaving *outgoing       // of the current attempt; nil: sent, or not begun
-	last    bool            // no attempt follows the current one
+	mu      sync.Mutex        // an upstream's connection reads and closes what leaves
+	request providers.Request // nil: gone
+	offers  []providers.Offer // of the current attempt and those that may follow; nil: gone
+	leaving *outgoing         // of the current attempt; nil: sent, or not begun
+	last    bool              // no attempt follows the current one
 }
 
 // flatBytes is the largest body that leaves in one piece, and so in one write with its
@@ -35,20 +35,28 @@ type outgoing struct {
 	flat    bytes.Reader      // of a body up to flatBytes, which is read here
 }
 
-// send returns the body of the next attempt, and its size in bytes. Its transport tells
-// by sent when it has read it.
-func (l *payload) send(e openai.Edit) (io.ReadCloser, int64) {
+// send makes what leaves in the current attempt, and returns its body by itself with
+// its size in bytes. Its transport tells by sent when it has read it.
+func (l *payload) send(outputCap int64) (s providers.Sent, body io.ReadCloser, size int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	edited := l.request.Rewrite(e)
-	size := edited.Size()
-	o := &outgoing{payload: l, edited: edited}
+	s = l.offers[0].Send(outputCap)
+	size = s.Body.Size()
+	o := &outgoing{payload: l, edited: s.Body}
+	s.Body = nil
 	l.leaving = o
 	if size > flatBytes {
-		return o, size
+		return s, o, size
 	}
-	o.flat.Reset(edited.Join())
-	return io.NopCloser(&o.flat), size
+	o.flat.Reset(o.edited.Join())
+	return s, io.NopCloser(&o.flat), size
+}
+
+// next goes on to the attempt that follows.
+func (l *payload) next() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.offers = l.offers[1:]
 }
 
 // sent returns what the transport is to call once it has read all that it will of the
@@ -88,7 +96,7 @@ func (l *payload) end() {
 // letGo gives the memory back if nobody needs it any more.
 func (l *payload) letGo() {
 	if l.last && l.leaving == nil {
-		l.request = nil
+		l.request, l.offers = nil, nil
 		l.room.end()
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 )
 
 // TestRequestLeavesInOneWrite: header and body of a usual size together, so that the
@@ -19,20 +20,20 @@ func TestRequestLeavesInOneWrite(t *testing.T) {
 	const small, large = 40 << 10, 2 * writeBufferBytes
 	for name, row := range map[string]struct {
 		prompt int
-		edit   openai.Edit
+		cap    int64
 		whole  bool
 	}{
-		"as it came":   {small, openai.Edit{}, true},
-		"with a cap":   {small, openai.Edit{CapField: openai.FieldMaxTokens, OutputCap: 5}, true},
-		"a large body": {large, openai.Edit{}, false},
+		"as it came":   {small, 0, true},
+		"with a cap":   {small, 5, true},
+		"a large body": {large, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			load := payloadOf(t, row.prompt)
-			first, body := sendOnPipe(t, load, row.edit)
+			first, body := sendOnPipe(t, load, row.cap)
 			if got := strings.HasSuffix(first, body[len(body)-10:]); got != row.whole {
 				t.Errorf("header and body together: %v; first came %d bytes, %.80q", got, len(first), first)
 			}
-			if want := row.edit.OutputCap > 0; strings.Contains(body, `"max_tokens":5`) != want {
+			if want := row.cap > 0; strings.Contains(body, `"max_tokens":5`) != want {
 				t.Errorf("body %.40q ... %q", body, body[len(body)-40:])
 			}
 			load.finally()
@@ -47,9 +48,9 @@ func TestRequestLeavesInOneWrite(t *testing.T) {
 // only when the second has begun does not take the body from that.
 func TestLateSentIsOfItsOwnAttempt(t *testing.T) {
 	load := payloadOf(t, 100)
-	load.send(openai.Edit{})
+	load.send(0)
 	late := load.sent()
-	second, size := load.send(openai.Edit{})
+	_, second, size := load.send(0)
 	load.finally()
 	late()
 	if load.room.bytes == 0 {
@@ -67,7 +68,14 @@ func TestLateSentIsOfItsOwnAttempt(t *testing.T) {
 // payloadOf is a payload whose prompt has so many bytes.
 func payloadOf(t *testing.T, prompt int) *payload {
 	text := `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("a", prompt) + `"}]}`
-	request, err := openai.Parse(openai.ChatCompletions, []byte(text))
+	speaks := dialects.All().Default()
+	head := providers.Head{Method: "POST", Path: "/v1/chat/completions"}
+	op, _ := speaks.Match(head)
+	request, err := speaks.Parse(op, head, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer, err := request.On(providers.Terms{MaxOutput: 5, Obeys: providers.Obeys{CapField: "max_tokens"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,12 +83,12 @@ func payloadOf(t *testing.T, prompt int) *payload {
 	if err := room.take(int64(len(text))); err != nil {
 		t.Fatal(err)
 	}
-	return &payload{room: room, request: request}
+	return &payload{room: room, request: request, offers: []providers.Offer{offer}}
 }
 
 // sendOnPipe sends the payload over a connection on which each write is a read, and
 // returns the first and the request's body.
-func sendOnPipe(t *testing.T, load *payload, e openai.Edit) (first, body string) {
+func sendOnPipe(t *testing.T, load *payload, outputCap int64) (first, body string) {
 	ours, theirs := net.Pipe()
 	transport := &http.Transport{
 		WriteBufferSize: writeBufferBytes,
@@ -108,7 +116,7 @@ func sendOnPipe(t *testing.T, load *payload, e openai.Edit) (first, body string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Body, request.ContentLength = load.send(e)
+	_, request.Body, request.ContentLength = load.send(outputCap)
 	ctx := new(wireWatch).trace(t.Context(), load.sent())
 	done := make(chan error, 1)
 	go func() {

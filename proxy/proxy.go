@@ -1,6 +1,7 @@
-// Package proxy is the HTTP side of aegis: it identifies the tenant, bounds
-// what a request may cost, asks the gate for leave, relays the request and
-// meters the answer on its way to the client.
+// Package proxy is the HTTP side of aegis: it finds the dialect that a request speaks
+// and the tenant whose it is, bounds what it may cost, asks the gate for leave, relays
+// the request and meters the answer on its way to the client. What is different from
+// one API to another it leaves to the dialect, and names no vendor.
 //
 // It is transparent: what the upstream sends is what the client gets. Each
 // change it makes to a request or a response is listed in docs/transparency.md.
@@ -15,16 +16,17 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
-	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // DefaultBodyLimit bounds a request's body, in bytes: room for a few images in
 // base64, and what OpenAI takes at most for one request with images.
 const DefaultBodyLimit = 50 << 20
 
-// Config is what a proxy is built from. Gate and Rules are required.
+// Config is what a proxy is built from. Gate, Rules and Dialects are required.
 type Config struct {
 	Gate      *gate.Gate
+	Dialects  providers.Registry // that it speaks
 	Rules     func() *gate.Rules // the newest, read once per request
 	Logger    *slog.Logger
 	Metrics   Metrics
@@ -50,6 +52,7 @@ func (noMetrics) Rejected(string)     {}
 // Proxy is an http.Handler for the governed routes. Any other route is denied.
 type Proxy struct {
 	gate       *gate.Gate
+	dialects   providers.Registry
 	rules      func() *gate.Rules
 	logger     *slog.Logger
 	metrics    Metrics
@@ -66,7 +69,7 @@ type Proxy struct {
 
 // New returns a proxy.
 func New(c Config) *Proxy {
-	p := &Proxy{gate: c.Gate, rules: c.Rules, logger: c.Logger, metrics: c.Metrics, bodyLimit: c.BodyLimit}
+	p := &Proxy{gate: c.Gate, dialects: c.Dialects, rules: c.Rules, logger: c.Logger, metrics: c.Metrics, bodyLimit: c.BodyLimit}
 	p.stopping, p.stop = context.WithCancel(context.Background())
 	if p.metrics == nil {
 		p.metrics = noMetrics{}
@@ -87,13 +90,17 @@ func New(c Config) *Proxy {
 
 // ServeHTTP governs one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	target, err := locate(p.dialects, r)
 	if !p.enter() {
-		p.reject(w, errStopping)
+		p.reject(w, target, errStopping)
 		return
 	}
 	defer p.running.Done()
-	if err := p.serve(w, r); err != nil {
-		p.reject(w, err)
+	if err == nil {
+		err = p.serve(w, r, target)
+	}
+	if err != nil {
+		p.reject(w, target, err)
 	}
 }
 
@@ -110,31 +117,32 @@ func (p *Proxy) enter() bool {
 
 // serve is the way of one request. An error means that nothing of it is left
 // to do but to tell the client.
-func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) error {
+func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) error {
 	arrived := time.Now()
 	rules := p.rules()
-	key, err := identify(rules.Policy, r)
+	credential, err := t.dialect.Credential(t.head)
 	if err != nil {
 		return err
 	}
-	if route, ok := actionOf(r); ok {
-		return p.act(w, r, rules, key, route)
-	}
-	target, err := locate(r)
+	key, err := identify(rules.Policy, credential)
 	if err != nil {
 		return err
 	}
-	if target.endpoint == openai.Models {
-		return listModels(w, rules, key)
+	switch {
+	case t.action != nil:
+		return p.act(w, r, rules, key, t, credential)
+	case t.operation.Kind == providers.Listed:
+		listModels(w, rules, key, t)
+		return nil
 	}
 	load := &payload{room: p.intake.open(key.Tenant.Name)}
 	defer load.end()
-	if err := p.parse(w, r, target, load); err != nil {
+	if err := p.parse(w, r, t, load); err != nil {
 		return err
 	}
-	x, err := p.admit(r, rules, target, load)
+	x, err := p.admit(r, rules, t, credential, load)
 	if newer := p.rules(); isStale(err) && newer != rules {
-		x, err = p.admit(r, newer, target, load) // reloaded meanwhile
+		x, err = p.admit(r, newer, t, credential, load) // reloaded meanwhile
 	}
 	if err != nil {
 		return err

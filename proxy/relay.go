@@ -19,20 +19,18 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // exchange is one admitted request on its way. Its attempts follow each other:
 // each has a call and a grant of its own.
 type exchange struct {
-	endpoint  openai.Endpoint
-	wantUsage bool // a stream whose client did not ask for its usage
-	wantEcho  bool // a completion that asks for no output
-	query     string
-	betas     []string // that were taken out of the current attempt's header
-	payload   *payload
-	calls     []gate.Bid  // the current attempt's first
-	grant     *gate.Grant // the current attempt's
+	target   *target
+	payload  *payload
+	calls    []gate.Bid                             // the current attempt's first
+	grant    *gate.Grant                            // the current attempt's
+	newMeter func(providers.Answer) providers.Meter // the current attempt's, once it was sent
+	betas    []string                               // that were taken out of what it sent
 	// authorization is the current attempt's, if its upstream gets one.
 	authorization []byte
 
@@ -99,10 +97,10 @@ func (x *exchange) authorize() error {
 	}
 	auth, err := x.grant.Authorization()
 	if err != nil {
-		e := deny(http.StatusServiceUnavailable, "server_error", "authorization_unavailable", retryNever,
+		d := deny(providers.Unavailable, "authorization_unavailable", providers.RetryNever,
 			"the upstream wants an authorization, and none can be signed")
-		e.decision, e.receipt = decisionError, x.grant.Receipt
-		return e
+		d.Decision, d.Receipt = decisionError, x.grant.Receipt
+		return d
 	}
 	x.authorization = auth
 	return nil
@@ -116,11 +114,16 @@ func (x *exchange) outlive(out *clientWriter) context.CancelFunc {
 		cancel() // nobody waits for it: send nothing
 	}
 	tenant := x.calls[0].Key.Tenant
-	cut := &cutter{cancel: cancel, sent: x.sent, client: out, stops: x.calls[0].Upstream.CancelStops()}
+	cut := &cutter{cancel: cancel, sent: x.sent, client: out, stops: x.cancelStops()}
 	x.ctx, x.cancel, x.cut = ctx, cancel, cut
 	x.hangUp = func() { hangUp(ctx, cut, tenant) }
 	stop := context.AfterFunc(x.client, x.hangUp)
 	return func() { stop(); cut.end() }
+}
+
+// cancelStops reports whether the upstream stops billing when its connection is closed.
+func (x *exchange) cancelStops() bool {
+	return x.calls[0].Upstream.In(x.target.dialect.Name()).CancelStops
 }
 
 // hangUp ends the upstream request of a client that is gone: at once, or after
@@ -171,27 +174,26 @@ func (p *Proxy) newReverse() *httputil.ReverseProxy {
 // rewrite turns the client's request into the upstream's.
 func rewrite(pr *httputil.ProxyRequest) {
 	x, out := exchangeOf(pr.In), pr.Out
-	call := &x.calls[0]
-	withhold(out.Header)
-	x.betas = taker(call.Upstream, false).Header(out.Header)
-	out.Header["Content-Type"] = []string{"application/json"} // as what it was parsed
-	if call.Upstream.Authorized {
+	upstream := x.calls[0].Upstream
+	sent, body, size := x.payload.send(x.outputCap())
+	adopt(out.Header, x.target.head.Header, sent.Header)
+	if upstream.Authorized {
 		out.Header[authorizationHeader] = []string{base64.StdEncoding.EncodeToString(x.authorization)}
 	}
 	out.Header["Accept-Encoding"] = []string{"identity"}
-	out.URL = upstreamURL(call.Upstream.BaseURL, x.endpoint, x.query)
+	out.URL = upstreamURL(upstream.In(x.target.dialect.Name()).BaseURL, sent.Path, sent.Query)
 	out.Host = ""
-	out.Body, out.ContentLength = x.payload.send(x.edit())
+	out.Body, out.ContentLength = body, size
 	out.TransferEncoding = nil
+	x.newMeter, x.betas = sent.Meter, sent.Betas
 	if len(x.calls) == 1 {
 		x.settleFor()
 	}
 }
 
-// upstreamURL appends an endpoint to an upstream's base URL, which the policy
-// has checked.
-func upstreamURL(base string, e openai.Endpoint, query string) *url.URL {
-	u, err := url.Parse(strings.TrimSuffix(base, "/") + "/" + e.String())
+// upstreamURL appends a path to an upstream's base URL, which the policy has checked.
+func upstreamURL(base, path, query string) *url.URL {
+	u, err := url.Parse(base + path)
 	if err != nil {
 		return &url.URL{}
 	}
@@ -199,24 +201,12 @@ func upstreamURL(base string, e openai.Endpoint, query string) *url.URL {
 	return u
 }
 
-// edit is the least change to the body that makes its bound true and its usage
-// visible.
-func (x *exchange) edit() openai.Edit {
-	edit := openai.Edit{
-		CapField:     x.calls[0].Upstream.In("openai").CapField,
-		OutputCap:    max(leastOutput, x.grant.OutputCap), // which leaves a cap of 0 as it is
-		IncludeUsage: x.asksUsage(),
-	}
+// outputCap is the cap that is sent; 0 sends none.
+func (x *exchange) outputCap() int64 {
 	if x.grant.Uncapped {
-		edit.OutputCap = 0
+		return 0
 	}
-	return edit
-}
-
-// asksUsage reports whether the proxy asks for usage in a stream that the
-// client did not ask it for.
-func (x *exchange) asksUsage() bool {
-	return x.wantUsage && x.calls[0].Upstream.In("openai").StreamUsage
+	return x.grant.OutputCap
 }
 
 // respond meters a response and marks it as the upstream's, or turns to the
@@ -266,6 +256,7 @@ func (p *Proxy) next(x *exchange) bool {
 		return false
 	}
 	x.calls, x.grant, x.again = x.calls[1:], grant, true
+	x.payload.next()
 	x.calls[0].Input.Tighten = nil // it has leave, and lets go of the texts
 	x.sent = new(wireWatch)
 	return true
@@ -315,22 +306,22 @@ func (x *exchange) levelOfFailure() slog.Level {
 	return slog.LevelWarn
 }
 
-func upstreamFailed(x *exchange, receipt string, err error) *rejection {
+func upstreamFailed(x *exchange, receipt string, err error) *providers.Denial {
 	if name := x.killed.Load(); name != nil {
-		e := refused(policy.KilledBy(*name), receipt)
-		e.decision = decisionError
-		return e
+		d := refused(policy.KilledBy(*name), receipt)
+		d.Decision = decisionError
+		return d
 	}
-	status, what := http.StatusBadGateway, "the upstream cannot be reached"
+	class, what := providers.Unanswered, "the upstream cannot be reached"
 	if x.sent.wrote() {
 		what = "the upstream closed the connection without an answer"
 	}
 	if isTimeout(err) {
-		status, what = http.StatusGatewayTimeout, "the upstream did not answer in time"
+		class, what = providers.Late, "the upstream did not answer in time"
 	}
-	e := deny(status, "server_error", "upstream_failed", retryUnsaid, "%s", what)
-	e.decision, e.receipt = decisionError, receipt
-	return e
+	d := deny(class, "upstream_failed", providers.RetryUnsaid, "%s", what)
+	d.Decision, d.Receipt = decisionError, receipt
+	return d
 }
 
 func isTimeout(err error) bool {

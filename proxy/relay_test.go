@@ -16,6 +16,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -378,7 +379,7 @@ func TestNothingIsSentForAClientThatLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := proxy.New(proxy.Config{Gate: w.gate, Rules: func() *gate.Rules { return rules }, Metrics: leaving{hangUp}})
+	p := proxy.New(proxy.Config{Gate: w.gate, Dialects: dialects.All(), Rules: func() *gate.Rules { return rules }, Metrics: leaving{hangUp}})
 	defer p.Close()
 	p.ServeHTTP(httptest.NewRecorder(), request(ctx, "http://proxy"+chatPath, hello))
 	if s := w.settled(1)[0]; s.Charge != 0 || s.Outcome != "release" || sim.Totals().Received != 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -42,7 +43,7 @@ func TestRequestInFlightAcrossAReload(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			w, sim := simulated(t, simulator.Config{}, setting{})
 			serve := func(rules func() *gate.Rules) *httptest.ResponseRecorder {
-				p := proxy.New(proxy.Config{Gate: w.gate, Rules: rules})
+				p := proxy.New(proxy.Config{Gate: w.gate, Dialects: dialects.All(), Rules: rules})
 				defer p.Close()
 				recorder := httptest.NewRecorder()
 				p.ServeHTTP(recorder, request(t.Context(), "http://proxy"+chatPath, hello))

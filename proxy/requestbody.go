@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // maxCodings is how many times over a request's body may be compressed. Each
@@ -84,8 +86,8 @@ func codingsOf(headers []string) ([]string, error) {
 	return list, nil
 }
 
-func unsupported(format string, args ...any) *rejection {
-	return deny(http.StatusUnsupportedMediaType, "invalid_request_error", "unsupported_media_type", retryNever, format, args...)
+func unsupported(format string, args ...any) *providers.Denial {
+	return deny(providers.Unreadable, "unsupported_media_type", providers.RetryNever, format, args...)
 }
 
 // decodedBody undoes one content coding. It begins to read when it is read: the
@@ -125,10 +127,10 @@ func (d *decodedBody) broken(err error) error {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return err
 	}
-	if _, inner := errors.AsType[*rejection](err); inner {
+	if _, inner := errors.AsType[*providers.Denial](err); inner {
 		return err
 	}
-	return deny(http.StatusBadRequest, "invalid_request_error", "invalid_request", retryNever,
+	return deny(providers.Malformed, "invalid_request", providers.RetryNever,
 		"the body is not whole and valid %s, as its Content-Encoding says", d.coding)
 }
 

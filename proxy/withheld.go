@@ -2,16 +2,16 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// clientOnly are request headers that are not for the upstream: the client's
-// credentials, what would hide usage or open a tunnel, and the wait for a leave
-// to send a body that has arrived already.
-var clientOnly = []string{
-	"Authorization", "Api-Key", "X-Api-Key", "Openai-Organization", "Openai-Project",
-	"Connection", "Upgrade", "Http2-Settings", "Expect",
-}
+// clientOnly are request headers that are not for the upstream, whatever API it speaks:
+// what would open a tunnel, and the wait for a leave to send a body that has arrived
+// already. The client's credentials are the dialect's to take out.
+var clientOnly = []string{"Connection", "Upgrade", "Http2-Settings", "Expect"}
 
 // misleading are request headers that can make a server read another request
 // than the one that was bounded: what the body was as the client sent it (coding,
@@ -35,16 +35,28 @@ var withheld = func() map[string]bool {
 	return set
 }()
 
-// withhold takes out the request headers that do not pass. Servers behind CGI or
-// WSGI read a _ in a name as they do a -.
-func withhold(h http.Header) {
-	for name := range h {
-		plain := name
-		if strings.Contains(name, "_") {
-			plain = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+// forDialect are the request headers without those that do not pass in any dialect.
+func forDialect(h http.Header) map[string][]string {
+	out := make(map[string][]string, len(h))
+	for name, values := range h {
+		if plain := providers.Plain(name); !withheld[plain] && !strings.HasPrefix(plain, oursPrefix) {
+			out[name] = values
 		}
-		if withheld[plain] || strings.HasPrefix(plain, oursPrefix) {
-			delete(h, name)
+	}
+	return out
+}
+
+// adopt makes a header what the dialect sends. Before, it is the client's without what
+// concerns a single connection; came is what the dialect was given.
+func adopt(out http.Header, came, sent map[string][]string) {
+	for name := range out {
+		if _, passes := sent[name]; !passes {
+			delete(out, name)
+		}
+	}
+	for name, values := range sent {
+		if before, was := came[name]; !was || !slices.Equal(before, values) {
+			out[name] = values
 		}
 	}
 }

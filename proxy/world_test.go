@@ -25,6 +25,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -117,7 +118,7 @@ func newWorld(t testing.TB, s setting) *world {
 	}
 	w.gate = gate.New(gate.Config{Ledger: w.ledger, Log: w.log, Outbox: outbox, Authority: s.authority})
 	w.proxy = proxy.New(proxy.Config{
-		Gate: w.gate, Rules: func() *gate.Rules { return rules }, BodyLimit: s.bodyLimit, BodyMemory: s.memory,
+		Gate: w.gate, Dialects: dialects.All(), Rules: func() *gate.Rules { return rules }, BodyLimit: s.bodyLimit, BodyMemory: s.memory,
 	})
 	if s.secure {
 		w.trust()

@@ -18,6 +18,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -126,7 +127,7 @@ func (c explainConfig) assess(rules *gate.Rules, key *policy.Key, path string, n
 	if c.Run != "" {
 		r.Header.Set("X-Aegis-Run", c.Run)
 	}
-	call, unbounded, err := proxy.Assess(rules, key, r, body)
+	call, unbounded, err := proxy.Assess(dialects.All(), rules, key, r, body)
 	if err != nil {
 		return gate.Explanation{}, err
 	}

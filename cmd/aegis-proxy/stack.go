@@ -17,6 +17,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -87,7 +88,7 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 	}
 	s.watch = admin.StartWatch(s.look)
 	s.proxy = proxy.New(proxy.Config{
-		Gate: s.gate, Rules: s.gate.Rules, Logger: c.Logger, Metrics: s.metrics, BodyLimit: c.BodyLimit, BodyMemory: c.BodyMemory,
+		Gate: s.gate, Dialects: dialects.All(), Rules: s.gate.Rules, Logger: c.Logger, Metrics: s.metrics, BodyLimit: c.BodyLimit, BodyMemory: c.BodyMemory,
 	})
 	return nil
 }

@@ -40,7 +40,7 @@ var rooms = map[string][]string{
 	"internal/names":      {},
 	"policy":              {"budget", "call", "internal/names", "pricing"},
 	"gate":                {"audit", "budget", "call", "internal/names", "oxdeai", "policy", "pricing"},
-	"proxy":               {"audit", "call", "gate", "internal/names", "policy", "pricing", "providers", "providers/openai", "tokenizer"},
+	"proxy":               {"audit", "call", "gate", "internal/names", "policy", "pricing", "providers", "tokenizer"},
 	"admin":               {"budget", "call", "policy", "pricing"},
 }
 

@@ -17,6 +17,8 @@ func (Dialect) Deny(_ providers.Operation, _ providers.Head, d *providers.Denial
 // kindAndCode are the error's type and code.
 func kindAndCode(d *providers.Denial) (kind, code string) {
 	switch d.Class {
+	case providers.Unidentified:
+		return "invalid_request_error", "invalid_api_key"
 	case providers.Exhausted:
 		return "insufficient_quota", "insufficient_quota"
 	case providers.Held, providers.TooMany:

@@ -46,45 +46,21 @@ func (Dialect) Match(h providers.Head) (providers.Operation, bool) {
 	return providers.FindRoute(routes, h.Method, path)
 }
 
-// errNoKey says where the SDKs put a key. Azure's put it into a header of its own.
+// errNoKey says where the SDKs put a key.
 var errNoKey = &providers.Denial{
-	Class: providers.Unidentified, Code: "invalid_api_key", Retry: providers.RetryNever,
+	Class: providers.Unidentified, Code: "no_key", Retry: providers.RetryNever,
 	Message: "aegis: no API key: send one tenant key as Authorization: Bearer",
 }
 
-// Credential returns the bearer token, or the key in api-key. Two are an error, whether
-// they differ or not, as none is.
+// Credential returns the one bearer token. Two are an error, whether they differ or not.
 func (Dialect) Credential(h providers.Head) (string, error) {
-	bearer, plain := h.Header["Authorization"], h.Header["Api-Key"]
-	if len(bearer)+len(plain) != 1 {
-		return sameKey(bearer, plain)
+	headers := h.Header["Authorization"]
+	if len(headers) != 1 {
+		return "", errNoKey
 	}
-	if len(plain) == 1 {
-		return keyOf(plain[0])
-	}
-	return keyOf(token(bearer[0]))
-}
-
-// sameKey takes a key that stands in both places.
-func sameKey(bearer, plain []string) (string, error) {
-	if len(bearer) == 1 && len(plain) == 1 && token(bearer[0]) == strings.TrimSpace(plain[0]) {
-		return keyOf(plain[0])
-	}
-	return "", errNoKey
-}
-
-// token is what an Authorization header has as a bearer token, or "".
-func token(header string) string {
-	scheme, secret, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(secret)
-}
-
-func keyOf(text string) (string, error) {
-	key := strings.TrimSpace(text)
-	if key == "" {
+	scheme, secret, _ := strings.Cut(headers[0], " ")
+	key := strings.TrimSpace(secret)
+	if !strings.EqualFold(scheme, "Bearer") || key == "" {
 		return "", errNoKey
 	}
 	return key, nil

@@ -14,8 +14,8 @@ var explicitCaches = []string{"anthropic"}
 // exactProviders serve a model of OpenAI's name with OpenAI's tokenizer.
 var exactProviders = []string{"openai", "azure"}
 
-// leastOutput is held for a completion that asks for no output, in tokens: servers
-// that only echo the prompt may run the model for one.
+// leastOutput is held for each choice of a completion that asks for no output, in
+// tokens: servers that only echo the prompt may run the model for one.
 const leastOutput = 1
 
 // Facts are what the rules see of the request.
@@ -73,7 +73,7 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 		return nil, unbounded(UnboundedZeroCap, UnboundedZeroCap+": not every server takes 0 for no output")
 	}
 	o.bound.Output = r.output(&t)
-	if o.bound.Output.Cap == 0 {
+	if o.bound.Output.Cap == 0 && !o.echoes() {
 		return nil, &providers.Unbounded{Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
 	}
 	return o, nil
@@ -96,24 +96,27 @@ func (r *Request) output(t *providers.Terms) providers.Output {
 	if r.AudioOutput {
 		out.Kinds |= call.Of(call.AudioOutput)
 	}
-	out.Cap, out.Fit = r.outputCap(t)
-	return out
-}
-
-// outputCap is the most that one choice may write: the client's own cap in the
-// field that the upstream obeys, else the policy's default, else what the
-// model can write at most; 0 if nothing is known. A completion without one has no
-// more than its absence means, which is sent as if the policy had said so.
-func (r *Request) outputCap(t *providers.Terms) (int64, providers.Fit) {
 	asked, given := r.AskedCap(t.Obeys.CapField)
 	switch {
 	case given && asked == 0:
-		return leastOutput, providers.Asked
+		out.Fixed = leastOutput // the cap that is sent is 0
 	case given:
-		return t.OutputCap(asked), providers.Asked
+		out.Cap = t.OutputCap(asked)
+	default:
+		out.Cap, out.Fit = r.impliedCap(t)
 	}
-	fit := providers.Guessed
-	least := t.DefaultOutput
+	return out
+}
+
+// echoes reports whether the request asks for no output.
+func (o *offer) echoes() bool { return o.bound.Output.Fixed > 0 }
+
+// impliedCap is the most that one choice may write where the client says nothing: the
+// policy's default, else what the model can write at most; 0 if nothing is known. A
+// completion has no more than the absence of a cap means, which is sent as if the policy
+// had said so.
+func (r *Request) impliedCap(t *providers.Terms) (int64, providers.Fit) {
+	least, fit := t.DefaultOutput, providers.Guessed
 	if implied := r.ImpliedCap(t.Provider); implied > 0 {
 		fit = providers.Implied
 		if least == 0 || least > implied {
@@ -137,6 +140,9 @@ var withheld = []string{"Authorization", "Api-Key", "X-Api-Key", "Openai-Organiz
 // visible.
 func (o *offer) Send(outputCap int64) providers.Sent {
 	r := o.request
+	if o.echoes() {
+		outputCap = leastOutput // which leaves a cap of 0 as it is, and lowers any other
+	}
 	asks := r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings && o.terms.Obeys.StreamUsage
 	header := providers.Forwarded(r.head.Header, withheld)
 	betas := taker(&o.terms).Header(header)

@@ -1,0 +1,155 @@
+package proxy
+
+import (
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/tokenizer"
+)
+
+// bound makes one call, and an offer of what is sent, for each upstream that may serve
+// the request and speaks its dialect, the primary first. A fallback on which the cost
+// has no bound is left out. Without a bound at all there is a denial, and one call that
+// says what is known.
+func bound(rules *gate.Rules, key *policy.Key, t *target, facts policy.Facts, r providers.Request) ([]gate.Bid, []providers.Offer, *policy.Denial) {
+	known := gate.Bid{Rules: rules, Key: key, Facts: facts, Choices: 1}
+	refused := func(b gate.Bid, d *policy.Denial) ([]gate.Bid, []providers.Offer, *policy.Denial) {
+		return []gate.Bid{b}, nil, d
+	}
+	model, upstreams := rules.Policy.Route(key.Tenant, facts.Model)
+	if len(upstreams) == 0 {
+		return refused(known, rules.Policy.Unrouted(key.Tenant, facts.Model, ""))
+	}
+	dialect := t.dialect.Name()
+	if upstreams = policy.Speaking(upstreams, dialect); len(upstreams) == 0 {
+		return refused(known, denied(policy.NoRoute, "no upstream of this model speaks the API that was called ("+dialect+")"))
+	}
+	var calls []gate.Bid
+	var offers []providers.Offer
+	for i, upstream := range upstreams {
+		b := known
+		b.Upstream, b.Facts.Upstream = upstream, upstream.Name
+		offer, denial := boundOn(&b, model, dialect, r)
+		if denial == nil {
+			calls, offers = append(calls, b), append(offers, offer)
+		} else if i == 0 {
+			return refused(b, denial)
+		}
+	}
+	return calls, offers, nil
+}
+
+// boundOn bounds the request's tokens on one upstream.
+func boundOn(b *gate.Bid, model *policy.Model, dialect string, r providers.Request) (providers.Offer, *policy.Denial) {
+	limits, speech := b.Rules.Limits(b.Upstream.Provider, model, b.Facts.Model), b.Upstream.In(dialect)
+	offer, err := r.On(providers.Terms{
+		Provider:      b.Upstream.Provider,
+		Obeys:         providers.Obeys{CapField: speech.CapField, StreamUsage: speech.StreamUsage},
+		DefaultOutput: model.DefaultOutputCap,
+		MaxOutput:     limits.MaxOutputTokens,
+		Context:       limits.ContextTokens,
+		MaxImage:      model.MaxImageTokens,
+		Allow:         &b.Upstream.Allow,
+		Priced:        model.Price != nil,
+	})
+	if err != nil {
+		return nil, denied(policy.NoBound, err.Error())
+	}
+	in, out := &offer.Bound().Input, &offer.Bound().Output
+	b.Input = inputOf(b.Facts.Model, in, limits.ContextTokens*in.Contexts)
+	b.CacheWrite = in.Kinds.Has(call.CacheWrite)
+	b.OutputCap, b.Choices = out.Cap, max(1, out.Choices)
+	b.Audio = out.Kinds.Has(call.AudioOutput)
+	b.ExtraOutput = out.Fixed * b.Choices
+	for _, text := range out.Beside {
+		b.ExtraOutput += tokenizer.UpperBound(text) * b.Choices
+	}
+	switch out.Fit {
+	case providers.Guessed:
+		b.Fit = gate.NewFit(b.OutputCap, model, limits)
+	case providers.Implied:
+		if b.Fit = gate.NewFit(b.OutputCap, model, limits); b.Fit != nil {
+			b.Fit.Preset = true
+		}
+	}
+	return offer, nil
+}
+
+func denied(reason policy.Reason, message string) *policy.Denial {
+	return &policy.Denial{Reason: reason, Message: message}
+}
+
+// inputOf bounds the input tokens by bytes, and counts them when asked to,
+// where the provider counts as the model's tokenizer does. Neither reads on where the
+// context is full.
+func inputOf(model string, b *providers.Input, context int64) gate.Input {
+	in := within(looseBound(b.Texts, b.Fixed, context), "bytes", context)
+	encoding, known := tokenizer.ForModel(model)
+	if !known || !b.Exact {
+		return in
+	}
+	in.Long = sizeOf(b.Texts) >= longText
+	in.Tighten = func() (int64, string) {
+		tokens, how := count(encoding, b.Texts, in, b.Fixed, context)
+		tight := within(tokens, how, context)
+		return tight.Tokens, tight.How
+	}
+	return in
+}
+
+// longText is how many bytes of text take longer to count than the ledger takes to
+// answer: from a third of a millisecond for prose to fifteen.
+const longText = 64 << 10
+
+func sizeOf(texts []string) (size int64) {
+	for _, text := range texts {
+		size += int64(len(text))
+	}
+	return size
+}
+
+// looseBound bounds the tokens of texts without counting them.
+func looseBound(texts []string, overhead, context int64) int64 {
+	// No text has a lower bound than its bytes.
+	if least := overhead + sizeOf(texts); context > 0 && least > context {
+		return least
+	}
+	loose := overhead
+	for _, text := range texts {
+		loose += tokenizer.UpperBound(text)
+	}
+	return loose
+}
+
+// count counts the tokens of texts up to the context, as far as that is worth it;
+// where it is not, they are bounded by bytes.
+func count(e tokenizer.Encoding, texts []string, loose gate.Input, overhead, context int64) (tokens int64, how string) {
+	room := int64(-1)
+	if context > 0 {
+		room = max(0, context-overhead)
+	}
+	counter, err := e.Counter(room)
+	if err != nil {
+		return loose.Tokens, loose.How
+	}
+	for _, text := range texts {
+		if !counter.Add(text) {
+			break
+		}
+	}
+	tokens, exact := counter.Tokens()
+	if !exact {
+		return overhead + tokens, "bytes"
+	}
+	return overhead + tokens, gate.InputExact
+}
+
+// within lowers a bound to the contexts that the request can fill, which the
+// provider enforces.
+func within(tokens int64, how string, context int64) gate.Input {
+	if context > 0 && tokens > context {
+		return gate.Input{Tokens: context, How: "context"}
+	}
+	return gate.Input{Tokens: tokens, How: how}
+}
