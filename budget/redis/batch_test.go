@@ -40,7 +40,7 @@ func TestEachCallerGetsItsOwnReply(t *testing.T) {
 // a call waits no longer than its context, and it is known not to have happened.
 func TestCallThatWaitedTooLongIsNeverSent(t *testing.T) {
 	slow := startLossy(t, redistest.Start(t).Addr())
-	l := openWith(t, redis.Config{URL: slow.url() + "?read_timeout=1m", Timeout: time.Minute})
+	l := openWith(t, redis.Config{URL: patient(slow.url()), Timeout: time.Minute})
 	provision(t, l, "t")
 	mustReserve(t, l, reservation("t", "warm", usd(1, 100)))
 	slow.hold()

@@ -163,7 +163,15 @@ func (s *still) lose(ctx context.Context, tenant string, pick func(n int) int) (
 
 func open(t testing.TB, url string) *redis.Ledger {
 	t.Helper()
-	return openWith(t, redis.Config{URL: url})
+	return openWith(t, redis.Config{URL: patient(url), Timeout: time.Minute})
+}
+
+// patient has a ledger wait for answers as long as a busy machine may take.
+func patient(url string) string {
+	if strings.Contains(url, "?") {
+		return url + "&read_timeout=1m"
+	}
+	return url + "?read_timeout=1m"
 }
 
 func openWith(t testing.TB, config redis.Config) *redis.Ledger {
