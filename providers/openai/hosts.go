@@ -80,8 +80,8 @@ const templateMembers = `chat_template_kwargs.thinking_budget chat_template_kwar
 
 var unknownHost = members(templateMembers).asGateway()
 
-// hosts are the providers by their plain names. Each list was read in the provider's own
-// description of its API, in November 2026.
+// hosts are the providers by their plain names. Each list was read in November 2026 in
+// what its comment names: the provider's own client, server or reference.
 var hosts = func() map[string]*host {
 	all := map[string]*host{}
 	for names, h := range map[string]*host{
@@ -148,8 +148,6 @@ var hosts = func() map[string]*host {
 			}),
 		// Google: https://ai.google.dev/gemini-api/docs/openai. Its members are everywhere's.
 		"google gemini vertex googlevertex googleai": members(),
-		// MiniMax: https://platform.minimax.io/docs/api-reference/text-openai-api.
-		"minimax": members(`mask_sensitive_info`),
 		// vLLM: vllm/entrypoints/openai/chat_completion/protocol.py, completion/protocol.py
 		// and pooling/base/protocol.py on its main branch. A beam search has n beams.
 		"vllm": members(`use_beam_search length_penalty watermarking thinking_token_budget truncate_prompt_tokens truncation_side
@@ -158,9 +156,16 @@ var hosts = func() map[string]*host {
 			guided_whitespace_pattern priority return_tokens_as_token_ids return_token_ids routed_experts_prompt_start
 			return_token_offsets return_prompt_text return_mm_kwargs cache_salt repetition_detection.* stream_interval
 			use_activation embed_dtype endianness`, templateMembers),
-		// SGLang: python/sglang/srt/entrypoints/openai/protocol.py.
-		"sglang": members(`regex ebnf lora_path no_stop_trim stop_regex separate_reasoning stream_reasoning continue_final_message
-			return_hidden_states rid`, templateMembers),
+		// SGLang: python/sglang/srt/entrypoints/openai/protocol.py on its main branch. A
+		// session keeps what was asked before.
+		"sglang": members(`regex ebnf stop_regex no_stop_trim lora_path separate_reasoning stream_reasoning continue_final_message
+			return_hidden_states return_routed_experts routed_experts_start_len return_cached_tokens_details
+			return_prompt_token_ids return_token_ids return_meta_info rid extra_key cache_salt priority
+			routed_dp_rank data_parallel_rank`, templateMembers).
+			but(call.ExtraMember, map[string]string{
+				"session_id":     "what is stored under that name is input",
+				"session_params": "what is stored under that name is input",
+			}),
 		// Ollama: openai/openai.go on its main branch.
 		"ollama": members(`think _debug_render_only`),
 		// llama.cpp: tools/server/server-schema.cpp and tools/server/README.md on its main
@@ -180,7 +185,7 @@ var hosts = func() map[string]*host {
 		// Gateways of whose own members none is listed.
 		"portkey helicone cloudflare vercel bifrost kong envoy requesty huggingface pydanticgateway gpustack": members(templateMembers).asGateway(),
 		// Vendors that have none, or whose are all among everywhere.
-		"aws bedrock anthropic cohere voyageai snowflake writer heroku crusoe novita deepinfra avian nebius sambanova ovhcloud baseten modal doubleword": members(),
+		"aws bedrock anthropic cohere minimax voyageai snowflake writer heroku crusoe novita deepinfra avian nebius sambanova ovhcloud baseten modal doubleword": members(),
 	} {
 		for name := range strings.FieldsSeq(names) {
 			all[name] = h

@@ -139,6 +139,7 @@ var costly = map[call.ExtraKind]map[string]string{
 		"kv_transfer_params":       "input may come from elsewhere",
 		"ec_transfer_params":       "input may come from elsewhere",
 		"prompt_embeds":            "how many tokens it is does not show",
+		"input_ids":                "they take the place of the texts",
 		"images":                   "the tokens of images do not show",
 		"messages.images":          "the tokens of images do not show",
 		"image_config":             "it sets the size of images that are made",
