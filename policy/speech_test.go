@@ -73,9 +73,31 @@ func TestWrongDialects(t *testing.T) {
 			t.Errorf("%s: %v, want %q", fields, err, want)
 		}
 	}
-	u, err := upstreamOf(t, `cap_field: max_tokens, key_header: x-api-key`)
-	if err != nil || u.KeyHeader != "X-Api-Key" {
-		t.Errorf("key in %q: %v", u.KeyHeader, err)
+}
+
+// TestSign: the key stands where the policy says, and nowhere without one.
+func TestSign(t *testing.T) {
+	t.Setenv("AEGIS_TEST_KEY", "k")
+	for fields, want := range map[string]map[string][]string{
+		`cap_field: max_tokens`:                                                     {},
+		`cap_field: max_tokens, api_key_env: AEGIS_TEST_KEY`:                        {"Authorization": {"Bearer k"}},
+		`cap_field: max_tokens, api_key_env: AEGIS_TEST_KEY, key_header: x-api-key`: {"X-Api-Key": {"k"}},
+	} {
+		u, err := upstreamOf(t, fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header := map[string][]string{}
+		if err := u.Sign(header); err != nil || !reflect.DeepEqual(header, want) {
+			t.Errorf("%s: %v %v, want %v", fields, header, err, want)
+		}
+	}
+	u, err := upstreamOf(t, `cap_field: max_tokens, api_key_env: AEGIS_TEST_NO_KEY`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Sign(map[string][]string{}); err == nil {
+		t.Error("signed without a key")
 	}
 }
 

@@ -39,6 +39,21 @@ func (u Upstream) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("name", u.Name), slog.String("base_url", u.BaseURL))
 }
 
+// Sign puts the upstream's own key, if it needs one, into the header of a request that
+// leaves. The key is read anew from its environment variable or file.
+func (u *Upstream) Sign(header map[string][]string) error {
+	secret, err := u.Secret()
+	if err != nil || secret == "" {
+		return err
+	}
+	if u.KeyHeader != "" {
+		header[u.KeyHeader] = []string{secret}
+	} else {
+		header["Authorization"] = []string{"Bearer " + secret}
+	}
+	return nil
+}
+
 func (l *loader) upstreams(root *yaml.Node, doc *fileDoc) {
 	if !l.require(root, &doc.Upstreams.entry, "upstreams", "list where requests are sent") {
 		return

@@ -20,7 +20,7 @@ import (
 )
 
 // DefaultBodyLimit bounds a request's body, in bytes: room for a few images in
-// base64, and what OpenAI takes at most for one request with images.
+// base64, and as much as any API was found to take for one request with images.
 const DefaultBodyLimit = 50 << 20
 
 // Config is what a proxy is built from. Gate, Rules and Dialects are required.

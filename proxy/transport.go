@@ -41,26 +41,10 @@ type limits struct {
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r)
 	upstream := x.calls[0].Upstream
-	if err := sign(r, upstream); err != nil {
+	if err := upstream.Sign(r.Header); err != nil { // the last to touch what leaves
 		return nil, errors.Join(err, r.Body.Close())
 	}
 	return t.of(upstream).RoundTrip(r.WithContext(x.sent.trace(r.Context(), x.payload.sent())))
-}
-
-// sign puts in the upstream's own key, if it needs one. It is the last to touch what
-// leaves.
-func sign(r *http.Request, u *policy.Upstream) error {
-	secret, err := u.Secret()
-	switch {
-	case err != nil:
-		return err
-	case secret == "":
-	case u.KeyHeader != "":
-		r.Header[u.KeyHeader] = []string{secret}
-	default:
-		r.Header["Authorization"] = []string{"Bearer " + secret}
-	}
-	return nil
 }
 
 func (t *transports) of(u *policy.Upstream) *http.Transport {
