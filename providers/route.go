@@ -12,7 +12,7 @@ type Kind uint8
 const (
 	Governed Kind = iota + 1 // it can cost money, and is bounded
 	Listed                   // a list of models, which the proxy answers from its policy
-	Denied                   // it can cost money in a way that nothing here bounds
+	Denied                   // it can cost money that nothing here bounds, or reaches what is another's
 )
 
 // Route is one operation of an API.
@@ -77,7 +77,8 @@ func matchPath(pattern, path string) (params map[string]string, ok bool) {
 	}
 }
 
-// matchSegment compares one segment. What a name stands for is not empty.
+// matchSegment compares one segment. What a name stands for is not empty, nor one of
+// the dots that servers take for a step up or none.
 func matchSegment(want, got string) (name, value string, ok bool) {
 	rest, named := strings.CutPrefix(want, "{")
 	if !named {
@@ -85,7 +86,7 @@ func matchSegment(want, got string) (name, value string, ok bool) {
 	}
 	name, suffix, _ := strings.Cut(rest, "}")
 	value, ok = strings.CutSuffix(got, suffix)
-	return name, value, ok && value != ""
+	return name, value, ok && value != "" && value != "." && value != ".."
 }
 
 // Registry are the dialects that the proxy speaks. Where two may claim one request the

@@ -233,7 +233,7 @@ func TestActionsNeedTheirKeyAndRoute(t *testing.T) {
 		doc.documented(t, path, a.status, a.body)
 		get := request(t.Context(), w.front.URL+path, "")
 		get.Method = http.MethodGet
-		if a := w.do(get); a.status != http.StatusForbidden || a.code() != "unknown_route" {
+		if a := w.do(get); a.status != http.StatusNotFound || a.code() != "unknown_route" {
 			t.Errorf("GET %s: %d %s", path, a.status, a.body)
 		}
 	}

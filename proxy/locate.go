@@ -47,8 +47,11 @@ func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	if wrong != nil {
 		return t, wrong
 	}
-	if !known {
-		return t, noRoute(dialects, r)
+	switch {
+	case !known:
+		return t, noOperation(dialects, t)
+	case t.operation.Kind == providers.Denied:
+		return t, notAllowed(&t.operation)
 	}
 	return t, nil
 }
@@ -96,23 +99,43 @@ func cutDepth(path string) (rest string, depth int64, ok bool) {
 	return "/" + tail, depth, ok
 }
 
-// noRoute denies what no dialect knows, and names what they do.
-func noRoute(dialects providers.Registry, r *http.Request) error {
-	var governed []string
+// noOperation denies what no dialect has, and says what helps: the methods that its path
+// takes, or what is served.
+func noOperation(dialects providers.Registry, t *target) error {
+	helps := "it serves " + strings.Join(served(dialects), ", ")
+	if methods := methodsOf(dialects, t.head); len(methods) > 0 {
+		helps = "that path takes " + strings.Join(methods, ", ")
+	}
+	return deny(providers.NotFound, "unknown_route", providers.RetryNever,
+		"%s %s is no operation of an API that this proxy speaks; %s", clip(t.head.Method), clip(t.head.Path), helps)
+}
+
+// served are the operations that are not denied, by method and path.
+func served(dialects providers.Registry) (list []string) {
 	for _, d := range dialects {
 		for _, route := range d.Routes() {
-			switch route.Kind {
-			case providers.Governed:
-				governed = append(governed, route.Operation)
-			case providers.Listed:
-				governed = append(governed, route.Method+" "+route.Operation)
+			if route.Kind != providers.Denied {
+				list = append(list, route.Method+" "+route.Path)
 			}
 		}
 	}
-	last := len(governed) - 1
-	return deny(providers.Forbidden, "unknown_route", providers.RetryNever,
-		"%s %s is not a governed route, and what it costs is not bounded; governed are %s and %s",
-		r.Method, clip(r.URL.Path), strings.Join(governed[:last], ", "), governed[last])
+	return list
+}
+
+// methodsOf are the methods that a path takes.
+func methodsOf(dialects providers.Registry, h providers.Head) (list []string) {
+	for _, method := range [...]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		h.Method = method
+		if _, _, known := dialects.Match(h); known {
+			list = append(list, method)
+		}
+	}
+	return list
+}
+
+// notAllowed denies an operation that the API has, by its name.
+func notAllowed(op *providers.Operation) error {
+	return deny(providers.Forbidden, "route_not_allowed", providers.RetryNever, "%s %s is denied: %s", op.Method, op.Path, op.Why)
 }
 
 // identify returns the key that a credential is.

@@ -16,14 +16,6 @@ type Dialect struct{}
 
 var _ providers.Dialect = Dialect{}
 
-// routes are the operations, by their paths behind the version.
-var routes = []providers.Route{
-	{Method: "POST", Path: "/chat/completions", Kind: providers.Governed, Operation: call.ChatCompletions},
-	{Method: "POST", Path: "/completions", Kind: providers.Governed, Operation: call.Completions},
-	{Method: "POST", Path: "/embeddings", Kind: providers.Governed, Operation: call.Embeddings},
-	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
-}
-
 // endpoints are the governed operations.
 var endpoints = map[string]Endpoint{
 	call.ChatCompletions: ChatCompletions,

@@ -23,7 +23,7 @@ func TestMatch(t *testing.T) {
 		{"GET", "/v1/models", "models"},
 		{"POST", "/completions", call.Completions},
 		{"GET", "/models", "models"},
-		{"GET", "/v1/chat/completions", ""},
+		{"GET", "/v1/completions", ""},
 		{"post", "/v1/chat/completions", ""},
 		{"POST", "/v1/chat/completions/", ""},
 		{"POST", "//chat/completions", ""},
@@ -32,7 +32,9 @@ func TestMatch(t *testing.T) {
 		{"POST", "/v1/v1/chat/completions", ""},
 		{"POST", "/v1chat/completions", ""},
 		{"POST", "/v2/chat/completions", ""},
-		{"POST", "/v1/responses", ""},
+		{"POST", "/v1/respond", ""},
+		{"POST", "/v1/responses", "responses"},
+		{"GET", "/v1/files/f1/content", "files/{file_id}/content"},
 	} {
 		if op, ok := (openai.Dialect{}).Match(providers.Head{Method: row.method, Path: row.path}); op.Operation != row.want || ok != (row.want != "") {
 			t.Errorf("%s %s is %q, want %q", row.method, row.path, op.Operation, row.want)

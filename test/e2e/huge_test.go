@@ -111,7 +111,7 @@ func TestHugeBodies(t *testing.T) {
 		{"with a length", message{framing: length(hugeBody)}, "x", hugeBody, 413, "request_too_large"},
 		{"in chunks", message{framing: "Transfer-Encoding: chunked"}, "x", hugeBody, 413, "request_too_large"},
 		{"without a key", message{framing: "Transfer-Encoding: chunked", key: "none"}, "x", hugeBody, 401, "invalid_api_key"},
-		{"to no route", message{framing: length(hugeBody), line: "POST /v1/files HTTP/1.1"}, "x", hugeBody, 403, "unknown_route"},
+		{"to no route", message{framing: length(hugeBody), line: "POST /v1/files HTTP/1.1"}, "x", hugeBody, 403, "route_not_allowed"},
 		{"of brackets", message{framing: length(49 << 20)}, "[", 49 << 20, 400, "invalid_request"},
 		{"of brackets, in chunks", message{framing: "Transfer-Encoding: chunked"}, "[", 49 << 20, 400, "invalid_request"},
 		{"of spaces", message{framing: length(49 << 20)}, " ", 49 << 20, 400, "invalid_request"},
