@@ -28,7 +28,7 @@ func TestWhatIsInNoListIsDenied(t *testing.T) {
 		{name: "F3: stored input", policy: at("google", "gemini-*", ""), body: ask("gemini-2.5-pro", `"extra_body":{"google":{"cached_content":"cachedContents/abc123"}},`),
 			want: denied("extra_body.google.cached_content")},
 		{name: "F12: the default tier by groq's name", policy: at("groq", "openai/*", ""), body: ask("openai/gpt-oss-20b", `"service_tier":"on_demand",`), reply: answered8and4, want: served},
-		{name: "a dearer one", policy: at("groq", "openai/*", ""), body: ask("openai/gpt-oss-20b", `"service_tier":"performance",`), want: denied("service_tier performance", `allow: {tiers: [\"performance\"]}`)},
+		{name: "a dearer one", policy: at("groq", "openai/*", ""), body: ask("openai/gpt-oss-20b", `"service_tier":"priority",`), want: denied("service_tier priority", `allow: {tiers: [\"priority\"]}`)},
 		{name: "F13: a thought that comes back", policy: at("mistral", "magistral-*", ""), body: thought, reply: answered8and4, want: served},
 		{name: "A4: fallbacks and retries", policy: at("openai", "gpt-*", ""), body: ask("gpt-4o-mini", `"fallbacks":["gpt-5-pro"],"num_retries":9,`), want: denied("fallbacks")},
 		{name: "an unknown member", policy: at("openai", "gpt-*", ""), body: ask("gpt-4o-mini", `"foo":1,`), want: denied("foo", `allow: {members: [\"foo\"]}`)},

@@ -89,10 +89,11 @@ var hosts = func() map[string]*host {
 		"openai": members(),
 		// Azure: the OpenAPI documents of Azure OpenAI, chat completions.
 		"azure azureopenai azureai": members(`user_security_context.*`),
-		// Groq: package groq 1.7.0, types/chat/completion_create_params.py. on_demand is
-		// its plain tier. Compound models call others, and search.
+		// Groq: package groq 1.7.0, types/chat/completion_create_params.py, and
+		// https://console.groq.com/docs/service-tiers. on_demand is its plain tier, performance
+		// is capacity that was bought before. Compound models call others, and search.
 		"groq": members(`citation_options disable_tool_validation documents.*`).
-			with(call.ExtraTier, `on_demand`).
+			with(call.ExtraTier, `on_demand performance`).
 			but(call.ExtraMember, map[string]string{
 				"exclude_domains": "searches have a fee, and their results are input",
 				"include_domains": "searches have a fee, and their results are input",
@@ -123,9 +124,10 @@ var hosts = func() map[string]*host {
 		"fireworks fireworksai": members(`context_length_exceeded_behavior echo_last mirostat_lr mirostat_target
 			perf_metrics_in_response prompt_cache_isolation_key prompt_truncate_len raw_output reasoning_history
 			return_token_ids safe_tokenization thinking.budget_tokens`),
-		// Cerebras: package cerebras_cloud_sdk 1.91.0, types/chat/completion_create_params.py.
-		"cerebras": members(`clear_thinking disable_reasoning min_completion_tokens grammar_root return_raw_tokens`).
-			but(call.ExtraTier, map[string]string{"auto": "it may be served at the priority tier, which is dearer"}),
+		// Cerebras: package cerebras_cloud_sdk 1.91.0, types/chat/completion_create_params.py,
+		// and https://inference-docs.cerebras.ai/capabilities/service-tiers: auto is the
+		// highest tier that there is, and priority is there on endpoints of one's own alone.
+		"cerebras": members(`clear_thinking disable_reasoning min_completion_tokens grammar_root return_raw_tokens`),
 		// Perplexity: https://docs.perplexity.ai/api-reference/chat-completions-post. The
 		// fee of a request depends on what is not listed.
 		"perplexity": members(`search_domain_filter search_recency_filter search_mode search_after_date_filter
@@ -146,8 +148,9 @@ var hosts = func() map[string]*host {
 				"thinking_budget":           "the output cap does not cover thoughts with every model there",
 				"vl_high_resolution_images": "it sets how many tokens an image has",
 			}),
-		// Google: https://ai.google.dev/gemini-api/docs/openai. Its members are everywhere's.
-		"google gemini vertex googlevertex googleai": members(),
+		// Google: https://ai.google.dev/gemini-api/docs/openai. Its members are everywhere's,
+		// and standard is its plain tier.
+		"google gemini vertex googlevertex googleai": members().with(call.ExtraTier, `standard`),
 		// vLLM: vllm/entrypoints/openai/chat_completion/protocol.py, completion/protocol.py
 		// and pooling/base/protocol.py on its main branch. A beam search has n beams.
 		"vllm": members(`use_beam_search length_penalty watermarking thinking_token_budget truncate_prompt_tokens truncation_side
