@@ -13,6 +13,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
@@ -50,7 +51,7 @@ func (q question) inputTokens() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if no := request.NoBound(openai.Taker{Provider: openai.Name}); no != nil {
+	if no := request.NoBound(&providers.Terms{Provider: openai.Name}); no != nil {
 		return 0, no
 	}
 	tokens, err := request.Overhead(q.model, 0)

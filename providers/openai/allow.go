@@ -10,16 +10,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// Taker is the upstream that is to take a request.
-type Taker struct {
-	Provider string      // as the policy names it
-	Allow    *call.Allow // what the policy admits there; nil: nothing more
-	Priced   bool        // by the operator: extra scalars cannot have a price of their own
-}
-
 // NoBound says why what a request costs has no bound at an upstream: what cannot be
 // bounded anywhere, or what its lists do not have. It is nil where there is a bound.
-func (r *Request) NoBound(at Taker) *providers.Unbounded {
+func (r *Request) NoBound(at *providers.Terms) *providers.Unbounded {
 	if len(r.Unbounded) > 0 {
 		return unbounded(r.Unbounded[0], because(r.Unbounded[0]))
 	}
@@ -61,7 +54,7 @@ func (h *host) isAgent(model string) bool {
 }
 
 // refuses says why an extra has no bound at the host, and what would admit it.
-func (h *host) refuses(e call.Extra, at Taker) string {
+func (h *host) refuses(e call.Extra, at *providers.Terms) string {
 	name := e.Name
 	if e.Kind == call.ExtraMember {
 		name = strings.TrimPrefix(name, "extra_body.") // as it is laid over the body

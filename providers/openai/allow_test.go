@@ -12,12 +12,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // noBound says why a request has no bound at an upstream; "" if it has one.
-func noBound(r *openai.Request, at openai.Taker) string {
-	no := r.NoBound(at)
+func noBound(r *openai.Request, at providers.Terms) string {
+	no := r.NoBound(&at)
 	if no == nil {
 		return ""
 	}
@@ -171,7 +172,7 @@ func TestLists(t *testing.T) {
 			if tt.provider == "" {
 				tt.provider = "openai"
 			}
-			got := noBound(r, openai.Taker{Provider: tt.provider, Allow: tt.allow, Priced: tt.priced})
+			got := noBound(r, providers.Terms{Provider: tt.provider, Allow: tt.allow, Priced: tt.priced})
 			if (got == "") != (tt.want == nil) {
 				t.Fatalf("got %q, want %q", got, tt.want)
 			}
@@ -203,7 +204,7 @@ func TestListsOfOtherEndpoints(t *testing.T) {
 		{"messages", openai.Embeddings, "vllm", `{"model":"m","input":"a","messages":[{"role":"user","content":"b"}]}`, false},
 		{"unknown", openai.Embeddings, "openai", `{"model":"m","input":"a","task":"x"}`, false},
 	} {
-		if got := noBound(mustParse(t, tt.endpoint, tt.body), openai.Taker{Provider: tt.provider}); (got == "") != tt.bound {
+		if got := noBound(mustParse(t, tt.endpoint, tt.body), providers.Terms{Provider: tt.provider}); (got == "") != tt.bound {
 			t.Errorf("%s: got %q", tt.name, got)
 		}
 	}
@@ -228,13 +229,13 @@ func TestNothingUnknownPasses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		why := noBound(r, openai.Taker{Provider: provider})
+		why := noBound(r, providers.Terms{Provider: provider})
 		if !strings.Contains(why, name) {
 			t.Fatalf("%s at %q: %q", body, provider, why)
 		}
 		_, line, _ := strings.Cut(why, `allow: {members: ["`)
 		line, _, _ = strings.Cut(line, `"]}`)
-		if why := noBound(r, openai.Taker{Provider: provider, Allow: allowing(call.ExtraMember, line)}); why != "" {
+		if why := noBound(r, providers.Terms{Provider: provider, Allow: allowing(call.ExtraMember, line)}); why != "" {
 			t.Fatalf("%s: %q does not admit it: %s", body, line, why)
 		}
 	})
@@ -248,18 +249,18 @@ func TestExtrasAreBounded(t *testing.T) {
 		members = append(members, fmt.Sprintf(`"%s%d":1`, strings.Repeat("x", 1000), i))
 	}
 	r := mustParse(t, openai.ChatCompletions, with(strings.Join(members, ",")))
-	if why := noBound(r, openai.Taker{Allow: allowing(call.ExtraMember, "*")}); why != "" && len(why) > 500 {
+	if why := noBound(r, providers.Terms{Allow: allowing(call.ExtraMember, "*")}); why != "" && len(why) > 500 {
 		t.Errorf("%d bytes: %s", len(why), why)
 	}
 	for i := range members {
 		members[i] = fmt.Sprintf(`"x%d":1`, i)
 	}
 	r = mustParse(t, openai.ChatCompletions, with(strings.Join(members, ",")))
-	if why := noBound(r, openai.Taker{Allow: allowing(call.ExtraMember, "*")}); !strings.HasPrefix(why, openai.UnboundedExtras) {
+	if why := noBound(r, providers.Terms{Allow: allowing(call.ExtraMember, "*")}); !strings.HasPrefix(why, openai.UnboundedExtras) {
 		t.Errorf("got %q", why)
 	}
 	deep := with(`"x":` + strings.Repeat(`{"`+strings.Repeat("y", 1000)+`":`, 100) + "1" + strings.Repeat("}", 100))
-	if why := noBound(mustParse(t, openai.ChatCompletions, deep), openai.Taker{}); why == "" || len(why) > 500 {
+	if why := noBound(mustParse(t, openai.ChatCompletions, deep), providers.Terms{}); why == "" || len(why) > 500 {
 		t.Errorf("%d bytes: %s", len(why), why)
 	}
 }
@@ -284,7 +285,7 @@ func TestLargeMembers(t *testing.T) {
 		{"a long chat", "openai", `{"model":"m","messages":[` + strings.Join(calls, ",") + `]}`, "", nil},
 		{"partly listed", "openrouter", with(`"provider":` + large), "provider.*: it chooses", nil},
 	} {
-		if got := noBound(mustParse(t, openai.ChatCompletions, tt.body), openai.Taker{Provider: tt.provider, Allow: tt.allow}); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
+		if got := noBound(mustParse(t, openai.ChatCompletions, tt.body), providers.Terms{Provider: tt.provider, Allow: tt.allow}); !strings.HasPrefix(got, tt.want) || (got == "") != (tt.want == "") {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
@@ -313,7 +314,7 @@ func TestQuery(t *testing.T) {
 		if got := r.Query(); got != tt.left {
 			t.Errorf("%s: left is %q, want %q", tt.query, got, tt.left)
 		}
-		if got := noBound(r, openai.Taker{Provider: "azure"}); !strings.HasPrefix(got, tt.why) || (got == "") != (tt.why == "") {
+		if got := noBound(r, providers.Terms{Provider: "azure"}); !strings.HasPrefix(got, tt.why) || (got == "") != (tt.why == "") {
 			t.Errorf("%s: %q, want %q", tt.query, got, tt.why)
 		}
 	}
@@ -340,7 +341,7 @@ func FuzzQuery(f *testing.F) {
 			t.Fatalf("%q is left of %q: %v", r.Query(), query, err)
 		}
 		all, _ := url.ParseQuery(query)
-		why := noBound(r, openai.Taker{Provider: "openai"})
+		why := noBound(r, providers.Terms{Provider: "openai"})
 		for name, values := range left {
 			plain := strings.ToLower(name)
 			if plain == "key" || strings.HasSuffix(plain, "_key") && strings.Contains(plain, "api") || plain == "fields" || len(values) > 1 || !slices.Equal(values, all[name]) {
@@ -371,18 +372,18 @@ func TestHeaders(t *testing.T) {
 	deny := &call.Allow{Betas: call.DenyBetas}
 	for _, tt := range []struct {
 		name  string
-		at    openai.Taker
+		at    providers.Terms
 		out   []string
 		betas []string // what is left of them
 		sees  bool     // the custom header
 		why   string
 	}{
-		{"a vendor", openai.Taker{Provider: "openai"}, []string{"foo", "responses_multi_agent=v1"}, []string{"assistants=v2"}, true, ""},
-		{"a gateway", openai.Taker{Provider: "openrouter"}, []string{"foo", "responses_multi_agent=v1"}, []string{"assistants=v2"}, false, ""},
-		{"one that nobody knows", openai.Taker{}, []string{"foo", "responses_multi_agent=v1"}, []string{"assistants=v2"}, false, ""},
-		{"one beta is admitted", openai.Taker{Provider: "openai", Allow: allowing(call.ExtraBeta, "responses_*")}, []string{"foo"}, []string{"assistants=v2, responses_multi_agent=v1"}, true, ""},
-		{"all pass", openai.Taker{Allow: pass}, nil, []string{"assistants=v2, responses_multi_agent=v1", "foo"}, true, ""},
-		{"they are denied", openai.Taker{Provider: "openai", Allow: deny}, nil, nil, false, "the beta responses_multi_agent=v1"},
+		{"a vendor", providers.Terms{Provider: "openai"}, []string{"foo", "responses_multi_agent=v1"}, []string{"assistants=v2"}, true, ""},
+		{"a gateway", providers.Terms{Provider: "openrouter"}, []string{"foo", "responses_multi_agent=v1"}, []string{"assistants=v2"}, false, ""},
+		{"one that nobody knows", providers.Terms{}, []string{"foo", "responses_multi_agent=v1"}, []string{"assistants=v2"}, false, ""},
+		{"one beta is admitted", providers.Terms{Provider: "openai", Allow: allowing(call.ExtraBeta, "responses_*")}, []string{"foo"}, []string{"assistants=v2, responses_multi_agent=v1"}, true, ""},
+		{"all pass", providers.Terms{Allow: pass}, nil, []string{"assistants=v2, responses_multi_agent=v1", "foo"}, true, ""},
+		{"they are denied", providers.Terms{Provider: "openai", Allow: deny}, nil, nil, false, "the beta responses_multi_agent=v1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := mustParse(t, openai.ChatCompletions, with(`"seed":1`))
@@ -394,7 +395,7 @@ func TestHeaders(t *testing.T) {
 				return
 			}
 			h := header()
-			if out := tt.at.Header(h); !slices.Equal(out, tt.out) {
+			if out := openai.Forward(&tt.at, h); !slices.Equal(out, tt.out) {
 				t.Errorf("out: %q, want %q", out, tt.out)
 			}
 			for name := range h {
@@ -409,10 +410,10 @@ func TestHeaders(t *testing.T) {
 	}
 	r := mustParse(t, openai.ChatCompletions, with(`"seed":1`))
 	r.SeeHeaders(http.Header{"X_Litellm_Num_Retries": {"9"}})
-	if got := noBound(r, openai.Taker{Provider: "openai"}); !strings.HasPrefix(got, "the header x-litellm-num-retries") {
+	if got := noBound(r, providers.Terms{Provider: "openai"}); !strings.HasPrefix(got, "the header x-litellm-num-retries") {
 		t.Errorf("got %q", got)
 	}
-	if got := noBound(r, openai.Taker{Provider: "openai", Allow: allowing(call.ExtraHeader, "x-litellm-*")}); got != "" {
+	if got := noBound(r, providers.Terms{Provider: "openai", Allow: allowing(call.ExtraHeader, "x-litellm-*")}); got != "" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
+// Forward is how headers are sent on.
+var Forward = forward
+
 // Known are the names that mean something, by the place where they do.
 func Known(endpoint Endpoint) map[string][]string {
 	known := func(v wire.Vocabulary) []string { return slices.Sorted(maps.Values(v)) }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // billedHeaders are request headers by which a server or a gateway takes more into
@@ -109,10 +110,10 @@ func betasOf(value string) func(func(string) bool) {
 	}
 }
 
-// Header takes out of the header of a request what does not go to an upstream: whatever
+// forward takes out of the header of a request what does not go to an upstream: whatever
 // may hold a credential of the client's, betas that are in no list, which it returns, and
 // at a gateway every header that is in none.
-func (t Taker) Header(header map[string][]string) (betas []string) {
+func forward(t *providers.Terms, header map[string][]string) (betas []string) {
 	h := hostOf(t.Provider)
 	for name, values := range header {
 		var room [maxHeaderBytes]byte
@@ -121,7 +122,7 @@ func (t Taker) Header(header map[string][]string) (betas []string) {
 		case isSecret(name):
 			delete(header, name)
 		case betaHeaders.have(plain):
-			kept, out := t.sift(h, values)
+			kept, out := sift(t, h, values)
 			betas = append(betas, out...)
 			if header[name] = kept; len(kept) == 0 {
 				delete(header, name)
@@ -136,7 +137,7 @@ func (t Taker) Header(header map[string][]string) (betas []string) {
 
 // sift parts the values of a beta header. A value of which nothing is taken out stays
 // as it is.
-func (t Taker) sift(h *host, values []string) (kept, out []string) {
+func sift(t *providers.Terms, h *host, values []string) (kept, out []string) {
 	for _, value := range values {
 		var pass, stop []string
 		for beta := range betasOf(value) {

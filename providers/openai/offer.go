@@ -54,7 +54,7 @@ type offer struct {
 
 // On bounds the request on one upstream.
 func (r *Request) On(t providers.Terms) (providers.Offer, error) {
-	if no := r.NoBound(taker(&t)); no != nil {
+	if no := r.NoBound(&t); no != nil {
 		return nil, no
 	}
 	o := &offer{request: r, terms: t}
@@ -78,9 +78,6 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	}
 	return o, nil
 }
-
-// taker is the upstream as the lists know it.
-func taker(t *providers.Terms) Taker { return Taker{t.Provider, t.Allow, t.Priced} }
 
 func (r *Request) inputKinds(provider string) call.Kinds {
 	kinds := call.Of(call.Input, call.CachedInput)
@@ -145,7 +142,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	}
 	asks := r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings && o.terms.Obeys.StreamUsage
 	header := providers.Forwarded(r.head.Header, withheld)
-	betas := taker(&o.terms).Header(header)
+	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	endpoint, silent := r.Endpoint, r.Silent()
 	return providers.Sent{

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
@@ -307,7 +308,7 @@ func promptsOf(text json.RawMessage) (prompts, ids int64) {
 // its place.
 func checkReaders(t fataler, endpoint openai.Endpoint, body []byte) {
 	r, err := openai.Parse(endpoint, body)
-	if err != nil || r.NoBound(openai.Taker{Provider: "openai"}) != nil {
+	if err != nil || r.NoBound(&providers.Terms{Provider: "openai"}) != nil {
 		return // it is refused, or denied
 	}
 	known := openai.Known(endpoint)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/providers/providertest"
 )
@@ -52,5 +53,5 @@ func judged(r *providertest.Recording) string {
 	if err != nil {
 		return err.Error()
 	}
-	return noBound(request.(*openai.Request), openai.Taker{Provider: terms.Provider})
+	return noBound(request.(*openai.Request), providers.Terms{Provider: terms.Provider})
 }
