@@ -72,13 +72,22 @@ func unframed(resp *http.Response) bool {
 	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 }
 
-// edits reads so much of a response as to know whether anything is taken out of it,
-// which changes its length. What has a length was sent whole, so that the header waits
-// for nothing. What begins with maxErrorBytes of blanks may still be a stream.
+// edits reports whether anything is taken out of a response, which changes its length.
 func (b *meteredBody) edits() bool {
 	if b.decoder != nil {
 		return false
 	}
+	edits, sure := b.meter.Edits()
+	if sure {
+		return edits
+	}
+	return b.editsOnceSeen()
+}
+
+// editsOnceSeen reads so much of a response that its meter knows. What has a length was
+// sent whole, so that the header waits for nothing. What begins with maxErrorBytes of
+// blanks may still be a stream.
+func (b *meteredBody) editsOnceSeen() bool {
 	var scratch [4 << 10]byte
 	for {
 		edits, sure := b.meter.Edits()
