@@ -25,6 +25,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
@@ -69,6 +70,7 @@ type setting struct {
 	secure    bool                            // upstreams speak TLS
 	listen    func(net.Listener) net.Listener // wraps those of upstreams
 	authority *gate.Authority
+	dialects  providers.Registry // nil: all
 	// policy is a whole one in place of policyText, with {up} for the address of
 	// the first upstream and {hash} for the hash of the tenant's key.
 	policy string
@@ -117,8 +119,11 @@ func newWorld(t testing.TB, s setting) *world {
 		t.Fatal(err)
 	}
 	w.gate = gate.New(gate.Config{Ledger: w.ledger, Log: w.log, Outbox: outbox, Authority: s.authority})
+	if s.dialects == nil {
+		s.dialects = dialects.All()
+	}
 	w.proxy = proxy.New(proxy.Config{
-		Gate: w.gate, Dialects: dialects.All(), Rules: func() *gate.Rules { return rules }, BodyLimit: s.bodyLimit, BodyMemory: s.memory,
+		Gate: w.gate, Dialects: s.dialects, Rules: func() *gate.Rules { return rules }, BodyLimit: s.bodyLimit, BodyMemory: s.memory,
 	})
 	if s.secure {
 		w.trust()

@@ -1,0 +1,269 @@
+package proxy_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// double is a dialect that is as unlike OpenAI's as any API is: the model is in the path,
+// the key in the query, a stream is a JSON array that is sent in pieces, and errors have a
+// shape of their own.
+type double struct{}
+
+var doubleRoutes = []providers.Route{
+	{Method: "POST", Path: "/double/models/{model}:generate", Kind: providers.Governed, Operation: "generate"},
+	{Method: "POST", Path: "/double/models/{model}:stream", Kind: providers.Governed, Operation: "stream"},
+	{Method: "GET", Path: "/double/models", Kind: providers.Listed, Operation: "models"},
+}
+
+func (double) Name() string              { return "double" }
+func (double) Routes() []providers.Route { return doubleRoutes }
+
+func (double) Match(h providers.Head) (providers.Operation, bool) {
+	return providers.FindRoute(doubleRoutes, h.Method, h.Path)
+}
+
+func (double) Credential(h providers.Head) (string, error) {
+	query, _ := url.ParseQuery(h.Query)
+	keys := slices.DeleteFunc(append(query["key"], h.Header["X-Double-Key"]...), func(key string) bool { return key == "" })
+	if slices.Sort(keys); len(slices.Compact(keys)) != 1 {
+		return "", &providers.Denial{Class: providers.Unidentified, Code: "no_key", Message: "aegis: one key, as ?key="}
+	}
+	return keys[0], nil
+}
+
+func (double) Models(_ providers.Operation, models []providers.Model) providers.Reply {
+	body, _ := json.Marshal(models)
+	return providers.Reply{Status: 200, Header: map[string][]string{"Content-Type": {"application/json"}}, Body: body}
+}
+
+func (double) Deny(op providers.Operation, _ providers.Head, d *providers.Denial) providers.Reply {
+	body, _ := json.Marshal(map[string]string{"no": d.Message, "to": op.Operation})
+	return providers.Reply{Status: d.Class.Status(), Header: map[string][]string{"Content-Type": {"application/json"}}, Body: body}
+}
+
+// doubled is a request. Its body is {"text": ..., "max": ...}, max at the end.
+type doubled struct {
+	op   providers.Operation
+	head providers.Head
+	body []byte
+	text string
+	max  int64
+}
+
+func (double) Parse(op providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
+	var told struct {
+		Text string
+		Max  int64
+	}
+	if err := json.Unmarshal(body, &told); err != nil {
+		return nil, wire.Errorf("text", "not this API's")
+	}
+	return &doubled{op, h, body, told.Text, told.Max}, nil
+}
+
+func (r *doubled) Facts() *providers.Facts {
+	return &providers.Facts{Model: r.op.Params["model"], Stream: r.op.Operation == "stream"}
+}
+func (r *doubled) Field(string) (string, bool) { return "", false }
+func (r *doubled) Digest() string              { return "" }
+func (r *doubled) Copied() int64               { return 0 }
+
+type doubleOffer struct {
+	*doubled
+	bound providers.Bound
+}
+
+func (r *doubled) On(t providers.Terms) (providers.Offer, error) {
+	if r.max == 0 {
+		return nil, &providers.Unbounded{Member: "max", Message: "max is missing"}
+	}
+	return &doubleOffer{r, providers.Bound{
+		Input:  providers.Input{Texts: []string{r.text}, Kinds: call.Of(call.Input), Contexts: 1},
+		Output: providers.Output{Cap: t.OutputCap(r.max), Choices: 1, Kinds: call.Of(call.Output)},
+	}}, nil
+}
+
+func (o *doubleOffer) Bound() *providers.Bound { return &o.bound }
+
+func (o *doubleOffer) Send(int64) providers.Sent {
+	query, _ := url.ParseQuery(o.head.Query)
+	query.Del("key")
+	verb := o.op.Operation
+	return providers.Sent{
+		Path:   "/models/" + url.PathEscape(o.op.Params["model"]) + ":" + verb,
+		Query:  query.Encode(),
+		Header: providers.Forwarded(o.head.Header, []string{"X-Double-Key", "Authorization"}),
+		Body:   wire.Apply(o.body, nil),
+		Meter:  func(providers.Answer) providers.Meter { return newDoubleMeter(verb == "stream") },
+	}
+}
+
+// doubleMeter reads the last usage of an object, or of all objects in an array.
+type doubleMeter struct {
+	document wire.Document
+	stream   bool
+	ended    bool
+}
+
+var doubleWatch = wire.Paths{Keep: []string{"usage"}, Output: []string{"text"}}.Watch()
+
+func newDoubleMeter(stream bool) *doubleMeter {
+	return &doubleMeter{document: wire.NewDocument(doubleWatch), stream: stream}
+}
+
+func (m *doubleMeter) Feed(chunk []byte) []byte {
+	m.document.Feed(chunk)
+	return chunk
+}
+
+func (m *doubleMeter) Close(err error) []byte {
+	m.ended = err == io.EOF
+	return nil
+}
+
+func (m *doubleMeter) Edits() (edits, sure bool) { return false, true }
+func (m *doubleMeter) Seen() (int64, bool)       { return 0, m.document.Complete() }
+
+func (m *doubleMeter) Report() providers.Report {
+	var told struct{ In, Out int64 }
+	err := json.Unmarshal(m.document.Kept("usage").Last(), &told)
+	line := call.Line{}
+	line.Usage[call.Input], line.Usage[call.Output] = told.In, told.Out
+	return providers.Report{
+		Lines: []call.Line{line}, HasUsage: err == nil && m.document.Complete(), Stream: m.stream,
+		Complete: m.document.Complete() || m.ended, Ran: m.document.Output(),
+	}
+}
+
+func (m *doubleMeter) Stop(*providers.Denial) []byte { return nil }
+
+// doubleWorld has upstreams of which the first ones speak the double and the last one, if
+// there are several, does not.
+func doubleWorld(t *testing.T, tenant string, upstreams ...http.Handler) *world {
+	w := newWorld(t, setting{upstreams: upstreams, tenant: tenant, dialects: append(providers.Registry{double{}}, dialects.All()...)})
+	for i, server := range w.upstreams {
+		if u := w.policy.Upstreams["up"+string(rune('1'+i))]; i == 0 || i < len(upstreams)-1 {
+			u.Speaks = append(u.Speaks, policy.Speech{Dialect: "double", BaseURL: server.URL + "/base"})
+		}
+	}
+	return w
+}
+
+const doublePath = "/double/models/toy:generate?alt=x&key=" + tenantKey
+
+// doublePost sends a body without the key that OpenAI's clients send.
+func (w *world) doublePost(path, body string, headers ...string) answer {
+	w.t.Helper()
+	r := request(w.t.Context(), w.front.URL+path, body, headers...)
+	r.Header.Del("Authorization")
+	return w.do(r)
+}
+
+func TestAnotherDialect(t *testing.T) {
+	var got *http.Request
+	var body string
+	w := doubleWorld(t, "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		got, body = r, string(text)
+		io.WriteString(w, `{"text":"hi","usage":{"in":3,"out":2}}`)
+	}))
+	a := w.doublePost("/run/r%2F1/double/models/to%79:generate?alt=x&key="+tenantKey, `{"text":"hello","max":9}`, "X-Other", "kept")
+	if a.status != 200 || a.body != `{"text":"hi","usage":{"in":3,"out":2}}` {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if got.URL.EscapedPath() != "/base/models/toy:generate" || got.URL.RawQuery != "alt=x" || body != `{"text":"hello","max":9}` {
+		t.Errorf("sent to %s with %s", got.URL, body)
+	}
+	if got.Header.Get("Authorization") != "Bearer "+upstreamKey || got.Header.Get("X-Other") != "kept" || strings.Contains(got.URL.String(), tenantKey) {
+		t.Errorf("sent %v", got.Header)
+	}
+	if s := w.settled(1)[0]; s.Basis != audit.BasisReported || s.Charge != 3+2*2 {
+		t.Errorf("charged %d on the basis %s", s.Charge, s.Basis)
+	}
+	if d := read[audit.Decision](w)[0]; d.Facts.Endpoint != "generate" || d.Facts.Model != "toy" {
+		t.Errorf("receipt of %q for %q", d.Facts.Endpoint, d.Facts.Model)
+	}
+}
+
+// TestArrayAsStream: pieces of a JSON array pass as they come, and are metered.
+func TestArrayAsStream(t *testing.T) {
+	pieces := []string{`[{"text":"a","usage":{"in":3,`, `"out":1}},` + "\r\n", `{"text":"b","usage":{"in":3,"out":5}}`, `]`}
+	w := doubleWorld(t, "", raw(func(w http.ResponseWriter) {
+		for _, piece := range pieces {
+			io.WriteString(w, piece)
+			w.(http.Flusher).Flush()
+		}
+	}))
+	a := w.doublePost("/double/models/toy:stream?key="+tenantKey, `{"text":"hello","max":9}`)
+	if a.status != 200 || a.body != strings.Join(pieces, "") {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if s := w.settled(1)[0]; s.Basis != audit.BasisReported || s.Charge != 3+2*5 {
+		t.Errorf("charged %d on the basis %s", s.Charge, s.Basis)
+	}
+}
+
+// TestDenialsOfAnotherDialect have its shape, also before anything is known but the path.
+func TestDenialsOfAnotherDialect(t *testing.T) {
+	w := doubleWorld(t, `budgets: [{name: daily, window: forever, limit_usd: "0.00000002"}]`, raw(func(http.ResponseWriter) {}))
+	for _, row := range []struct {
+		name, path, body string
+		status           int
+		says             string
+	}{
+		{"no key", "/double/models/toy:generate", `{"max":1}`, 401, `{"no":"aegis: one key, as ?key=","to":"generate"}`},
+		{"a wrong key", "/double/models/toy:generate?key=wrong", `{"max":1}`, 401, `belongs to no tenant","to":"generate"}`},
+		{"two keys", doublePath + "&key=wrong", `{"max":1}`, 401, `{"no":`},
+		{"no such route", "/double/models/toy:destroy?key=" + tenantKey, `{}`, 404, `"to":""}`},
+		{"a run without a name", "/run//double/models/toy:generate?key=" + tenantKey, `{}`, 400, `{"no":"aegis: the run's name`},
+		{"a body that is not its", doublePath, `{"text":1}`, 400, `{"no":"aegis: not this API's"`},
+		{"no bound", doublePath, `{"text":"x"}`, 403, `{"no":"aegis: max is missing"`},
+		{"too dear", doublePath, `{"text":"x","max":90}`, 402, `{"no":"aegis: `},
+		{"OpenAI's route", chatPath, hello, 401, `{"error":{"message":"aegis: no API key`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if a := w.doublePost(row.path, row.body); a.status != row.status || !strings.Contains(a.body, row.says) || a.header.Get("X-Aegis-Decision") != "deny" {
+				t.Errorf("%d %s, want %d %s", a.status, a.body, row.status, row.says)
+			}
+		})
+	}
+	w.nothingReserved()
+}
+
+// TestFallbackSpeaksTheSameDialect: an upstream that does not is never asked, not even
+// where no other is left.
+func TestFallbackSpeaksTheSameDialect(t *testing.T) {
+	failing := raw(func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })
+	asked := 0
+	other := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ })
+	w := doubleWorld(t, "", failing, other)
+	if a := w.doublePost(doublePath, `{"text":"x","max":9}`); a.status != http.StatusServiceUnavailable || asked > 0 {
+		t.Errorf("%d, the other was asked %d times", a.status, asked)
+	}
+	w.policy.Upstreams["up1"].Speaks = w.policy.Upstreams["up1"].Speaks[:1]
+	if a := w.doublePost(doublePath, `{"text":"x","max":9}`); a.status != 403 || !strings.Contains(a.body, "no upstream of this model speaks") || asked > 0 {
+		t.Errorf("%d %s, the other was asked %d times", a.status, a.body, asked)
+	}
+}
+
+func TestModelsOfAnotherDialect(t *testing.T) {
+	w := doubleWorld(t, "", raw(func(http.ResponseWriter) {}))
+	r := request(t.Context(), w.front.URL+"/double/models?key="+tenantKey, "")
+	r.Method = http.MethodGet
+	if a := w.do(r); a.status != 200 || !strings.HasPrefix(a.body, `[{"ID":"toy","Owner":"up1"}`) {
+		t.Errorf("%d %.80s", a.status, a.body)
+	}
+}
