@@ -20,6 +20,14 @@ type Input struct {
 	Contexts int64
 }
 
+// Bytes is the size of Texts.
+func (in *Input) Bytes() (n int64) {
+	for _, text := range in.Texts {
+		n += int64(len(text))
+	}
+	return n
+}
+
 // Output is for each choice at most Cap and Fixed tokens and those of Beside, together,
 // of any of Kinds. The zero Output is none.
 type Output struct {

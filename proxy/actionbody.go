@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -50,7 +50,7 @@ var (
 	}}
 	runMember = member{"run", '"', false, func(b *actionBody, v string) string {
 		b.run = v
-		return bytesWithin(v, maxRunBytes)
+		return bytesWithin(v, admission.MaxRunBytes)
 	}}
 )
 
@@ -162,7 +162,7 @@ func readMember(dec *jsontext.Decoder, members []member, body *actionBody) (stri
 	name := token.String()
 	i := slices.IndexFunc(members, func(m member) bool { return m.name == name })
 	if i < 0 {
-		return "", malformed(clip(name), clip(name)+" is not a member that is known here")
+		return "", malformed(admission.Clip(name), admission.Clip(name)+" is not a member that is known here")
 	}
 	m := members[i]
 	if kind := dec.PeekKind(); kind != m.kind && kind != 0 {
@@ -190,23 +190,8 @@ func malformedAt(err error) *providers.ParseError {
 		return malformed("", "the body is not whole JSON")
 	}
 	if errors.Is(err, jsontext.ErrDuplicateName) {
-		name := clip(syntax.JSONPointer.LastToken())
+		name := admission.Clip(syntax.JSONPointer.LastToken())
 		return malformed(name, name+" is given twice")
 	}
 	return malformed("", fmt.Sprintf("the body is not valid JSON, at byte %d", syntax.ByteOffset))
-}
-
-// runOf is the run that body or header name.
-func runOf(r *http.Request, run string) (string, error) {
-	headers := r.Header[runHeader]
-	if len(headers) == 0 {
-		return run, nil
-	}
-	if len(headers) > 1 || (run != "" && run != headers[0]) {
-		return "", errTwoRuns
-	}
-	if len(headers[0]) > maxRunBytes {
-		return "", errLongRun
-	}
-	return headers[0], nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -34,8 +35,8 @@ var actionRoutes = map[string]actionRoute{
 }
 
 var (
-	errUnknownLease = deny(providers.NotFound, "unknown_lease", providers.RetryNever, "this tenant has no such lease, or it ended too long ago")
-	errEndedLease   = deny(providers.Conflict, "lease_ended", providers.RetryNever, "the lease has ended otherwise, or at another amount")
+	errUnknownLease = admission.Deny(providers.NotFound, "unknown_lease", providers.RetryNever, "this tenant has no such lease, or it ended too long ago")
+	errEndedLease   = admission.Deny(providers.Conflict, "lease_ended", providers.RetryNever, "the lease has ended otherwise, or at another amount")
 )
 
 // actionCall is one request of the API for actions.
@@ -66,7 +67,7 @@ func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, k
 	if err != nil {
 		return err
 	}
-	if body.run, err = runOf(r, body.run); err != nil {
+	if body.run, err = admission.RunOf(r.Header, body.run); err != nil {
 		return err
 	}
 	answer, err := p.actUnder(w, r, rules, t, credential, body)
@@ -77,7 +78,7 @@ func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, k
 		return actionError(err)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set(decisionHeader, decisionAllow)
+	w.Header().Set(admission.DecisionHeader, admission.Allowed)
 	return json.NewEncoder(w).Encode(answer)
 }
 
@@ -140,16 +141,8 @@ type endAnswer struct {
 	Receipt string `json:"receipt,omitempty"`
 }
 
-// depth is how deep the action's caller says it is, where the tenant limits it.
-func (c *actionCall) depth() (int64, error) {
-	if !c.key.Tenant.LimitsDepth() {
-		return 0, nil
-	}
-	return deepest(c.request.Header, 0)
-}
-
 func (p *Proxy) authorize(c *actionCall) (any, error) {
-	depth, err := c.depth()
+	depth, err := admission.DepthOf(c.key.Tenant, c.request.Header, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -160,12 +153,10 @@ func (p *Proxy) authorize(c *actionCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.header.Set(receiptHeader, leave.Receipt)
-	if len(leave.Warnings) > 0 {
-		c.header.Set(warningHeader, "budget over its soft limit: "+strings.Join(leave.Warnings, ", "))
-	}
+	c.header.Set(admission.ReceiptHeader, leave.Receipt)
+	admission.Warn(c.header, leave.Warnings)
 	return leaveAnswer{
-		Decision: decisionAllow, Lease: leave.Lease, ExpiresAt: instant(leave.Expires), Receipt: leave.Receipt,
+		Decision: admission.Allowed, Lease: leave.Lease, ExpiresAt: instant(leave.Expires), Receipt: leave.Receipt,
 		Remaining:     remaining(leave.Remaining, c.key.Tenant.Redact),
 		Authorization: leave.Authorization,
 	}, nil
@@ -200,9 +191,9 @@ func (p *Proxy) extend(c *actionCall) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.header.Set(receiptHeader, leave.Receipt)
+	c.header.Set(admission.ReceiptHeader, leave.Receipt)
 	return extendAnswer{
-		Decision: decisionAllow, Lease: leave.Lease, Held: policy.Decimal(leave.Hold),
+		Decision: admission.Allowed, Lease: leave.Lease, Held: policy.Decimal(leave.Hold),
 		ExpiresAt: instant(leave.Expires), Receipt: leave.Receipt,
 	}, nil
 }
@@ -216,7 +207,7 @@ func (c *actionCall) ended(e *gate.Ended, err error) (any, error) {
 		return nil, err
 	}
 	if e.Receipt != "" {
-		c.header.Set(receiptHeader, e.Receipt)
+		c.header.Set(admission.ReceiptHeader, e.Receipt)
 	}
 	return endAnswer{
 		Lease: c.lease, Outcome: e.Outcome, Charged: policy.Decimal(e.Charge), Held: policy.Decimal(e.Hold),

@@ -2,12 +2,10 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"sync"
 
-	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -18,15 +16,15 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential 
 	if err != nil {
 		return nil, err
 	}
-	from, err := originOf(key.Tenant, r.Header, t)
+	ask, err := t.ask(key, r.Header, load.request)
 	if err != nil {
 		return nil, err
 	}
-	calls, offers, denial := bound(rules, key, t, factsOf(key, t, from, load.request), load.request)
+	calls, offers, denial := ask.Bound(rules)
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), calls[0], denial)
 	}
-	p.countInTurns(r, calls, sizeOf(offers[0].Bound().Input.Texts))
+	p.countInTurns(r, calls, offers[0].Bound().Input.Bytes())
 	grant, err := p.gate.Begin(r.Context(), calls[0])
 	if err != nil {
 		return nil, err
@@ -34,6 +32,12 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential 
 	calls[0].Input.Tighten = nil // it has leave, and lets go of the texts
 	load.offers = offers
 	return &exchange{payload: load, calls: calls, grant: grant, target: t}, nil
+}
+
+// ask is what a request of a key asks.
+func (t *target) ask(key *policy.Key, h http.Header, r providers.Request) (*admission.Ask, error) {
+	origin, err := admission.Origin{Run: t.run, Depth: t.depth}.Read(key.Tenant, h)
+	return &admission.Ask{Key: key, Dialect: t.dialect.Name(), Operation: t.operation.Operation, Origin: origin, Request: r}, err
 }
 
 // countInTurns has the gate wait for a turn before it counts long texts.
@@ -70,48 +74,11 @@ func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t *target, load *p
 	}
 	done, err := p.intake.turns.take(r.Context(), body.size())
 	if err != nil {
-		return errBody // its client has left
+		return admission.ErrBody // its client has left
 	}
 	defer done()
 	if load.request, err = t.dialect.Parse(t.operation, t.head, body.join()); err != nil {
 		return err
 	}
 	return load.room.take(load.request.Copied())
-}
-
-func factsOf(key *policy.Key, t *target, from origin, r providers.Request) policy.Facts {
-	seen := r.Facts()
-	facts := policy.Facts{
-		Run:          t.run,
-		Endpoint:     t.operation.Operation,
-		Model:        seen.Model,
-		Stream:       seen.Stream,
-		Capabilities: append([]string{call.NeedOf(t.operation.Operation)}, seen.Needs...),
-		Tools:        seen.Tools,
-		Depth:        from.depth,
-		Nonce:        from.nonce,
-		Attempt:      from.attempt,
-	}
-	if key.Tenant.CountsTools() {
-		facts.ToolResults = toolResults(seen.ToolResults, r.Digest)
-	}
-	if field := key.Tenant.UserField; field != "" && key.Trusted {
-		facts.User, _ = r.Field(field)
-	}
-	return facts
-}
-
-// toolResults are the results of tools that a request brings. Those that have no id are
-// told apart by the request's content and their place.
-func toolResults(results []providers.ToolResult, digest func() string) []policy.ToolResult {
-	var list []policy.ToolResult
-	digest = sync.OnceValue(digest)
-	for i, result := range results {
-		id := result.CallID
-		if id == "" {
-			id = fmt.Sprintf("%s/%d", digest(), i)
-		}
-		list = policy.AddToolResult(list, id, result.Name)
-	}
-	return list
 }

@@ -21,10 +21,10 @@ func Assess(dialects providers.Registry, rules *gate.Rules, key *policy.Key, r *
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	from, err := originOf(key.Tenant, r.Header, t)
+	ask, err := t.ask(key, r.Header, request)
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	calls, _, denial := bound(rules, key, t, factsOf(key, t, from, request), request)
+	calls, _, denial := ask.Bound(rules)
 	return calls[0], denial, nil
 }

@@ -1,14 +1,10 @@
 package proxy
 
 import (
-	"bufio"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"errors"
 	"io"
-	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -21,10 +17,7 @@ type decoder struct {
 	err  error // what the decoded response ended with, once done: io.EOF if it came whole
 }
 
-var (
-	errEncoding = errors.New("content encoding is not known")
-	errTooLarge = errors.New("the decoded response is too large to be metered")
-)
+var errTooLarge = errors.New("the decoded response is too large to be metered")
 
 // maxDecodedBytes bounds what one response may expand to before its usage is
 // given up for unknown.
@@ -36,35 +29,12 @@ func newDecoder(encoding string, meter providers.Meter) *decoder {
 	go func() {
 		defer close(d.done)
 		var plain io.Reader
-		if plain, d.err = decode(encoding, out); d.err == nil {
+		if plain, d.err = admission.Decompress(encoding, out); d.err == nil {
 			d.err = copyTo(meter, plain)
 		}
 		io.Copy(io.Discard, out) // never hold up the client
 	}()
 	return d
-}
-
-func decode(encoding string, src io.Reader) (io.Reader, error) {
-	switch strings.ToLower(encoding) {
-	case "gzip", "x-gzip":
-		return gzip.NewReader(src)
-	case "deflate":
-		return inflate(bufio.NewReader(src))
-	}
-	return nil, errEncoding
-}
-
-// inflate reads zlib, which is what deflate means, and the bare deflate that
-// some servers send by that name.
-func inflate(src *bufio.Reader) (io.Reader, error) {
-	head, err := src.Peek(2)
-	if err != nil {
-		return nil, err
-	}
-	if head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 { // RFC 1950, section 2.2
-		return zlib.NewReader(src)
-	}
-	return flate.NewReader(src), nil
 }
 
 // copyTo feeds the meter to the end of a response, and returns how that ended.

@@ -62,9 +62,6 @@ func (p *Proxy) Taken() int64 {
 	return p.intake.taken
 }
 
-// ForeignCharset says in which charset a body is said to be, if JSON cannot be.
-var ForeignCharset = foreignCharset
-
 // Trust has requests to an upstream trust these authorities alone. It is for use before
 // the first one.
 func (p *Proxy) Trust(u *policy.Upstream, roots *x509.CertPool) {

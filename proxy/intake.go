@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -36,7 +37,7 @@ const (
 	stall = 2 * time.Millisecond
 )
 
-var errCrowded = deny(providers.Unavailable, "body_memory_full", providers.RetrySoon,
+var errCrowded = admission.Deny(providers.Unavailable, "body_memory_full", providers.RetrySoon,
 	"the request bodies in this proxy's memory leave no room for this one, or not in this tenant's share; send fewer or smaller ones at once")
 
 // intake divides the memory for bodies of requests among the tenants. A tenant may
@@ -102,21 +103,21 @@ func (m *room) add(n int64) {
 
 // read reads a request's body, decoded, of so many bytes at most, in pieces.
 func (m *room) read(w http.ResponseWriter, r *http.Request, limit int64) (pieces, error) {
-	if err := decodeBody(w, r, limit); err != nil {
+	if err := admission.DecodeBody(w, r, limit); err != nil {
 		return nil, err
 	}
 	if r.ContentLength > limit {
-		return nil, errLarge
+		return nil, admission.ErrLarge
 	}
 	body, err := m.readPieces(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, errLarge
+		return nil, admission.ErrLarge
 	}
 	if refused, ok := errors.AsType[*providers.Denial](err); ok {
 		return nil, refused
 	}
 	if err != nil {
-		return nil, errBody
+		return nil, admission.ErrBody
 	}
 	return body, nil
 }

@@ -5,15 +5,9 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
-)
-
-const (
-	// runHeader names the run that a request belongs to.
-	runHeader = "X-Aegis-Run"
-	// maxRunBytes bounds a run's name.
-	maxRunBytes = 256
 )
 
 // target is what the head of a request says of where it goes. It has a dialect in any
@@ -32,7 +26,7 @@ type target struct {
 // name a depth, as in /run/RUN/depth/2/v1/chat/completions.
 func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	t := &target{dialect: dialects.Default(), head: providers.Head{
-		Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: forDialect(r.Header),
+		Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: admission.ForDialect(r.Header),
 	}}
 	if route, ok := actionOf(r); ok {
 		t.action = &route
@@ -40,7 +34,7 @@ func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	}
 	wrong := t.cutRun()
 	if wrong == nil {
-		wrong = t.nameRun(r.Header[runHeader])
+		t.run, wrong = admission.RunOf(r.Header, t.run)
 	}
 	var known bool
 	t.dialect, t.operation, known = dialects.Match(t.head)
@@ -69,21 +63,7 @@ func (t *target) cutRun() error {
 		return errNoRun
 	}
 	if t.head.Path, t.depth, ok = cutDepth(t.head.Path); !ok {
-		return errDepth
-	}
-	return nil
-}
-
-// nameRun takes in the run of the header.
-func (t *target) nameRun(headers []string) error {
-	if len(headers) > 0 {
-		if len(headers) > 1 || (t.run != "" && t.run != headers[0]) {
-			return errTwoRuns
-		}
-		t.run = headers[0]
-	}
-	if len(t.run) > maxRunBytes {
-		return errLongRun
+		return admission.ErrDepth
 	}
 	return nil
 }
@@ -95,7 +75,7 @@ func cutDepth(path string) (rest string, depth int64, ok bool) {
 		return path, 0, true
 	}
 	text, tail, _ := strings.Cut(tail, "/")
-	depth, ok = number(text)
+	depth, ok = admission.Number(text)
 	return "/" + tail, depth, ok
 }
 
@@ -106,8 +86,8 @@ func noOperation(dialects providers.Registry, t *target) error {
 	if methods := methodsOf(dialects, t.head); len(methods) > 0 {
 		helps = "that path takes " + strings.Join(methods, ", ")
 	}
-	return deny(providers.NotFound, "unknown_route", providers.RetryNever,
-		"%s %s is no operation of an API that this proxy speaks; %s", clip(t.head.Method), clip(t.head.Path), helps)
+	return admission.Deny(providers.NotFound, "unknown_route", providers.RetryNever,
+		"%s %s is no operation of an API that this proxy speaks; %s", admission.Clip(t.head.Method), admission.Clip(t.head.Path), helps)
 }
 
 // served are the operations that are not denied, by method and path.
@@ -135,7 +115,7 @@ func methodsOf(dialects providers.Registry, h providers.Head) (list []string) {
 
 // notAllowed denies an operation that the API has, by its name.
 func notAllowed(op *providers.Operation) error {
-	return deny(providers.Forbidden, "route_not_allowed", providers.RetryNever, "%s %s is denied: %s", op.Method, op.Path, op.Why)
+	return admission.Deny(providers.Forbidden, "route_not_allowed", providers.RetryNever, "%s %s is denied: %s", op.Method, op.Path, op.Why)
 }
 
 // identify returns the key that a credential is.

@@ -9,6 +9,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -147,7 +148,7 @@ func (b *meteredBody) fill(p []byte) {
 		err = errCut // not its end
 	}
 	b.err = err
-	dropOurs(b.resp.Trailer) // which is whole now
+	admission.DropOurs(b.resp.Trailer) // which is whole now
 	b.finish()
 	b.settle()
 }

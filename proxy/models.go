@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -12,7 +13,7 @@ import (
 
 // listModels answers from the policy: every model with a price that the tenant may use.
 func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key, t *target) {
-	w.Header().Set(decisionHeader, decisionAllow)
+	w.Header().Set(admission.DecisionHeader, admission.Allowed)
 	write(w, t.dialect.Models(t.operation, modelsFor(rules, key, t.dialect.Name())))
 }
 

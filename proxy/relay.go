@@ -10,14 +10,13 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -46,6 +45,10 @@ type exchange struct {
 	failed error                  // the attempt failed and there is no next
 	killed atomic.Pointer[string] // the kill switch that cut the attempt
 }
+
+// authorizationHeader goes to upstreams that the policy marks, and holds the base64 of an
+// AuthorizationV1.
+const authorizationHeader = "X-Aegis-Authorization"
 
 type exchangeKey struct{}
 
@@ -97,9 +100,9 @@ func (x *exchange) authorize() error {
 	}
 	auth, err := x.grant.Authorization()
 	if err != nil {
-		d := deny(providers.Unavailable, "authorization_unavailable", providers.RetryNever,
+		d := admission.Deny(providers.Unavailable, "authorization_unavailable", providers.RetryNever,
 			"the upstream wants an authorization, and none can be signed")
-		d.Decision, d.Receipt = decisionError, x.grant.Receipt
+		d.Decision, d.Receipt = admission.Failed, x.grant.Receipt
 		return d
 	}
 	x.authorization = auth
@@ -176,7 +179,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	x, out := exchangeOf(pr.In), pr.Out
 	upstream := x.calls[0].Upstream
 	sent, body, size := x.payload.send(x.outputCap())
-	adopt(out.Header, x.target.head.Header, sent.Header)
+	admission.Adopt(out.Header, x.target.head.Header, sent.Header)
 	if upstream.Authorized {
 		out.Header[authorizationHeader] = []string{base64.StdEncoding.EncodeToString(x.authorization)}
 	}
@@ -222,7 +225,8 @@ func (p *Proxy) respond(resp *http.Response) error {
 		return errNextAttempt
 	}
 	x.settleFor()
-	x.mark(resp)
+	admission.Mark(resp.Header, x.grant, x.betas)
+	admission.DropOurs(resp.Trailer) // those that are announced
 	return nil
 }
 
@@ -262,25 +266,6 @@ func (p *Proxy) next(x *exchange) bool {
 	return true
 }
 
-// mark puts our headers on the upstream's response.
-func (x *exchange) mark(resp *http.Response) {
-	h := resp.Header
-	dropOurs(h)
-	dropOurs(resp.Trailer) // those that are announced
-	h[decisionHeader] = []string{decisionAllow}
-	h[receiptHeader] = []string{x.grant.Receipt}
-	if len(x.grant.Warnings) > 0 {
-		h[warningHeader] = []string{"budget over its soft limit: " + strings.Join(x.grant.Warnings, ", ")}
-	}
-	if len(x.betas) > 0 {
-		names := strings.Join(x.betas, ", ")
-		h[betasHeader] = []string{names[:min(len(names), maxBetasBytes)]}
-	}
-	if x.grant.Clamped {
-		h[outputCapHeader] = []string{strconv.FormatInt(x.grant.OutputCap, 10)}
-	}
-}
-
 // fail is called when the upstream gave no response: the attempt's grant is
 // ended, and the client is told unless there is another attempt.
 func (p *Proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
@@ -308,8 +293,8 @@ func (x *exchange) levelOfFailure() slog.Level {
 
 func upstreamFailed(x *exchange, receipt string, err error) *providers.Denial {
 	if name := x.killed.Load(); name != nil {
-		d := refused(policy.KilledBy(*name), receipt)
-		d.Decision = decisionError
+		d := admission.Refused(policy.KilledBy(*name), receipt)
+		d.Decision = admission.Failed
 		return d
 	}
 	class, what := providers.Unanswered, "the upstream cannot be reached"
@@ -319,8 +304,8 @@ func upstreamFailed(x *exchange, receipt string, err error) *providers.Denial {
 	if isTimeout(err) {
 		class, what = providers.Late, "the upstream did not answer in time"
 	}
-	d := deny(class, "upstream_failed", providers.RetryUnsaid, "%s", what)
-	d.Decision, d.Receipt = decisionError, receipt
+	d := admission.Deny(class, "upstream_failed", providers.RetryUnsaid, "%s", what)
+	d.Decision, d.Receipt = admission.Failed, receipt
 	return d
 }
 

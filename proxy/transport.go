@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -152,7 +153,7 @@ func (w *wireWatch) trace(ctx context.Context, sent func()) context.Context {
 		PutIdleConn:  func(error) { w.gaveBack() },
 		WroteRequest: func(httptrace.WroteRequestInfo) { sent() },
 		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
-			dropOurs(http.Header(h))
+			admission.DropOurs(http.Header(h))
 			return nil
 		},
 	})

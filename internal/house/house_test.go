@@ -41,14 +41,15 @@ var rooms = map[string][]string{
 	"internal/names":         {},
 	"policy":                 {"budget", "call", "internal/names", "pricing"},
 	"gate":                   {"audit", "budget", "call", "internal/names", "oxdeai", "policy", "pricing"},
-	"proxy":                  {"audit", "call", "gate", "internal/names", "policy", "pricing", "providers", "tokenizer"},
+	"internal/admission":     {"call", "gate", "policy", "providers", "tokenizer"},
+	"proxy":                  {"audit", "call", "gate", "internal/admission", "internal/names", "policy", "providers"},
 	"admin":                  {"budget", "call", "policy", "pricing"},
 }
 
 // guests says which packages alone may import a library.
 var guests = map[string][]string{
 	"github.com/redis/go-redis/v9": {"budget/redis"},
-	"net/http":                     {"proxy", "admin", "cmd/aegis-proxy", "internal/simulator", "internal/bench", "internal/bench/plain", "internal/bench/upstream"},
+	"net/http":                     {"proxy", "internal/admission", "admin", "cmd/aegis-proxy", "internal/simulator", "internal/bench", "internal/bench/plain", "internal/bench/upstream"},
 }
 
 // source is one Go file outside tests.

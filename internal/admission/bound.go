@@ -1,4 +1,4 @@
-package proxy
+package admission
 
 import (
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -8,42 +8,41 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
 
-// bound makes one call, and an offer of what is sent, for each upstream that may serve
+// Bound makes one bid, and an offer of what is sent, for each upstream that may serve
 // the request and speaks its dialect, the primary first. A fallback on which the cost
-// has no bound is left out. Without a bound at all there is a denial, and one call that
+// has no bound is left out. Without a bound at all there is a denial, and one bid that
 // says what is known.
-func bound(rules *gate.Rules, key *policy.Key, t *target, facts policy.Facts, r providers.Request) ([]gate.Bid, []providers.Offer, *policy.Denial) {
-	known := gate.Bid{Rules: rules, Key: key, Facts: facts, Choices: 1}
+func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.Denial) {
+	known := gate.Bid{Rules: rules, Key: a.Key, Facts: a.facts(), Choices: 1}
 	refused := func(b gate.Bid, d *policy.Denial) ([]gate.Bid, []providers.Offer, *policy.Denial) {
 		return []gate.Bid{b}, nil, d
 	}
-	model, upstreams := rules.Policy.Route(key.Tenant, facts.Model)
+	model, upstreams := rules.Policy.Route(a.Key.Tenant, known.Facts.Model)
 	if len(upstreams) == 0 {
-		return refused(known, rules.Policy.Unrouted(key.Tenant, facts.Model, ""))
+		return refused(known, rules.Policy.Unrouted(a.Key.Tenant, known.Facts.Model, ""))
 	}
-	dialect := t.dialect.Name()
-	if upstreams = policy.Speaking(upstreams, dialect); len(upstreams) == 0 {
-		return refused(known, denied(policy.NoRoute, "no upstream of this model speaks the API that was called ("+dialect+")"))
+	if upstreams = policy.Speaking(upstreams, a.Dialect); len(upstreams) == 0 {
+		return refused(known, denied(policy.NoRoute, "no upstream of this model speaks the API that was called ("+a.Dialect+")"))
 	}
-	var calls []gate.Bid
+	var bids []gate.Bid
 	var offers []providers.Offer
 	for i, upstream := range upstreams {
 		b := known
 		b.Upstream, b.Facts.Upstream = upstream, upstream.Name
-		offer, denial := boundOn(&b, model, dialect, r)
+		offer, denial := a.boundOn(&b, model)
 		if denial == nil {
-			calls, offers = append(calls, b), append(offers, offer)
+			bids, offers = append(bids, b), append(offers, offer)
 		} else if i == 0 {
 			return refused(b, denial)
 		}
 	}
-	return calls, offers, nil
+	return bids, offers, nil
 }
 
 // boundOn bounds the request's tokens on one upstream.
-func boundOn(b *gate.Bid, model *policy.Model, dialect string, r providers.Request) (providers.Offer, *policy.Denial) {
-	limits, speech := b.Rules.Limits(b.Upstream.Provider, model, b.Facts.Model), b.Upstream.In(dialect)
-	offer, err := r.On(providers.Terms{
+func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *policy.Denial) {
+	limits, speech := b.Rules.Limits(b.Upstream.Provider, model, b.Facts.Model), b.Upstream.In(a.Dialect)
+	offer, err := a.Request.On(providers.Terms{
 		Provider:      b.Upstream.Provider,
 		Obeys:         providers.Obeys{CapField: speech.CapField, StreamUsage: speech.StreamUsage},
 		DefaultOutput: model.DefaultOutputCap,
@@ -84,12 +83,12 @@ func denied(reason policy.Reason, message string) *policy.Denial {
 // where the provider counts as the model's tokenizer does. Neither reads on where the
 // context is full.
 func inputOf(model string, b *providers.Input, context int64) gate.Input {
-	in := within(looseBound(b.Texts, b.Fixed, context), "bytes", context)
+	in := within(looseBound(b, context), "bytes", context)
 	encoding, known := tokenizer.ForModel(model)
 	if !known || !b.Exact {
 		return in
 	}
-	in.Long = sizeOf(b.Texts) >= longText
+	in.Long = b.Bytes() >= longText
 	in.Tighten = func() (int64, string) {
 		tokens, how := count(encoding, b.Texts, in, b.Fixed, context)
 		tight := within(tokens, how, context)
@@ -102,21 +101,14 @@ func inputOf(model string, b *providers.Input, context int64) gate.Input {
 // answer: from a third of a millisecond for prose to fifteen.
 const longText = 64 << 10
 
-func sizeOf(texts []string) (size int64) {
-	for _, text := range texts {
-		size += int64(len(text))
-	}
-	return size
-}
-
-// looseBound bounds the tokens of texts without counting them.
-func looseBound(texts []string, overhead, context int64) int64 {
+// looseBound bounds the tokens of an input without counting them.
+func looseBound(b *providers.Input, context int64) int64 {
 	// No text has a lower bound than its bytes.
-	if least := overhead + sizeOf(texts); context > 0 && least > context {
+	if least := b.Fixed + b.Bytes(); context > 0 && least > context {
 		return least
 	}
-	loose := overhead
-	for _, text := range texts {
+	loose := b.Fixed
+	for _, text := range b.Texts {
 		loose += tokenizer.UpperBound(text)
 	}
 	return loose

@@ -1,7 +1,10 @@
-package proxy
+package admission
 
 import (
 	"bufio"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
 	"errors"
 	"io"
 	"net/http"
@@ -10,27 +13,33 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
+// What is wrong with a body as it arrives.
+var (
+	ErrLarge = Deny(providers.TooLarge, "request_too_large", providers.RetryNever, "the request's body is larger than this proxy takes")
+	ErrBody  = Deny(providers.Malformed, "incomplete_body", providers.RetryUnsaid, "the request's body did not arrive whole")
+)
+
 // maxCodings is how many times over a request's body may be compressed. Each
 // takes about 45 KB while the body is read.
 const maxCodings = 2
 
-// decodeBody makes r.Body what it is without its content codings, and the length
+// DecodeBody makes r.Body what it is without its content codings, and the length
 // unknown where it had any. Of each coding's result no more than limit bytes are
 // read, so a small body cannot become a large one. What the headers say of the
 // body goes no further than here: the upstream gets what the proxy has parsed.
 //
 // The errors are rejections: of a charset that JSON cannot have, of a coding that
 // the proxy cannot undo, and of a body that is too large before it is read.
-func decodeBody(w http.ResponseWriter, r *http.Request, limit int64) error {
-	if charset, ok := foreignCharset(r.Header["Content-Type"]); ok {
-		return unsupported("the body is said to be in charset %q; send JSON in UTF-8", clip(charset))
+func DecodeBody(w http.ResponseWriter, r *http.Request, limit int64) error {
+	if charset, ok := ForeignCharset(r.Header["Content-Type"]); ok {
+		return unsupported("the body is said to be in charset %q; send JSON in UTF-8", Clip(charset))
 	}
 	codings, err := codingsOf(r.Header["Content-Encoding"])
 	if err != nil || len(codings) == 0 {
 		return err
 	}
 	if r.ContentLength > limit {
-		return errLarge
+		return ErrLarge
 	}
 	r.ContentLength = -1
 	for i := len(codings) - 1; i >= 0; i-- { // the last was applied last
@@ -39,10 +48,10 @@ func decodeBody(w http.ResponseWriter, r *http.Request, limit int64) error {
 	return nil
 }
 
-// foreignCharset returns the first charset in which a body is said to be and in
+// ForeignCharset returns the first charset in which a body is said to be and in
 // which JSON cannot be (RFC 8259, section 8.1). The header is read as loosely as
 // any server may read it.
-func foreignCharset(contentTypes []string) (charset string, foreign bool) {
+func ForeignCharset(contentTypes []string) (charset string, foreign bool) {
 	for _, value := range contentTypes {
 		for part := range strings.FieldsFuncSeq(value, func(c rune) bool { return c == ';' || c == ',' }) {
 			name, charset, _ := strings.Cut(part, "=")
@@ -76,7 +85,7 @@ func codingsOf(headers []string) ([]string, error) {
 			case "gzip", "x-gzip", "deflate":
 				list = append(list, coding)
 			default:
-				return nil, unsupported("content encoding %q is not known; send the body plain, or in gzip or deflate", clip(coding))
+				return nil, unsupported("content encoding %q is not known; send the body plain, or in gzip or deflate", Clip(coding))
 			}
 		}
 	}
@@ -87,7 +96,7 @@ func codingsOf(headers []string) ([]string, error) {
 }
 
 func unsupported(format string, args ...any) *providers.Denial {
-	return deny(providers.Unreadable, "unsupported_media_type", providers.RetryNever, format, args...)
+	return Deny(providers.Unreadable, "unsupported_media_type", providers.RetryNever, format, args...)
 }
 
 // decodedBody undoes one content coding. It begins to read when it is read: the
@@ -102,7 +111,7 @@ type decodedBody struct {
 func (d *decodedBody) Read(p []byte) (int, error) {
 	if d.plain == nil {
 		d.source = bufio.NewReader(d.in)
-		plain, err := decode(d.coding, d.source)
+		plain, err := Decompress(d.coding, d.source)
 		if err != nil {
 			return 0, d.broken(err)
 		}
@@ -130,8 +139,34 @@ func (d *decodedBody) broken(err error) error {
 	if _, inner := errors.AsType[*providers.Denial](err); inner {
 		return err
 	}
-	return deny(providers.Malformed, "invalid_request", providers.RetryNever,
+	return Deny(providers.Malformed, "invalid_request", providers.RetryNever,
 		"the body is not whole and valid %s, as its Content-Encoding says", d.coding)
 }
 
 func (d *decodedBody) Close() error { return d.in.Close() }
+
+var errEncoding = errors.New("content encoding is not known")
+
+// Decompress undoes one content coding, as it is named in a header.
+func Decompress(encoding string, src io.Reader) (io.Reader, error) {
+	switch strings.ToLower(encoding) {
+	case "gzip", "x-gzip":
+		return gzip.NewReader(src)
+	case "deflate":
+		return inflate(bufio.NewReader(src))
+	}
+	return nil, errEncoding
+}
+
+// inflate reads zlib, which is what deflate means, and the bare deflate that
+// some servers send by that name.
+func inflate(src *bufio.Reader) (io.Reader, error) {
+	head, err := src.Peek(2)
+	if err != nil {
+		return nil, err
+	}
+	if head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 { // RFC 1950, section 2.2
+		return zlib.NewReader(src)
+	}
+	return flate.NewReader(src), nil
+}

@@ -1,0 +1,127 @@
+package admission
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// Headers that are added to responses.
+const (
+	DecisionHeader  = "X-Aegis-Decision" // Allowed, Denied or Failed
+	ReceiptHeader   = "X-Aegis-Receipt"
+	warningHeader   = "X-Aegis-Warning"
+	outputCapHeader = "X-Aegis-Output-Cap"
+	betasHeader     = "X-Aegis-Betas-Removed"
+)
+
+// Values of the decision header. An answer of the upstream carries Allowed.
+const (
+	Allowed = "allow"
+	Denied  = "deny"
+	Failed  = "error" // allowed, but the upstream gave no answer
+)
+
+// maxBetasBytes bounds what is said back of the betas that were taken out.
+const maxBetasBytes = 1 << 10
+
+// Mark puts our headers on the response of an upstream to a call that had leave. betas
+// were taken out of what was sent.
+func Mark(h http.Header, grant *gate.Grant, betas []string) {
+	DropOurs(h)
+	h[DecisionHeader] = []string{Allowed}
+	h[ReceiptHeader] = []string{grant.Receipt}
+	Warn(h, grant.Warnings)
+	if len(betas) > 0 {
+		names := strings.Join(betas, ", ")
+		h[betasHeader] = []string{names[:min(len(names), maxBetasBytes)]}
+	}
+	if grant.Clamped {
+		h[outputCapHeader] = []string{strconv.FormatInt(grant.OutputCap, 10)}
+	}
+}
+
+// Warn names soft budgets that are over their limit, if there are any.
+func Warn(h http.Header, budgets []string) {
+	if len(budgets) > 0 {
+		h[warningHeader] = []string{"budget over its soft limit: " + strings.Join(budgets, ", ")}
+	}
+}
+
+// MarkDenied puts them on an answer that is our own.
+func MarkDenied(h http.Header, d *providers.Denial) {
+	h[DecisionHeader] = []string{cmp.Or(d.Decision, Denied)}
+	if d.Receipt != "" {
+		h[ReceiptHeader] = []string{d.Receipt}
+	}
+}
+
+// clientOnly are request headers that are not for the upstream, whatever API it speaks:
+// what would open a tunnel, and the wait for a leave to send a body that has arrived
+// already. The client's credentials are the dialect's to take out.
+var clientOnly = []string{"Connection", "Upgrade", "Http2-Settings", "Expect"}
+
+// misleading are request headers that can make a server read another request
+// than the one that was bounded: what the body was as the client sent it (coding,
+// charset, part, digest), and another method, path or number of tries. The last
+// are mostly added by hops before the proxy, so they are taken out, not refused.
+var misleading = []string{
+	"Content-Type", "Content-Encoding", "Content-Transfer-Encoding", "Content-Range", "Content-Location",
+	"Content-Md5", "Digest", "Content-Digest", "Repr-Digest",
+	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Method",
+	"X-Original-Url", "X-Original-Uri", "X-Rewrite-Url", "X-Envoy-Original-Path",
+	"X-Envoy-Max-Retries", "X-Envoy-Retry-On", "X-Envoy-Retry-Grpc-On", "X-Envoy-Hedge-On-Per-Try-Timeout",
+}
+
+var withheld = func() map[string]bool {
+	set := map[string]bool{}
+	for _, list := range [...][]string{clientOnly, misleading} {
+		for _, name := range list {
+			set[name] = true
+		}
+	}
+	return set
+}()
+
+// ForDialect are the request headers without those that do not pass in any dialect.
+func ForDialect(h http.Header) map[string][]string {
+	out := make(map[string][]string, len(h))
+	for name, values := range h {
+		if plain := providers.Plain(name); !withheld[plain] && !strings.HasPrefix(plain, oursPrefix) {
+			out[name] = values
+		}
+	}
+	return out
+}
+
+// Adopt makes a header what the dialect sends. Before, it is the client's without what
+// concerns a single connection; came is what the dialect was given.
+func Adopt(out http.Header, came, sent map[string][]string) {
+	for name := range out {
+		if _, passes := sent[name]; !passes {
+			delete(out, name)
+		}
+	}
+	for name, values := range sent {
+		if before, was := came[name]; !was || !slices.Equal(before, values) {
+			out[name] = values
+		}
+	}
+}
+
+// oursPrefix begins the names of headers that only we may set.
+const oursPrefix = "X-Aegis-"
+
+// DropOurs removes headers that only we may set.
+func DropOurs(h http.Header) {
+	for name := range h {
+		if strings.HasPrefix(name, oursPrefix) {
+			delete(h, name)
+		}
+	}
+}

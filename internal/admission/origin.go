@@ -1,0 +1,165 @@
+package admission
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// Headers by which a caller says where its request comes from.
+const (
+	// RunHeader names the run that a request belongs to.
+	RunHeader = "X-Aegis-Run"
+
+	nonceHeader   = "X-Aegis-Nonce"
+	idemHeader    = "Idempotency-Key"
+	attemptHeader = "X-Stainless-Retry-Count" // of the official SDKs
+	depthHeader   = "X-Aegis-Depth"
+	baggageHeader = "Baggage"
+	baggageDepth  = "aegis.depth" // the member of W3C baggage
+)
+
+// MaxRunBytes bounds a run's name.
+const MaxRunBytes = 256
+
+// What is wrong with what a caller says of where its request comes from.
+var (
+	ErrDepth     = Deny(providers.Malformed, "invalid_depth", providers.RetryNever, "a depth is a whole number from 0 to %d", policy.MaxDepthFact)
+	errTwoRuns   = Deny(providers.Malformed, "invalid_run", providers.RetryNever, "the request names two runs; name one, in the path or in %s", RunHeader)
+	errLongRun   = Deny(providers.Malformed, "invalid_run", providers.RetryNever, "a run's name has at most %d bytes", MaxRunBytes)
+	errTwoNonces = Deny(providers.Malformed, "invalid_nonce", providers.RetryNever, "the request names two nonces; name one, in %s or %s", idemHeader, nonceHeader)
+	errLongNonce = Deny(providers.Malformed, "invalid_nonce", providers.RetryNever, "a nonce has 1 to %d bytes", policy.MaxNonceBytes)
+)
+
+// Origin is what a caller says of where its request comes from.
+type Origin struct {
+	Run     string // "" without
+	Nonce   string // "" without
+	Attempt int64
+	Depth   int64 // of the recursion
+}
+
+// Read completes what is known already with what the tenant's rules need of the headers.
+// Those that no rule of the tenant looks at may hold anything. The error is a
+// *providers.Denial.
+func (o Origin) Read(t *policy.Tenant, h http.Header) (Origin, error) {
+	var err error
+	if o.Depth, err = DepthOf(t, h, o.Depth); err != nil {
+		return Origin{}, err
+	}
+	if t.Replay == nil {
+		return o, nil
+	}
+	if o.Nonce, err = nonceOf(h); err != nil {
+		return Origin{}, err
+	}
+	o.Attempt = attemptOf(h)
+	return o, nil
+}
+
+// RunOf returns the run that a request belongs to: the one that is named elsewhere, "" for
+// none, or that of its header. The error is a *providers.Denial.
+func RunOf(h http.Header, named string) (string, error) {
+	run := named
+	if headers := h[RunHeader]; len(headers) > 0 {
+		if len(headers) > 1 || (run != "" && run != headers[0]) {
+			return "", errTwoRuns
+		}
+		run = headers[0]
+	}
+	if len(run) > MaxRunBytes {
+		return "", errLongRun
+	}
+	return run, nil
+}
+
+// nonceOf returns the one nonce that the headers name.
+func nonceOf(h http.Header) (string, error) {
+	nonce, given := "", false
+	for _, name := range [...]string{idemHeader, nonceHeader} {
+		for _, value := range h[name] {
+			if given && value != nonce {
+				return "", errTwoNonces
+			}
+			nonce, given = value, true
+		}
+	}
+	if given && nonce == "" || len(nonce) > policy.MaxNonceBytes {
+		return "", errLongNonce
+	}
+	return nonce, nil
+}
+
+// attemptOf returns which attempt at the same request an SDK says this is.
+func attemptOf(h http.Header) int64 {
+	values := h[attemptHeader]
+	if len(values) == 0 {
+		return 0
+	}
+	attempt, ok := Number(values[0])
+	if len(values) > 1 || !ok {
+		return policy.BadAttempt
+	}
+	return attempt
+}
+
+// DepthOf is how deep a caller says it is: as far as is known already, or deeper by its
+// headers where a rule of the tenant limits that. The error is a *providers.Denial.
+func DepthOf(t *policy.Tenant, h http.Header, known int64) (int64, error) {
+	if !t.LimitsDepth() {
+		return known, nil
+	}
+	return deepest(h, known)
+}
+
+// deepest returns the largest of the depths that path, header and baggage
+// state.
+func deepest(h http.Header, depth int64) (int64, error) {
+	for _, value := range h[depthHeader] {
+		stated, ok := Number(value)
+		if !ok {
+			return 0, ErrDepth
+		}
+		depth = max(depth, stated)
+	}
+	for _, list := range h[baggageHeader] {
+		stated, err := depthInBaggage(list)
+		if err != nil {
+			return 0, err
+		}
+		depth = max(depth, stated)
+	}
+	return depth, nil
+}
+
+// depthInBaggage returns the largest depth in a list of W3C baggage: members
+// of key=value;properties, set apart by commas, with values percent-encoded.
+func depthInBaggage(list string) (depth int64, err error) {
+	for member := range strings.SplitSeq(list, ",") {
+		member, _, _ = strings.Cut(member, ";")
+		key, value, _ := strings.Cut(member, "=")
+		if strings.Trim(key, " \t") != baggageDepth {
+			continue
+		}
+		text, err := url.PathUnescape(strings.Trim(value, " \t"))
+		if err != nil {
+			return 0, ErrDepth
+		}
+		stated, ok := Number(text)
+		if !ok {
+			return 0, ErrDepth
+		}
+		depth = max(depth, stated)
+	}
+	return depth, nil
+}
+
+// Number reads a whole number from 0 to policy.MaxDepthFact, in digits alone.
+func Number(text string) (int64, bool) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return int64(n), err == nil && n <= policy.MaxDepthFact
+}
