@@ -55,6 +55,14 @@ type Allow struct {
 	Betas   Betas
 }
 
+// Tiers are the names of service tiers in the operator's list. A nil Allow has none.
+func (a *Allow) Tiers() []string {
+	if a == nil {
+		return nil
+	}
+	return a.Names[ExtraTier]
+}
+
 // Has reports whether a name is in the operator's list of its kind. A nil Allow has
 // none.
 func (a *Allow) Has(kind ExtraKind, name string) bool {

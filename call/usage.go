@@ -57,12 +57,16 @@ func inputKinds() (k Kinds) {
 	return k
 }
 
+// Standard is the service of an answer that says that it was served at the standard tier,
+// where others were possible. It costs what no service costs.
+const Standard = "standard"
+
 // Key selects a price of a provider. What is not told is empty: then the price is
 // that of the service and the region that a provider has by default.
 type Key struct {
 	Model   string
 	Variant string // what the model's price depends on beside units: "high/1024x1024", "720p"
-	Service string // service tier: "priority", "flex"
+	Service string // service tier: "priority", "flex"; Standard where it is told, "" where it is not
 	Region  string // where it was processed: "us"
 }
 

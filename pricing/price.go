@@ -112,7 +112,11 @@ func (p Price) For(k call.Key) (Price, error) {
 	if p.entry == nil {
 		return Price{}, ErrNoPrice
 	}
-	s := p.entry.at(p.unix, k.Service, k.Variant)
+	service := k.Service
+	if service == call.Standard {
+		service = ""
+	}
+	s := p.entry.at(p.unix, service, k.Variant)
 	if s == nil {
 		return Price{}, fmt.Errorf("%w: %s has none for service %q and variant %q: give it one in the policy's prices",
 			ErrNoPrice, p.entry.name, k.Service, k.Variant)

@@ -6,6 +6,9 @@ import "github.com/aegis-proxy/aegis-proxy/call"
 type Bound struct {
 	Input  Input
 	Output Output
+	// Services are the service tiers, beside the standard one, that it may be served at and
+	// that may be dearer.
+	Services []string
 }
 
 // Input is at most Fixed plus the tokens of Texts, together, of any of Kinds.

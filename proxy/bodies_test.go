@@ -247,7 +247,7 @@ func TestFallbackGetsTheBody(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	for range 2 {
-		if got := <-bodies; got != body {
+		if got := <-bodies; got != strings.Replace(body, hello[:len(hello)-1], strings.TrimSuffix(pinned(hello), "}"), 1) {
 			t.Errorf("an attempt got %d bytes, want %d", len(got), len(body))
 		}
 	}

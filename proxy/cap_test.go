@@ -87,7 +87,7 @@ func TestCapOfTheClientStays(t *testing.T) {
 		bodies <- string(body)
 		io.WriteString(w, `{"usage":{"prompt_tokens":1,"completion_tokens":1}}`)
 	})}})
-	body := `{"model":"gpt-4","max_completion_tokens":8192,"messages":[{"role":"user","content":"hi"}]}`
+	body := pinned(`{"model":"gpt-4","max_completion_tokens":8192,"messages":[{"role":"user","content":"hi"}]}`)
 	if a := w.post(chatPath, body); a.status != 200 {
 		t.Fatalf("%d %s", a.status, a.body)
 	}

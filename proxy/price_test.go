@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,5 +115,66 @@ func TestUsageCostsAtLeastEachOfItsParts(t *testing.T) {
 				t.Fatalf("%s: charged %d, %s alone costs %d (%v)", body, charge, name, least, err)
 			}
 		}
+	})
+}
+
+// pinned is a body as it leaves for a provider that knows the tier to ask for.
+func pinned(body string) string {
+	at := strings.LastIndex(body, "}")
+	return body[:at] + `,"service_tier":"default"` + body[at:]
+}
+
+// TestTier: what a project's own setting could make dearer is asked for at the standard
+// tier, or held at the dearest that the policy allows; an answer that says otherwise is
+// charged by what it says.
+func TestTier(t *testing.T) {
+	with := func(upstream, tier string) string {
+		policy := strings.Replace(casePolicy("azure", "max_completion_tokens", `{match: "m", upstreams: [up], price: {input: "1", output: "1", services: {priority: {input: "3", output: "3"}}}}`, "1"),
+			"provider: azure", "provider: "+upstream, 1)
+		return strings.Replace(policy, "cap_field:", "allow: {tiers: ["+tier+"]}, cap_field:", 1)
+	}
+	ask := func(tier string) string {
+		return `{"model":"m","max_completion_tokens":10,` + tier + `"messages":[{"role":"user","content":"hi"}]}`
+	}
+	answered := func(tier string) reply {
+		return reply{body: `{` + tier + `"model":"m","choices":[{"message":{"content":"x"}}],"usage":{"prompt_tokens":8,"completion_tokens":4,"total_tokens":12}}`}
+	}
+	sends := func(body string) func(*testing.T, http.Header, string) {
+		return func(t *testing.T, _ http.Header, got string) {
+			if got != body {
+				t.Errorf("sent %s, want %s", got, body)
+			}
+		}
+	}
+	reported := want{basis: audit.BasisReported, charge: 12_000, within: true}
+	dearer := want{basis: audit.BasisReported, charge: 36_000, within: true}
+	over := want{basis: audit.BasisReported, charge: 36_000, atLeast: true}
+	unknown := want{basis: audit.BasisUnknown, within: true}
+	sending := func(w want, body string) want { w.sent = sends(body); return w }
+	play(t, []wireCase{
+		{name: "none is asked for at the standard one", policy: with("openai", "priority"), body: ask(""), reply: answered(""), want: sending(reported, pinned(ask("")))},
+		{name: "auto too", policy: with("openai", "priority"), body: ask(`"service_tier":"auto",`), reply: answered(""), want: sending(reported, ask(`"service_tier":"default",`))},
+		{name: "one that is asked for stays, and is charged", policy: with("openai", "priority"), body: ask(`"service_tier":"priority",`), reply: answered(`"service_tier":"priority",`), want: sending(dearer, ask(`"service_tier":"priority",`))},
+		{name: "downgraded", policy: with("openai", "priority"), body: ask(`"service_tier":"priority",`), reply: answered(`"service_tier":"default",`), want: reported},
+		{name: "asked for and not told: the dearer", policy: with("openai", "priority"), body: ask(`"service_tier":"priority",`), reply: answered(""), want: dearer},
+		{name: "a host that does not know the name is sent nothing", policy: with("house", "priority"), body: ask(""), reply: answered(`"service_tier":"priority",`), want: sending(dearer, ask(""))},
+		{name: "one that is served unasked", policy: with("openai", "fast"), body: ask(""), reply: answered(`"service_tier":"priority",`), want: over},
+		{name: "one without a price", policy: with("openai", "priority"), body: ask(""), reply: answered(`"service_tier":"ultrafast",`), want: unknown},
+	})
+}
+
+// TestCacheWrites: what Anthropic's models write to a cache is charged by its lifetime.
+func TestCacheWrites(t *testing.T) {
+	policy := casePolicy("anthropic", "max_tokens", `{match: "claude-*", upstreams: [up]}`, "1")
+	body := `{"model":"claude-haiku-4-5","max_tokens":1000,"messages":[{"role":"user","content":"hi"}]}`
+	answer := func(usage string) reply { return reply{body: says("claude-haiku-4-5", "Hi.", usage)} }
+	charged := func(nano int64) want { return want{basis: audit.BasisReported, charge: nano} }
+	play(t, []wireCase{
+		{name: "for five minutes", policy: policy, body: body, want: charged(9*1000 + 17102*1250 + 10*5000),
+			reply: answer(`{"prompt_tokens":17111,"completion_tokens":10,"total_tokens":17121,"cache_creation_input_tokens":17102,"cache_read_input_tokens":0,"prompt_tokens_details":{"cached_tokens":0,"cache_creation_tokens":17102}}`)},
+		{name: "for an hour", policy: policy, body: body, want: charged(9*1000 + 17102*2000 + 10*5000),
+			reply: answer(`{"prompt_tokens":17111,"completion_tokens":10,"total_tokens":17121,"cache_creation_input_tokens":17102,"cache_creation":{"ephemeral_1h_input_tokens":17102,"ephemeral_5m_input_tokens":0}}`)},
+		{name: "beside the prompt", policy: policy, body: body, want: charged(9*1000 + 17102*1250 + 10*5000),
+			reply: answer(`{"prompt_tokens":9,"completion_tokens":10,"total_tokens":17121,"cache_creation_input_tokens":17102,"cache_read_input_tokens":0}`)},
 	})
 }

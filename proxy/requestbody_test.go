@@ -108,7 +108,7 @@ func TestBodyIsReadAsItSaysOrRefused(t *testing.T) {
 				w.nothingReserved()
 				return
 			}
-			if got.body != hello || len(got.header["Content-Type"]) != 1 || got.header.Get("Content-Type") != "application/json" || got.header["Content-Encoding"] != nil {
+			if got.body != pinned(hello) || len(got.header["Content-Type"]) != 1 || got.header.Get("Content-Type") != "application/json" || got.header["Content-Encoding"] != nil {
 				t.Errorf("the upstream got %v %s", got.header, got.body)
 			}
 		})

@@ -117,6 +117,6 @@ func TestRequestsThatAreSound(t *testing.T) {
 			body:  `{"model":"gpt-3.5-turbo-instruct","prompt":"Say this","max_tokens":500,"max_completion_tokens":0}`,
 			reply: reply{body: `{"model":"gpt-3.5-turbo-instruct","choices":[{"text":"This."}],"usage":{"prompt_tokens":8,"total_tokens":8}}`},
 			want:  want{basis: audit.BasisUnknown}},
-		{name: "half of an emoji", body: half, reply: answered8and4, want: want{basis: audit.BasisReported, charge: 3_600, sent: sends(half)}},
+		{name: "half of an emoji", body: half, reply: answered8and4, want: want{basis: audit.BasisReported, charge: 3_600, sent: sends(pinned(half))}},
 	})
 }

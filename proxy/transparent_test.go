@@ -195,7 +195,7 @@ func TestOddAnswersPass(t *testing.T) {
 
 // TestRequestLeavesAsItCame: what no rule touches is not touched.
 func TestRequestLeavesAsItCame(t *testing.T) {
-	body := "{ \"model\" : \"toy\",\r\n\t\"max_completion_tokens\":20,\"stop_token_ids\":[1.50,null] ,\"messages\":[]}\n"
+	body := "{ \"model\" : \"toy\",\r\n\t\"max_completion_tokens\":20,\"stop_token_ids\":[1.50,null] ,\"service_tier\": \"default\",\"messages\":[]}\n"
 	w, sim := simulated(t, simulator.Config{}, setting{})
 	w.post(chatPath+"?api-version=a%20b&", body, "X-Custom", "kept", "User-Agent", "me/1", "Idempotency-Key", "k1")
 	call := sim.Calls()[0]
@@ -366,7 +366,7 @@ func TestUsageThatTheClientAskedForStays(t *testing.T) {
 	w, sim := simulated(t, simulator.Config{}, setting{})
 	want := w.do(request(t.Context(), twin.URL+chatPath, body))
 	compare(t, w.post(chatPath, body), want)
-	if got := string(sim.Calls()[0].Body); got != body {
+	if got := string(sim.Calls()[0].Body); got != pinned(body) {
 		t.Errorf("sent %s", got)
 	}
 }
@@ -374,7 +374,7 @@ func TestUsageThatTheClientAskedForStays(t *testing.T) {
 func TestUpstreamThatRefusesStreamOptionsIsNotAsked(t *testing.T) {
 	w, sim := simulated(t, simulator.Config{}, setting{upstream: ", stream_usage: false"})
 	w.post(chatPath, stream)
-	if got := string(sim.Calls()[0].Body); got != stream {
+	if got := string(sim.Calls()[0].Body); got != pinned(stream) {
 		t.Errorf("sent %s", got)
 	}
 	if s := w.settled(1)[0]; s.Basis != audit.BasisUnknown || s.Charge != s.Hold {

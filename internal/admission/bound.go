@@ -57,6 +57,7 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 	}
 	in, out := &offer.Bound().Input, &offer.Bound().Output
 	b.Input = inputOf(b.Facts.Model, in, limits.ContextTokens*in.Contexts)
+	b.Services = offer.Bound().Services
 	b.CacheWrite = in.Kinds.Has(call.CacheWrite)
 	b.OutputCap, b.Choices = out.Cap, max(1, out.Choices)
 	b.Audio = out.Kinds.Has(call.AudioOutput)

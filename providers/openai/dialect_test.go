@@ -105,7 +105,7 @@ func TestOffer(t *testing.T) {
 		t.Errorf("headers %v, want %v", sent.Header, want)
 	}
 	body, _ := io.ReadAll(sent.Body)
-	if want := `{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}],"stream":true,"max_completion_tokens":7,"stream_options":{"include_usage":true}}`; string(body) != want {
+	if want := `{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}],"stream":true,"max_completion_tokens":7,"stream_options":{"include_usage":true},"service_tier":"default"}`; string(body) != want {
 		t.Errorf("body %s", body)
 	}
 	m := sent.Meter(providers.Answer{Status: 200, Header: map[string][]string{"Content-Type": {"text/event-stream"}}, Framed: true})

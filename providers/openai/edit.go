@@ -16,6 +16,8 @@ type Edit struct {
 	OutputCap int64
 	// IncludeUsage asks a stream for its usage. Without stream it does nothing.
 	IncludeUsage bool
+	// Tier is the service tier to ask for in place of none, null or auto; "" leaves it.
+	Tier string
 }
 
 // Rewrite returns the body with the edit applied by the fewest splices, all
@@ -32,6 +34,9 @@ func (r *Request) Rewrite(e Edit) *wire.Edited {
 	}
 	if e.IncludeUsage && r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings {
 		splices = append(splices, r.usageSplice())
+	}
+	if e.Tier != "" {
+		splices = append(splices, r.members.Set("service_tier", strconv.Quote(e.Tier)))
 	}
 	return wire.Apply(r.body, splices)
 }

@@ -28,6 +28,9 @@ func TestRewrite(t *testing.T) {
 		want         string // the member as it becomes
 	}{
 		{"nothing asked", `"n": 1`, openai.Edit{}, `"n": 1`},
+		{"no tier: inserted", `"n": 1`, openai.Edit{Tier: "default"}, `"n": 1,"service_tier":"default"`},
+		{"a tier that is null: replaced", `"service_tier" : null`, openai.Edit{Tier: "default"}, `"service_tier" : "default"`},
+		{"auto: replaced", `"service_tier":"auto","n":1`, openai.Edit{Tier: "default"}, `"service_tier":"default","n":1`},
 		{"cap absent: inserted", `"n": 1`, openai.Edit{CapField: first, OutputCap: 9}, `"n": 1,"max_tokens":9`},
 		{"cap null: replaced", `"max_tokens" : null`, openai.Edit{CapField: first, OutputCap: 9}, `"max_tokens" : 9`},
 		{"cap above: lowered", `"max_tokens" :  100 `, openai.Edit{CapField: first, OutputCap: 9}, `"max_tokens" :  9 `},

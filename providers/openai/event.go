@@ -41,6 +41,8 @@ func (f *findings) Event(payload []byte) (added wire.Addition) {
 			f.readChoices(&w, &e)
 		case "model":
 			f.readModel(w.Bytes())
+		case "service_tier":
+			f.readTier(w.Bytes())
 		case "error":
 			e.failed = f.readError(w.Bytes())
 		case "x_groq": // Groq reports a stream's usage here

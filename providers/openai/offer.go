@@ -66,6 +66,7 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 		Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider),
 		Exact: slices.Contains(exactProviders, t.Provider), Contexts: r.Prompts(),
 	}
+	o.bound.Services = r.Services(&t)
 	if r.Endpoint == Embeddings {
 		return o, nil
 	}
@@ -150,7 +151,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Query:  r.query,
 		Header: header,
 		Betas:  betas,
-		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks}),
+		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider)}),
 		Meter: func(a providers.Answer) providers.Meter {
 			return newMeter(endpoint, a, asks, silent)
 		},

@@ -19,7 +19,7 @@ var suite = providertest.Suite{
 	Usage:   usageTold,
 	Caps:    capsIn,
 	MayChange: []string{
-		openai.FieldMaxTokens, openai.FieldMaxCompletionTokens, "stream_options",
+		openai.FieldMaxTokens, openai.FieldMaxCompletionTokens, "stream_options", "service_tier",
 	},
 	Credentials: []func(*providers.Head, string){
 		func(h *providers.Head, key string) { h.Header["Authorization"] = []string{"Bearer " + key} },

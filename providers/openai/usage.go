@@ -54,6 +54,7 @@ func (f *findings) ofDocument(d *wire.Document) providers.Report {
 	if model := d.Kept("model"); !model.Cut {
 		f.readModel(model.Last())
 	}
+	f.readTier(d.Kept("service_tier").Last())
 	f.readError(d.Kept("error").Last())
 	if !d.Complete() { // who writes errors in place of answers closes them
 		f.seen.Failed, f.seen.ErrorObject = false, false
@@ -66,10 +67,10 @@ func (f *findings) ofDocument(d *wire.Document) providers.Report {
 // embeddings response has as data.
 var (
 	watched = wire.Paths{
-		Keep: []string{"model", "error", "usage"}, Output: []string{"choices"}, Labels: labels, Words: filterCodes,
+		Keep: []string{"model", "error", "usage", "service_tier"}, Output: []string{"choices"}, Labels: labels, Words: filterCodes,
 	}.Watch()
 	watchedEmbeddings = wire.Paths{
-		Keep: []string{"model", "error", "usage"}, Numbers: []string{"choices", "data"}, Labels: labels, Words: filterCodes,
+		Keep: []string{"model", "error", "usage", "service_tier"}, Numbers: []string{"choices", "data"}, Labels: labels, Words: filterCodes,
 	}.Watch()
 )
 
@@ -170,158 +171,4 @@ func parseCounts(object []byte) (c counts, ok bool) {
 	}
 	c = readCounts(v)
 	return c, !c.prompt.Odd && !c.completion.Odd && !c.total.Odd
-}
-
-// counts are the token counts of usage objects.
-//
-// Cached input is in prompt_tokens_details.cached_tokens; DeepSeek says
-// prompt_cache_hit_tokens and Moonshot cached_tokens: the largest of them. Reasoning
-// is in completion_tokens_details.reasoning_tokens; SGLang and Perplexity say
-// reasoning_tokens.
-type counts struct {
-	prompt, completion, total wire.Count
-	cached, cacheWrite, audio wire.Count
-	reasoning, audioOutput    wire.Count
-	// inputPart and outputPart are the largest details that have no price of their
-	// own, as of text, images, predictions.
-	inputPart, outputPart wire.Count
-}
-
-// all lists the counts that a larger one replaces.
-func (c *counts) all() []*wire.Count {
-	return []*wire.Count{&c.prompt, &c.completion, &c.total, &c.cacheWrite, &c.audio, &c.reasoning, &c.audioOutput, &c.inputPart, &c.outputPart}
-}
-
-// any reports whether one of them is more than zero, or is odd.
-func (c *counts) any() bool {
-	for _, n := range append(c.all(), &c.cached) {
-		if n.N > 0 || n.Odd {
-			return true
-		}
-	}
-	return false
-}
-
-// merge takes in another usage of the same answer. What is cached costs less, so
-// of that the smaller counts.
-func (c *counts) merge(other *counts) {
-	mine, theirs := c.all(), other.all()
-	for i := range mine {
-		mine[i].Add(*theirs[i])
-	}
-	if !c.cached.Told || other.cached.Told && other.cached.N < c.cached.N {
-		c.cached = other.cached
-	}
-}
-
-// usage is what the counts come to, in the dearest way that they can be read; ok
-// is false where they lack what the endpoint bills.
-//
-// A detail is a part of prompt_tokens or completion_tokens. Where the parts are
-// more than the whole they lie beside it, as reasoning does at xAI, audio at
-// Mistral, and the cache at Anthropic. Where total_tokens is more than both, the
-// difference is output that completion_tokens leaves out.
-func (c *counts) usage(endpoint Endpoint) (u call.Usage, ok bool) {
-	ok = c.prompt.Told && (c.completion.Told || c.total.Told) // OpenAI leaves out a zero
-	input := c.prompt.N
-	if endpoint == Embeddings {
-		ok = c.prompt.Told || c.total.Told
-		input = max(input, c.total.N-c.completion.N)
-	}
-	input = c.divideInput(&u, input)
-	output := c.completion.N
-	if beside := c.reasoning.N + c.audioOutput.N; beside > output {
-		output += beside
-	}
-	output = max(output, c.total.N-input, c.outputPart.N)
-	u[call.AudioOutput] = c.audioOutput.Of(output)
-	u[call.Reasoning] = min(c.reasoning.Of(output), output-u[call.AudioOutput])
-	u[call.Output] = output - u[call.AudioOutput] - u[call.Reasoning]
-	return u, ok
-}
-
-// divideInput divides the input, and returns how much it is. Audio and what is written
-// to a cache may be the same tokens, as far as they do not fit side by side; cached ones
-// are only where both leave room.
-func (c *counts) divideInput(u *call.Usage, input int64) int64 {
-	if beside := c.cached.N + c.cacheWrite.N; beside > input {
-		input += beside
-	}
-	if c.audio.N > input {
-		input += c.audio.N
-	}
-	input = max(input, c.inputPart.N)
-	audio, written := c.audio.Of(input), c.cacheWrite.Of(input)
-	both := max(0, audio+written-input)
-	u[call.AudioInput], u[call.CacheWrite], u[call.AudioCacheWrite] = audio-both, written-both, both
-	rest := input - (audio + written - both)
-	u[call.CachedInput] = min(c.cached.N, rest)
-	u[call.Input] = rest - u[call.CachedInput]
-	return input
-}
-
-// readCounts reads a usage object in one pass.
-func readCounts(usage gjson.Result) counts {
-	var c counts
-	usage.ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
-		case "prompt_tokens":
-			c.prompt = wire.ExactCount(v)
-		case "completion_tokens":
-			c.completion = wire.ExactCount(v)
-		case "total_tokens":
-			c.total = wire.ExactCount(v)
-		case "prompt_cache_hit_tokens", "cached_tokens":
-			c.cached.Add(wire.Discount(v))
-		case "reasoning_tokens":
-			c.reasoning.Add(wire.LooseCount(v))
-		case "prompt_tokens_details":
-			c.readPrompt(v)
-		case "completion_tokens_details":
-			c.readCompletion(v)
-		}
-		return true
-	})
-	return c
-}
-
-func (c *counts) readPrompt(details gjson.Result) {
-	eachDetail(details, func(name string, v gjson.Result) {
-		switch name {
-		case "cached_tokens":
-			c.cached.Add(wire.Discount(v))
-		case "cache_write_tokens":
-			c.cacheWrite = wire.LooseCount(v)
-		case "audio_tokens":
-			c.audio = wire.LooseCount(v)
-		default:
-			c.inputPart.Add(wire.Discount(v))
-		}
-	})
-}
-
-func (c *counts) readCompletion(details gjson.Result) {
-	eachDetail(details, func(name string, v gjson.Result) {
-		switch name {
-		case "reasoning_tokens":
-			c.reasoning.Add(wire.LooseCount(v))
-		case "audio_tokens":
-			c.audioOutput = wire.LooseCount(v)
-		default:
-			c.outputPart.Add(wire.Discount(v))
-		}
-	})
-}
-
-// eachDetail calls f with the counts of tokens in an object.
-func eachDetail(details gjson.Result, f func(name string, v gjson.Result)) {
-	if !details.IsObject() {
-		return
-	}
-	details.ForEach(func(name, v gjson.Result) bool {
-		if strings.HasSuffix(name.Str, "_tokens") {
-			f(name.Str, v)
-		}
-		return true
-	})
 }
