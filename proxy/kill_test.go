@@ -81,7 +81,11 @@ func TestKillInFlight(t *testing.T) {
 			w.throw(policy.KeySwitch("acme-1"))
 			w.gate.CutKilled(t.Context())
 			close(goOn)
-			checkKilled(t, <-answers, finishes, row.begun)
+			a := <-answers
+			checkKilled(t, a, finishes, row.begun)
+			if told := strings.Contains(a.body, "kill_switch"); told != (row.name == "cut" || !finishes && !row.begun) {
+				t.Errorf("told why: %v, in %q", told, a.body)
+			}
 			s := w.settled(1)[0]
 			want := map[string]int64{audit.BasisReported: 53, audit.BasisUnknown: s.Hold, audit.BasisFloor: s.Hold - 20*2 + 3*2}[row.basis]
 			if s.Basis != row.basis || s.Charge != want {
