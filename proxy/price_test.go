@@ -13,6 +13,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
@@ -103,7 +104,7 @@ func TestUsageCostsAtLeastEachOfItsParts(t *testing.T) {
 		}
 		body := fmt.Sprintf(`{"usage":{%s,"prompt_tokens_details":{%s},"completion_tokens_details":{%s}}}`,
 			usage("prompt_tokens", "completion_tokens"), usage("cached_tokens", "cache_write_tokens", "audio_tokens in"), usage("reasoning_tokens", "audio_tokens out"))
-		m := openai.NewMeter(openai.ChatCompletions, false, false)
+		m := openai.NewMeter(openai.ChatCompletions, providers.Answer{Framed: true}, false, false)
 		m.Feed([]byte(body))
 		report := m.Report()
 		charge, err := price.Cost(report.Lines[0].Usage)

@@ -66,7 +66,7 @@ func BenchmarkMeterStream(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				m := openai.NewMeter(openai.ChatCompletions, true, strip)
+				m := openai.MeterOf(openai.ChatCompletions, true, strip)
 				for _, c := range chunks {
 					m.Feed(c)
 				}
@@ -85,7 +85,7 @@ func BenchmarkMeterEmbeddings(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		m := openai.NewMeter(openai.Embeddings, false, false)
+		m := openai.MeterOf(openai.Embeddings, false, false)
 		m.Feed(body)
 		if !m.Report().HasUsage {
 			b.Fatal("no usage")

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -46,4 +47,14 @@ func Known(endpoint Endpoint) map[string][]string {
 func Counts(r *Request) (messages, parts, tools, images, prompts, tokenIDs int64) {
 	l := &r.load
 	return l.messages, l.parts, l.tools, l.images.low + l.images.high + l.images.auto + l.images.original, r.prompts, l.tokenIDs
+}
+
+// MeterOf is a meter for an answer that is announced as a stream or not, and whose usage
+// was asked for or not.
+func MeterOf(endpoint Endpoint, stream, asked bool) *Meter {
+	a := providers.Answer{Framed: true}
+	if stream {
+		a.Header = map[string][]string{"Content-Type": {"text/event-stream"}}
+	}
+	return NewMeter(endpoint, a, asked, false)
 }

@@ -17,39 +17,28 @@ type Meter struct {
 	stream wire.EventStream
 }
 
-// NewMeter returns a meter for a response to a request to endpoint. stream says
-// that the response is announced as an event stream, but its first bytes are
-// believed before that: servers answer a stream with an object, and send a stream
-// under any content type. stripUsage says that usage was injected into the request
-// and is to be taken out of a stream again: the event with a usage object and no
-// choices, and usage members that are null. All other bytes pass as they are.
-func NewMeter(endpoint Endpoint, stream, stripUsage bool) *Meter {
-	m := &Meter{found: findings{endpoint: endpoint}, opened: wire.Opening{Announced: stream}}
-	m.object = wire.NewDocument(watched)
+// NewMeter returns a meter for the answer to a request that was sent to an endpoint. That
+// the answer is announced as a stream is believed less than its first bytes: servers
+// answer a stream with an object, and send a stream under any content type.
+//
+// asked says that usage was injected into the request. It is taken out of a stream again:
+// the event with a usage object and no choices, and usage members that are null. All
+// other bytes pass as they are. silent says that the request asks for no output: the text
+// in the answer is then the prompt's, and usage without completion_tokens is whole if it
+// has the total, since OpenAI leaves them out.
+func NewMeter(endpoint Endpoint, a providers.Answer, asked, silent bool) *Meter {
+	m := &Meter{
+		found:  findings{endpoint: endpoint, silent: silent, unframed: !a.Framed},
+		opened: wire.Opening{Announced: a.Stream()},
+		object: wire.NewDocument(watched),
+		strips: asked && a.Coding() == "",
+	}
 	if endpoint == Embeddings {
 		m.object = wire.NewDocument(watchedEmbeddings)
 	}
-	m.strips = stripUsage
-	m.stream = wire.NewEventStream(&m.found, stripUsage)
+	m.stream = wire.NewEventStream(&m.found, m.strips)
 	return m
 }
-
-// newMeter returns a meter for the answer to a request that was sent. asked says that
-// the proxy asked for its usage; silent that it asks for no output.
-func newMeter(endpoint Endpoint, a providers.Answer, asked, silent bool) *Meter {
-	m := NewMeter(endpoint, a.Stream(), asked && a.Coding() == "")
-	m.found.silent, m.found.unframed = silent, !a.Framed
-	return m
-}
-
-// ExpectEcho notes that the request asks for no output. The text in the response
-// is then the prompt's, and usage without completion_tokens is whole if it has the
-// total: OpenAI leaves them out.
-func (m *Meter) ExpectEcho() { m.found.silent = true }
-
-// ExpectBreak notes that the response ends where its connection does, which may be
-// anywhere: JSON that is not closed has not come whole then.
-func (m *Meter) ExpectBreak() { m.found.unframed = true }
 
 // Feed takes the next bytes of the response and returns those to pass on. Without
 // stripping that is chunk itself. With it the result is valid until the next call,
@@ -81,17 +70,17 @@ func (m *Meter) Close(err error) []byte {
 	return m.stream.Close()
 }
 
-// Opened reports whether enough was seen to tell a stream from a document.
-func (m *Meter) Opened() bool { return m.opened.Shape != wire.ShapeUnopened }
+// isOpen reports whether enough was seen to tell a stream from a document.
+func (m *Meter) isOpen() bool { return m.opened.Shape != wire.ShapeUnopened }
 
-// Streams reports whether the response is an event stream, by what was seen of it.
-func (m *Meter) Streams() bool {
+// streams reports whether the response is an event stream, by what was seen of it.
+func (m *Meter) streams() bool {
 	return m.opened.Shape == wire.ShapeEvents || m.opened.Shape == wire.ShapeUnopened && m.opened.Announced
 }
 
-// Complete reports whether a document was closed or a stream has sent [DONE].
-func (m *Meter) Complete() bool {
-	if m.Streams() {
+// complete reports whether a document was closed or a stream has sent [DONE].
+func (m *Meter) complete() bool {
+	if m.streams() {
 		return m.found.done
 	}
 	return m.object.Complete()
@@ -102,18 +91,18 @@ func (m *Meter) Edits() (edits, sure bool) {
 	if !m.strips {
 		return false, true
 	}
-	return m.Streams(), m.Opened()
+	return m.streams(), m.isOpen()
 }
 
 // Seen is how much output was seen in a stream, and whether the answer was complete.
 func (m *Meter) Seen() (output int64, complete bool) {
-	return m.found.seen.OutputTokens, m.Complete()
+	return m.found.seen.OutputTokens, m.complete()
 }
 
 // Stop returns an event that tells of an error, unless one is just being sent. The SDKs
 // raise it, and never send a stream again.
 func (m *Meter) Stop(d *providers.Denial) []byte {
-	if !m.Streams() || !m.stream.Between() {
+	if !m.streams() || !m.stream.Between() {
 		return nil
 	}
 	out := append([]byte("\ndata: "), errorBody(d)...)
@@ -122,7 +111,7 @@ func (m *Meter) Stop(d *providers.Denial) []byte {
 
 // Report returns what was found so far; it is final after Close.
 func (m *Meter) Report() providers.Report {
-	if m.Streams() {
+	if m.streams() {
 		return m.found.ofStream()
 	}
 	return m.found.ofDocument(&m.object)

@@ -40,7 +40,7 @@ func golden(t *testing.T, path string, got []byte) {
 
 // meter feeds chunks and returns all that passed, and the report.
 func meter(e openai.Endpoint, stream, strip bool, chunks ...[]byte) ([]byte, providers.Report) {
-	m := openai.NewMeter(e, stream, strip)
+	m := openai.MeterOf(e, stream, strip)
 	var out []byte
 	for _, c := range chunks {
 		out = append(out, m.Feed(c)...)
@@ -170,7 +170,7 @@ func TestMeterStripProperty(t *testing.T) {
 
 func TestMeterPassesTheSameSlice(t *testing.T) {
 	for _, stream := range []bool{true, false} {
-		m := openai.NewMeter(openai.ChatCompletions, stream, false)
+		m := openai.MeterOf(openai.ChatCompletions, stream, false)
 		chunk := []byte("data: {\"choices\":[")
 		if got := m.Feed(chunk); &got[0] != &chunk[0] || len(got) != len(chunk) {
 			t.Errorf("stream %v: the chunk was copied or held", stream)
@@ -183,7 +183,7 @@ func TestMeterPassesTheSameSlice(t *testing.T) {
 
 // With stripping, what is complete passes at once.
 func TestMeterHoldsOnlyPartialEvents(t *testing.T) {
-	m := openai.NewMeter(openai.ChatCompletions, true, true)
+	m := openai.MeterOf(openai.ChatCompletions, true, true)
 	steps := []struct{ in, out string }{
 		{"data: {\"a\"", ""},
 		{":1}\n", "data: {\"a\":1}\n"},
@@ -314,7 +314,7 @@ func TestMeterUsageLeavesNothingOut(t *testing.T) {
 // A response of many megabytes costs no memory that grows with it.
 func TestMeterMemory(t *testing.T) {
 	chunk := []byte(strings.Repeat(`{"embedding":[0.1234567,-0.7654321],"object":"embedding"},`, 500))
-	m := openai.NewMeter(openai.Embeddings, false, false)
+	m := openai.MeterOf(openai.Embeddings, false, false)
 	m.Feed([]byte(`{"data":[`))
 	if n := testing.AllocsPerRun(100, func() { m.Feed(chunk) }); n != 0 {
 		t.Errorf("%v allocations a chunk", n)
@@ -370,7 +370,7 @@ func TestRefused(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := openai.NewMeter(openai.ChatCompletions, tt.stream, false)
+			m := openai.MeterOf(openai.ChatCompletions, tt.stream, false)
 			m.Feed([]byte(tt.body))
 			end := io.EOF
 			if tt.cut {
@@ -394,10 +394,7 @@ func TestRefusedWhereverItIsCut(t *testing.T) {
 	} {
 		for end := range len(whole) {
 			for unframed, want := range map[bool]bool{false: true, true: end == 0} {
-				m := openai.NewMeter(openai.ChatCompletions, false, false)
-				if unframed {
-					m.ExpectBreak()
-				}
+				m := openai.NewMeter(openai.ChatCompletions, providers.Answer{Framed: !unframed}, false, false)
 				m.Feed([]byte(whole[:end]))
 				m.Close(io.EOF)
 				if r := m.Report(); r.Refused() != want || r.Failed || r.ErrorObject || r.Lines[0].Model != "" {

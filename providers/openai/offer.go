@@ -153,7 +153,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Betas:  betas,
 		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider)}),
 		Meter: func(a providers.Answer) providers.Meter {
-			return newMeter(endpoint, a, asks, silent)
+			return NewMeter(endpoint, a, asks, silent)
 		},
 	}
 }
