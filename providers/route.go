@@ -94,26 +94,38 @@ func matchSegment(want, got string) (name, value string, ok bool) {
 // a request.
 type Registry []Dialect
 
+// maxPathBytes bounds a path that is looked for, in bytes: more than any API's longest
+// names take, and what many servers take at most.
+const maxPathBytes = 8 << 10
+
 // Match finds the dialect and the operation of a request.
 func (r Registry) Match(h Head) (Dialect, Operation, bool) {
+	if len(h.Path) > maxPathBytes {
+		return r.Default(), Operation{}, false
+	}
 	for _, d := range r {
 		if op, ok := d.Match(h); ok {
 			return d, op, true
 		}
 	}
-	return r.nearest(h), Operation{}, false
+	return r.nearest(h.Path), Operation{}, false
 }
 
 // Default is the dialect of what belongs to none.
 func (r Registry) Default() Dialect { return r[len(r)-1] }
 
+// maxNear is how many segments of an unknown path are looked at.
+const maxNear = 4
+
 // nearest is the dialect that has the most of a path's segments in common with one of
 // its routes.
-func (r Registry) nearest(h Head) Dialect {
+func (r Registry) nearest(path string) Dialect {
+	segments := strings.SplitN(strings.TrimPrefix(path, "/"), "/", maxNear+1)
+	segments = segments[:min(len(segments), maxNear)]
 	best, most := r.Default(), 0
 	for _, d := range r {
 		for _, route := range d.Routes() {
-			if n := sharedSegments(route.Path, h.Path); n > most {
+			if n := sharedSegments(route.Path, segments); n > most {
 				best, most = d, n
 			}
 		}
@@ -121,16 +133,20 @@ func (r Registry) nearest(h Head) Dialect {
 	return best
 }
 
-// sharedSegments is how many segments a pattern and a path begin with alike. A version
-// in front of the path counts for nothing.
-func sharedSegments(pattern, path string) (n int) {
-	got := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	want := strings.Split(strings.TrimPrefix(pattern, "/"), "/")
-	for len(got) > 0 && got[0] != want[0] {
-		got = got[1:]
+// sharedSegments is how many segments a pattern and a path have alike, from the
+// pattern's first on. What stands before that in the path, such as a version, counts for
+// nothing.
+func sharedSegments(pattern string, path []string) (n int) {
+	want, rest, more := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
+	for len(path) > 0 && path[0] != want {
+		path = path[1:]
 	}
-	for n < len(got) && n < len(want) && got[n] == want[n] {
+	for len(path) > n && path[n] == want {
 		n++
+		if !more {
+			break
+		}
+		want, rest, more = strings.Cut(rest, "/")
 	}
 	return n
 }

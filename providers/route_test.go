@@ -2,6 +2,8 @@ package providers_test
 
 import (
 	"maps"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -77,6 +79,8 @@ func TestRegistry(t *testing.T) {
 		{"near the last's", "POST", "/v2/chat/1/messages", "last", ""},
 		{"near nothing", "POST", "/v9/everything", "last", ""},
 		{"nothing", "GET", "", "last", ""},
+		{"too long for any", "POST", "/v1/messages/" + strings.Repeat("x", 8<<10), "last", ""},
+		{"too deep to be near", "POST", strings.Repeat("/x", 8) + "/v1/messages", "last", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			d, op, ok := registry.Match(providers.Head{Method: row.method, Path: row.path})
@@ -84,5 +88,38 @@ func TestRegistry(t *testing.T) {
 				t.Errorf("%s %q %v, want %s %q", d.Name(), op.Operation, ok, row.dialect, row.operation)
 			}
 		})
+	}
+}
+
+// FuzzFindRoute: what stands for a name is a whole segment, or ends in the verb, and
+// nothing else leads to a route.
+func FuzzFindRoute(f *testing.F) {
+	f.Add("/models/a%2Fb:generate")
+	f.Add("/models/..%2f:generate")
+	f.Add("/models//:generate")
+	routes := []providers.Route{{Method: "POST", Path: "/models/{model}:generate", Operation: "generate"}}
+	f.Fuzz(func(t *testing.T, path string) {
+		op, ok := providers.FindRoute(routes, "POST", path)
+		model, tail, _ := strings.Cut(strings.TrimPrefix(path, "/models/"), "/")
+		if !ok {
+			return
+		}
+		unescaped, err := url.PathUnescape(model)
+		if !strings.HasPrefix(path, "/") || tail != "" || err != nil || op.Params["model"]+":generate" != unescaped || op.Params["model"] == "" {
+			t.Errorf("%q leads to %v", path, op)
+		}
+	})
+}
+
+// BenchmarkUnknownRoute is a path that no dialect has, of the longest kind.
+func BenchmarkUnknownRoute(b *testing.B) {
+	var routes []providers.Route
+	for _, name := range strings.Fields(strings.Repeat("files batches threads ", 100)) {
+		routes = append(routes, providers.Route{Method: "POST", Path: "/" + name + "/{id}/cancel", Operation: name})
+	}
+	registry := providers.Registry{speaker{name: "a", routes: routes}, speaker{name: "b", routes: routes}}
+	path := strings.Repeat("/v1", 2_700)
+	for b.Loop() {
+		registry.Match(providers.Head{Method: "POST", Path: path})
 	}
 }
