@@ -13,7 +13,8 @@ const defaultDialect = "openai"
 // capFields are the dialects that an upstream can speak, each with the fields by which
 // its servers limit output, where they differ in that.
 var capFields = map[string][]string{
-	"openai": {"max_completion_tokens", "max_tokens"},
+	"anthropic": nil,
+	"openai":    {"max_completion_tokens", "max_tokens"},
 }
 
 // Dialects are the names of the dialects that an upstream can speak.

@@ -28,8 +28,10 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // "aegis-script-test-key".
 const wirePolicy = `generation: 1
 upstreams:
-  - {name: raw, base_url: "%s/v1", api_key_file: upstream-key, provider: openai, cap_field: max_completion_tokens}
+  - {name: raw, base_url: "%[1]s/v1", api_key_file: upstream-key, provider: openai, cap_field: max_completion_tokens}
+  - {name: claude, base_url: "%[1]s/v1", api_key_file: upstream-key, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}
 models:
+  - {match: "claude-*", upstreams: [claude]}
   - {match: "gpt-4o", upstreams: [raw], default_output_cap: 50}
 tenants:
   - name: acme

@@ -33,7 +33,7 @@ var rooms = map[string][]string{
 	"pricing":                {"call", "internal/names", "pricing/internal/table"},
 	"providers":              {"call", "providers/wire"},
 	"providers/wire":         {"internal/names"},
-	"providers/dialects":     {"providers", "providers/openai"},
+	"providers/dialects":     {"providers", "providers/anthropic", "providers/openai"},
 	"providers/openai":       {"call", "internal/names", "providers", "providers/wire"},
 	"providers/anthropic":    {"call", "providers", "providers/wire"},
 	"providers/providertest": {"providers", "tokenizer"},

@@ -12,13 +12,22 @@ import (
 // nothing is in doubt.
 func (r *request) noBound(t *providers.Terms) error {
 	for _, d := range r.doubts {
-		if d.why == "" && admits(t, d.Extra) {
-			continue
+		if d.why != "" || !admits(t, d.Extra) {
+			return d.refuse()
 		}
-		what := naming(d.Extra)
-		return &providers.Unbounded{Member: what, Message: "what this request costs has no bound, because of " + what + ": " + d.because()}
 	}
-	return nil
+	return r.refusesBetas(t)
+}
+
+// admits reports whether the policy admits what nobody knows: by its name, or as one of
+// the scalars that no price of the operator's can lack.
+func admits(t *providers.Terms, e call.Extra) bool {
+	return t.Allow.Has(e.Kind, e.Name) || e.Scalar && t.Priced && t.Allow != nil && t.Allow.Scalars
+}
+
+func (d *doubt) refuse() error {
+	what := naming(d.Extra)
+	return &providers.Unbounded{Member: what, Message: "what this request costs has no bound, because of " + what + ": " + d.because()}
 }
 
 // because is why it is in doubt, and the line of the policy that admits it.

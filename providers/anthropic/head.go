@@ -9,38 +9,52 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// withheld are the client's credentials, what would have the call billed to another
-// account of the upstream's key, and what is set anew.
+// withheld are the client's credentials, and what would have the call billed to another
+// account of the upstream's key.
 var withheld = []string{
-	"Authorization", "X-Api-Key", "Api-Key", "Cookie", betaHeader,
+	"Authorization", "X-Api-Key", "Api-Key", "Cookie",
 	"Anthropic-Workspace-Id", "Anthropic-Organization-Id", "Anthropic-User-Profile-Id", "Anthropic-Billing-Policy",
 }
 
 // betaHeader asks for betas, by a list with commas.
 const betaHeader = "Anthropic-Beta"
 
+// ownHosts are the providers that serve the models themselves. Any other may be a
+// gateway, which takes orders from headers: it gets those alone that are known to order
+// nothing.
+var ownHosts = []string{"anthropic", "aws", "azure", "google"}
+
+// plainHeaders are those, by what their names begin with.
+var plainHeaders = []string{
+	"Accept", "Anthropic-Version", betaHeader, "Anthropic-Dangerous-Direct-Browser-Access", "Baggage", "Content-Length", "Content-Type",
+	"Traceparent", "Tracestate", "User-Agent", "X-App", "X-Claude-Code-", "X-Request-Id", "X-Stainless-",
+}
+
 // seeHead reads what the head of a request asks for.
 func (r *request) seeHead() {
-	for _, value := range r.head.Header[betaHeader] {
-		for beta := range strings.SplitSeq(value, ",") {
+	for name, values := range r.head.Header {
+		if providers.Plain(name) != betaHeader {
+			continue
+		}
+		for beta := range strings.SplitSeq(strings.Join(values, ","), ",") {
 			if beta = strings.TrimSpace(beta); beta != "" && !slices.Contains(r.betas, beta) {
 				r.betas = append(r.betas, beta)
 			}
 		}
 	}
 	for pair := range strings.SplitSeq(r.head.Query, "&") {
-		if name, ok := parameter(pair); !ok {
+		if name, known := parameter(pair); !known {
 			r.unknown(call.ExtraQuery, name, false)
 		}
 	}
 }
 
 // parameter returns the name of a pair of a query, and whether it is one that the
-// dialect knows: beta, which is sent on, or one that may hold a key, which is not.
+// dialect knows: beta, or one that may hold a key, which goes nowhere.
 func parameter(pair string) (name string, known bool) {
 	raw, _, _ := strings.Cut(pair, "=")
 	name, err := url.QueryUnescape(raw)
-	if err != nil {
+	if err != nil || strings.Contains(pair, ";") {
 		return "", false
 	}
 	switch name {
@@ -54,19 +68,27 @@ func parameter(pair string) (name string, known bool) {
 // resources. It changes nothing.
 const betaParameter = "beta"
 
-// query is what is sent of the query.
+// query is what is sent of the query: beta, and what the policy admits.
 func (r *request) query() string {
+	var kept []string
 	for pair := range strings.SplitSeq(r.head.Query, "&") {
-		if name, _ := parameter(pair); name == betaParameter {
-			return betaParameter + "=true"
+		name, known := parameter(pair)
+		if name == betaParameter && slices.Contains(kept, betaPair) || known && name != betaParameter {
+			continue
 		}
+		if name == betaParameter {
+			pair = betaPair
+		}
+		kept = append(kept, pair)
 	}
-	return ""
+	return strings.Join(kept, "&")
 }
 
+const betaPair = betaParameter + "=true"
+
 // betas are those that cost nothing by themselves: what they let a request have is in
-// its members, which are read by lists of their own. So it matters little that one is
-// here; one that is not may change what known members cost.
+// its members, which are read by lists of their own. One that is not here may change
+// what known members cost.
 var betas = map[string]bool{
 	"claude-code-20250219":                     true,
 	"oauth-2025-04-20":                         true,
@@ -81,8 +103,8 @@ var betas = map[string]bool{
 	"output-128k-2025-02-19":                   true, // max_tokens bounds it
 	"max-tokens-3-5-sonnet-2024-07-15":         true,
 	"prompt-caching-2024-07-31":                true,
-	"extended-cache-ttl-2025-04-11":            true,
 	"prompt-caching-scope-2026-01-05":          true,
+	"extended-cache-ttl-2025-04-11":            true,
 	"token-counting-2024-11-01":                true,
 	"token-efficient-tools-2025-02-19":         true,
 	"fine-grained-tool-streaming-2025-05-14":   true,
@@ -103,15 +125,53 @@ const (
 	contextTokens = 1_000_000
 )
 
-// askedBetas parts the betas asked for into those that are sent and those that are
-// taken out. A larger context than the one that is known is no bound.
-func (r *request) askedBetas(t *providers.Terms) (sent, taken []string) {
-	for _, beta := range r.betas {
-		if !betas[beta] || beta == contextBeta && 0 < t.Context && t.Context < contextTokens {
-			taken = append(taken, beta)
-			continue
-		}
-		sent = append(sent, beta)
+// takes reports whether an upstream gets a beta. A larger context than the one that is
+// known is no bound.
+func takes(t *providers.Terms, beta string) bool {
+	if beta == contextBeta && 0 < t.Context && t.Context < contextTokens {
+		return false
 	}
-	return sent, taken
+	return betas[beta] || t.Allow.Has(call.ExtraBeta, beta) || t.Allow != nil && t.Allow.Betas == call.PassBetas
+}
+
+// refusesBetas says which beta has the request denied where the policy wants that.
+func (r *request) refusesBetas(t *providers.Terms) error {
+	if t.Allow == nil || t.Allow.Betas != call.DenyBetas {
+		return nil
+	}
+	for _, beta := range r.betas {
+		if !takes(t, beta) {
+			d := doubt{Extra: call.Extra{Kind: call.ExtraBeta, Name: beta}}
+			return d.refuse()
+		}
+	}
+	return nil
+}
+
+// header is what an upstream gets of the header, and which betas were taken out.
+func (r *request) header(t *providers.Terms) (header map[string][]string, taken []string) {
+	header = providers.Forwarded(r.head.Header, withheld)
+	var kept []string
+	for _, beta := range r.betas {
+		if takes(t, beta) {
+			kept = append(kept, beta)
+		} else {
+			taken = append(taken, beta)
+		}
+	}
+	for name := range header {
+		plain := providers.Plain(name)
+		if plain == betaHeader && len(taken) > 0 || !slices.Contains(ownHosts, t.Provider) && !isPlain(plain) && !t.Allow.Has(call.ExtraHeader, strings.ToLower(plain)) {
+			delete(header, name)
+		}
+	}
+	if len(taken) > 0 && len(kept) > 0 {
+		header[betaHeader] = []string{strings.Join(kept, ",")}
+	}
+	header["Content-Type"] = []string{"application/json"} // as what it was parsed
+	return header, taken
+}
+
+func isPlain(name string) bool {
+	return slices.ContainsFunc(plainHeaders, func(begin string) bool { return strings.HasPrefix(name, begin) })
 }

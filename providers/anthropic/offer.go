@@ -3,7 +3,6 @@ package anthropic
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -58,11 +57,7 @@ func (o *offer) Bound() *providers.Bound { return &o.bound }
 // Send makes what leaves.
 func (o *offer) Send(outputCap int64) providers.Sent {
 	r := o.request
-	header := providers.Forwarded(r.head.Header, withheld)
-	header["Content-Type"] = []string{"application/json"} // as what it was parsed
-	if sent, _ := r.askedBetas(&o.terms); len(sent) > 0 {
-		header[betaHeader] = []string{strings.Join(sent, ",")}
-	}
+	header, taken := r.header(&o.terms)
 	limit := r.maxTokens
 	if outputCap > 0 {
 		limit = min(limit, outputCap)
@@ -72,6 +67,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Path:   "/messages",
 		Query:  r.query(),
 		Header: header,
+		Betas:  taken,
 		Body:   wire.Apply(r.body, r.lower(limit)),
 		Meter:  func(a providers.Answer) providers.Meter { return newMeter(asked, a) },
 	}

@@ -293,9 +293,113 @@ func TestSentHead(t *testing.T) {
 	if sent.Header["Anthropic-Version"][0] != "2023-06-01" || sent.Header["X-App"][0] != "cli" {
 		t.Errorf("header %v", sent.Header)
 	}
+	if !slices.Equal(sent.Betas, []string{"fast-mode-2026-02-01", "context-1m-2025-08-07"}) {
+		t.Errorf("taken out: %q", sent.Betas)
+	}
 	odd, _ := parseWith(t, providers.Head{Query: "region=us"}, "")
 	if _, err := odd.On(terms); err == nil || !strings.Contains(err.Error(), `allow: {queries: ["region"]}`) {
 		t.Errorf("a parameter that nobody knows: %v", err)
+	}
+}
+
+// TestAdmitted: what nobody knows passes by the operator's word, and what is known to
+// cost does not.
+func TestAdmitted(t *testing.T) {
+	allow := func(kind call.ExtraKind, name string) *call.Allow {
+		a := &call.Allow{}
+		a.Names[kind] = []string{name}
+		return a
+	}
+	for _, row := range []struct {
+		name, members, query string
+		allow                *call.Allow
+		priced, denied       bool
+	}{
+		{"a member by its name", `,"zip":{"a":1}`, "", allow(call.ExtraMember, "zip"), false, false},
+		{"another member", `,"zip":{"a":1}`, "", allow(call.ExtraMember, "zap"), false, true},
+		{"a scalar at the operator's price", `,"zip":1`, "", &call.Allow{Scalars: true}, true, false},
+		{"a scalar at the table's price", `,"zip":1`, "", &call.Allow{Scalars: true}, false, true},
+		{"an object at the operator's price", `,"zip":{}`, "", &call.Allow{Scalars: true}, true, true},
+		{"a tier", `,"service_tier":"gold"`, "", allow(call.ExtraTier, "gold"), false, false},
+		{"a query parameter", ``, "region=us", allow(call.ExtraQuery, "region"), false, false},
+		{"what is known to cost", `,"container":"c"`, "", allow(call.ExtraMember, "container"), false, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, err := parseWith(t, providers.Head{Query: row.query}, row.members)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := r.On(providers.Terms{Provider: "anthropic", Allow: row.allow, Priced: row.priced})
+			if (err != nil) != row.denied {
+				t.Fatalf("%v, want denied: %v", err, row.denied)
+			}
+			if err == nil && o.Send(0).Query != row.query {
+				t.Errorf("query %q", o.Send(0).Query)
+			}
+		})
+	}
+}
+
+func TestBetas(t *testing.T) {
+	listed := func(names ...string) *call.Allow {
+		a := &call.Allow{}
+		a.Names[call.ExtraBeta] = names
+		return a
+	}
+	for _, row := range []struct {
+		name   string
+		asked  []string
+		allow  *call.Allow
+		sent   []string
+		taken  []string
+		denied bool
+	}{
+		{"known ones, as they came", []string{"effort-2025-11-24 , oauth-2025-04-20", "structured-outputs-2025-11-13"}, nil,
+			[]string{"effort-2025-11-24 , oauth-2025-04-20", "structured-outputs-2025-11-13"}, nil, false},
+		{"unknown ones", []string{"x-2030-01-01,effort-2025-11-24"}, nil, []string{"effort-2025-11-24"}, []string{"x-2030-01-01"}, false},
+		{"none that is known", []string{"x-2030-01-01"}, nil, nil, []string{"x-2030-01-01"}, false},
+		{"admitted by name", []string{"x-2030-01-01"}, listed("x-*"), []string{"x-2030-01-01"}, nil, false},
+		{"passed", []string{"x-2030-01-01"}, &call.Allow{Betas: call.PassBetas}, []string{"x-2030-01-01"}, nil, false},
+		{"denied", []string{"x-2030-01-01"}, &call.Allow{Betas: call.DenyBetas}, nil, nil, true},
+		{"known ones, where others are denied", []string{"effort-2025-11-24"}, &call.Allow{Betas: call.DenyBetas}, []string{"effort-2025-11-24"}, nil, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, err := parseWith(t, providers.Head{Header: headers{"Anthropic-Beta": row.asked}}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := r.On(providers.Terms{Provider: "anthropic", Allow: row.allow})
+			if (err != nil) != row.denied {
+				t.Fatalf("%v, want denied: %v", err, row.denied)
+			}
+			if err != nil {
+				return
+			}
+			sent := o.Send(0)
+			if !slices.Equal(sent.Header["Anthropic-Beta"], row.sent) || !slices.Equal(sent.Betas, row.taken) {
+				t.Errorf("sent %q, taken out %q", sent.Header["Anthropic-Beta"], sent.Betas)
+			}
+		})
+	}
+}
+
+// TestGatewaysGetPlainHeaders: a header may order something of a gateway.
+func TestGatewaysGetPlainHeaders(t *testing.T) {
+	h := providers.Head{Header: headers{"X-Route": {"dear"}, "Anthropic-Version": {"2023-06-01"}, "X-Stainless-Lang": {"python"}, "X-Mine": {"1"}}}
+	r, err := parseWith(t, h, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	allow := &call.Allow{}
+	allow.Names[call.ExtraHeader] = []string{"x-mine"}
+	for provider, want := range map[string]int{"anthropic": 5, "openrouter": 4} {
+		o, err := r.On(providers.Terms{Provider: provider, Allow: allow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.Send(0).Header; len(got) != want || got["Anthropic-Version"] == nil || got["X-Mine"] == nil {
+			t.Errorf("%s gets %v", provider, got)
+		}
 	}
 }
 

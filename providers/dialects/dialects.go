@@ -4,8 +4,9 @@ package dialects
 
 import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/anthropic"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // All returns every dialect. OpenAI's is the last: most clients speak it.
-func All() providers.Registry { return providers.Registry{openai.Dialect{}} }
+func All() providers.Registry { return providers.Registry{anthropic.Dialect{}, openai.Dialect{}} }

@@ -1,0 +1,169 @@
+package proxy_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+)
+
+// claude is a policy whose upstream speaks Messages, with its key where that API has it.
+// claude-haiku-4-5 costs 1000 nano-USD a token of input, 1250 and 2000 one that is
+// written to the cache for 5 minutes and for an hour, 100 one that is read from it, and
+// 5000 one of output.
+var claude = strings.Replace(casePolicy("anthropic", "none", `{match: "claude-*", upstreams: [up]}`, "1"),
+	", cap_field: none", ", key_header: x-api-key, dialects: [{name: anthropic}]", 1)
+
+// claudeOf is that policy with another limit, and more rules of the tenant.
+func claudeOf(limitUSD, rules string) string {
+	return strings.Replace(claude, `limit_usd: "1"}]`, `limit_usd: "`+limitUSD+`"}]`+"\n    "+rules, 1)
+}
+
+// Requests and answers of Messages.
+const (
+	messagesPath  = "/v1/messages"
+	claudeMessage = `{"model":"claude-haiku-4-5","max_tokens":100, "messages":[{"role":"user","content":"hi"}]}`
+	claudeStream  = `{"model":"claude-haiku-4-5","max_tokens":100,"stream":true,"messages":[{"role":"user","content":"hi"}]}`
+	claudeError   = `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`
+)
+
+// message is an answer of that usage.
+func message(usage string) string {
+	return `{"id":"msg_1","type":"message","role":"assistant","model":"claude-haiku-4-5-20251001","content":[{"type":"text","text":"Hello"}],` +
+		`"stop_reason":"end_turn","stop_sequence":null,"usage":` + usage + `}`
+}
+
+// named is a stream of events by their types.
+func named(events ...string) string {
+	var b strings.Builder
+	for _, e := range events {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(e, `{"type":"`), `"`)
+		b.WriteString("event: " + kind + "\ndata: " + e + "\n\n")
+	}
+	return b.String()
+}
+
+// Events of Messages.
+const (
+	claudeStart = `{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"claude-haiku-4-5-20251001","content":[],"stop_reason":null,"usage":{"input_tokens":20,"output_tokens":1}}}`
+	claudeBlock = `{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`
+	claudeText  = `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}}`
+	claudeClose = `{"type":"content_block_stop","index":0}`
+	claudeEnd   = `{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":4}}`
+	claudeStop  = `{"type":"message_stop"}`
+)
+
+// sentAs holds what the upstream gets: its own key where it wants it, the client's
+// nowhere, and this body.
+func sentAs(body string) func(*testing.T, http.Header, string) {
+	return func(t *testing.T, h http.Header, got string) {
+		t.Helper()
+		if h.Get("X-Api-Key") != upstreamKey || h.Get("Authorization") != "" || got != body {
+			t.Errorf("the upstream gets %v\n%s", h, got)
+		}
+	}
+}
+
+// TestMessages: Anthropic's API through the whole proxy.
+func TestMessages(t *testing.T) {
+	const usage = `{"input_tokens":20,"output_tokens":4}` // 40,000 nano-USD
+	asKey := map[string]string{"Authorization": "", "X-Api-Key": tenantKey}
+	play(t, []wireCase{
+		{name: "a message", policy: claude, path: messagesPath, body: claudeMessage, reply: reply{body: message(usage)},
+			want: want{basis: audit.BasisReported, charge: 40_000, within: true, sent: sentAs(claudeMessage)}},
+		{name: "by x-api-key", policy: claude, path: messagesPath, header: asKey, body: claudeMessage, reply: reply{body: message(usage)},
+			want: want{basis: audit.BasisReported, charge: 40_000, sent: sentAs(claudeMessage)}},
+		{name: "as the beta resources of SDKs send it", policy: claude, path: "/run/r1/v1/messages?beta=true", body: claudeMessage, reply: reply{body: message(usage)},
+			want: want{basis: audit.BasisReported, charge: 40_000}},
+		{name: "a stream", policy: claude, path: messagesPath, header: asKey, body: claudeStream,
+			reply: reply{kind: "text/event-stream", body: named(claudeStart, claudeBlock, claudeText, claudeClose, claudeEnd, claudeStop)},
+			want:  want{basis: audit.BasisReported, charge: 40_000, within: true, sent: sentAs(claudeStream)}},
+		{name: "a stream that breaks off", policy: claude, path: messagesPath, body: claudeStream,
+			reply: reply{kind: "text/event-stream", body: named(claudeStart, claudeBlock, claudeText)},
+			want:  want{basis: audit.BasisUnknown}},
+		{name: "a stream that ends with an error", policy: claude, path: messagesPath, body: claudeStream,
+			reply: reply{kind: "text/event-stream", body: named(claudeStart, claudeBlock, claudeText, claudeError)},
+			want:  want{basis: audit.BasisUnknown}},
+		{name: "a stream of an error alone", policy: claude, path: messagesPath, body: claudeStream,
+			reply: reply{kind: "text/event-stream", body: named(claudeError)},
+			want:  want{basis: audit.BasisUnbilled}},
+		{name: "overloaded", policy: claude, path: messagesPath, body: claudeMessage, reply: reply{status: 529, body: claudeError},
+			want: want{basis: audit.BasisUnbilled}},
+		{name: "a wrong request", policy: claude, path: messagesPath, body: claudeMessage,
+			reply: reply{status: 400, body: `{"type":"error","error":{"type":"invalid_request_error","message":"no"}}`},
+			want:  want{basis: audit.BasisUnbilled}},
+		{name: "the cache beside the input", policy: claude, path: messagesPath,
+			body:  strings.Replace(claudeMessage, `"content":"hi"`, `"content":[{"type":"text","text":"hi","cache_control":{"type":"ephemeral","ttl":"1h"}}]`, 1),
+			reply: reply{body: message(`{"input_tokens":1,"cache_read_input_tokens":10,"cache_creation_input_tokens":6,"cache_creation":{"ephemeral_5m_input_tokens":2,"ephemeral_1h_input_tokens":4},"output_tokens":4}`)},
+			want:  want{basis: audit.BasisReported, charge: 1_000 + 1_000 + 2_500 + 8_000 + 20_000, within: true}},
+		{name: "no usage", policy: claude, path: messagesPath, body: claudeMessage, reply: reply{body: message("null")},
+			want: want{basis: audit.BasisUnknown}},
+		{name: "a tier without a price", policy: claude, path: messagesPath, body: claudeMessage,
+			reply: reply{body: message(`{"input_tokens":20,"output_tokens":4,"service_tier":"priority"}`)},
+			want:  want{basis: audit.BasisUnknown}},
+		{name: "a beta that may cost more", policy: claude, path: messagesPath, body: claudeMessage, reply: reply{body: message(usage)},
+			header: map[string]string{"Anthropic-Beta": "fast-mode-2026-02-01, effort-2025-11-24"},
+			want: want{basis: audit.BasisReported, charge: 40_000, sent: func(t *testing.T, h http.Header, _ string) {
+				if got := h.Get("Anthropic-Beta"); got != "effort-2025-11-24" {
+					t.Errorf("betas %q", got)
+				}
+			}}},
+		{name: "a cap that is lowered, and the budget of thinking", policy: claudeOf("0.006", "when_exhausted: clamp"), path: messagesPath,
+			body:  `{"model":"claude-haiku-4-5","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":8000},"messages":[{"role":"user","content":"hi"}]}`,
+			reply: reply{body: message(usage)},
+			want: want{basis: audit.BasisReported, charge: 40_000, sent: func(t *testing.T, _ http.Header, body string) {
+				if !strings.Contains(body, `"max_tokens":11`) || !strings.Contains(body, `"budget_tokens":11`) {
+					t.Errorf("sent %s", body)
+				}
+			}}},
+	})
+}
+
+// TestMessagesDenied: each denial has the shape of the API that was called.
+func TestMessagesDenied(t *testing.T) {
+	with := func(members string) string { return strings.TrimSuffix(claudeMessage, "}") + members + "}" }
+	version := map[string]string{"Anthropic-Version": "2023-06-01"}
+	play(t, []wireCase{
+		{name: "no budget", policy: claudeOf("0.0001", ""), path: messagesPath, body: claudeMessage,
+			want: want{status: 402, says: []string{`{"type":"error","error":{"type":"billing_error","message":"aegis: `, `"error_code":"budget_exhausted"`, `"aegis":{"budget":"b"`}}},
+		{name: "an image", policy: claude, path: messagesPath, body: strings.Replace(claudeMessage, `"content":"hi"`, `"content":[{"type":"image","source":{"type":"url","url":"http://x"}}]`, 1),
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "a content block of type image"}}},
+		{name: "a tool of the provider's", policy: claude, path: messagesPath, body: with(`,"tools":[{"type":"web_search_20250305","name":"web_search"}]`),
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "a tool of type web_search_20250305"}}},
+		{name: "a member that nobody knows", policy: claude, path: messagesPath, body: with(`,"zip":1`),
+			want: want{status: 403, says: []string{`allow: {members: [\"zip\"]}`}}},
+		{name: "no cap", policy: claude, path: messagesPath, body: `{"model":"claude-haiku-4-5","messages":[]}`,
+			want: want{status: 400, says: []string{`"type":"invalid_request_error"`, "max_tokens is required", `"param":"max_tokens"`}}},
+		{name: "two keys that differ", policy: claude, path: messagesPath, header: map[string]string{"X-Api-Key": "another"}, body: claudeMessage,
+			want: want{status: 401, says: []string{`"type":"authentication_error"`, "two API keys that differ"}}},
+		{name: "a key that nobody has", policy: claude, path: messagesPath, header: map[string]string{"Authorization": "", "X-Api-Key": "another"}, body: claudeMessage,
+			want: want{status: 401, says: []string{`"type":"authentication_error"`}}},
+		{name: "a batch", policy: claude, path: messagesPath + "/batches", body: `{"requests":[]}`,
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "a batch is billed long after it was taken"}}},
+		{name: "files", policy: claude, path: "/v1/files", header: version, body: `{}`,
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "stores"}}},
+		{name: "an upstream that speaks something else", policy: gpt, path: messagesPath, body: strings.Replace(claudeMessage, "claude-haiku-4-5", "gpt-4o", 1),
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "anthropic"}}},
+	})
+}
+
+// TestMessagesModels: the list of models has the shape of the API whose version the
+// client names, and has the models that can be called by it.
+func TestMessagesModels(t *testing.T) {
+	w := newWorld(t, setting{upstreams: []http.Handler{http.NotFoundHandler()}, policy: strings.Replace(claude, `"claude-*"`, `"claude-haiku-4-5"`, 1)})
+	get := func(path string, headers ...string) answer {
+		r := request(t.Context(), w.front.URL+path, "", headers...)
+		r.Method = http.MethodGet
+		return w.do(r)
+	}
+	if a := get("/v1/models", "Anthropic-Version", "2023-06-01"); a.status != 200 || !strings.Contains(a.body, `{"data":[{"type":"model","id":"claude-haiku-4-5"`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := get("/v1/models/claude-haiku-4-5", "Anthropic-Version", "2023-06-01"); a.status != 200 || !strings.Contains(a.body, `"id":"claude-haiku-4-5"`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := get("/v1/models"); a.status != 200 || a.body != `{"object":"list","data":[]}`+"\n" {
+		t.Errorf("another API lists %d %s", a.status, a.body)
+	}
+}
