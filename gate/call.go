@@ -20,7 +20,7 @@ type Result[T any] struct {
 	Remaining []policy.Remaining // see Grant.Remaining
 }
 
-// Call asks leave for a request and runs a function under it, streaming or not.
+// Call asks leave for a call and runs a function under it, streaming or not.
 // A denied one does not run: the error is a *Refusal then, which says why, by
 // which budget, when that resets, and what would have fit. Any other error is the
 // function's own, ErrInvalid, ErrUnknownTenant, ErrUnknownKey, ErrClosed, or why ctx
@@ -42,7 +42,7 @@ type Result[T any] struct {
 // six hours. Its context ends with ctx, or with a kill switch where the policy
 // cuts calls in flight; context.Cause says which. However it ends, the call is
 // settled once, whether or not ctx has ended.
-func Call[T any](ctx context.Context, g *Gate, r Request, run func(context.Context, *Grant) (T, Outcome, error)) (Result[T], error) {
+func Call[T any](ctx context.Context, g *Gate, b Bidder, run func(context.Context, *Grant) (T, Outcome, error)) (Result[T], error) {
 	if !g.visits.enter() {
 		return Result[T]{}, ErrClosed
 	}
@@ -50,7 +50,7 @@ func Call[T any](ctx context.Context, g *Gate, r Request, run func(context.Conte
 	if ctx.Err() != nil {
 		return Result[T]{}, context.Cause(ctx)
 	}
-	grant, err := g.ask(ctx, &r)
+	grant, err := g.ask(ctx, b)
 	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		return Result[T]{Receipt: refusal.Receipt}, err
 	}

@@ -75,14 +75,20 @@ type ToolResult struct {
 	Tool   string // "" if not known: then limits that name a tool do not count it
 }
 
-// ask asks leave for a request under the rules in force, and again while newer
-// ones come meanwhile.
-func (g *Gate) ask(ctx context.Context, r *Request) (*Grant, error) {
-	if err := r.valid(); err != nil {
-		return nil, err
-	}
+// Bidder says what a call can cost under some rules. A Request is one; package client has
+// one that reads what an SDK sends.
+type Bidder interface {
+	// Bid is asked again where newer rules come meanwhile. The denial, if any, says what
+	// keeps the call from a bound; the bid then says what is known. With an error nobody
+	// decides about it.
+	Bid(*Rules) (Bid, *policy.Denial, error)
+}
+
+// ask asks leave for a call under the rules in force, and again while newer ones come
+// meanwhile.
+func (g *Gate) ask(ctx context.Context, b Bidder) (*Grant, error) {
 	for rules := g.Rules(); ; {
-		grant, err := g.askUnder(ctx, rules, r)
+		grant, err := g.askUnder(ctx, rules, b)
 		newer := g.Rules()
 		if !isStale(err) || newer == rules {
 			return grant, err
@@ -115,6 +121,9 @@ func (r *Request) valid() error {
 			return fmt.Errorf("%w: %s is %d, not 0 to %d", ErrInvalid, n.name, n.number, n.most)
 		}
 	}
+	if strings.HasPrefix(r.Endpoint, actionEndpoint) {
+		return fmt.Errorf("gate: endpoint %q is one of actions: see Authorize", r.Endpoint)
+	}
 	if len(r.Needs) > maxNeeds {
 		return fmt.Errorf("%w: %d Needs, at most %d", ErrInvalid, len(r.Needs), maxNeeds)
 	}
@@ -126,31 +135,42 @@ func (r *Request) valid() error {
 	return nil
 }
 
-func (g *Gate) askUnder(ctx context.Context, rules *Rules, r *Request) (*Grant, error) {
-	if strings.HasPrefix(r.Endpoint, actionEndpoint) {
-		return nil, fmt.Errorf("gate: endpoint %q is one of actions: see Authorize", r.Endpoint)
-	}
-	key, err := r.key(rules.Policy)
+func (g *Gate) askUnder(ctx context.Context, rules *Rules, b Bidder) (*Grant, error) {
+	bid, denial, err := b.Bid(rules)
 	if err != nil {
 		return nil, err
 	}
-	bid, denial := r.bid(rules, key)
 	if denial != nil {
 		return nil, g.Refuse(ctx, bid, denial)
 	}
 	return g.Begin(ctx, bid)
 }
 
-func (r *Request) key(p *policy.Policy) (*policy.Key, error) {
-	tenant := p.Tenant(r.Tenant)
-	if tenant == nil {
-		return nil, fmt.Errorf("%w %q", ErrUnknownTenant, r.Tenant)
+// Key finds a tenant's key by its id; "" is for the tenant itself. It fails with
+// ErrUnknownTenant or ErrUnknownKey.
+func (r *Rules) Key(tenant, id string) (*policy.Key, error) {
+	t := r.Policy.Tenant(tenant)
+	if t == nil {
+		return nil, fmt.Errorf("%w %q", ErrUnknownTenant, tenant)
 	}
-	key := tenant.KeyOf(r.Key)
+	key := t.KeyOf(id)
 	if key == nil {
-		return nil, fmt.Errorf("%w %q of tenant %q", ErrUnknownKey, r.Key, r.Tenant)
+		return nil, fmt.Errorf("%w %q of tenant %q", ErrUnknownKey, id, tenant)
 	}
 	return key, nil
+}
+
+// Bid finds where the request goes and what bounds it there.
+func (r Request) Bid(rules *Rules) (Bid, *policy.Denial, error) {
+	if err := r.valid(); err != nil {
+		return Bid{}, nil, err
+	}
+	key, err := rules.Key(r.Tenant, r.Key)
+	if err != nil {
+		return Bid{}, nil, err
+	}
+	bid, denial := r.bid(rules, key)
+	return bid, denial, nil
 }
 
 // bid finds where the request goes and what bounds it there. A denial says what
