@@ -20,6 +20,9 @@ func (r *Request) NoBound(at *providers.Terms) *providers.Unbounded {
 	if h.isAgent(r.Model) {
 		return unbounded("model", "the model, which runs other models or tools by itself")
 	}
+	if why := h.thoughts.unbounded(r, at); why != "" {
+		return unbounded("model", why)
+	}
 	if r.ServiceTier != "" {
 		if why := h.refuses(call.Extra{Kind: call.ExtraTier, Name: r.ServiceTier}, at); why != "" {
 			return unbounded("service_tier", why)
@@ -60,6 +63,12 @@ func (h *host) refuses(e call.Extra, at *providers.Terms) string {
 		name = strings.TrimPrefix(name, "extra_body.") // as it is laid over the body
 	}
 	why := h.cost(e.Kind, name)
+	if why == whyThoughts {
+		if !h.thoughts.beyond(at) {
+			return ""
+		}
+		why += h.thoughts.orCovered()
+	}
 	if h.free[e.Kind].has(name) || why == "" && everywhere[e.Kind].has(name) {
 		return ""
 	}

@@ -15,6 +15,8 @@ type host struct {
 	// agents are patterns of the names of models that run others, or tools, by
 	// themselves.
 	agents []string
+	// thoughts are what models think beyond the output cap; nil where it covers all.
+	thoughts *thoughts
 	// gateway says that it sends requests on to others, so that a header that is in no
 	// list may mean something there.
 	gateway bool
@@ -140,14 +142,34 @@ var hosts = func() map[string]*host {
 		"moonshot moonshotai kimi": members(`thinking.keep`),
 		// Z.ai: https://docs.z.ai/api-reference/llm/chat-completion.
 		"zai zhipu zhipuai bigmodel": members(`do_sample thinking.clear_thinking tool_stream user_id`),
-		// Alibaba: https://www.alibabacloud.com/help/en/model-studio/qwen-api-reference. Its
-		// cap leaves thoughts out with models before qwen4.
+		// Alibaba: https://www.alibabacloud.com/help/en/model-studio/qwen-api-reference.
+		// max_tokens leaves thoughts out with models before qwen4, and
+		// max_completion_tokens never does: .../model-studio/api-compatibility-upgrade-notice.
+		// Which think by default: https://docs.qwencloud.com/developer-guides/text-generation/thinking,
+		// and with the open models it is the template that does.
 		"alibaba dashscope qwen modelstudio": members(`result_format incremental_output translation_options.* tool_stream`).
 			but(call.ExtraMember, map[string]string{
-				"enable_thinking":           "the output cap does not cover thoughts with every model there",
-				"thinking_budget":           "the output cap does not cover thoughts with every model there",
+				enableThinking:              whyThoughts,
+				"thinking_budget":           whyThoughts,
 				"vl_high_resolution_images": "it sets how many tokens an image has",
+			}).
+			thinks(&thoughts{
+				covering: FieldMaxCompletionTokens,
+				models: []string{"qwq*", "qvq*", "*thinking*", "qwen3.*", "qwen3-*b", "qwen3-*b-a*b", "deepseek-r*", "deepseek-v4*",
+					"glm-*", "kimi-*", "minimax-*"},
+				silent: []string{"*instruct*"},
+				off:    enableThinking, value: "false",
 			}),
+		// SiliconFlow: https://docs.siliconflow.com/en/userguide/capabilities/reasoning and
+		// https://docs.siliconflow.cn/docs/api/chat-completions-post: max_tokens is that of
+		// the answer alone.
+		"siliconflow siliconflowcn": members().
+			but(call.ExtraMember, map[string]string{enableThinking: whyThoughts, "thinking_budget": whyThoughts}).
+			thinks(&thoughts{models: []string{"*"}, silent: []string{"*instruct*"}, off: enableThinking, value: "false"}),
+		// ByteDance: https://docs.byteplus.com/en/docs/Byteplus_LAS/Chat_API: models think
+		// by default, and max_tokens leaves that out.
+		"bytedance byteplus volcengine volcano doubao modelark ark": members().
+			thinks(&thoughts{covering: FieldMaxCompletionTokens, models: []string{"*"}, off: thinkingType, value: "disabled"}),
 		// Google: https://ai.google.dev/gemini-api/docs/openai. Its members are everywhere's,
 		// and standard is its plain tier.
 		"google gemini vertex googlevertex googleai": members().with(call.ExtraTier, `standard`),

@@ -49,11 +49,18 @@ func writeHosts(b *strings.Builder) {
 		}
 		for _, kind := range []call.ExtraKind{call.ExtraMember, call.ExtraTier} {
 			for _, name := range slices.Sorted(maps.Keys(h.costly[kind])) {
-				other = append(other, fmt.Sprintf("not %s `%s`: %s", kind, name, h.costly[kind][name]))
+				why := h.costly[kind][name]
+				if why == whyThoughts {
+					why += h.thoughts.orCovered()
+				}
+				other = append(other, fmt.Sprintf("not %s `%s`: %s", kind, name, why))
 			}
 		}
 		for _, pattern := range h.agents {
 			other = append(other, "not models `"+pattern+"`: they run other models or tools by themselves")
+		}
+		if h.thoughts != nil {
+			other = append(other, h.thoughts.list())
 		}
 		if h.gateway {
 			other = append(other, "a gateway")

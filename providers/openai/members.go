@@ -18,6 +18,7 @@ func body(own map[string]wire.Reader[*parser]) *wire.Level[*parser] {
 	for _, name := range costlyNames() {
 		all[name] = (*parser).costly
 	}
+	all[enableThinking], all["thinking"] = (*parser).enableThinking, (*parser).thinking
 	for _, other := range [...]map[string]wire.Reader[*parser]{chatMembers, completionsMembers, embeddingsMembers} {
 		for name := range other {
 			all[name] = (*parser).unlisted
@@ -154,6 +155,9 @@ func (p *parser) extraBody(place string) error {
 		switch _, known := p.level.Members[name]; {
 		case name == "google":
 			return p.google(wire.Under(place, name))
+		case name == enableThinking || name == "thinking":
+			p.thinkingOverlaid = true
+			return p.note(place, name)
 		case known && !slices.Contains(plain, name):
 			return p.unboundedUnlessOff(wire.Under(place, name))
 		case known:

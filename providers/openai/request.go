@@ -84,9 +84,14 @@ type Request struct {
 	ServiceTier     string // empty: the provider project's default
 	ReasoningEffort string // reasoning tokens are output, inside the cap
 
-	head     providers.Head
-	extras   extras
-	query    string // as SeeQuery has left it
+	head   providers.Head
+	extras extras
+	query  string // as SeeQuery has left it
+
+	unthinking       bool // enable_thinking is false
+	thinkingDisabled bool // thinking.type is disabled
+	thinkingOverlaid bool // extra_body may say otherwise
+
 	body     []byte
 	copied   int64
 	members  wire.Members // of the body
