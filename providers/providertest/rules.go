@@ -24,13 +24,13 @@ func (s *Suite) routes(t *testing.T) {
 			t.Errorf("%s has no name", id)
 		}
 		path := strings.NewReplacer("{", "", "}", "").Replace(r.Path)
-		op, ok := s.Dialect.Match(providers.Head{Method: r.Method, Path: path})
+		op, ok := s.Dialect.Match(providers.Head{Method: r.Method, Path: path, Header: s.Header})
 		if !ok || op.Path != r.Path {
 			t.Errorf("%s %s leads to %q", r.Method, path, op.Path)
 		}
 	}
 	for _, path := range [...]string{"", "/", "//", "/v1", "/v1/", "/../v1/models", "/v1/no/such/route"} {
-		if op, ok := s.Dialect.Match(providers.Head{Method: "POST", Path: path}); ok {
+		if op, ok := s.Dialect.Match(providers.Head{Method: "POST", Path: path, Header: s.Header}); ok {
 			t.Errorf("POST %q leads to %q", path, op.Path)
 		}
 	}

@@ -29,6 +29,9 @@ type Suite struct {
 	// Vendor is who serves the API first, by the price table's name.
 	Vendor string
 
+	// Header is what every client of the API sends, where that tells it from other APIs.
+	Header map[string][]string
+
 	// Place says how a recording's request would come to the proxy, and on what terms it
 	// would be sent; ok is false for one of another dialect.
 	Place func(*Recording) (h providers.Head, t providers.Terms, ok bool)
