@@ -118,14 +118,14 @@ func (r Registry) Default() Dialect { return r[len(r)-1] }
 const maxNear = 4
 
 // nearest is the dialect that has the most of a path's segments in common with one of
-// its routes.
+// its routes, and of several the last.
 func (r Registry) nearest(path string) Dialect {
 	segments := strings.SplitN(strings.TrimPrefix(path, "/"), "/", maxNear+1)
 	segments = segments[:min(len(segments), maxNear)]
 	best, most := r.Default(), 0
 	for _, d := range r {
 		for _, route := range d.Routes() {
-			if n := sharedSegments(route.Path, segments); n > most {
+			if n := sharedSegments(route.Path, segments); n > 0 && n >= most {
 				best, most = d, n
 			}
 		}
@@ -134,10 +134,13 @@ func (r Registry) nearest(path string) Dialect {
 }
 
 // sharedSegments is how many segments a pattern and a path have alike, from the
-// pattern's first on. What stands before that in the path, such as a version, counts for
+// pattern's first on but for its version. What stands before that in the path counts for
 // nothing.
 func sharedSegments(pattern string, path []string) (n int) {
 	want, rest, more := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
+	if isVersion(want) && more {
+		want, rest, more = strings.Cut(rest, "/")
+	}
 	for len(path) > 0 && path[0] != want {
 		path = path[1:]
 	}
@@ -149,4 +152,9 @@ func sharedSegments(pattern string, path []string) (n int) {
 		want, rest, more = strings.Cut(rest, "/")
 	}
 	return n
+}
+
+// isVersion reports whether a segment is one such as v1 or v1beta.
+func isVersion(segment string) bool {
+	return len(segment) > 1 && segment[0] == 'v' && '0' <= segment[1] && segment[1] <= '9'
 }

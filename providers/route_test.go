@@ -76,6 +76,7 @@ func TestRegistry(t *testing.T) {
 		{"both have it", "GET", "/v1/models", "first", "models"},
 		{"near the first's", "POST", "/v1/messages/batches", "first", ""},
 		{"another method", "DELETE", "/v1/messages", "first", ""},
+		{"near both's", "POST", "/v1/models", "last", ""},
 		{"near the last's", "POST", "/v2/chat/1/messages", "last", ""},
 		{"near nothing", "POST", "/v9/everything", "last", ""},
 		{"nothing", "GET", "", "last", ""},

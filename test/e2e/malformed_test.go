@@ -19,8 +19,8 @@ import (
 // rawLimit bounds one exchange of bytes with the proxy.
 const rawLimit = 30 * time.Second
 
-// goodBody is a request that would be served.
-const goodBody = `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}],"max_completion_tokens":5}`
+// goodBody is a request that would be served, as it is.
+const goodBody = `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Say hello."}],"max_completion_tokens":5,"service_tier":"default"}`
 
 // message is a request as bytes. A line or header of it is the one of a good
 // request unless it is given.
