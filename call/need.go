@@ -6,6 +6,7 @@ const (
 	NeedChat            = "chat"
 	NeedCompletions     = "completions"
 	NeedEmbeddings      = "embeddings"
+	NeedModerations     = "moderations"
 	NeedStream          = "stream"
 	NeedTools           = "tools"
 	NeedImages          = "images"
@@ -21,6 +22,7 @@ var Needs = [...]string{
 	NeedChat,
 	NeedCompletions,
 	NeedEmbeddings,
+	NeedModerations,
 	NeedStream,
 	NeedTools,
 	NeedImages,
@@ -36,6 +38,7 @@ const (
 	ChatCompletions = "chat/completions"
 	Completions     = "completions"
 	Embeddings      = "embeddings"
+	Moderations     = "moderations"
 )
 
 // NeedOf is what an operation needs by itself. Whatever is not known to be something
@@ -46,6 +49,8 @@ func NeedOf(operation string) string {
 		return NeedCompletions
 	case Embeddings:
 		return NeedEmbeddings
+	case Moderations:
+		return NeedModerations
 	}
 	return NeedChat
 }

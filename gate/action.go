@@ -162,7 +162,10 @@ func (q *quote) ttl() time.Duration {
 
 // worst is the most that the quote can cost, in nano-USD.
 func (q *quote) worst() (int64, error) {
-	if q.action == nil {
+	switch {
+	case q.free():
+		return 0, nil
+	case q.action == nil:
 		return q.worstServed()
 	}
 	return q.action.Amount, nil

@@ -58,6 +58,9 @@ func (g *Gate) Begin(ctx context.Context, b Bid) (*Grant, error) {
 	if denial != nil {
 		return nil, g.refuse(ctx, q, leave, denial)
 	}
+	if q.lease == "" {
+		return g.pass(q), nil
+	}
 	grant, err := g.record(ctx, q, leave)
 	if err != nil {
 		g.abandon(q)
@@ -132,7 +135,7 @@ func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 	if err != nil {
 		return g.refused(q, err)
 	}
-	if !q.repeats(leave) { // else what it observed need not fit the plan
+	if !q.repeats(leave) && !q.free() { // else what it observed need not fit the plan
 		g.rooms.note(q, leave.Observed)
 		q.observe(leave.Observed)
 	}
@@ -195,6 +198,9 @@ func (g *Gate) reserve(ctx context.Context, q *quote) (budget.Grant, error) {
 	}
 	within := q.within(ctx)
 	defer within.stop()
+	if q.holdsNothing() {
+		return g.look(within, q)
+	}
 	leave, err := g.reserveOnce(within, q)
 	if !errors.Is(err, budget.ErrWindow) {
 		return leave, err
@@ -312,6 +318,9 @@ func (q *quote) open(now time.Time) *policy.Denial {
 		return nil
 	}
 	q.Facts.Now, q.Facts.Upstream = now, q.Upstream.Name
+	if q.free() {
+		return nil
+	}
 	if !q.bounded() {
 		return &policy.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
 	}
@@ -368,7 +377,7 @@ func (q *quote) cost(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("the request's worst case cannot be priced: %w", err)
 	}
-	q.Facts.Cost, q.Facts.Now = cost, now
+	q.Facts.Cost, q.Facts.Now, q.Facts.Free = cost, now, q.free()
 	return nil
 }
 

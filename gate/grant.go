@@ -85,6 +85,10 @@ func (gr *Grant) end(o Outcome) {
 	gr.stop()
 	gr.gate.flights.land(gr)
 	g, q := gr.gate, gr.quote
+	if q.lease == "" {
+		gr.land()
+		return
+	}
 	pending := gr.pending(o)
 	tenant := q.Key.Tenant.Name
 	g.telemetry.Held(tenant, -q.Facts.Cost, -1)
@@ -138,7 +142,7 @@ func (gr *Grant) pending(o Outcome) pending {
 // is not told, or cannot be counted, is unknown: it is the hold.
 func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 	switch {
-	case !o.Sent, o.Basis == audit.BasisUnbilled && gr.quote.mayBeUnbilled(o.Status):
+	case !o.Sent, gr.quote.free(), o.Basis == audit.BasisUnbilled && gr.quote.mayBeUnbilled(o.Status):
 		return 0, audit.BasisUnbilled
 	case o.Basis == audit.BasisReported || o.Basis == audit.BasisFloor:
 		if cost, err := gr.quote.charge(o.Lines); err == nil {
@@ -151,7 +155,7 @@ func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 // mayBeUnbilled reports whether the call can have cost nothing, by the status of
 // its answer.
 func (q *quote) mayBeUnbilled(status int) bool {
-	return q.Upstream != nil && q.Upstream.MayBeUnbilled(status, q.Facts.Stream)
+	return q.free() || q.Upstream != nil && q.Upstream.MayBeUnbilled(status, q.Facts.Stream)
 }
 
 // keepAlive renews the lease until End.
@@ -184,5 +188,7 @@ func (gr *Grant) stop() {
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
 	gr.ended = true
-	gr.timer.Stop()
+	if gr.timer != nil { // it has a lease
+		gr.timer.Stop()
+	}
 }

@@ -89,6 +89,10 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		return q, false, faultf(WrongSum, "output tokens %d, but cap, choices and extra output give %d",
 			d.Facts.OutputTokens, q.outputTokens())
 	}
+	if q.free() {
+		told, f = q.redecideFree(d)
+		return q, told, f
+	}
 	if d.PricedAt == 0 {
 		told, f = q.neverPriced(d)
 		return q, told, f
@@ -247,7 +251,7 @@ func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 // unrouted is why the policy does not have the upstream of that name for the call;
 // for "" any.
 func (q *quote) unrouted(name string) *policy.Denial {
-	return q.Rules.Policy.Unrouted(q.Key.Tenant, q.Facts.Model, name)
+	return q.Rules.Policy.For(q.Facts.Endpoint).Unrouted(q.Key.Tenant, q.Facts.Model, name)
 }
 
 func (q *quote) checkPricedAt(d *audit.Decision) *fault {

@@ -187,13 +187,14 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 	if b.Input.How == "" {
 		b.Input.How = boundByCaller
 	}
-	model, upstream := r.route(rules.Policy, key.Tenant)
+	routes := rules.Policy.For(b.Facts.Endpoint)
+	model, upstream := r.route(routes, key.Tenant)
 	if upstream == nil {
 		b.Facts.Upstream = r.Upstream // else the receipt would not tell why there is none
-		return b, rules.Policy.Unrouted(key.Tenant, r.Model, r.Upstream)
+		return b, routes.Unrouted(key.Tenant, r.Model, r.Upstream)
 	}
 	b.Upstream, b.Facts.Upstream = upstream, upstream.Name
-	if b.Facts.Endpoint == call.Embeddings {
+	if b.Facts.Endpoint == call.Embeddings || call.Free(b.Facts.Endpoint, upstream.Provider) {
 		return b, nil
 	}
 	limits := rules.Limits(upstream.Provider, model, r.Model)

@@ -67,7 +67,7 @@ func plan(k *Key, f *Facts) Plan {
 		p.useOnce(f)
 	}
 	for _, c := range t.counters {
-		if c.unit == toolCalls && len(f.ToolResults) == 0 {
+		if c.unit == toolCalls && len(f.ToolResults) == 0 || c.unit == usd && f.Free {
 			continue
 		}
 		claim := p.next()

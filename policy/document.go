@@ -9,6 +9,7 @@ type fileDoc struct {
 	Receipts   section[receiptsDoc] `yaml:"receipts"`
 	Upstreams  list[upstreamDoc]    `yaml:"upstreams"`
 	Models     list[modelDoc]       `yaml:"models"`
+	Free       scalar               `yaml:"free_upstream"`
 	Plans      named[rulesDoc]      `yaml:"plans"`
 	Tenants    list[tenantDoc]      `yaml:"tenants"`
 }

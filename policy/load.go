@@ -100,6 +100,7 @@ func (l *loader) document(root *yaml.Node) {
 	l.policy.Receipts.Sync = choice(&l.reader, &receipts.Sync, "always", "always", "never") == "always"
 	l.upstreams(root, &doc)
 	l.models(root, &doc)
+	l.freeUpstream(&doc.Free)
 	l.planned(&doc)
 	l.tenants(root, &doc)
 }

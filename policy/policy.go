@@ -25,6 +25,7 @@ type Policy struct {
 	Models    []*Model // in file order; the first match rules
 	Tenants   []*Tenant
 
+	free    *Policy // as it routes what is free somewhere; nil: as all else
 	byModel modelIndex
 	byName  map[string]*Tenant
 	byKey   map[[32]byte]*Key // SHA-256 of the secret
@@ -195,6 +196,7 @@ type Facts struct {
 	Action       string       // the kind of an action that is no LLM call; "" for one that is
 	ActionID     string       // the action's id, hashed
 	Cost         int64        // nano-USD, at most
+	Free         bool         // it costs nothing, and no limit of money concerns it
 	Now          time.Time    // the ledger's clock
 
 	runSwitch string // the kill switch of the run, once names are hashed

@@ -11,6 +11,7 @@ type Kind uint8
 // Kinds of routes.
 const (
 	Governed Kind = iota + 1 // it can cost money, and is bounded
+	Free                     // it costs nothing at some provider, leaves nothing behind, and passes without a hold
 	Listed                   // a list of models, which the proxy answers from its policy
 	Denied                   // it can cost money that nothing here bounds, or reaches what is another's
 )

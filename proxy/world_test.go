@@ -314,7 +314,11 @@ func (w *world) mustReplay() {
 		}
 		replayer.Add(r)
 	}
-	for _, f := range replayer.Close().Findings {
+	report := replayer.Close()
+	for what, n := range report.Unchecked {
+		w.t.Errorf("%d receipts are not checked: %s", n, what)
+	}
+	for _, f := range report.Findings {
 		if f.Fault != gate.EventGap {
 			w.t.Errorf("it does not follow: %v", f)
 		}

@@ -33,6 +33,7 @@ upstreams:
 models:
   - {match: "claude-*", upstreams: [claude]}
   - {match: "gpt-4o", upstreams: [raw], default_output_cap: 50}
+  - {match: "omni-moderation-*", upstreams: [raw]}
 tenants:
   - name: acme
     keys: [{id: acme-1, sha256: "d09623623d80eedc090c10e98d38736eb4efa3e6a00063ccfd6cc257c884c63c"}]

@@ -17,9 +17,10 @@ func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.D
 	refused := func(b gate.Bid, d *policy.Denial) ([]gate.Bid, []providers.Offer, *policy.Denial) {
 		return []gate.Bid{b}, nil, d
 	}
-	model, upstreams := rules.Policy.Route(a.Key.Tenant, known.Facts.Model)
+	routes := rules.Policy.For(known.Facts.Endpoint)
+	model, upstreams := routes.Route(a.Key.Tenant, known.Facts.Model)
 	if len(upstreams) == 0 {
-		return refused(known, rules.Policy.Unrouted(a.Key.Tenant, known.Facts.Model, ""))
+		return refused(known, routes.Unrouted(a.Key.Tenant, known.Facts.Model, ""))
 	}
 	if upstreams = policy.Speaking(upstreams, a.Dialect); len(upstreams) == 0 {
 		return refused(known, denied(policy.NoRoute, "no upstream of this model speaks the API that was called ("+a.Dialect+")"))

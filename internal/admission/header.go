@@ -35,7 +35,9 @@ const maxBetasBytes = 1 << 10
 func Mark(h http.Header, grant *gate.Grant, betas []string) {
 	DropOurs(h)
 	h[DecisionHeader] = []string{Allowed}
-	h[ReceiptHeader] = []string{grant.Receipt}
+	if grant.Receipt != "" {
+		h[ReceiptHeader] = []string{grant.Receipt}
+	}
 	Warn(h, grant.Warnings)
 	if len(betas) > 0 {
 		names := strings.Join(betas, ", ")

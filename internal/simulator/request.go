@@ -17,6 +17,7 @@ const (
 	ChatCompletions Endpoint = "chat/completions"
 	Completions     Endpoint = "completions"
 	Embeddings      Endpoint = "embeddings"
+	Moderations     Endpoint = "moderations"
 	Models          Endpoint = "models"
 	Messages        Endpoint = "messages" // Anthropic's
 )
@@ -121,7 +122,7 @@ func (r *Request) parse(capFields []string) error {
 func endpointOf(path string) Endpoint {
 	_, name, _ := strings.Cut(path, "/v1/")
 	switch e := Endpoint(name); e {
-	case ChatCompletions, Completions, Embeddings, Models, Messages:
+	case ChatCompletions, Completions, Embeddings, Moderations, Models, Messages:
 		return e
 	}
 	return ""

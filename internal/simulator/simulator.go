@@ -158,7 +158,7 @@ func (s *Server) refuse(r *Request, problem error) *reply {
 		refusal = failure(http.StatusMethodNotAllowed, "method_not_supported", "Not allowed to "+r.Method+" on "+r.Path+".")
 	case problem != nil:
 		refusal = failure(http.StatusBadRequest, "", "We could not parse the JSON body of your request: "+problem.Error())
-	case r.Model == "" && r.Endpoint != Models:
+	case r.Model == "" && r.Endpoint != Models && r.Endpoint != Moderations:
 		refusal = failure(http.StatusBadRequest, "", "you must provide a model parameter")
 	default:
 		return nil
@@ -179,6 +179,8 @@ func (s *Server) reply(r *Request, a Answer) reply {
 		return a.failure()
 	case r.Endpoint == Models:
 		return modelList(s.config.Models)
+	case r.Endpoint == Moderations:
+		return moderation(r, a)
 	}
 	usage := Usage{Prompt: a.PromptTokens, Cached: a.CachedTokens}
 	if usage.Prompt == 0 {

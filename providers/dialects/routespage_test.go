@@ -41,10 +41,13 @@ func lists(b *strings.Builder, d providers.Dialect) {
 		name string
 	}{
 		{providers.Governed, "governed"},
+		{providers.Free, "free, passed on"},
 		{providers.Listed, "free, answered from the policy"},
 	} {
 		only := slices.DeleteFunc(slices.Clone(routes), func(r providers.Route) bool { return r.Kind != row.kind })
-		fmt.Fprintf(b, "| %s | %s |\n", row.name, strings.Join(byPath(only), " "))
+		if len(only) > 0 {
+			fmt.Fprintf(b, "| %s | %s |\n", row.name, strings.Join(byPath(only), " "))
+		}
 	}
 	for _, why := range reasons(routes) {
 		only := slices.DeleteFunc(slices.Clone(routes), func(r providers.Route) bool { return r.Why != why })

@@ -16,11 +16,12 @@ type Dialect struct{}
 
 var _ providers.Dialect = Dialect{}
 
-// endpoints are the governed operations.
+// endpoints are the operations with a body that pass.
 var endpoints = map[string]Endpoint{
 	call.ChatCompletions: ChatCompletions,
 	call.Completions:     Completions,
 	call.Embeddings:      Embeddings,
+	call.Moderations:     Moderations,
 }
 
 // Name returns the dialect's name.

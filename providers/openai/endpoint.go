@@ -2,14 +2,15 @@ package openai
 
 import "github.com/aegis-proxy/aegis-proxy/call"
 
-// Endpoint is one governed route of the dialect. The zero value is none.
+// Endpoint is one route with a body of the dialect. The zero value is none.
 type Endpoint uint8
 
-// The governed routes.
+// Those that are governed, and the ones that are free.
 const (
 	ChatCompletions Endpoint = iota + 1
 	Completions
 	Embeddings
+	Moderations
 )
 
 // String returns the operation's name, which is the route's path without its version.
@@ -21,6 +22,8 @@ func (e Endpoint) String() string {
 		return call.Completions
 	case Embeddings:
 		return call.Embeddings
+	case Moderations:
+		return call.Moderations
 	}
 	return "unknown"
 }

@@ -32,6 +32,7 @@ var bodies = map[Endpoint]*wire.Level[*parser]{
 	ChatCompletions: body(chatMembers),
 	Completions:     body(completionsMembers),
 	Embeddings:      body(embeddingsMembers),
+	Moderations:     moderationsBody,
 }
 
 // commonMembers are those that every endpoint has, and those that mean the same

@@ -54,6 +54,9 @@ type offer struct {
 
 // On bounds the request on one upstream.
 func (r *Request) On(t providers.Terms) (providers.Offer, error) {
+	if r.Endpoint == Moderations {
+		return r.moderationOn(t)
+	}
 	if no := r.NoBound(&t); no != nil {
 		return nil, no
 	}

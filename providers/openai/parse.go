@@ -196,6 +196,9 @@ func (p *parser) unknown() error {
 
 // finish checks what is required and computes what depends on several fields.
 func (p *parser) finish() error {
+	if p.Endpoint == Moderations {
+		return p.finishModeration()
+	}
 	if _, ok := p.members.Find("model"); !ok {
 		return wire.Errorf("model", "model is missing")
 	}

@@ -14,6 +14,7 @@ var routes = slices.Concat([]providers.Route{
 	{Method: "POST", Path: "/chat/completions", Kind: providers.Governed, Operation: call.ChatCompletions},
 	{Method: "POST", Path: "/completions", Kind: providers.Governed, Operation: call.Completions},
 	{Method: "POST", Path: "/embeddings", Kind: providers.Governed, Operation: call.Embeddings},
+	{Method: "POST", Path: "/moderations", Kind: providers.Free, Operation: call.Moderations},
 	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
 }, deniedRoutes())
 
@@ -59,7 +60,7 @@ var denials = []denied{
 		"POST /videos/extensions",
 		"POST /videos/{video_id}/remix",
 	}},
-	{whyNotYet, []string{"POST /moderations", "GET /models/{model}"}},
+	{whyNotYet, []string{"GET /models/{model}"}},
 	{whyStored, []string{
 		"GET /chat/completions",
 		"GET POST DELETE /chat/completions/{completion_id}",

@@ -1,0 +1,14 @@
+package call
+
+// Free reports whether an operation costs nothing at a provider, as a policy names it,
+// whatever is in it, and leaves nothing behind there. Receipts of such a call tell no
+// price and are recomputed by this function.
+//
+// OpenAI bills no moderation (https://platform.openai.com/docs/guides/moderation).
+// Mistral bills its own by the token, and nobody knows of others.
+func Free(operation, provider string) bool {
+	return operation == Moderations && provider == "openai"
+}
+
+// FreeSomewhere reports whether there is a provider at which an operation costs nothing.
+func FreeSomewhere(operation string) bool { return operation == Moderations }

@@ -1,0 +1,73 @@
+package gate
+
+import (
+	"context"
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// free reports whether the call costs nothing, whatever is in it.
+func (q *quote) free() bool {
+	return q.action == nil && q.Upstream != nil && call.Free(q.Facts.Endpoint, q.Upstream.Provider)
+}
+
+// holdsNothing reports whether the call, once decided, needs no lease and no receipt: it
+// is free, no rate or slot counts it, no rule would have denied it, and its upstream
+// wants no authorization, which names a receipt. Whatever a limit counts is an event of
+// the ledger, and every event has its receipt.
+func (q *quote) holdsNothing() bool {
+	return q.free() && len(q.plan.Claims) == 0 && len(q.broken) == 0 && !q.Upstream.Authorized
+}
+
+// look asks the ledger for nothing but whether a kill switch stops the call, and so
+// whether it answers at all.
+func (g *Gate) look(ctx context.Context, q *quote) (budget.Grant, error) {
+	q.lease = ""
+	seen, err := g.ledger.Balances(ctx, q.Key.Tenant.Name, nil)
+	if err != nil {
+		return budget.Grant{}, err
+	}
+	for _, s := range seen.Switches {
+		if slices.Contains(q.switches, s.Name) {
+			return budget.Grant{}, &budget.Killed{Switch: s, Epoch: seen.Epoch, Number: seen.Number, At: seen.At}
+		}
+	}
+	return budget.Grant{Epoch: seen.Epoch, Number: seen.Number, At: seen.At}, nil
+}
+
+// pass is the grant of a call that holds nothing. It has no lease and no receipt.
+func (g *Gate) pass(q *quote) *Grant {
+	tenant := q.Key.Tenant.Name
+	g.telemetry.Decided(tenant, audit.Allow, "")
+	g.telemetry.Held(tenant, 0, 1)
+	return &Grant{gate: g, quote: q}
+}
+
+// land ends a call that held nothing.
+func (gr *Grant) land() { gr.gate.telemetry.Held(gr.quote.Key.Tenant.Name, 0, -1) }
+
+// unpriced reports whether a receipt tells of what has no price: an action, or a call that
+// is free.
+func (b *rulesBook) unpriced(d *audit.Decision) bool {
+	upstream := b.Policy.Upstreams[d.Facts.Upstream]
+	return actionKind(d) != "" || upstream != nil && call.Free(d.Facts.Endpoint, upstream.Provider)
+}
+
+// redecideFree makes the decision about a free call again.
+func (q *quote) redecideFree(d *audit.Decision) (told bool, f *fault) {
+	switch {
+	case d.PricedAt != 0 || d.Cost != 0:
+		return false, faultf(WrongPrice, "it has a cost or a price, but the operation costs nothing at %q", q.Upstream.Provider)
+	case q.unrouted(d.Facts.Upstream) != nil:
+		return false, faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)
+	case denies(d, policy.NoBound):
+		return true, nil
+	case d.Verdict == audit.Deny && len(d.Claims) == 0 && denies(d, policy.BudgetHeld):
+		return true, q.queued(d)
+	}
+	return q.redecide(d)
+}

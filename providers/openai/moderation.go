@@ -1,0 +1,47 @@
+package openai
+
+import (
+	"fmt"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// moderationModel is the model of a moderation that names none, by OpenAI's description
+// of the API.
+const moderationModel = "omni-moderation-latest"
+
+// moderationsBody is the body of a moderation. Nothing in it costs anything where
+// moderations are free, so that only the model is read, and what could be mistaken for it.
+var moderationsBody = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
+	"model": func(p *parser, _ string) error {
+		if null, err := p.Null(); null || err != nil {
+			return err
+		}
+		return p.model()
+	},
+	"input": (*parser).skipped,
+})
+
+// finishModeration checks what is required.
+func (p *parser) finishModeration() error {
+	if _, ok := p.members.Find("input"); !ok {
+		return wire.Errorf("input", "input is missing")
+	}
+	if p.Model == "" {
+		p.Model = moderationModel
+	}
+	return nil
+}
+
+// moderationOn is a moderation at an upstream where it costs nothing.
+func (r *Request) moderationOn(t providers.Terms) (providers.Offer, error) {
+	if no := r.NoBound(&t); no != nil {
+		return nil, no
+	}
+	if !call.Free(call.Moderations, t.Provider) {
+		return nil, &providers.Unbounded{Message: fmt.Sprintf("moderations are not known to cost nothing at the provider %q, and nothing here bounds what they cost", t.Provider)}
+	}
+	return &offer{request: r, terms: t}, nil
+}
