@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"runtime"
@@ -103,23 +102,12 @@ func (m *room) add(n int64) {
 
 // read reads a request's body, decoded, of so many bytes at most, in pieces.
 func (m *room) read(w http.ResponseWriter, r *http.Request, limit int64) (pieces, error) {
-	if err := admission.DecodeBody(w, r, limit); err != nil {
+	plain, err := admission.DecodeBody(w, r, limit)
+	if err != nil {
 		return nil, err
 	}
-	if r.ContentLength > limit {
-		return nil, admission.ErrLarge
-	}
-	body, err := m.readPieces(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, admission.ErrLarge
-	}
-	if refused, ok := errors.AsType[*providers.Denial](err); ok {
-		return nil, refused
-	}
-	if err != nil {
-		return nil, admission.ErrBody
-	}
-	return body, nil
+	body, err := m.readPieces(plain, r.ContentLength)
+	return body, admission.BodyError(err)
 }
 
 // readPieces reads a body whole; one of unknown length, which is -1, to its end. It

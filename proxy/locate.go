@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,18 +37,9 @@ func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	if wrong == nil {
 		t.run, wrong = admission.RunOf(r.Header, t.run)
 	}
-	var known bool
-	t.dialect, t.operation, known = dialects.Match(t.head)
-	if wrong != nil {
-		return t, wrong
-	}
-	switch {
-	case !known:
-		return t, noOperation(dialects, t)
-	case t.operation.Kind == providers.Denied:
-		return t, notAllowed(&t.operation)
-	}
-	return t, nil
+	var unknown error
+	t.dialect, t.operation, unknown = admission.Find(dialects, t.head)
+	return t, cmp.Or(wrong, unknown)
 }
 
 // cutRun takes run and depth off the front of the path.
@@ -77,45 +69,6 @@ func cutDepth(path string) (rest string, depth int64, ok bool) {
 	text, tail, _ := strings.Cut(tail, "/")
 	depth, ok = admission.Number(text)
 	return "/" + tail, depth, ok
-}
-
-// noOperation denies what no dialect has, and says what helps: the methods that its path
-// takes, or what is served.
-func noOperation(dialects providers.Registry, t *target) error {
-	helps := "it serves " + strings.Join(served(dialects), ", ")
-	if methods := methodsOf(dialects, t.head); len(methods) > 0 {
-		helps = "that path takes " + strings.Join(methods, ", ")
-	}
-	return admission.Deny(providers.NotFound, "unknown_route", providers.RetryNever,
-		"%s %s is no operation of an API that this proxy speaks; %s", admission.Clip(t.head.Method), admission.Clip(t.head.Path), helps)
-}
-
-// served are the operations that are not denied, by method and path.
-func served(dialects providers.Registry) (list []string) {
-	for _, d := range dialects {
-		for _, route := range d.Routes() {
-			if route.Kind != providers.Denied {
-				list = append(list, route.Method+" "+route.Path)
-			}
-		}
-	}
-	return list
-}
-
-// methodsOf are the methods that a path takes.
-func methodsOf(dialects providers.Registry, h providers.Head) (list []string) {
-	for _, method := range [...]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		h.Method = method
-		if _, _, known := dialects.Match(h); known {
-			list = append(list, method)
-		}
-	}
-	return list
-}
-
-// notAllowed denies an operation that the API has, by its name.
-func notAllowed(op *providers.Operation) error {
-	return admission.Deny(providers.Forbidden, "route_not_allowed", providers.RetryNever, "%s %s is denied: %s", op.Method, op.Path, op.Why)
 }
 
 // identify returns the key that a credential is.

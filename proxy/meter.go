@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"cmp"
 	"io"
 	"net/http"
 
@@ -41,9 +40,8 @@ type meteredBody struct {
 
 // meter wraps the body of a response.
 func (x *exchange) meter(resp *http.Response) *meteredBody {
-	answer := providers.Answer{Status: resp.StatusCode, Header: resp.Header}
+	answer := admission.AnswerOf(resp)
 	coding := answer.Coding()
-	answer.Framed = coding != "" || !unframed(resp)
 	b := &meteredBody{
 		src:    resp.Body,
 		resp:   resp,
@@ -65,12 +63,6 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 		resp.Header.Del("Content-Length")
 	}
 	return b
-}
-
-// unframed reports whether only the closing of its connection ends a response: it
-// has neither a length nor chunks (RFC 9112, section 6.3).
-func unframed(resp *http.Response) bool {
-	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0
 }
 
 // edits reports whether anything is taken out of a response, which changes its length.
@@ -218,42 +210,11 @@ func (b *meteredBody) settle() {
 
 func (b *meteredBody) outcome() gate.Outcome {
 	report := b.meter.Report()
-	o := gate.Outcome{
-		Status: b.status,
-		Sent:   true,
-		Basis:  audit.BasisUnknown,
-		Lines:  report.Lines,
-	}
-	switch {
-	case report.HasUsage:
-		o.Basis = audit.BasisReported
-	case b.unbilled(report):
-		o.Basis = audit.BasisUnbilled
-	case report.Stream && b.cancelled():
-		o.Basis = audit.BasisFloor
-		o.Lines = b.seen(report)
+	o := admission.Outcome(b.call.Upstream, b.status, report)
+	if o.Basis == audit.BasisUnknown && report.Stream && b.cancelled() {
+		o.Basis, o.Lines = audit.BasisFloor, b.seen(report)
 	}
 	return o
-}
-
-// unbilled reports whether the upstream bills nothing for a response of that
-// status that says this.
-func (b *meteredBody) unbilled(report providers.Report) bool {
-	if !report.Refused() {
-		return false
-	}
-	switch upstream := b.call.Upstream; upstream.Unbilled(b.status) {
-	case policy.Always:
-		return true
-	case policy.ByError:
-		return report.Failed
-	case policy.ByErrorObject:
-		return report.ErrorObject
-	case policy.ByStream:
-		inside := cmp.Or(report.ErrorStatus, http.StatusInternalServerError)
-		return report.Failed && report.Stream && upstream.Unbilled(inside) != policy.Never
-	}
-	return false
 }
 
 // cancelled reports whether the proxy cut a stream off, on an upstream that then

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"io"
 	"log"
@@ -31,7 +30,7 @@ type exchange struct {
 	newMeter func(providers.Answer) providers.Meter // the current attempt's, once it was sent
 	betas    []string                               // that were taken out of what it sent
 	// authorization is the current attempt's, if its upstream gets one.
-	authorization []byte
+	authorization string
 
 	client context.Context    // the client's: done when it hangs up
 	ctx    context.Context    // the current attempt's upstream request's
@@ -45,10 +44,6 @@ type exchange struct {
 	failed error                  // the attempt failed and there is no next
 	killed atomic.Pointer[string] // the kill switch that cut the attempt
 }
-
-// authorizationHeader goes to upstreams that the policy marks, and holds the base64 of an
-// AuthorizationV1.
-const authorizationHeader = "X-Aegis-Authorization"
 
 type exchangeKey struct{}
 
@@ -82,7 +77,7 @@ func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	cancel := x.outlive(out)
 	defer cancel()
 	defer context.AfterFunc(p.stopping, x.cut.cut)()
-	if x.failed = x.authorize(); x.failed != nil {
+	if x.authorization, x.failed = admission.Authorization(grant); x.failed != nil {
 		return
 	}
 	cut := x.cut
@@ -90,23 +85,6 @@ func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	ctx := context.WithValue(x.ctx, exchangeKey{}, x)
 	p.reverse.ServeHTTP(out, r.WithContext(ctx))
 	out.release()
-}
-
-// authorize signs the attempt's authorization, if its upstream gets one.
-// Nothing is sent without.
-func (x *exchange) authorize() error {
-	if !x.calls[0].Upstream.Authorized {
-		return nil
-	}
-	auth, err := x.grant.Authorization()
-	if err != nil {
-		d := admission.Deny(providers.Unavailable, "authorization_unavailable", providers.RetryNever,
-			"the upstream wants an authorization, and none can be signed")
-		d.Decision, d.Receipt = admission.Failed, x.grant.Receipt
-		return d
-	}
-	x.authorization = auth
-	return nil
 }
 
 // outlive makes the context of the upstream request, which does not end with
@@ -180,8 +158,8 @@ func rewrite(pr *httputil.ProxyRequest) {
 	upstream := x.calls[0].Upstream
 	sent, body, size := x.payload.send(x.outputCap())
 	admission.Adopt(out.Header, x.target.head.Header, sent.Header)
-	if upstream.Authorized {
-		out.Header[authorizationHeader] = []string{base64.StdEncoding.EncodeToString(x.authorization)}
+	if x.authorization != "" {
+		out.Header[admission.AuthorizationHeader] = []string{x.authorization}
 	}
 	out.Header["Accept-Encoding"] = []string{"identity"}
 	out.URL = upstreamURL(upstream.In(x.target.dialect.Name()).BaseURL, sent.Path, sent.Query)

@@ -23,29 +23,44 @@ var (
 // takes about 45 KB while the body is read.
 const maxCodings = 2
 
-// DecodeBody makes r.Body what it is without its content codings, and the length
-// unknown where it had any. Of each coding's result no more than limit bytes are
-// read, so a small body cannot become a large one. What the headers say of the
-// body goes no further than here: the upstream gets what the proxy has parsed.
+// DecodeBody returns a request's body without its content codings, and makes the length
+// unknown where it had any. Of the body, and of each coding's result, no more than limit
+// bytes are read, so a small body cannot become a large one. What the headers say of the
+// body goes no further than here: the upstream gets what was parsed. w may be nil.
 //
 // The errors are rejections: of a charset that JSON cannot have, of a coding that
-// the proxy cannot undo, and of a body that is too large before it is read.
-func DecodeBody(w http.ResponseWriter, r *http.Request, limit int64) error {
+// cannot be undone here, and of a body that is too large before it is read.
+func DecodeBody(w http.ResponseWriter, r *http.Request, limit int64) (io.Reader, error) {
 	if charset, ok := ForeignCharset(r.Header["Content-Type"]); ok {
-		return unsupported("the body is said to be in charset %q; send JSON in UTF-8", Clip(charset))
+		return nil, unsupported("the body is said to be in charset %q; send JSON in UTF-8", Clip(charset))
 	}
 	codings, err := codingsOf(r.Header["Content-Encoding"])
-	if err != nil || len(codings) == 0 {
-		return err
+	if err != nil {
+		return nil, err
 	}
 	if r.ContentLength > limit {
+		return nil, ErrLarge
+	}
+	plain := http.MaxBytesReader(w, r.Body, limit)
+	for i := len(codings) - 1; i >= 0; i-- { // the last was applied last
+		r.ContentLength = -1
+		plain = http.MaxBytesReader(w, &decodedBody{coding: codings[i], in: plain}, limit)
+	}
+	return plain, nil
+}
+
+// BodyError is what a client is told of an error in reading what DecodeBody has returned.
+func BodyError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return ErrLarge
 	}
-	r.ContentLength = -1
-	for i := len(codings) - 1; i >= 0; i-- { // the last was applied last
-		r.Body = &decodedBody{coding: codings[i], in: http.MaxBytesReader(w, r.Body, limit)}
+	if refused, ok := errors.AsType[*providers.Denial](err); ok {
+		return refused
 	}
-	return nil
+	return ErrBody
 }
 
 // ForeignCharset returns the first charset in which a body is said to be and in

@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"slices"
+
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -25,6 +27,9 @@ func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.D
 	if upstreams = policy.Speaking(upstreams, a.Dialect); len(upstreams) == 0 {
 		return refused(known, denied(policy.NoRoute, "no upstream of this model speaks the API that was called ("+a.Dialect+")"))
 	}
+	if upstreams = a.reached(upstreams); len(upstreams) == 0 {
+		return refused(known, denied(policy.NoRoute, "no upstream of this model has the base URL that was called, "+a.BaseURL+"; call one that the policy names for it"))
+	}
 	var bids []gate.Bid
 	var offers []providers.Offer
 	for i, upstream := range upstreams {
@@ -38,6 +43,13 @@ func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.D
 		}
 	}
 	return bids, offers, nil
+}
+
+// reached are those of some upstreams that the request's URL reaches.
+func (a *Ask) reached(upstreams []*policy.Upstream) []*policy.Upstream {
+	return slices.DeleteFunc(upstreams, func(u *policy.Upstream) bool {
+		return a.BaseURL != "" && u.In(a.Dialect).BaseURL != a.BaseURL
+	})
 }
 
 // boundOn bounds the request's tokens on one upstream.

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"cmp"
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,6 +20,10 @@ const (
 	outputCapHeader = "X-Aegis-Output-Cap"
 	betasHeader     = "X-Aegis-Betas-Removed"
 )
+
+// AuthorizationHeader goes to upstreams that the policy marks, and holds the base64 of an
+// AuthorizationV1.
+const AuthorizationHeader = "X-Aegis-Authorization"
 
 // Values of the decision header. An answer of the upstream carries Allowed.
 const (
@@ -46,6 +51,22 @@ func Mark(h http.Header, grant *gate.Grant, betas []string) {
 	if grant.Clamped {
 		h[outputCapHeader] = []string{strconv.FormatInt(grant.OutputCap, 10)}
 	}
+}
+
+// Authorization signs what goes in the header of that name; "" for an upstream that gets
+// none. Without it nothing may be sent; the error is a *providers.Denial then.
+func Authorization(grant *gate.Grant) (string, error) {
+	if !grant.Upstream().Authorized {
+		return "", nil
+	}
+	auth, err := grant.Authorization()
+	if err != nil {
+		d := Deny(providers.Unavailable, "authorization_unavailable", providers.RetryNever,
+			"the upstream wants an authorization, and none can be signed")
+		d.Decision, d.Receipt = Failed, grant.Receipt
+		return "", d
+	}
+	return base64.StdEncoding.EncodeToString(auth), nil
 }
 
 // Warn names soft budgets that are over their limit, if there are any.

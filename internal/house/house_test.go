@@ -41,7 +41,7 @@ var rooms = map[string][]string{
 	"internal/names":         {},
 	"policy":                 {"budget", "call", "internal/names", "pricing"},
 	"gate":                   {"audit", "budget", "call", "internal/names", "oxdeai", "policy", "pricing"},
-	"internal/admission":     {"call", "gate", "policy", "providers", "tokenizer"},
+	"internal/admission":     {"audit", "call", "gate", "policy", "providers", "tokenizer"},
 	"proxy":                  {"audit", "call", "gate", "internal/admission", "internal/names", "policy", "providers"},
 	"admin":                  {"budget", "call", "policy", "pricing"},
 }

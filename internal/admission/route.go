@@ -1,0 +1,61 @@
+package admission
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// Find finds the dialect that a request speaks, and the operation that it is for. There
+// is a dialect in any case, so that its client can be answered. The error is a
+// *providers.Denial of an operation that no API has, or that is denied.
+func Find(dialects providers.Registry, h providers.Head) (providers.Dialect, providers.Operation, error) {
+	dialect, operation, known := dialects.Match(h)
+	switch {
+	case !known:
+		return dialect, operation, noOperation(dialects, h)
+	case operation.Kind == providers.Denied:
+		return dialect, operation, notAllowed(&operation)
+	}
+	return dialect, operation, nil
+}
+
+// noOperation denies what no dialect has, and says what helps: the methods that its path
+// takes, or what is served.
+func noOperation(dialects providers.Registry, h providers.Head) error {
+	helps := "it serves " + strings.Join(served(dialects), ", ")
+	if methods := methodsOf(dialects, h); len(methods) > 0 {
+		helps = "that path takes " + strings.Join(methods, ", ")
+	}
+	return Deny(providers.NotFound, "unknown_route", providers.RetryNever,
+		"%s %s is no operation of an API that this proxy speaks; %s", Clip(h.Method), Clip(h.Path), helps)
+}
+
+// served are the operations that are not denied, by method and path.
+func served(dialects providers.Registry) (list []string) {
+	for _, d := range dialects {
+		for _, route := range d.Routes() {
+			if route.Kind != providers.Denied {
+				list = append(list, route.Method+" "+route.Path)
+			}
+		}
+	}
+	return list
+}
+
+// methodsOf are the methods that a path takes.
+func methodsOf(dialects providers.Registry, h providers.Head) (list []string) {
+	for _, method := range [...]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		h.Method = method
+		if _, _, known := dialects.Match(h); known {
+			list = append(list, method)
+		}
+	}
+	return list
+}
+
+// notAllowed denies an operation that the API has, by its name.
+func notAllowed(op *providers.Operation) error {
+	return Deny(providers.Forbidden, "route_not_allowed", providers.RetryNever, "%s %s is denied: %s", op.Method, op.Path, op.Why)
+}
