@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
+	"github.com/aegis-proxy/aegis-proxy/test/sdk"
+)
+
+// messagesWorld is a world whose upstream speaks Messages too.
+func messagesWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, simulator.Config{}, monthly(ample))
+	w.layout = strings.Replace(w.layout, "    cap_field: max_completion_tokens\n",
+		"    cap_field: max_completion_tokens\n  - {name: claude, base_url: \""+w.upstream.URL+"/v1\", api_key_env: SIM_KEY, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}\n", 1)
+	w.layout = strings.Replace(w.layout, "models:\n", "models:\n  - {match: \"claude-*\", upstreams: [claude]}\n", 1)
+	return w
+}
+
+// runMessages runs Anthropic's own SDK as an application that was given a base URL and
+// a key, and nothing else.
+func runMessages(t *testing.T, r *replica, key, scenario string, settings ...string) sdkRun {
+	t.Helper()
+	run := runOf(t)
+	return sdkRun{sdk.Messages.Run(t, r.url+"/run/"+run, key, scenario, settings...), run}
+}
+
+// TestMessagesSDK: through the real binary Anthropic's SDK sees what it sees at the
+// provider, and each denial is the error that it raises for that status, after as many
+// requests as may help.
+func TestMessagesSDK(t *testing.T) {
+	t.Parallel()
+	sdk.Messages.Need(t)
+	w := messagesWorld(t)
+	spent, narrow := w.addTenant("spent", monthly(1)), w.addTenant("narrow", `models: {allow: ["gpt-*"]}`)
+	w.writePolicy(2, monthly(ample))
+	r := w.start("replica0")
+	t.Run("answers", func(t *testing.T) {
+		for _, row := range []struct{ scenario, content, finish, betas string }{
+			{"chat", sdkAnswer, "max_tokens", ""},
+			{"stream", sdkAnswer, "max_tokens", ""},
+			{"tools", "", "tool_use", ""},
+			{"beta", sdkAnswer, "max_tokens", "fast-mode-2026-02-01"},
+		} {
+			t.Run(row.scenario, func(t *testing.T) {
+				t.Parallel()
+				seen := runMessages(t, r, w.secret, row.scenario)
+				if !seen.OK || seen.Status != 200 || seen.Attempts != 1 || seen.Headers["x-aegis-decision"] != "allow" {
+					t.Fatalf("saw %+v", seen)
+				}
+				if seen.Content != row.content || seen.FinishReason != row.finish || seen.Headers["x-aegis-betas-removed"] != row.betas {
+					t.Errorf("saw %+v", seen)
+				}
+				if row.scenario == "tools" && (seen.Tool.Name != "weather" || seen.Tool.Arguments != `{"city":"ledger"}`) {
+					t.Errorf("called %+v", seen.Tool)
+				}
+				if got := r.verdicts(seen.run); !slices.Equal(got, []string{audit.Allow}) {
+					t.Errorf("receipts say %v", got)
+				}
+			})
+		}
+	})
+	received := w.sim.Totals().Received
+	t.Run("denials", func(t *testing.T) {
+		for _, row := range []struct {
+			name, key           string
+			status              int
+			class, kind, reason string
+		}{
+			{"budget exhausted", spent, 402, "PaymentRequiredError", "billing_error", "budget_exhausted"},
+			{"model not allowed", narrow, 403, "PermissionDeniedError", "permission_error", "model_not_allowed"},
+			{"unknown key", "sk-unknown", 401, "AuthenticationError", "authentication_error", "unknown_key"},
+		} {
+			t.Run(row.name, func(t *testing.T) {
+				t.Parallel()
+				seen := runMessages(t, r, row.key, "stream")
+				if seen.OK || seen.Status != row.status || seen.Attempts != 1 || seen.Headers["x-should-retry"] != "false" || seen.Headers["retry-after"] != "" {
+					t.Errorf("saw %+v", seen)
+				}
+				if seen.Error.Class != row.class || seen.Error.Type != row.kind || seen.Error.Code != row.reason || !strings.Contains(seen.Error.Message, "aegis: ") {
+					t.Errorf("raised %+v", seen.Error)
+				}
+			})
+		}
+	})
+	if got := w.sim.Totals().Received; got != received || received != 4 {
+		t.Errorf("the provider got %d requests, and %d more that were denied", received, got-received)
+	}
+	for _, call := range w.sim.Calls() {
+		if call.Endpoint != simulator.Messages || call.Header.Get("Authorization") != "" {
+			t.Errorf("the provider got %s %s with %v", call.Method, call.Path, call.Header)
+		}
+	}
+	eventuallyAtRest(t, r)
+	endsClean(t, r)
+}
