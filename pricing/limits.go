@@ -37,7 +37,7 @@ type limit struct {
 }
 
 // Limits are the limits of a model: what overrides set, else what limits.json says of the model's releases at the
-// provider, or at those whose models it sells. What none of them knows is 0.
+// provider, or at those whose models it sells, else what the source of its prices does. What none of them knows is 0.
 func (t *Table) Limits(providerID, model string) Limits {
 	if len(model) > maxModelName {
 		return Limits{}
@@ -48,6 +48,9 @@ func (t *Table) Limits(providerID, model string) Limits {
 		for _, other := range p.fallback {
 			limits = limits.or(t.limitsOf(other, model))
 		}
+	}
+	if e := t.entry(providerID, model); e != nil {
+		limits = limits.or(e.limits)
 	}
 	return limits
 }

@@ -41,6 +41,7 @@ type entry struct {
 	own       bool   // an override's
 	schedules []*schedule
 	regions   map[string]int64 // factors, in thousandths
+	limits    Limits           // as the source of the prices has them
 }
 
 // schedule is one price list of a model, compiled: tiers by rising threshold.

@@ -55,20 +55,13 @@ func TestCost(t *testing.T) {
 		{"reasoning costs as output", "openai", "o3", summer2026, call.Usage{call.Output: 10, call.Reasoning: 90}, 800_000},
 		{"reasoning at its own price", "openrouter", "perplexity/sonar-deep-research", summer2026, call.Usage{call.Output: million - million/2, call.Reasoning: million / 2}, 5_500_000_000},
 		{"audio in and out", "openai", "gpt-audio", summer2026, call.Usage{call.Input: 40, call.AudioInput: 60, call.Output: 20, call.AudioOutput: 30}, 4_140_000},
-		{"cache write", "openai", "gpt-5.6-sol", summer2026, call.Usage{call.CacheWrite: 1000}, 6_250_000},
+		{"cache write", "openai", "gpt-5.6-sol", summer2026, call.Usage{call.CacheWrite: 1000}, 5_000_000},
 		{"cached audio", "openai", "gpt-4o-realtime-preview", summer2026, call.Usage{call.CachedInput: 40, call.AudioInput: 40, call.CachedAudioInput: 20}, 1_750_000},
 		{"fee per request", "perplexity", "sonar", summer2026, call.Usage{call.Input: 1, call.Output: 1}, 12_002_000},
 		{"below the context tier", "openai", "gpt-5.4", summer2026, call.Usage{call.Input: 272_000, call.Output: 1}, 680_015_000},
 		{"above it the whole request is dearer", "openai", "gpt-5.4", summer2026, call.Usage{call.Input: 272_001, call.Output: 1}, 1_360_027_500},
-		{"a day before the price starts", "openai", "o3", day(2025, 6, 9), call.Usage{call.Input: 1}, 10_000},
-		{"its last second", "openai", "o3", day(2025, 6, 10).Add(-time.Second), call.Usage{call.Input: 1}, 10_000},
-		{"its first second", "openai", "o3", day(2025, 6, 10), call.Usage{call.Input: 1}, 2_000},
 		{"a price to come does not hold yet", "google", "gemini-3.6-flash", summer2026, call.Usage{call.Input: 1}, 750},
 		{"and then holds", "google", "gemini-3.6-flash", day(2027, 1, 1), call.Usage{call.Input: 1}, 1_500},
-		{"off-peak", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(29 * time.Minute), call.Usage{call.Input: 1}, 135},
-		{"peak begins", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(30 * time.Minute), call.Usage{call.Input: 1}, 270},
-		{"peak ends", "deepseek", "deepseek-chat", day(2025, 7, 1).Add(16*time.Hour + 30*time.Minute), call.Usage{call.Input: 1}, 135},
-		{"time of day is UTC's", "deepseek", "deepseek-chat", time.Date(2025, 7, 1, 1, 0, 0, 0, time.FixedZone("CEST", 7200)), call.Usage{call.Input: 1}, 135},
 		{"a first model that was never repriced", "openai", "gpt-4o-2024-05-13", summer2026, call.Usage{call.Input: 1, call.Output: 1}, 20_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -77,6 +70,75 @@ func TestCost(t *testing.T) {
 				t.Errorf("cost %d nano-USD (%v), want %d", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestPricesByDayAndHour: the last list that holds at an instant counts.
+func TestPricesByDayAndHour(t *testing.T) {
+	table, err := pricing.Load(fstest.MapFS{"table/p.json": {Data: []byte(`{"provider":"p","models":[
+		{"id":"dated","names":["dated"],"prices":[{"tiers":[{"input":10000000}]},{"from":"2025-06-10","tiers":[{"input":2000000}]}]},
+		{"id":"hourly","names":["hourly"],"prices":[{"tiers":[{"input":135000}]},{"start":"00:30","end":"16:30","tiers":[{"input":270000}]}]}]}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := func(y, m, d int) time.Time { return time.Date(y, time.Month(m), d, 0, 0, 0, 0, time.UTC) }
+	for _, tt := range []struct {
+		name, model string
+		at          time.Time
+		want        int64 // nano-USD for a token of input
+	}{
+		{"a day before the price starts", "dated", day(2025, 6, 9), 10_000},
+		{"its last second", "dated", day(2025, 6, 10).Add(-time.Second), 10_000},
+		{"its first second", "dated", day(2025, 6, 10), 2_000},
+		{"off-peak", "hourly", day(2025, 7, 1).Add(29 * time.Minute), 135},
+		{"peak begins", "hourly", day(2025, 7, 1).Add(30 * time.Minute), 270},
+		{"peak ends", "hourly", day(2025, 7, 1).Add(16*time.Hour + 30*time.Minute), 135},
+		{"time of day is UTC's", "hourly", time.Date(2025, 7, 1, 1, 0, 0, 0, time.FixedZone("CEST", 7200)), 135},
+	} {
+		price, err := table.Lookup("p", tt.model, tt.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := price.Cost(call.Usage{call.Input: 1}); err != nil || got != tt.want {
+			t.Errorf("%s: %d nano-USD (%v), want %d", tt.name, got, err, tt.want)
+		}
+	}
+}
+
+// TestAnnouncedPrices: a price that is known to change on a day changes then, at every service.
+func TestAnnouncedPrices(t *testing.T) {
+	for _, tt := range []struct {
+		model, service string
+		day            time.Time
+		input, output  int64 // nano-USD a token
+	}{
+		{"gemini-4-argon", "", time.Date(2026, 11, 30, 23, 59, 59, 0, time.UTC), 2_000, 10_000},
+		{"gemini-4-argon", "", time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), 4_000, 20_000},
+		{"gemini-4-argon", "priority", time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), 7_200, 36_000},
+		{"gemini-3.8-flash", "", time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC), 750, 3_750},
+		{"gemini-3.8-flash", "", time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), 1_500, 7_500},
+		{"gemini-3.6-flash", "priority", time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), 2_700, 13_500},
+	} {
+		p, err := lookup(t, "google", tt.model, tt.day).For(call.Key{Service: tt.service})
+		if err != nil {
+			t.Fatal(err)
+		}
+		input, _ := p.Cost(call.Usage{call.Input: 1})
+		output, _ := p.Cost(call.Usage{call.Output: 1})
+		if input != tt.input || output != tt.output {
+			t.Errorf("%s %s at %s: %d and %d, want %d and %d", tt.model, tt.service, tt.day, input, output, tt.input, tt.output)
+		}
+	}
+}
+
+// TestServices: the table has what a service tier costs, and gpt-5 at priority twice the standard price.
+func TestServices(t *testing.T) {
+	p, err := lookup(t, "openai", "gpt-5", summer2026).For(call.Key{Service: "priority"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.Cost(call.Usage{call.Input: 1000, call.Output: 100}); err != nil || got != 4_500_000 {
+		t.Errorf("%d nano-USD (%v), want 4500000", got, err)
 	}
 }
 
@@ -109,8 +171,8 @@ func TestWorst(t *testing.T) {
 		{"plain", "openai", "gpt-4o-mini", bounded(1000, 100), 210_000},
 		{"no audio, no audio rate", "openai", "gpt-audio", bounded(100, 10), 350_000},
 		{"audio in and out", "openai", "gpt-audio", bounded(100, 10, call.AudioInput, call.AudioOutput), 3_840_000},
-		{"no cache writes, no write rate", "openai", "gpt-5.6-sol", bounded(1000, 0), 5_000_000},
-		{"cache writes", "openai", "gpt-5.6-sol", bounded(1000, 0, call.CacheWrite), 6_250_000},
+		{"no cache writes, no write rate", "openai", "gpt-5.6-sol", bounded(1000, 0), 4_000_000},
+		{"cache writes", "openai", "gpt-5.6-sol", bounded(1000, 0, call.CacheWrite), 5_000_000},
 		{"cache writes that may live an hour", "anthropic", "claude-haiku-4-5", bounded(1000, 0, call.CacheWrite1h), 2_000_000},
 		{"context tier out of reach", "openai", "gpt-5.4", bounded(272_000, 1), 680_015_000},
 		{"context tier in reach", "openai", "gpt-5.4", bounded(272_001, 1), 1_360_027_500},
@@ -132,7 +194,7 @@ func TestWorst(t *testing.T) {
 
 // TestWorstCoversEveryUsage: whatever a model's provider reports within the bound costs at most the bound's cost.
 func TestWorstCoversEveryUsage(t *testing.T) {
-	prices := append(allPrices(t, summer2026), allPrices(t, factsPricedAt)...)
+	prices := append(allPrices(t, summer2026), allPrices(t, bodiesPricedAt)...)
 	prices = append(prices, jaggedPrices(t)...)
 	rapid.Check(t, func(t *rapid.T) {
 		b := drawBound(t)

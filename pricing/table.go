@@ -31,7 +31,7 @@ var tableFiles embed.FS
 
 // AsOf is the day whose prices the built-in table has. Later changes of price are not in it, except those that providers
 // had announced.
-const AsOf = "2026-08-21"
+const AsOf = "2026-11-30"
 
 // Table is a price table with limits of models. It is safe for concurrent use.
 type Table struct {
@@ -82,35 +82,32 @@ func load(files fs.FS, limits []byte) (*Table, error) {
 		return nil, err
 	}
 	t := &Table{providers: map[string]*provider{}}
-	content := struct {
-		Providers []*table.Provider `json:"providers"`
-		Limits    []limit           `json:"limits"`
-	}{}
-	for _, name := range names {
-		file, err := readProvider(files, name)
+	content := sha256.New()
+	for _, name := range names { // sorted
+		data, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, err
+		}
+		file, err := table.Parse(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if t.providers[file.Provider], err = compile(file); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		content.Providers = append(content.Providers, file)
+		fmt.Fprintf(content, "%s %d\n", name, len(data))
+		content.Write(data)
 	}
-	if content.Limits, err = parseLimits(limits); err != nil {
-		return nil, err
-	}
-	t.limits = compileLimits(content.Limits)
-	t.builtin, err = hash(content)
-	t.version = t.builtin
-	return t, errors.Join(err, t.checkFallbacks())
-}
-
-func readProvider(files fs.FS, name string) (*table.Provider, error) {
-	data, err := fs.ReadFile(files, name)
+	list, err := parseLimits(limits)
 	if err != nil {
 		return nil, err
 	}
-	return table.Parse(data)
+	fmt.Fprintf(content, "limits.json %d\n", len(limits))
+	content.Write(limits)
+	t.limits = compileLimits(list)
+	t.builtin = hex.EncodeToString(content.Sum(nil))
+	t.version = t.builtin
+	return t, t.checkFallbacks()
 }
 
 func (t *Table) checkFallbacks() error {
@@ -135,8 +132,8 @@ func hash(value any) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// Version is the lowercase hex SHA-256 of the table's content: of the parsed prices and limits, written as JSON, and
-// where there are overrides, of that hash and the overrides. Equal versions price and limit every request alike.
+// Version is the lowercase hex SHA-256 of the table's content: of its files, and where there are overrides, of that hash
+// and the overrides, written as JSON. Equal versions price and limit every request alike.
 func (t *Table) Version() string { return t.version }
 
 // Lookup is the price of a model at an instant, which ought to be the start of the request, at the standard service. Names
@@ -202,6 +199,7 @@ func compile(file *table.Provider) (*provider, error) {
 			return nil, err
 		}
 		e.name, e.regions = file.Provider+"/"+m.ID, m.Regions
+		e.limits = Limits{ContextTokens: m.ContextTokens, MaxOutputTokens: m.MaxOutputTokens}
 		p.enter(m, e)
 	}
 	p.sort()

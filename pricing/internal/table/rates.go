@@ -1,10 +1,11 @@
 package table
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 )
@@ -47,28 +48,42 @@ func (r Rates) MarshalJSON() ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// UnmarshalJSON reads what MarshalJSON writes, in any order. Unknown names are errors.
+// UnmarshalJSON reads what MarshalJSON writes, in any order. Unknown names are errors, and so is a name twice. It reads
+// the bytes itself: a table has some ten thousand of these, and each process reads it.
 func (r *Rates) UnmarshalJSON(data []byte) error {
-	var members map[string]int64
-	if err := json.Unmarshal(data, &members); err != nil {
-		return err
-	}
 	*r = NoRates()
-	for name, price := range members {
-		unit, ok := call.ByName(name)
-		switch {
-		case name == "over" && price >= 0:
-			r.Over = price
-		case !ok:
-			return fmt.Errorf("%.64q is not the name of a unit", name)
-		case price < 0 || price > MaxPicoUSD:
-			return fmt.Errorf("the price %d of %s is out of bounds", price, unit)
-		default:
-			r.Price[unit] = price
-		}
-	}
-	if len(members) == 0 {
+	body, ok := bytes.CutPrefix(bytes.TrimSpace(data), []byte("{"))
+	body, closed := bytes.CutSuffix(body, []byte("}"))
+	if body = bytes.TrimSpace(body); !ok || !closed || len(body) == 0 {
 		return errors.New("a tier without prices")
 	}
+	over := false
+	for member := range bytes.SplitSeq(body, []byte(",")) {
+		name, value, _ := bytes.Cut(member, []byte(":"))
+		if err := r.set(string(bytes.TrimSpace(name)), string(bytes.TrimSpace(value)), &over); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set takes a member, the name in its quotes.
+func (r *Rates) set(name, value string, over *bool) error {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < 0 {
+		return fmt.Errorf("the price %.64q of %.64s is out of bounds, or not whole", value, name)
+	}
+	if name == `"over"` && !*over {
+		r.Over, *over = n, true
+		return nil
+	}
+	unit, ok := call.ByName(strings.Trim(name, `"`))
+	switch {
+	case !ok || r.Price[unit] != None:
+		return fmt.Errorf("%.64s is not the name of a unit, or twice", name)
+	case n > MaxPicoUSD:
+		return fmt.Errorf("the price %d of %s is out of bounds", n, unit)
+	}
+	r.Price[unit] = n
 	return nil
 }

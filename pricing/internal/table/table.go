@@ -44,6 +44,9 @@ type Model struct {
 	Prefixes []string   `json:"prefixes,omitempty"`
 	Infixes  []string   `json:"infixes,omitempty"`
 	Prices   []Schedule `json:"prices"`
+	// Limits of the model in tokens, where the source tells them; 0: it does not.
+	ContextTokens   int64 `json:"context_tokens,omitempty"`
+	MaxOutputTokens int64 `json:"max_output_tokens,omitempty"`
 	// Regions are the factors of the regions whose prices differ, in thousandths, for the units that are scaled.
 	Regions map[string]int64 `json:"regions,omitempty"`
 }
@@ -127,6 +130,9 @@ func (m *Model) check() error {
 		return errors.New("an empty pattern matches every name")
 	case len(m.Prices) == 0:
 		return errors.New("no prices")
+	}
+	if m.ContextTokens < 0 || m.MaxOutputTokens < 0 {
+		return errors.New("a limit is negative")
 	}
 	for region, factor := range m.Regions {
 		if region == "" || factor < MinFactor || factor > MaxFactor {

@@ -13,7 +13,7 @@ func TestParseRefuses(t *testing.T) {
 	prices := func(schedule string) string { return `"names":["a"],"prices":[{` + schedule + `}]` }
 	for _, tt := range []struct{ name, models, want string }{
 		{"unknown member", model("a", prices(tiers+`,"inputs":1`)), "unknown field"},
-		{"a fraction", model("a", prices(`"tiers":[{"input":1.5}]`)), "cannot unmarshal"},
+		{"a fraction", model("a", prices(`"tiers":[{"input":1.5}]`)), "not whole"},
 		{"a negative price", model("a", prices(`"tiers":[{"input":-1}]`)), "out of bounds"},
 		{"a price beyond bounds", model("a", prices(`"tiers":[{"input":1,"output":1000000000000001}]`)), "out of bounds"},
 		{"a unit that is none", model("a", prices(`"tiers":[{"input":1,"thoughts":1}]`)), "not the name of a unit"},

@@ -1,27 +1,23 @@
-package main
+package source
 
 import (
 	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
 )
 
-// report collects what was left out or changed, for the person who runs the generator.
-type report struct {
-	dropped, rounded []string
-}
-
 // convert turns one provider into our format. Models without a price are dropped.
-func convert(source sourceProvider, r *report) (*table.Provider, error) {
+func convert(source sourceProvider, r *Report) (*table.Provider, error) {
 	p := &table.Provider{Provider: source.ID, Fallback: source.Fallback}
 	for _, model := range source.Models {
 		if why := unpriceable(&model); why != "" {
-			r.dropped = append(r.dropped, source.ID+"/"+model.ID+": "+why)
+			r.Dropped = append(r.Dropped, source.ID+"/"+model.ID+": "+why)
 			continue
 		}
 		m := table.Model{ID: model.ID}
@@ -38,7 +34,6 @@ func convert(source sourceProvider, r *report) (*table.Provider, error) {
 		tidy(&m)
 		p.Models = append(p.Models, m)
 	}
-	p.Models = append(p.Models, corrections(p)...)
 	slices.SortFunc(p.Models, table.Compare)
 	return p, nil
 }
@@ -53,7 +48,7 @@ func unpriceable(m *sourceModel) string {
 	return ""
 }
 
-func schedule(source *sourceSchedule, model string, r *report) (table.Schedule, error) {
+func schedule(source *sourceSchedule, model string, r *Report) (table.Schedule, error) {
 	c := source.Constraint
 	s := table.Schedule{From: c.StartDate, Start: clock(c.StartTime), End: clock(c.EndTime)}
 	for _, over := range thresholds(source) {
@@ -102,7 +97,7 @@ var unitOf = map[string]call.Unit{
 	"requests_kcount":       call.Requests,
 }
 
-func ratesOver(over int64, prices map[string]sourcePrice, model string, r *report) (table.Rates, error) {
+func ratesOver(over int64, prices map[string]sourcePrice, model string, r *Report) (table.Rates, error) {
 	rates := table.NoRates()
 	rates.Over = over
 	if len(prices) == 0 {
@@ -123,16 +118,31 @@ func ratesOver(over int64, prices map[string]sourcePrice, model string, r *repor
 	return rates, nil
 }
 
+// Bounds of a price's text: an exponent can ask for numbers of any size.
+const (
+	maxPriceBytes = 32
+	maxExponent   = 40
+)
+
+func isShort(price string) bool {
+	_, exponent, _ := strings.Cut(strings.ToLower(price), "e")
+	n, err := strconv.Atoi(exponent)
+	return len(price) <= maxPriceBytes && (exponent == "" || err == nil && -maxExponent <= n && n <= maxExponent)
+}
+
 // picoUSD is a decimal price in USD per so many units as pico-USD per unit. Where the source's own arithmetic left a
 // fraction of a pico-USD, one within a millionth of an integer is that integer, and any other is rounded up.
-func picoUSD(price json.Number, units int64, what string, r *report) (int64, error) {
+func picoUSD(price json.Number, units int64, what string, r *Report) (int64, error) {
+	if !isShort(price.String()) {
+		return 0, fmt.Errorf("%.40q is not a price", price)
+	}
 	exact, ok := new(big.Rat).SetString(price.String())
 	if !ok || exact.Sign() < 0 {
 		return 0, fmt.Errorf("%q is not a price", price)
 	}
 	exact.Mul(exact, big.NewRat(1_000_000_000_000, units))
 	if !exact.IsInt() {
-		r.rounded = append(r.rounded, what+": "+price.String())
+		r.Rounded = append(r.Rounded, what+": "+price.String())
 	}
 	nearly := new(big.Rat).Sub(exact, big.NewRat(1, 1_000_000))
 	up := new(big.Int).Add(nearly.Num(), new(big.Int).Sub(nearly.Denom(), big.NewInt(1)))

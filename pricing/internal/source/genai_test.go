@@ -1,4 +1,4 @@
-package main
+package source
 
 import (
 	"encoding/json"
@@ -25,15 +25,15 @@ func TestPicoUSD(t *testing.T) {
 		{"a third of a pico-USD is rounded up", "0.08333333333333334", 1_000_000, 83_334, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var r report
+			var r Report
 			got, err := picoUSD(tt.price, tt.units, "model", &r)
-			if err != nil || got != tt.want || (len(r.rounded) > 0) != tt.rounded {
-				t.Errorf("%d (%v), reported %v, want %d", got, err, r.rounded, tt.want)
+			if err != nil || got != tt.want || (len(r.Rounded) > 0) != tt.rounded {
+				t.Errorf("%d (%v), reported %v, want %d", got, err, r.Rounded, tt.want)
 			}
 		})
 	}
 	for _, bad := range []json.Number{"", "-1", "x", "1e30"} {
-		if got, err := picoUSD(bad, 1_000_000, "model", &report{}); err == nil {
+		if got, err := picoUSD(bad, 1_000_000, "model", &Report{}); err == nil {
 			t.Errorf("%q is %d pico-USD, want an error", bad, got)
 		}
 	}
@@ -72,7 +72,7 @@ func TestConvert(t *testing.T) {
 	if err := json.Unmarshal([]byte(sample), &sources); err != nil {
 		t.Fatal(err)
 	}
-	var r report
+	var r Report
 	p, err := convert(sources[0], &r)
 	if err != nil {
 		t.Fatal(err)
@@ -90,8 +90,8 @@ func TestConvert(t *testing.T) {
 	if got.String() != want {
 		t.Errorf("converted to\n%s\nwant\n%s", got.String(), want)
 	}
-	if wantDropped := []string{"p/unknown: no price"}; !reflect.DeepEqual(r.dropped, wantDropped) {
-		t.Errorf("left out %q, want %q", r.dropped, wantDropped)
+	if wantDropped := []string{"p/unknown: no price"}; !reflect.DeepEqual(r.Dropped, wantDropped) {
+		t.Errorf("left out %q, want %q", r.Dropped, wantDropped)
 	}
 	again, err := table.Parse([]byte(got.String()))
 	if err != nil || !reflect.DeepEqual(again, p) {

@@ -1,0 +1,243 @@
+package source
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
+)
+
+// dearest takes into a model what another entry of the same name has: the higher price of each unit, and the looser
+// limits.
+func dearest(m, other *table.Model, what string, r *Report) {
+	m.ContextTokens, m.MaxOutputTokens = max(m.ContextTokens, other.ContextTokens), max(m.MaxOutputTokens, other.MaxOutputTokens)
+	for region, factor := range other.Regions {
+		if m.Regions == nil {
+			m.Regions = map[string]int64{}
+		}
+		m.Regions[region] = max(m.Regions[region], factor)
+	}
+	for _, theirs := range other.Prices {
+		mine := listOf(m, theirs.Service, theirs.Variant)
+		if mine == nil {
+			m.Prices = append(m.Prices, theirs)
+			continue
+		}
+		for _, tier := range theirs.Tiers {
+			raise(mine, tier, what, r)
+		}
+	}
+}
+
+func listOf(m *table.Model, service, variant string) *table.Schedule {
+	for i := range m.Prices {
+		if s := &m.Prices[i]; s.Service == service && s.Variant == variant && s.From == "" && s.Start == "" {
+			return s
+		}
+	}
+	return nil
+}
+
+// raise has a list cost at least what a tier does, above its threshold.
+func raise(s *table.Schedule, tier table.Rates, what string, r *Report) {
+	at := slices.IndexFunc(s.Tiers, func(t table.Rates) bool { return t.Over >= tier.Over })
+	if at < 0 {
+		at = len(s.Tiers)
+	}
+	if at == len(s.Tiers) || s.Tiers[at].Over != tier.Over {
+		before := s.Tiers[at-1]
+		before.Over = tier.Over
+		s.Tiers = slices.Insert(s.Tiers, at, before)
+	}
+	for i := at; i < len(s.Tiers); i++ {
+		for u, price := range tier.Price {
+			if mine := s.Tiers[i].Price[u]; price > mine {
+				if mine != table.None && i == at {
+					r.Differ = append(r.Differ, fmt.Sprintf("%s: %s: %d and %d pico-USD, the dearer counts", what, call.Unit(u), mine, price))
+				}
+				s.Tiers[i].Price[u] = price
+			}
+		}
+	}
+}
+
+// Merge puts a newer table over an older one. The newer's price of a unit wins; what only the older has stays: units,
+// context tiers, models, the fallbacks of a provider, and prices that begin after the day that the newer is of. What
+// differs is reported.
+func Merge(older, newer []*table.Provider, newerOf string, r *Report) []*table.Provider {
+	merged := map[string]*table.Provider{}
+	for _, p := range older {
+		merged[p.Provider] = p
+	}
+	for _, p := range newer {
+		if merged[p.Provider] == nil {
+			merged[p.Provider] = p
+			continue
+		}
+		mergeProvider(merged[p.Provider], p, newerOf, r)
+	}
+	list := slices.Collect(maps.Values(merged))
+	sortProviders(list)
+	for _, p := range list {
+		announce(p)
+		p.Models = append(p.Models, corrections(p)...)
+		for i := range p.Models {
+			tidy(&p.Models[i])
+		}
+		slices.SortFunc(p.Models, table.Compare)
+	}
+	return list
+}
+
+// mergeProvider lays a provider's newer entries over the older ones. An older entry prices all names that it matches, so
+// a newer one for some of them takes these away; one for its own name takes its patterns too.
+func mergeProvider(p, newer *table.Provider, newerOf string, r *Report) {
+	ids := map[string]int{}
+	for i := range p.Models {
+		ids[strings.ToLower(p.Models[i].ID)] = i
+	}
+	for _, m := range newer.Models {
+		name := strings.ToLower(m.Names[0])
+		old := ofName(p, name)
+		if old == nil {
+			m.Prefixes = []string{name} // nobody says that a release of a new model costs something else
+			p.Models = append(p.Models, unique(m, ids, len(p.Models)))
+			continue
+		}
+		overlay(&m, old, p.Provider+"/"+m.ID, newerOf, r)
+		old.Names = slices.DeleteFunc(old.Names, func(n string) bool { return strings.EqualFold(n, name) })
+		if slices.Contains(old.Prefixes, name) {
+			old.Prefixes = slices.DeleteFunc(old.Prefixes, func(text string) bool { return text == name })
+			m.Prefixes = append(m.Prefixes, name)
+		}
+		if strings.ToLower(old.ID) == name || len(old.Names)+len(old.Prefixes)+len(old.Infixes) == 0 {
+			m.Names, m.Prefixes, m.Infixes = append(m.Names, old.Names...), append(m.Prefixes, old.Prefixes...), append(m.Infixes, old.Infixes...)
+			m.ID = old.ID
+			*old = m
+			continue
+		}
+		p.Models = append(p.Models, unique(m, ids, len(p.Models)))
+	}
+	slices.SortFunc(p.Models, table.Compare)
+}
+
+// unique gives a model an id that no other has.
+func unique(m table.Model, ids map[string]int, at int) table.Model {
+	for {
+		if _, taken := ids[strings.ToLower(m.ID)]; !taken {
+			ids[strings.ToLower(m.ID)] = at
+			return m
+		}
+		m.ID += "+"
+	}
+}
+
+// ofName finds the entry that prices a whole name, or whose releases are of it.
+func ofName(p *table.Provider, name string) *table.Model {
+	for i := range p.Models {
+		m := &p.Models[i]
+		if slices.ContainsFunc(m.Names, func(n string) bool { return strings.EqualFold(n, name) }) || slices.Contains(m.Prefixes, name) ||
+			strings.EqualFold(m.ID, name) {
+			return m
+		}
+	}
+	return nil
+}
+
+// overlay completes a newer entry by an older one.
+func overlay(m, old *table.Model, what, newerOf string, r *Report) {
+	mine := listOf(m, "", "")
+	for _, s := range old.Prices {
+		switch {
+		case s.Service != "" || s.Variant != "": // of the newer source already
+		case s.From > newerOf:
+			m.Prices = append(m.Prices, later(m, s)...)
+		case s.From != "" || s.Start != "":
+		case mine == nil:
+			m.Prices = append(m.Prices, s)
+		default:
+			complete(mine, &s, what, r)
+		}
+	}
+}
+
+// dearerWins are providers of which the newer source prices what the older knows as dearer, and neither is sure: Bedrock's
+// endpoints in a region cost a tenth more than its global ones.
+var dearerWins = []string{"aws"}
+
+// complete fills in the units that a newer list lacks.
+func complete(mine, old *table.Schedule, what string, r *Report) {
+	provider, _, _ := strings.Cut(what, "/")
+	for i := range old.Tiers {
+		o := &old.Tiers[i]
+		at := slices.IndexFunc(mine.Tiers, func(t table.Rates) bool { return t.Over == o.Over })
+		if at < 0 {
+			r.Differ = append(r.Differ, fmt.Sprintf("%s: prices over %d tokens are only in the older source, and left out", what, o.Over))
+			continue
+		}
+		for u, price := range o.Price {
+			now := &mine.Tiers[at].Price[u]
+			switch {
+			case price == table.None || *now == price:
+			case *now == table.None:
+				*now = price
+			case slices.Contains(dearerWins, provider) && price > *now:
+				r.Differ = append(r.Differ, fmt.Sprintf("%s: %s over %d: %d pico-USD stays, the newer has %d", what, call.Unit(u), o.Over, price, *now))
+				*now = price
+			default:
+				r.Differ = append(r.Differ, fmt.Sprintf("%s: %s over %d: %d pico-USD was %d", what, call.Unit(u), o.Over, *now, price))
+			}
+		}
+	}
+}
+
+// hasOwn is a unit's own price, and told whether it has one, or one that it falls back to has another price than before:
+// reasoning costs as much as a new price of output.
+func hasOwn(r *table.Rates, u call.Unit) (price int64, told bool) {
+	if r.Price[u] != table.None {
+		return r.Price[u], true
+	}
+	for _, other := range call.Table[u].Else {
+		if price, told := hasOwn(r, other); told {
+			return price, true
+		}
+	}
+	return table.None, false
+}
+
+// later are the lists of a day to come: the standard one, and the other services' raised as it is.
+func later(m *table.Model, standard table.Schedule) []table.Schedule {
+	before := listOf(m, "", "")
+	if before == nil {
+		return []table.Schedule{standard}
+	}
+	standard.Tiers = slices.Clone(standard.Tiers)
+	for i := range standard.Tiers {
+		for u, price := range before.Tiers[0].Price {
+			if _, told := hasOwn(&standard.Tiers[i], call.Unit(u)); !told {
+				standard.Tiers[i].Price[u] = price
+			}
+		}
+	}
+	lists := []table.Schedule{standard}
+	for _, s := range m.Prices {
+		if s.Service == "" || s.Variant != "" || s.From != "" {
+			continue
+		}
+		s.From, s.Tiers = standard.From, slices.Clone(s.Tiers)
+		for i := range s.Tiers {
+			for u, price := range s.Tiers[i].Price {
+				from, _ := hasOwn(&before.Tiers[0], call.Unit(u))
+				to, _ := hasOwn(&standard.Tiers[0], call.Unit(u))
+				if price > 0 && from > 0 && to > from {
+					s.Tiers[i].Price[u] = (price*to + from - 1) / from
+				}
+			}
+		}
+		lists = append(lists, s)
+	}
+	return lists
+}
