@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -79,6 +80,7 @@ func (x *exchange) offer(body []byte) (providers.Offer, Verdict, string) {
 // checkSent: what leaves is what came, but for what must change, and no key is in it.
 func (x *exchange) checkSent(offer providers.Offer) {
 	asked := slices.Max(append(x.Caps(x.Request.Bytes()), 0))
+	head := maps.Clone(x.head.Header)
 	for _, limit := range [...]int64{1, 16, offer.Bound().Output.Cap} {
 		if limit > offer.Bound().Output.Cap {
 			continue
@@ -91,8 +93,14 @@ func (x *exchange) checkSent(offer providers.Offer) {
 		}
 		x.sameMembers(body)
 	}
-	if offer.Bound().Output.Cap > 0 {
-		x.sameMembers(x.sentBody(offer.Send(0)))
+	first, again := offer.Send(0), offer.Send(0)
+	if body := x.sentBody(first); !bytes.Equal(body, x.sentBody(again)) || first.Path != again.Path || first.Query != again.Query || !reflect.DeepEqual(first.Header, again.Header) {
+		x.errorf("what is sent again is another request")
+	} else if offer.Bound().Output.Cap > 0 {
+		x.sameMembers(body)
+	}
+	if !reflect.DeepEqual(x.head.Header, head) {
+		x.errorf("the client's headers were %v and are %v", head, x.head.Header)
 	}
 }
 
