@@ -76,9 +76,9 @@ func standIn(op providers.Operation, stream bool) []byte {
 
 // usageObject is what an answer tells, by the plain words of OpenAI.
 type usageObject struct {
-	Prompt     *int64 `json:"prompt_tokens"`
-	Completion *int64 `json:"completion_tokens"`
-	Total      *int64 `json:"total_tokens"`
+	Prompt     *float64 `json:"prompt_tokens"`
+	Completion *float64 `json:"completion_tokens"`
+	Total      *float64 `json:"total_tokens"`
 }
 
 type toldAnswer struct {
@@ -88,9 +88,9 @@ type toldAnswer struct {
 	} `json:"x_groq"`
 }
 
-func usageTold(answer []byte, stream bool) (u providertest.Usage, ok bool) {
+func usageTold(answer []byte, _ bool) (u providertest.Usage, ok bool) {
 	payloads := [][]byte{answer}
-	if stream {
+	if text := bytes.TrimSpace(answer); len(text) == 0 || text[0] != '{' && text[0] != '[' {
 		payloads = dataLines(answer)
 	}
 	for _, payload := range payloads {
@@ -109,12 +109,12 @@ func usageTold(answer []byte, stream bool) (u providertest.Usage, ok bool) {
 
 func plainUsage(o *usageObject) (u providertest.Usage) {
 	if o.Prompt != nil {
-		u.Input = *o.Prompt
+		u.Input = int64(*o.Prompt)
 	} else {
-		u.Input = *o.Total
+		u.Input = int64(*o.Total)
 	}
 	if o.Completion != nil {
-		u.Output = *o.Completion
+		u.Output = int64(*o.Completion)
 	}
 	return u
 }
