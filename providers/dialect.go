@@ -43,7 +43,8 @@ type Dialect interface {
 	// *ParseError. The body must not change while the Request is in use.
 	Parse(Operation, Head, []byte) (Request, error)
 
-	// Models is the answer to an operation of the kind Listed.
+	// Models is the answer to an operation of the kind Listed: these models, or where its
+	// path names a {model} the one.
 	Models(Operation, []Model) Reply
 
 	// Deny is how the API says no, for an operation and a client; the zero Operation

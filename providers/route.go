@@ -19,8 +19,9 @@ const (
 // Route is one operation of an API.
 type Route struct {
 	Method string
-	// Path has a segment {name} for any one segment, and {name}:verb for what begins
-	// one. A version that may be left out is not part of it.
+	// Path has a segment {name} for any one segment, {name}:verb for what begins one, and
+	// at its end {name...} for all that is left. A version that may be left out is not
+	// part of it.
 	Path string
 	Kind Kind
 	// Operation is its name in policies and receipts.
@@ -36,10 +37,11 @@ type Operation struct {
 }
 
 // FindRoute returns the operation of a method and an escaped path. A path that ends in
-// a slash, or has two in a row, is another path.
+// a slash, or has two in a row, is another path. HEAD is a GET, less the body of the
+// answer, of what the proxy itself answers.
 func FindRoute(routes []Route, method, path string) (Operation, bool) {
 	for i := range routes {
-		if routes[i].Method != method {
+		if !routes[i].takes(method) {
 			continue
 		}
 		if params, ok := matchPath(routes[i].Path, path); ok {
@@ -49,11 +51,21 @@ func FindRoute(routes []Route, method, path string) (Operation, bool) {
 	return Operation{}, false
 }
 
+func (r *Route) takes(method string) bool {
+	return r.Method == method || method == "HEAD" && r.Method == "GET" && (r.Kind == Listed || r.Kind == Denied)
+}
+
+// rest ends the name of what stands for all that is left of a path.
+const rest = "...}"
+
 // matchPath compares a path with a pattern, segment by segment.
 func matchPath(pattern, path string) (params map[string]string, ok bool) {
 	for {
 		want, wantRest, wantMore := strings.Cut(pattern, "/")
 		got, gotRest, gotMore := strings.Cut(path, "/")
+		if strings.HasSuffix(want, rest) {
+			return takeRest(params, want[1:len(want)-len(rest)], path)
+		}
 		if wantMore != gotMore {
 			return nil, false
 		}
@@ -76,6 +88,24 @@ func matchPath(pattern, path string) (params map[string]string, ok bool) {
 		}
 		pattern, path = wantRest, gotRest
 	}
+}
+
+// takeRest adds what a name stands for that takes all that is left. None of its segments
+// is empty or dots.
+func takeRest(params map[string]string, name, path string) (map[string]string, bool) {
+	var parts []string
+	for segment := range strings.SplitSeq(path, "/") {
+		part, err := url.PathUnescape(segment)
+		if _, _, ok := matchSegment("{"+name+"}", part); err != nil || !ok {
+			return nil, false
+		}
+		parts = append(parts, part)
+	}
+	if params == nil {
+		params = map[string]string{}
+	}
+	params[name] = strings.Join(parts, "/")
+	return params, true
 }
 
 // matchSegment compares one segment. What a name stands for is not empty, nor one of

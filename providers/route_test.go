@@ -13,6 +13,7 @@ func TestFindRoute(t *testing.T) {
 	routes := []providers.Route{
 		{Method: "POST", Path: "/chat/completions", Operation: "chat"},
 		{Method: "GET", Path: "/models/{model}", Operation: "model"},
+		{Method: "GET", Path: "/whole/{model...}", Operation: "whole", Kind: providers.Listed},
 		{Method: "POST", Path: "/models/{model}:generate", Operation: "generate"},
 		{Method: "POST", Path: "/projects/{p}/models/{m}", Operation: "project"},
 	}
@@ -32,6 +33,14 @@ func TestFindRoute(t *testing.T) {
 		{"a name", "GET", "/models/gpt-4o", "model", map[string]string{"model": "gpt-4o"}},
 		{"an escaped name", "GET", "/models/a%2Fb", "model", map[string]string{"model": "a/b"}},
 		{"no name", "GET", "/models/", "", nil},
+		{"all that is left", "GET", "/whole/a", "whole", map[string]string{"model": "a"}},
+		{"a name with slashes", "GET", "/whole/a/b%2Fc/d", "whole", map[string]string{"model": "a/b/c/d"}},
+		{"nothing left", "GET", "/whole/", "", nil},
+		{"nothing at all left", "GET", "/whole", "", nil},
+		{"an empty part", "GET", "/whole/a//b", "", nil},
+		{"dots in a part", "GET", "/whole/a/../b", "", nil},
+		{"the head of what is answered here", "HEAD", "/whole/a", "whole", map[string]string{"model": "a"}},
+		{"the head of anything else", "HEAD", "/models/a", "", nil},
 		{"dots for a name", "GET", "/models/..", "", nil},
 		{"escaped dots for a name", "GET", "/models/%2e%2E", "", nil},
 		{"a dot for a name", "POST", "/models/.:generate", "", nil},

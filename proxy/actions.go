@@ -50,7 +50,7 @@ type actionCall struct {
 
 // actionOf returns the verb that a request names, if any.
 func actionOf(r *http.Request) (actionRoute, bool) {
-	verb, ok := strings.CutPrefix(r.URL.Path, actionPath)
+	verb, ok := strings.CutPrefix(admission.PlainPath(r.URL.Path), actionPath)
 	route, known := actionRoutes[verb]
 	return route, ok && known && r.Method == http.MethodPost
 }

@@ -27,7 +27,7 @@ type target struct {
 // name a depth, as in /run/RUN/depth/2/v1/chat/completions.
 func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	t := &target{dialect: dialects.Default(), head: providers.Head{
-		Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Header: admission.ForDialect(r.Header),
+		Method: r.Method, Path: "/" + strings.TrimLeft(r.URL.EscapedPath(), "/"), Query: r.URL.RawQuery, Header: admission.ForDialect(r.Header),
 	}}
 	if route, ok := actionOf(r); ok {
 		t.action = &route
@@ -49,7 +49,7 @@ func (t *target) cutRun() error {
 		return nil
 	}
 	name, tail, _ := strings.Cut(rest, "/")
-	t.head.Path = "/" + tail
+	t.head.Path = admission.PlainPath("/" + tail)
 	var err error
 	if t.run, err = url.PathUnescape(name); err != nil || t.run == "" {
 		return errNoRun

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
@@ -11,10 +13,35 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// listModels answers from the policy: every model with a price that the tenant may use.
-func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key, t *target) {
+// listModels answers from the policy: every model with a price that the tenant may use, or
+// the one that the path names.
+func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key, t *target) error {
+	var list []providers.Model
+	if name, one := t.operation.Params["model"]; one {
+		m, known := modelNamed(rules, key, t.dialect.Name(), name)
+		if !known {
+			return admission.Deny(providers.NotFound, "model_not_found", providers.RetryNever,
+				"there is no model %s for this key", strconv.QuoteToASCII(admission.Clip(name)))
+		}
+		list = []providers.Model{m}
+	} else {
+		list = modelsFor(rules, key, t.dialect.Name())
+	}
 	w.Header().Set(admission.DecisionHeader, admission.Allowed)
-	write(w, t.dialect.Models(t.operation, modelsFor(rules, key, t.dialect.Name())))
+	write(w, t.dialect.Models(t.operation, list))
+	return nil
+}
+
+// modelNamed is a model that the tenant of a key may use in a dialect. It need not be in
+// the list: patterns of the policy stand for names that no price table has.
+func modelNamed(rules *gate.Rules, key *policy.Key, dialect, name string) (providers.Model, bool) {
+	model, upstreams := rules.Policy.Route(key.Tenant, name)
+	upstreams = policy.Speaking(upstreams, dialect)
+	if len(upstreams) == 0 || !key.Tenant.MayUse(name) {
+		return providers.Model{}, false
+	}
+	_, err := rules.Prices.Lookup(upstreams[0].Provider, name, time.Now()) // which decides nothing
+	return providers.Model{ID: name, Owner: upstreams[0].Name}, err == nil || !strings.Contains(model.Match, "*")
 }
 
 // modelsFor are the models of the policy that the tenant of a key may use in a dialect

@@ -133,8 +133,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) error {
 	case t.action != nil:
 		return p.act(w, r, rules, key, t, credential)
 	case t.operation.Kind == providers.Listed:
-		listModels(w, rules, key, t)
-		return nil
+		return listModels(w, rules, key, t)
 	}
 	load := &payload{room: p.intake.open(key.Tenant.Name)}
 	defer load.end()

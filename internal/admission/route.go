@@ -2,6 +2,7 @@ package admission
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -11,6 +12,7 @@ import (
 // is a dialect in any case, so that its client can be answered. The error is a
 // *providers.Denial of an operation that no API has, or that is denied.
 func Find(dialects providers.Registry, h providers.Head) (providers.Dialect, providers.Operation, error) {
+	h.Path = PlainPath(h.Path)
 	dialect, operation, known := dialects.Match(h)
 	switch {
 	case !known:
@@ -19,6 +21,18 @@ func Find(dialects providers.Registry, h providers.Head) (providers.Dialect, pro
 		return dialect, operation, notAllowed(&operation)
 	}
 	return dialect, operation, nil
+}
+
+// PlainPath is a path as a client means it whose base URL ends in a slash, or has two in
+// a row: without those. What is escaped stays. It is looked up, and never sent.
+func PlainPath(path string) string {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	if len(path) > 1 {
+		path = strings.TrimSuffix(path, "/")
+	}
+	return path
 }
 
 // noOperation denies what no dialect has, and says what helps: the methods that its path
@@ -36,8 +50,9 @@ func noOperation(dialects providers.Registry, h providers.Head) error {
 func served(dialects providers.Registry) (list []string) {
 	for _, d := range dialects {
 		for _, route := range d.Routes() {
-			if route.Kind != providers.Denied {
-				list = append(list, route.Method+" "+route.Path)
+			name := route.Method + " " + route.Path
+			if route.Kind != providers.Denied && !slices.Contains(list, name) {
+				list = append(list, name)
 			}
 		}
 	}

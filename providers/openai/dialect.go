@@ -86,13 +86,24 @@ type modelEntry struct {
 	OwnedBy string `json:"owned_by"`
 }
 
-// Models lists models.
-func (Dialect) Models(_ providers.Operation, models []providers.Model) providers.Reply {
+func entryOf(m providers.Model) modelEntry {
+	return modelEntry{ID: m.ID, Object: "model", OwnedBy: m.Owner}
+}
+
+// Models lists models, or describes the one that the path names.
+func (Dialect) Models(op providers.Operation, models []providers.Model) providers.Reply {
+	if op.Params["model"] != "" {
+		return jsonReply(entryOf(models[0]))
+	}
 	list := modelList{Object: "list", Data: make([]modelEntry, len(models))}
 	for i, m := range models {
-		list.Data[i] = modelEntry{ID: m.ID, Object: "model", OwnedBy: m.Owner}
+		list.Data[i] = entryOf(m)
 	}
-	body, err := json.Marshal(list)
+	return jsonReply(list)
+}
+
+func jsonReply(v any) providers.Reply {
+	body, err := json.Marshal(v)
 	if err != nil { // strings and numbers always can be
 		return providers.Reply{Status: 500}
 	}

@@ -16,6 +16,7 @@ var routes = slices.Concat([]providers.Route{
 	{Method: "POST", Path: "/embeddings", Kind: providers.Governed, Operation: call.Embeddings},
 	{Method: "POST", Path: "/moderations", Kind: providers.Free, Operation: call.Moderations},
 	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
+	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: "models/{model}"},
 }, deniedRoutes())
 
 // denied is a list of operations that are denied for one reason.
@@ -26,7 +27,6 @@ type denied struct {
 
 // Why operations are denied, as what follows "is denied: ".
 const (
-	whyNotYet    = "it is not passed on yet"
 	whyUnbounded = "nothing here bounds yet what it costs"
 	whyStored    = "all tenants share the upstream's key, and it reaches what others have stored"
 	whyStoring   = "what it stores becomes the input of calls whose bodies do not show it"
@@ -60,7 +60,6 @@ var denials = []denied{
 		"POST /videos/extensions",
 		"POST /videos/{video_id}/remix",
 	}},
-	{whyNotYet, []string{"GET /models/{model}"}},
 	{whyStored, []string{
 		"GET /chat/completions",
 		"GET POST DELETE /chat/completions/{completion_id}",
@@ -182,7 +181,7 @@ var denials = []denied{
 		"POST /chatkit/sessions",
 	}},
 	{whyShared, []string{
-		"DELETE /models/{model}",
+		"DELETE /models/{model...}",
 		"POST /audio/voices",
 		"POST /audio/voice_consents",
 	}},

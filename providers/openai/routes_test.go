@@ -36,7 +36,7 @@ func operations(t *testing.T) (list []string) {
 func TestRoutesAreTheAPIs(t *testing.T) {
 	var listed []string
 	for _, r := range routes {
-		listed = append(listed, r.Method+" "+r.Path)
+		listed = append(listed, r.Method+" "+strings.Replace(r.Path, "...}", "}", 1))
 		if (r.Kind == providers.Denied) != (r.Why != "") {
 			t.Errorf("%s %s: of the kind %d, and the reason is %q", r.Method, r.Path, r.Kind, r.Why)
 		}

@@ -113,10 +113,6 @@ var unknown = []message{
 	route("POST /v1/../v1/chat/completions"),
 	route("POST /v1/./chat/completions"),
 	route("POST /../v1/chat/completions"),
-	route("POST //v1/chat/completions"),
-	route("POST /v1//chat/completions"),
-	route("POST /v1/chat//completions"),
-	route("POST /v1/chat/completions/"),
 	route("POST /v1/chat/completions/.."),
 	route("POST /v1/chat/completions%00"),
 	route("POST /v1/chat/completions%20"),
@@ -131,7 +127,6 @@ var unknown = []message{
 	route("POST /run/a/b"),
 	route("POST /run/a/b/v1/chat/completions"),
 	route("POST /run/a/run/b/v1/chat/completions"),
-	route("POST /run/a//v1/chat/completions"),
 
 	route("POST /v1/models"),
 	route("PUT /v1/chat/completions"),
@@ -142,8 +137,7 @@ var unknown = []message{
 	get("GET /metrics"),
 	get("GET /debug/pprof/"),
 	get("GET /admin/v1/budgets?tenant=acme"),
-	get("HEAD /v1/models"),
-	get("HEAD /v1/chat/completions"),
+	get("HEAD /v1/embeddings"),
 	get("OPTIONS /v1/chat/completions"),
 	get("CONNECT example.com:443"),
 	{line: "GET /v1/realtime HTTP/1.1", headers: []string{
