@@ -206,6 +206,18 @@ func (d *decoder) optLines(name string, v *[]call.Line) {
 	d.expect(']')
 }
 
+func (d *decoder) optResults(name string, v *[]call.ToolResult) {
+	var texts []string
+	d.optTexts(name, &texts)
+	for _, text := range texts {
+		id, tool, named := strings.Cut(text, " ")
+		if named && tool == "" {
+			d.fail("%s has an empty name of a tool, so it must be left out", name)
+		}
+		*v = append(*v, call.ToolResult{ID: call.Name(id), Tool: tool})
+	}
+}
+
 func (d *decoder) optObject(name string, r record) {
 	if !d.has(name) {
 		return

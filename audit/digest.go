@@ -4,7 +4,7 @@ import "crypto/sha256"
 
 // FactsHash is the SHA-256 of a decision's facts, as the receipt holds them.
 func FactsHash(d Decision) Hash {
-	encoded, _ := encodeRecord(nil, &d.Facts) // a number that no receipt can hold was refused before
+	encoded, _ := encodeRecord(nil, (*facts)(&d.Facts)) // a number that no receipt can hold was refused before
 	return sha256.Sum256(encoded)
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // doctored is a log as somebody may hand it to a verifier.
@@ -207,7 +208,7 @@ func follow(v any, path []any) any {
 // doctoredEvents have two receipts of one event, or of two.
 func doctoredEvents(t *testing.T) (logs []doctored) {
 	key := signer(t, testHMACKey)
-	grant := audit.Decision{Verdict: audit.Allow, Lease: "l", Epoch: "e", Event: 3, Facts: audit.Facts{Tenant: "acme"}}
+	grant := audit.Decision{Verdict: audit.Allow, Lease: "l", Epoch: "e", Event: 3, Facts: call.Facts{Tenant: "acme"}}
 	repeat, other := grant, grant
 	repeat.Existing, other.Lease = true, "m"
 	copied := audit.Event{Tenant: "acme", Epoch: "e", Event: 3, Name: "grant", Lease: "l", Recovered: true}

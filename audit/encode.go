@@ -113,6 +113,20 @@ func (e *encoder) optTexts(name string, v *[]string) {
 	e.dst = append(e.dst, ']')
 }
 
+func (e *encoder) optResults(name string, v *[]call.ToolResult) {
+	if len(*v) == 0 {
+		return
+	}
+	texts := make([]string, len(*v))
+	for i, r := range *v {
+		texts[i] = string(r.ID)
+		if r.Tool != "" {
+			texts[i] += " " + r.Tool
+		}
+	}
+	e.optTexts(name, &texts)
+}
+
 func (e *encoder) optClaims(name string, v *[]Claim) {
 	e.optList(name, len(*v), func(i int) record { return &(*v)[i] })
 }

@@ -22,6 +22,7 @@ type fields interface {
 	optAmount(name string, v *int64)
 	optFlag(name string, v *bool)
 	optTexts(name string, v *[]string)
+	optResults(name string, v *[]call.ToolResult) // texts of an id, or an id, a space and a tool
 	optClaims(name string, v *[]Claim)
 	optLimits(name string, v *[]Limit)
 	optLines(name string, v *[]call.Line)
@@ -64,13 +65,13 @@ func (d Decision) encode(dst []byte) ([]byte, error) {
 func (d *Decision) visit(f fields) {
 	f.count("at", &d.At)
 	f.optClaims("claims", &d.Claims)
-	f.amount("cost", &d.Cost)
+	f.amount("cost", &d.Facts.Cost)
 	f.optObject("denials", &d.Denials)
 	f.optText("epoch", &d.Epoch)
 	f.optCount("event", &d.Event)
 	f.optFlag("existing", &d.Existing)
 	f.optCount("expires", &d.Expires)
-	f.optObject("facts", &d.Facts)
+	f.optObject("facts", (*facts)(&d.Facts))
 	f.optCount("generation", &d.Generation)
 	f.optText("lease", &d.Lease)
 	f.optText("policy", &d.Policy)
@@ -80,11 +81,14 @@ func (d *Decision) visit(f fields) {
 	f.word("verdict", &d.Verdict, verdicts)
 }
 
-func (a *Facts) visit(f fields) {
+// facts are a call's, without its cost, which stands beside them.
+type facts call.Facts
+
+func (a *facts) visit(f fields) {
 	f.optCount("attempt", &a.Attempt)
 	f.optFlag("audio", &a.Audio)
 	f.optFlag("cache_write", &a.CacheWrite)
-	f.optTexts("capabilities", &a.Capabilities)
+	f.optTexts("capabilities", &a.Needs)
 	f.optCount("choices", &a.Choices)
 	f.optFlag("counted", &a.Counted)
 	f.optCount("depth", &a.Depth)
@@ -94,19 +98,19 @@ func (a *Facts) visit(f fields) {
 	f.optCount("input_tokens", &a.InputTokens)
 	f.optText("key", &a.Key)
 	f.optText("model", &a.Model)
-	f.optText("nonce", &a.Nonce)
+	f.optText("nonce", (*string)(&a.Nonce))
 	f.optCount("output_cap", &a.OutputCap)
 	f.optCount("output_tokens", &a.OutputTokens)
-	f.optText("run", &a.Run)
+	f.optText("run", (*string)(&a.Run))
 	f.optTexts("services", &a.Services)
 	f.optFlag("stream", &a.Stream)
-	f.optText("target", &a.Target)
+	f.optText("target", (*string)(&a.Target))
 	f.optText("tenant", &a.Tenant)
-	f.optText("tool", &a.Tool)
-	f.optTexts("tool_results", &a.ToolResults)
+	f.optText("tool", (*string)(&a.Tool))
+	f.optResults("tool_results", &a.ToolResults)
 	f.optTexts("tools", &a.Tools)
 	f.optText("upstream", &a.Upstream)
-	f.optText("user", &a.User)
+	f.optText("user", (*string)(&a.User))
 }
 
 func (c *Claim) visit(f fields) {

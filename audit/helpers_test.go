@@ -151,12 +151,11 @@ func countLines(data []byte) int { return bytes.Count(data, []byte{'\n'}) }
 func decision(event int64) audit.Decision {
 	return audit.Decision{
 		At: 1_700_000_000_123, Verdict: audit.Allow,
-		Facts: audit.Facts{
+		Facts: call.Facts{
 			Tenant: "acme", Key: "team-a", Run: "r:5f2c", User: "u:91aa", Endpoint: "chat.completions",
 			Upstream: "openai", Model: "gpt-5-mini", Stream: true, InputTokens: 812, InputBound: "bytes",
-			OutputTokens: 4096, OutputCap: 2048, Choices: 2,
+			OutputTokens: 4096, OutputCap: 2048, Choices: 2, Cost: 9_007_199_254_740_993,
 		},
-		Cost: 9_007_199_254_740_993,
 		Claims: []audit.Claim{
 			{
 				Rule: "daily", Key: "usd/tenant/day", Amount: 8_395_000, Limit: 25_000_000_000, AtEnd: "adjust",

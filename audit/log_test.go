@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 func TestAppendedReceiptsVerify(t *testing.T) {
@@ -126,7 +127,7 @@ func kinds(r audit.Report) string {
 
 func TestHeads(t *testing.T) {
 	log := open(t, testConfig(t, t.TempDir()))
-	denied := audit.Decision{Verdict: audit.Deny, Epoch: "e2", Event: 9, Facts: audit.Facts{Tenant: "beta"}}
+	denied := audit.Decision{Verdict: audit.Deny, Epoch: "e2", Event: 9, Facts: call.Facts{Tenant: "beta"}}
 	nobody := audit.Decision{Verdict: audit.Deny}
 	appendAll(t, log, decision(5), expiry(3), denied, nobody)
 	want := map[string]audit.Head{"acme": {Epoch: "e1", Event: 5}, "beta": {Epoch: "e2", Event: 9}}
@@ -146,7 +147,7 @@ func TestFind(t *testing.T) {
 	cfg.SegmentBytes = 1 // a segment for every receipt: the first is out of reach
 	log := open(t, cfg)
 	refs := appendAll(t, log, decision(1), settlement(2), expiry(3), settlement(4), decision(5),
-		audit.Decision{Verdict: audit.Deny, Epoch: "e1", Event: 6, Facts: audit.Facts{Tenant: "acme"}})
+		audit.Decision{Verdict: audit.Deny, Epoch: "e1", Event: 6, Facts: call.Facts{Tenant: "acme"}})
 	id := func(n int64) audit.EventID { return audit.EventID{Tenant: "acme", Epoch: "e1", Number: n} }
 	got, err := log.Find(t.Context(), id(1), id(4), id(5), id(6), id(7))
 	if err != nil {

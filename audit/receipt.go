@@ -16,37 +16,6 @@ const (
 	Deny  = "deny"
 )
 
-// Facts are what a request is, as the rules see it. Secrets and prompts are
-// never among them.
-type Facts struct {
-	Tenant       string
-	Key          string // the key's id in the policy, never the key; "" without one
-	Run          string // as hashed into claim keys; "" without a run
-	User         string // as hashed into claim keys; "" without an end user
-	Target       string // of an action, hashed like a run
-	Tool         string // of an action, hashed like a run
-	Endpoint     string // "chat/completions", "completions", "embeddings", "actions/payment"
-	Upstream     string
-	Model        string // as the client named it
-	Stream       bool
-	InputTokens  int64  // at most
-	InputBound   string // how InputTokens was found: "exact", "bytes", "context" or "caller"
-	OutputTokens int64  // at most, for all choices together
-	OutputCap    int64  // the cap sent upstream, per choice
-	Choices      int64
-	Depth        int64    // of the recursion that the request comes from
-	Nonce        string   // as hashed into claim keys; "" without
-	Attempt      int64    // of the request with that nonce; 0: the first
-	Counted      bool     // an earlier attempt counts in rates and tool calls and has spent the nonce
-	ExtraOutput  int64    // output billed beside the caps, all choices together
-	Capabilities []string // what the request needs, its endpoint among them
-	CacheWrite   bool     // cache writes could be billed, so Cost covers them
-	Audio        bool     // audio rates could apply, so Cost covers them
-	Services     []string // service tiers beside the standard one that could apply, so Cost covers them
-	ToolResults  []string // where they are counted: each as "ID TOOL", hashed id and name, or "ID"
-	Tools        []string // names of the tools offered, where a rule looks at them
-}
-
 // Claim is one claim of a decision with what the ledger observed before it.
 // Amounts are nano-USD for money, plain counts otherwise.
 type Claim struct {
@@ -78,8 +47,7 @@ type Decision struct {
 	At         int64 // ledger milliseconds
 	Verdict    string
 	Reasons    []string // why denied; under observe, why it would have been
-	Facts      Facts
-	Cost       int64 // nano-USD, at most
+	Facts      call.Facts
 	Claims     []Claim
 	Lease      string // allowed only
 	Expires    int64  // allowed only, ledger milliseconds

@@ -48,6 +48,15 @@ func (l loose) optTexts(name string, v *[]string) {
 	}
 }
 
+func (l loose) optResults(name string, v *[]call.ToolResult) {
+	var texts []string
+	l.optTexts(name, &texts)
+	for _, text := range texts {
+		id, tool, _ := strings.Cut(text, " ")
+		*v = append(*v, call.ToolResult{ID: call.Name(id), Tool: tool})
+	}
+}
+
 func (l loose) optClaims(name string, v *[]Claim) {
 	list, _ := l[name].([]any)
 	for _, one := range list {
@@ -158,13 +167,13 @@ func mustParseAlike(t interface{ Fatalf(string, ...any) }, used *parser, line st
 func referenceLines(t testing.TB) (lines []string) {
 	odd := "q\"\\\t\x01\u00e9\u2028\U0001F600"
 	for _, body := range []Body{
-		Decision{At: 5, Verdict: Allow, Cost: 12, Facts: Facts{Tenant: "acme", Stream: true, Capabilities: []string{"chat", odd},
-			ToolResults: []string{"aa search", "bb " + odd}, Tools: []string{"search", odd}},
+		Decision{At: 5, Verdict: Allow, Facts: call.Facts{Cost: 12, Tenant: "acme", Stream: true, Needs: []string{"chat", odd},
+			ToolResults: []call.ToolResult{{ID: "aa", Tool: "search"}, {ID: "bb", Tool: odd}, {ID: "cc"}}, Tools: []string{"search", odd}},
 			Claims: []Claim{{Key: "usd/day", Amount: 12, Limit: 99, AtEnd: "adjust", Window: "fixed", Start: 1, End: 2}, {Key: odd, Spent: 7, AtEnd: "keep", Window: "forever"},
 				{Key: "tool_calls/day", Amount: 1, Marks: "aa bb", Reason: "held", AtEnd: "keep", Window: "idle"},
 				{Key: "tool_calls/hour", Marks: odd, AtEnd: "return", Window: "rolling"}},
 			Lease: "l1", Expires: 9, Epoch: "e1", Event: 3, Policy: "ab", Generation: 1, Prices: "cd", PricedAt: 4},
-		Decision{At: 6, Verdict: Deny, Cost: 0, Reasons: []string{"held", odd}, Facts: Facts{Tenant: "acne"}, Policy: "ab", Prices: "cd"},
+		Decision{At: 6, Verdict: Deny, Reasons: []string{"held", odd}, Facts: call.Facts{Tenant: "acne"}, Policy: "ab", Prices: "cd"},
 		Settlement{At: 7, Tenant: "acme", Lease: "l1", Outcome: "settle", Status: 200, Basis: BasisReported,
 			Lines: []call.Line{{Key: call.Key{Model: odd}, Usage: call.Usage{call.Input: 1, call.Output: 2}, Billed: 3}, {Key: call.Key{Service: odd}}}, Hold: 12, Charge: 8, Overrun: 1, Epoch: "e1", Event: 4, Prices: "cd"},
 		Settlement{At: 8, Tenant: "acne", Lease: odd, Outcome: "release"},

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // soundChain is start, seal, two receipts, seal, receipt, seal: seven lines.
@@ -58,7 +59,7 @@ func manipulations(t testing.TB) []manipulation {
 		}, []string{"altered 4 the line's hash is not"}},
 		{"receipt altered and the chain redone without the key", func([]string) []string {
 			d := decision(1)
-			d.Cost = 1
+			d.Facts.Cost = 1
 			forged := audit.NewChain(1).Add(startLine(hmac)).Seal(hmac).Add(d).Add(settlement(2))
 			old := soundChain(t, hmac)
 			return append(forged.Lines, relink(t, old.Lines[4], forged)) // the old signature
@@ -244,7 +245,7 @@ func TestReplicas(t *testing.T) {
 		{"complete", []audit.Body{grant, expiry(3)}, []audit.Body{settlement(2)}, "", "[]"},
 		{"one log missing", []audit.Body{grant, expiry(3), expiry(9)}, nil, "", "[{acme e1 2 2} {acme e1 4 8}]"},
 		{"denials have no number of their own", []audit.Body{grant, audit.Decision{Verdict: audit.Deny, Event: 1, Epoch: "e1",
-			Facts: audit.Facts{Tenant: "acme"}}}, nil, "", "[]"},
+			Facts: call.Facts{Tenant: "acme"}}}, nil, "", "[]"},
 		{"nor have those about a lease that was there", []audit.Body{grant, repeat}, []audit.Body{repeat}, "", "[]"},
 		{"recovered by another", []audit.Body{grant}, []audit.Body{recovered(1, grant.Lease, "grant")}, "", "[]"},
 		{"recovered first", []audit.Body{recovered(1, grant.Lease, "grant")}, []audit.Body{grant}, "", "[]"},

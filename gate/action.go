@@ -19,9 +19,6 @@ import (
 // MaxActionTTL bounds the life of an action's lease, which is never renewed.
 const MaxActionTTL = budget.MaxLeaseLife
 
-// actionEndpoint begins what receipts call an action's endpoint.
-const actionEndpoint = "actions/"
-
 // leasePrefix begins the id of every lease of an action, and of no other. A hash
 // of the action follows, and "-" and that of its run, if it has one: so an
 // extension is one of that run, whoever asks for it.
@@ -93,6 +90,9 @@ func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
 	if !a.Rules.have(a.Key) {
 		return nil, errOtherRules
 	}
+	if a.Kind == policy.Extension {
+		return nil, fmt.Errorf("%w: %q is no kind of action: see Extend", ErrInvalid, a.Kind)
+	}
 	q := a.quote()
 	granted, denial := g.admit(ctx, q)
 	if denial != nil {
@@ -108,16 +108,19 @@ func (g *Gate) Authorize(ctx context.Context, a Action) (*Leave, error) {
 }
 
 func (a *Action) quote() *quote {
-	return &quote{action: a, Bid: Bid{Rules: a.Rules, Key: a.Key, Facts: policy.Facts{
-		Run:          a.Run,
-		Endpoint:     actionEndpoint + a.Kind,
-		Capabilities: []string{call.NeedActions},
-		Tools:        a.tools(),
-		Depth:        a.Depth,
-		Action:       a.Kind,
-		ActionID:     a.hash(),
-		Cost:         a.Amount,
-	}}}
+	q := newQuote(Bid{Rules: a.Rules, Key: a.Key, Facts: call.Facts{
+		Run:      call.HashName(a.Run),
+		Endpoint: call.ActionEndpoint + a.Kind,
+		Needs:    []string{call.NeedActions},
+		Tools:    a.tools(),
+		Depth:    a.Depth,
+		ActionID: a.hash(),
+		Target:   call.HashName(a.Target),
+		Tool:     call.HashName(a.Tool),
+		Cost:     a.Amount,
+	}})
+	q.action = a
+	return q
 }
 
 // tools are the tools that the action uses, for the rule that limits them.
@@ -130,7 +133,7 @@ func (a *Action) tools() []string {
 
 // hash makes ids of different tenants different: the outbox names files by
 // their lease.
-func (a *Action) hash() string { return policy.HashName(a.Key.Tenant.Name + "/" + a.ID) }
+func (a *Action) hash() call.Name { return call.HashName(a.Key.Tenant.Name + "/" + a.ID) }
 
 func (q *quote) newLease() string {
 	if q.action == nil {
@@ -138,7 +141,7 @@ func (q *quote) newLease() string {
 	}
 	lease := leasePrefix + q.action.fingerprint()
 	if q.Facts.Run != "" {
-		lease += "-" + q.Facts.Run // hashed by now
+		lease += "-" + string(q.Run)
 	}
 	return lease
 }
@@ -147,10 +150,10 @@ func (q *quote) newLease() string {
 // that the id is taken, not the first one's lease. What callers write freely is
 // hashed, so that no text stands for another.
 func (a *Action) fingerprint() string {
-	return policy.HashName(strings.Join([]string{
+	return string(call.HashName(strings.Join([]string{
 		a.Key.Tenant.Name, a.Key.ID, a.ID, a.Kind, strconv.FormatInt(a.Amount, 10), strconv.FormatInt(a.Depth, 10),
-		policy.HashName(a.Run), policy.HashName(a.Target), policy.HashName(a.Tool),
-	}, "\x00"))
+		string(call.HashName(a.Run)), string(call.HashName(a.Target)), string(call.HashName(a.Tool)),
+	}, "\x00")))
 }
 
 func (q *quote) ttl() time.Duration {
@@ -332,15 +335,15 @@ func ofAction(lease string) bool {
 
 // runOfLease is the hashed run of an action's lease, "" if it has none; ok is
 // false where no action has such a lease.
-func runOfLease(lease string) (run string, ok bool) {
+func runOfLease(lease string) (run call.Name, ok bool) {
 	hashes, ok := strings.CutPrefix(lease, leasePrefix)
-	action, run, named := strings.Cut(hashes, "-")
-	return run, ok && isHash(action) && (!named || isHash(run))
+	action, named, has := strings.Cut(hashes, "-")
+	return call.Name(named), ok && isHash(action) && (!has || isHash(named))
 }
 
-// isHash reports whether a text is what policy.HashName gives.
+// isHash reports whether a text is what call.HashName gives.
 func isHash(text string) bool {
-	return len(text) == 32 && strings.Trim(text, "0123456789abcdef") == ""
+	return len(text) == call.NameBytes && strings.Trim(text, "0123456789abcdef") == ""
 }
 
 func (c *LeaseCall) ref() budget.LeaseRef {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -35,8 +36,8 @@ func TestActionIsHeldAndSettled(t *testing.T) {
 		}
 		w.mustBalance(21, 0)
 		decision, settlement := readAll[audit.Decision](w)[0], readAll[audit.Settlement](w)[0]
-		if f := decision.Facts; f.Endpoint != "actions/payment" || f.Model != "" || decision.Cost != 30 ||
-			f.Target != policy.HashName("invoice 7") || f.Tool != policy.HashName("bank") {
+		if f := decision.Facts; f.Endpoint != "actions/payment" || f.Model != "" || decision.Facts.Cost != 30 ||
+			f.Target != call.HashName("invoice 7") || f.Tool != call.HashName("bank") {
 			w.Errorf("decision %+v", decision)
 		}
 		if settlement.Hold != 30 || settlement.Charge != 21 || settlement.Lease != leave.Lease || settlement.Basis != audit.BasisReported {

@@ -3,9 +3,11 @@ package gate_test
 import (
 	"crypto/ed25519"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 )
@@ -14,26 +16,29 @@ import (
 // each kind of decision.
 func TestAuthorizationsFollowFromReceipts(t *testing.T) {
 	authority, _ := newAuthority(t)
-	call := audit.Decision{
-		At: 1_700_000_000_999, Verdict: audit.Allow, Cost: 7, Lease: "L", Expires: 1_700_000_030_999, Epoch: "e", Event: 5, Policy: "p",
-		Facts: audit.Facts{Tenant: "acme", Key: "k", Endpoint: "chat/completions", Upstream: "sim", Model: "toy", Depth: 2},
+	plain := audit.Decision{
+		At: 1_700_000_000_999, Verdict: audit.Allow, Lease: "L", Expires: 1_700_000_030_999, Epoch: "e", Event: 5, Policy: "p",
+		Facts: call.Facts{Tenant: "acme", Key: "k", Endpoint: "chat/completions", Upstream: "sim", Model: "toy", Depth: 2, Cost: 7},
 	}
-	nonced, fallback, payment, provision, extension := call, call, call, call, call
+	nonced, fallback, payment, provision, extension := plain, plain, plain, plain, plain
 	nonced.Facts.Nonce, nonced.Facts.Attempt = "00000000000000000000000000000001", 3
 	fallback.Facts.Nonce, fallback.Facts.Counted = "00000000000000000000000000000001", true
-	payment.Facts = audit.Facts{Tenant: "acme", Key: "k", Endpoint: "actions/payment", Target: "aa", Tool: "bb"}
-	provision.Facts = audit.Facts{Tenant: "acme", Key: "k", Endpoint: "actions/provision"}
-	extension.Facts = audit.Facts{Tenant: "acme", Key: "k", Endpoint: "actions/extend"}
+	payment.Facts = call.Facts{Tenant: "acme", Key: "k", Endpoint: "actions/payment", Target: "aa", Tool: "bb", Cost: 7}
+	provision.Facts = call.Facts{Tenant: "acme", Key: "k", Endpoint: "actions/provision", Cost: 7}
+	extension.Facts = call.Facts{Tenant: "acme", Key: "k", Endpoint: "actions/extend", Cost: 7}
 	extension.Existing = true
 	bringing := func(amount int64, results ...string) audit.Decision {
-		d := call
-		d.Facts.ToolResults = results
+		d := plain
+		for _, text := range results {
+			id, tool, _ := strings.Cut(text, " ")
+			d.Facts.ToolResults = append(d.Facts.ToolResults, call.ToolResult{ID: call.Name(id), Tool: tool})
+		}
 		d.Claims = []audit.Claim{{Key: "usd/day", Amount: 7}, {Key: "tool_calls/forever", Amount: amount, Marks: "aa bb"}}
 		return d
 	}
 	known, searches := bringing(0, "aa search", "bb search"), bringing(1, "aa search", "bb search")
 	several, unnamed := bringing(2, "aa search", "bb fetch", "cc search"), bringing(1, "aa")
-	denial := call
+	denial := plain
 	denial.Verdict = audit.Deny
 
 	intent := func(members string) string {
@@ -61,7 +66,7 @@ func TestAuthorizationsFollowFromReceipts(t *testing.T) {
 		expiry       int64
 		intent       string
 	}{
-		"a call":                     {call, "r-1", "sim", 1_700_000_060, of(call, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2`)},
+		"a call":                     {plain, "r-1", "sim", 1_700_000_060, of(plain, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2`)},
 		"a call with a nonce":        {nonced, "r-1", "sim", 1_700_000_060, of(nonced, `"action_type":"PURCHASE","target":"sim/toy","nonce":"18446744073709551619","depth":2`)},
 		"a fallback spends no nonce": {fallback, "r-1", "sim", 1_700_000_060, of(fallback, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2`)},
 		"a tool call":                {searches, "r-1", "sim", 1_700_000_060, of(searches, `"action_type":"PURCHASE","target":"sim/toy","nonce":"5","depth":2,"tool":"search","tool_call":true`)},

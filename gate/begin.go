@@ -20,11 +20,11 @@ type quote struct {
 	served   []pricing.Price // of the other services that it may be served at
 	parts    [2]call.Part    // room for its bound
 	pricedAt time.Time       // zero before the price was looked up
+	now      time.Time       // of the latest decision, or before it
 	lease    string
 	plan     policy.Plan
 	action   *Action  // nil for an LLM call
 	place    place    // in line
-	uncapped bool     // no output cap is sent
 	clamped  bool     // the output cap was lowered to fit a budget
 	limit    *limited // for the first try to reserve; nil: it needs its own
 	// switches are the kill switches that stop it.
@@ -36,13 +36,17 @@ type quote struct {
 	broken []string
 }
 
-// newQuote is a call's quote, in one piece of memory with the limit that it needs.
+// newQuote is a call's quote, in one piece of memory with the limit that it needs. Its
+// facts say who asks, and of tools what the tenant's rules look at.
 func newQuote(b Bid) *quote {
 	both := new(struct {
 		quote quote
 		limit limited
 	})
 	both.quote.Bid, both.quote.limit = b, &both.limit
+	f, key := &both.quote.Facts, b.Key
+	f.Tenant, f.Key = key.Tenant.Name, key.ID
+	key.Tenant.Tell(f)
 	return &both.quote
 }
 
@@ -83,7 +87,6 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 			Message: "too many calls have ended that the ledger does not know of yet",
 		}
 	}
-	q.Facts.HashNames()
 	q.switches = q.Key.Switches(q.switchRoom[:0], &q.Facts)
 	now := g.ledger.Now()
 	if denial := q.open(now); denial != nil {
@@ -286,7 +289,7 @@ func (g *Gate) abandon(q *quote) {
 		Tenant: q.Key.Tenant.Name,
 		Lease:  q.lease,
 		Basis:  audit.BasisUnbilled,
-		Hold:   q.Facts.Cost,
+		Hold:   q.Cost,
 		Prices: q.Rules.Prices.Version(),
 	}})
 }
@@ -314,10 +317,10 @@ func ledgerDenial(err error) *policy.Denial {
 // open finds the price that holds now.
 func (q *quote) open(now time.Time) *policy.Denial {
 	if q.action != nil {
-		q.Facts.Now = now
+		q.now = now
 		return nil
 	}
-	q.Facts.Now, q.Facts.Upstream = now, q.Upstream.Name
+	q.now, q.Facts.Upstream = now, q.Upstream.Name
 	if q.free() {
 		return nil
 	}
@@ -362,7 +365,7 @@ func (q *quote) decide(now time.Time) (*policy.Denial, error) {
 	if err := q.cost(now); err != nil {
 		return nil, err
 	}
-	plan, denial := policy.Decide(q.Key, &q.Facts)
+	plan, denial := policy.Decide(q.Key, &q.Facts, q.now)
 	q.plan, q.broken, q.reasons = plan, nil, nil
 	if denial != nil && q.Key.Tenant.Mode == policy.Observe {
 		q.broken = []string{string(denial.Reason)}
@@ -377,7 +380,7 @@ func (q *quote) cost(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("the request's worst case cannot be priced: %w", err)
 	}
-	q.Facts.Cost, q.Facts.Now, q.Facts.Free = cost, now, q.free()
+	q.Cost, q.now, q.Free = cost, now, q.free()
 	return nil
 }
 
@@ -422,7 +425,7 @@ func (q *quote) bound() call.Bound {
 		in |= call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite)
 		out |= call.Of(call.AudioOutput)
 	}
-	q.parts = [2]call.Part{{Fixed: q.Input.Tokens, Kinds: in}, outputPart: {Fixed: q.outputTokens(), Kinds: out}}
+	q.parts = [2]call.Part{{Fixed: q.InputTokens, Kinds: in}, outputPart: {Fixed: q.MostOutput(), Kinds: out}}
 	return call.Bound{Parts: q.parts[:]}
 }
 
@@ -440,17 +443,17 @@ func (q *quote) outputWithin(room int64) int64 {
 // tighten replaces a loose input bound by the exact one. It reports whether
 // that lowered what the call can cost.
 func (q *quote) tighten() bool {
-	tighten := q.Input.Tighten
+	tighten := q.Tighten
 	if tighten == nil {
 		return false
 	}
-	q.Input.Tighten = nil
-	input, cap := q.Input.Tokens, q.OutputCap
+	q.Tighten = nil
+	input, cap := q.InputTokens, q.OutputCap
 	tokens, how := tighten()
 	if tokens < 0 || tokens > input {
 		return false
 	}
-	q.Input.Tokens, q.Input.How = tokens, how
+	q.InputTokens, q.InputBound = tokens, how
 	q.refit()
 	return tokens < input || q.OutputCap < cap
 }
@@ -465,7 +468,7 @@ func (q *quote) clamp(m *misfit) bool {
 	if largest < max(1, q.Key.Tenant.MinOutput) {
 		return false
 	}
-	q.OutputCap, q.uncapped, q.clamped = largest, false, true
+	q.OutputCap, q.Uncapped, q.clamped = largest, false, true
 	return true
 }
 
@@ -481,6 +484,3 @@ func (q *quote) largestCap(room int64) int64 {
 	}
 	return max(0, largest)
 }
-
-// outputTokens bounds the output of all choices together.
-func (q *quote) outputTokens() int64 { return q.OutputCap*q.Choices + q.ExtraOutput }

@@ -241,7 +241,7 @@ func TestCallKnowsWhatItAsksFor(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		change func(*gate.Request)
-		want   string // of audit.Facts, or the reason of a denial
+		want   string // of call.Facts, or the reason of a denial
 	}{
 		{"as it is", capped(50), "|chat/completions|sim|[chat]|50|1|caller"},
 		{"a key", func(r *gate.Request) { r.Key = "acme-1" }, "acme-1|chat/completions|sim|[chat]|50|1|caller"},
@@ -359,8 +359,8 @@ func TestCloseWaitsForCalls(t *testing.T) {
 	})
 }
 
-func factsLine(f audit.Facts) string {
-	return fmt.Sprintf("%s|%s|%s|%v|%d|%d|%s", f.Key, f.Endpoint, f.Upstream, f.Capabilities, f.OutputCap, f.Choices, f.InputBound)
+func factsLine(f call.Facts) string {
+	return fmt.Sprintf("%s|%s|%s|%v|%d|%d|%s", f.Key, f.Endpoint, f.Upstream, f.Needs, f.OutputCap, f.Choices, f.InputBound)
 }
 
 // TestCallOfTheImpossible: what no receipt could tell is nothing to decide about.

@@ -154,4 +154,4 @@ func (q *quote) costOf(price pricing.Price, u call.Usage) (nano int64, err error
 	return max(nano, asImages), err
 }
 
-func (q *quote) hasImages() bool { return slices.Contains(q.Facts.Capabilities, call.NeedImages) }
+func (q *quote) hasImages() bool { return slices.Contains(q.Needs, call.NeedImages) }

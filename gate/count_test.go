@@ -15,10 +15,10 @@ import (
 // longCall is a call of a text that takes long to count: at most 1,000 tokens, and
 // 100 by a count, which is noted.
 func (w *world) longCall(counted *int) gate.Bid {
-	call := w.call(1000, 10)
-	call.Input.Long = true
-	call.Input.Tighten = func() (int64, string) { *counted++; return 100, gate.InputExact }
-	return call
+	bid := w.call(1000, 10)
+	bid.Long = true
+	bid.Tighten = func() (int64, string) { *counted++; return 100, gate.InputExact }
+	return bid
 }
 
 // TestNothingIsCountedForWhatNoCountCanChange: what denies a call whatever its cost
@@ -33,7 +33,7 @@ func TestNothingIsCountedForWhatNoCountCanChange(t *testing.T) {
 	}{
 		{"a model that is not allowed", `models: {deny: ["toy"]}`, nil, nil, policy.ModelNotAllowed},
 		{"a capability that is not allowed", `capabilities: [chat]`, nil, func(b *gate.Bid) {
-			b.Facts.Capabilities = []string{call.NeedTools}
+			b.Facts.Needs = []string{call.NeedTools}
 		}, policy.CapabilityNotAllowed},
 		{"too deep", `max_depth: 1`, nil, func(b *gate.Bid) { b.Facts.Depth = 2 }, policy.DepthExceeded},
 		{"no nonce", `replay: {required: true}`, nil, nil, policy.NonceRequired},
@@ -44,9 +44,9 @@ func TestNothingIsCountedForWhatNoCountCanChange(t *testing.T) {
 		}, nil, policy.ConcurrencyFull},
 		{"a nonce seen before", `replay: {retries: 0}`, func(w *world) {
 			first := w.call(1, 1)
-			first.Facts.Nonce = "n"
+			first.Facts.Nonce = call.HashName("n")
 			w.begin(first).End(used(1, 1))
-		}, func(b *gate.Bid) { b.Facts.Nonce = "n" }, policy.ReplayedRequest},
+		}, func(b *gate.Bid) { b.Facts.Nonce = call.HashName("n") }, policy.ReplayedRequest},
 		{"a kill switch", "", func(w *world) { w.throw("acme", budget.GlobalSwitch) }, nil, policy.Killed},
 		{"no ledger", "", func(w *world) {
 			w.ledger.fail("reserve", fault{err: budget.ErrUnreachable})
@@ -59,11 +59,11 @@ func TestNothingIsCountedForWhatNoCountCanChange(t *testing.T) {
 				row.before(w)
 			}
 			counted := 0
-			call := w.longCall(&counted)
+			bid := w.longCall(&counted)
 			if row.change != nil {
-				row.change(&call)
+				row.change(&bid)
 			}
-			w.refused(call, row.want)
+			w.refused(bid, row.want)
 			if counted != 0 {
 				t.Errorf("counted %d times", counted)
 			}
@@ -86,10 +86,10 @@ func TestLongTextIsCountedOnceForMoney(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t, daily(row.budget))
 			counted := 0
-			call := w.longCall(&counted)
+			bid := w.longCall(&counted)
 			if row.hold == 0 {
-				w.refused(call, policy.BudgetExhausted)
-			} else if grant := w.begin(call); grant.Hold() != row.hold {
+				w.refused(bid, policy.BudgetExhausted)
+			} else if grant := w.begin(bid); grant.Hold() != row.hold {
 				t.Errorf("holds %d, want %d", grant.Hold(), row.hold)
 			} else {
 				grant.End(gate.Outcome{})
@@ -132,12 +132,12 @@ func TestInjectedCapFitsTheContext(t *testing.T) {
 					w.begin(w.call(1, 1)).End(gate.Outcome{})
 				}
 				row.fit.Context = context
-				call := w.call(row.input, row.fit.Cap)
-				call.Input.How, call.Fit = row.how, &row.fit
+				bid := w.call(row.input, row.fit.Cap)
+				bid.InputBound, bid.Fit = row.how, &row.fit
 				if row.exact > 0 {
-					call.Input.Tighten = func() (int64, string) { return row.exact, gate.InputExact }
+					bid.Tighten = func() (int64, string) { return row.exact, gate.InputExact }
 				}
-				grant := w.begin(call)
+				grant := w.begin(bid)
 				if grant.OutputCap != row.cap || grant.Uncapped != row.uncapped || grant.Clamped {
 					t.Errorf("cap %d, uncapped %t, clamped %t; want %d, %t", grant.OutputCap, grant.Uncapped, grant.Clamped, row.cap, row.uncapped)
 				}
@@ -161,14 +161,14 @@ func TestInjectedCapProperty(t *testing.T) {
 		if fit.Preset = rapid.Bool().Draw(t, "preset"); fit.Preset {
 			fit.Cap = rapid.Int64Range(1, longest).Draw(t, "cap")
 		}
-		call := w.call(rapid.Int64Range(0, context).Draw(t, "input"), fit.Cap)
-		call.Fit = &fit
-		exact := rapid.Int64Range(0, call.Input.Tokens).Draw(t, "exact")
+		bid := w.call(rapid.Int64Range(0, context).Draw(t, "input"), fit.Cap)
+		bid.Fit = &fit
+		exact := rapid.Int64Range(0, bid.InputTokens).Draw(t, "exact")
 		known := rapid.Bool().Draw(t, "known")
 		if known {
-			call.Input.Tighten = func() (int64, string) { return exact, gate.InputExact }
+			bid.Tighten = func() (int64, string) { return exact, gate.InputExact }
 		}
-		grant := w.begin(call)
+		grant := w.begin(bid)
 		defer grant.End(gate.Outcome{})
 		fits := grant.OutputCap+grant.InputTokens() <= context
 		switch {
@@ -188,9 +188,9 @@ func TestInjectedCapProperty(t *testing.T) {
 // TestClampOfAnUncappedCall sends a cap after all: without one the hold is no bound.
 func TestClampOfAnUncappedCall(t *testing.T) {
 	w := newWorld(t, daily(2000)+clamped)
-	call := w.call(900, 700)
-	call.Fit = &gate.Fit{Cap: 700, Context: 1000}
-	grant := w.begin(call)
+	bid := w.call(900, 700)
+	bid.Fit = &gate.Fit{Cap: 700, Context: 1000}
+	grant := w.begin(bid)
 	if grant.Uncapped || !grant.Clamped || grant.OutputCap != 550 {
 		t.Errorf("cap %d, uncapped %t, clamped %t", grant.OutputCap, grant.Uncapped, grant.Clamped)
 	}

@@ -42,12 +42,13 @@ func BenchmarkDecide(b *testing.B) {
 		w.clock.advance(decideBatch * decideEvery)
 		for i := range asked {
 			id, facts := strconv.Itoa(n+i), &asked[i].Facts
-			facts.Nonce, facts.Run, facts.ToolResults = id, "run-"+strconv.Itoa(i%2), twoResults(id)
+			facts.SetNames("run-"+strconv.Itoa(i%2), "", id)
+			facts.ToolResults = twoResults(id)
 		}
 		b.StartTimer()
 		before := cpuTime(b)
-		for _, call := range asked[:min(decideBatch, b.N-n)] {
-			grant, denial := g.Decide(context.Background(), call)
+		for _, bid := range asked[:min(decideBatch, b.N-n)] {
+			grant, denial := g.Decide(context.Background(), bid)
 			if denial != nil || len(grant.Observed) != 7 || grant.Observed[2].New != 2 {
 				b.Fatal(denial, grant)
 			}

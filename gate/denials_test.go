@@ -77,7 +77,7 @@ func TestDenialsBeyondTheRateAreToldOnceASecond(t *testing.T) {
 		}
 		d := told[first[24]]
 		begun := w.clock.Now().Add(-700 * time.Millisecond).UnixMilli()
-		if d.Denials.Count != 22 || d.At != begun || d.Denials.Until != begun+700 || d.Cost != 900 || d.Claims[0].Spent != 400 {
+		if d.Denials.Count != 22 || d.At != begun || d.Denials.Until != begun+700 || d.Facts.Cost != 900 || d.Claims[0].Spent != 400 {
 			t.Errorf("told %+v", d)
 		}
 		if last := told[second[3]]; last.Denials.Count != 1 {
@@ -98,7 +98,7 @@ func TestKindsOfDenials(t *testing.T) {
 	kinds := map[string]bool{}
 	for i := range 100 {
 		c := w.call(2000, 0)
-		c.Facts.Run, c.Facts.User, c.Facts.Nonce = fmt.Sprint("run", i), fmt.Sprint("user", i), fmt.Sprint("nonce", i)
+		c.SetNames(fmt.Sprint("run", i), fmt.Sprint("user", i), fmt.Sprint("nonce", i))
 		c.Facts.Endpoint = []string{"chat/completions", "completions"}[i%2]
 		kinds[w.refused(c, policy.BudgetExhausted).Receipt] = true
 	}
@@ -272,12 +272,12 @@ func TestDenialsKeepNoRequest(t *testing.T) {
 	body := []byte(`{"model":"toy"}`)
 	c := w.call(5000, 0)
 	c.Facts.Model = unsafe.String(&body[len(`{"model":"`)], len("toy")) // as the parser reads it
-	c.Facts.Capabilities = []string{call.NeedChat}
+	c.Facts.Needs = []string{call.NeedChat}
 	id := w.refused(c, policy.BudgetExhausted).Receipt
 	clear(body)
-	c.Facts.Capabilities[0] = "another's"
+	c.Facts.Needs[0] = "another's"
 	w.gate.WriteDenials()
-	if d := w.denials()[id]; d.Facts.Model != "toy" || !slices.Equal(d.Facts.Capabilities, []string{call.NeedChat}) {
+	if d := w.denials()[id]; d.Facts.Model != "toy" || !slices.Equal(d.Facts.Needs, []string{call.NeedChat}) {
 		t.Errorf("told %+v", d.Facts)
 	}
 }

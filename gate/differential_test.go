@@ -21,6 +21,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
@@ -340,11 +341,10 @@ func (m *mirror) begin(i int, move move) {
 	upstream := m.rules.Policy.Upstreams["sim"]
 	grant, err := m.gate.Begin(context.Background(), gate.Bid{
 		Rules: m.rules, Key: m.tenantRules().Keys[move.key], Upstream: upstream,
-		Facts: policy.Facts{
-			Model: move.model, Endpoint: "chat/completions", Upstream: upstream.Name, Depth: move.depth, Nonce: move.nonce,
-			ToolResults: resultsOf(move),
+		Facts: call.Facts{
+			Model: move.model, Endpoint: "chat/completions", Upstream: upstream.Name, Depth: move.depth, Nonce: call.HashName(move.nonce),
+			ToolResults: resultsOf(move), InputTokens: move.input, InputBound: "bytes", OutputCap: move.output, Choices: 1,
 		},
-		Input: gate.Input{Tokens: move.input, How: "bytes"}, OutputCap: move.output, Choices: 1,
 	})
 	decision := m.log.last()
 	intent, problem := gate.IntentOf(decision)
@@ -473,7 +473,7 @@ func (m *mirror) end(move move) {
 
 // nonceText is the number of a decision's nonce.
 func nonceText(t rapid.TB, d audit.Decision) string {
-	n, ok := new(big.Int).SetString(d.Facts.Nonce, 16)
+	n, ok := new(big.Int).SetString(string(d.Facts.Nonce), 16)
 	if !ok {
 		t.Fatalf("nonce %q", d.Facts.Nonce)
 	}

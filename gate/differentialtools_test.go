@@ -9,6 +9,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -29,10 +30,10 @@ func toolMembers(t *rapid.T, windows []string) string {
 
 // resultsOf are the tool results that a move brings: of one tool, and of calls
 // that no other key has made.
-func resultsOf(move move) (list []policy.ToolResult) {
+func resultsOf(move move) (list []call.ToolResult) {
 	for n := range move.results {
 		id := fmt.Sprintf("%s %d %d", move.tool, move.key, move.first+n)
-		list = policy.AddToolResult(list, id, move.tool)
+		list = policy.AddToolResult(list, call.HashName(id), move.tool)
 	}
 	return list
 }

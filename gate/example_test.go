@@ -177,7 +177,7 @@ func ExampleOpen() {
 	for r := range audit.Read(audit.Stream("receipts", bytes.NewReader(lines))) {
 		switch body := r.Body.(type) {
 		case audit.Decision:
-			fmt.Println(body.Verdict, body.Facts.Model, "holding", policy.USD(body.Cost))
+			fmt.Println(body.Verdict, body.Facts.Model, "holding", policy.USD(body.Facts.Cost))
 		case audit.Settlement:
 			fmt.Println(body.Outcome, body.Basis, "at", policy.USD(body.Charge))
 		}

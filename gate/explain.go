@@ -3,33 +3,29 @@ package gate
 import (
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // Explanation is all that the policy says of a call.
 type Explanation struct {
 	policy.Explanation
-	Facts        policy.Facts   // as the rules saw them
-	InputTokens  int64          // at most
-	OutputTokens int64          // at most, of all choices
-	Switches     []string       // that would stop it, were they thrown; the widest first
-	Unpriced     *policy.Denial // why the cost has no bound; nil: Facts.Cost is it
+	Facts    call.Facts     // as the rules saw them
+	Switches []string       // that would stop it, were they thrown; the widest first
+	Unpriced *policy.Denial // why the cost has no bound; nil: Facts.Cost is it
 }
 
 // Explain applies every rule to a call as of an instant. It asks no ledger,
 // holds nothing and writes no receipt.
 func Explain(b Bid, now time.Time) Explanation {
-	q := &quote{Bid: b}
-	q.Facts.HashNames()
-	q.Facts.Now = now
+	q := newQuote(b)
 	unpriced := q.priceAt(now)
+	q.Facts.OutputTokens = q.MostOutput()
 	return Explanation{
-		Explanation:  policy.Explain(q.Key, &q.Facts),
-		Facts:        q.Facts,
-		InputTokens:  q.Input.Tokens,
-		OutputTokens: q.outputTokens(),
-		Switches:     q.Key.Switches(nil, &q.Facts),
-		Unpriced:     unpriced,
+		Explanation: policy.Explain(q.Key, &q.Facts, now),
+		Facts:       q.Facts,
+		Switches:    q.Key.Switches(nil, &q.Facts),
+		Unpriced:    unpriced,
 	}
 }
 

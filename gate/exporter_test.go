@@ -15,6 +15,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -179,7 +180,7 @@ budgets:
   - {name: daily, window: day, limit_usd: "0.000001000"}
   - {name: wide, window: forever, limit_usd: "1"}`)
 	nonced := w.call(100, 50)
-	nonced.Facts.Nonce = "n"
+	nonced.Facts.Nonce = call.HashName("n")
 	w.begin(nonced).End(used(90, 10)) // 110
 	open := w.begin(w.call(10, 5))    // 20
 	w.throw("acme", policy.KeySwitch("acme-1"))
@@ -337,7 +338,7 @@ func TestExportRefusesASecondLife(t *testing.T) {
 			audit.Event{At: at, Tenant: "acme", Event: 2, Epoch: epoch, Name: "policy", Generation: v.Generation, Policy: v.Hash},
 			audit.Decision{
 				At: at + 1, Verdict: audit.Deny, Reasons: []string{"ledger_unavailable"}, Generation: v.Generation, Policy: v.Hash, Prices: "another table",
-				Facts: audit.Facts{Tenant: "acme", Key: "acme-1", Run: epoch},
+				Facts: call.Facts{Tenant: "acme", Key: "acme-1", Run: call.HashName(epoch)},
 			},
 		}
 	}
@@ -443,7 +444,7 @@ func denialsOf(version budget.PolicyVersion, denials int) iter.Seq2[audit.Receip
 		for range denials {
 			ok = ok && add(audit.Decision{
 				At: 3000 + n, Verdict: audit.Deny, Reasons: []string{"ledger_unavailable"}, Generation: version.Generation, Policy: version.Hash,
-				Facts: audit.Facts{Tenant: "acme", Key: "acme-1"}, Prices: "another table",
+				Facts: call.Facts{Tenant: "acme", Key: "acme-1"}, Prices: "another table",
 			})
 		}
 	}

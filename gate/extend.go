@@ -47,17 +47,11 @@ func (c *LeaseCall) quote(total int64) *quote {
 	a := &Action{Rules: c.Rules, Key: c.Key, Kind: policy.Extension, Amount: total}
 	q := a.quote()
 	q.lease = c.Lease
-	q.Facts.Run, _ = runOfLease(c.Lease)
-	q.Facts.Hashed = true
-	q.Facts.Endpoint = actionEndpoint + extendVerb
-	q.Facts.ActionID = "" // the lease claims it already
+	q.Run, _ = runOfLease(c.Lease)
+	q.ActionID = "" // the lease claims it already
 	q.switches = c.Key.Switches(nil, &q.Facts)
 	return q
 }
-
-// extendVerb is what an extension has in the place of an action's kind in
-// receipts.
-const extendVerb = "extend"
 
 func (q *quote) extends() bool { return q.action != nil && q.action.Kind == policy.Extension }
 
@@ -107,7 +101,7 @@ func (g *Gate) refuseMore(ctx context.Context, q *quote, err error) error {
 func (q *quote) explainMore(refused *budget.Denied) (budget.Grant, *policy.Denial) {
 	more := q.Facts
 	more.Cost -= refused.Hold
-	plan, _ := policy.Decide(q.Key, &more)
+	plan, _ := policy.Decide(q.Key, &more, q.now)
 	q.plan = plan.Among(refused.Keys)
 	known := &budget.Denied{Epoch: refused.Epoch, Number: refused.Number, At: refused.At}
 	for _, c := range q.plan.Claims {

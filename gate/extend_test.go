@@ -226,7 +226,7 @@ func TestExtensionReceipt(t *testing.T) {
 			w.Fatalf("%d receipts of the extension", len(events))
 		}
 		e, version := events[0], w.rules.Policy.Version
-		want := []audit.Limit{{Key: "usd/forever", Limit: 100}, {Key: "usd/run:" + policy.HashName("r") + "/forever", Limit: 50}}
+		want := []audit.Limit{{Key: "usd/forever", Limit: 100}, {Key: "usd/run:" + hashed("r") + "/forever", Limit: 50}}
 		if e.Amount != 30 || e.Generation != version.Generation || e.Policy != version.Hash || !slices.Equal(e.Limits, want) {
 			w.Errorf("%+v, want the limits %v", e, want)
 		}
@@ -253,7 +253,7 @@ func TestReplayFindsAWrongExtension(t *testing.T) {
 		"a total beyond the request's cap": {alter(named(budget.Extended), func(e *audit.Event) { e.Amount = 91 }), gate.WrongAllow},
 		"another policy's event":           {alter(named(budget.Extended), func(e *audit.Event) { e.Generation, e.Policy = 0, "" }), gate.WrongEvent},
 		"an expiry with limits":            {alter(named(budget.Provisioned), func(e *audit.Event) { e.Limits = []audit.Limit{{Key: "usd"}} }), gate.WrongSum},
-		"a denial of what fits":            {alter(denied, func(d *audit.Decision) { d.Cost = 50 }), gate.WrongDenial},
+		"a denial of what fits":            {alter(denied, func(d *audit.Decision) { d.Facts.Cost = 50 }), gate.WrongDenial},
 		"a denial for another reason":      {alter(denied, func(d *audit.Decision) { d.Reasons = []string{string(policy.BudgetHeld)} }), gate.WrongDenial},
 		"a denial that saw otherwise": {alter(denied, func(d *audit.Decision) {
 			reclaim(d, func(c *audit.Claim) { c.Held++ })
@@ -262,8 +262,8 @@ func TestReplayFindsAWrongExtension(t *testing.T) {
 			reclaim(d, func(c *audit.Claim) { c.Limit++ })
 		}), gate.WrongClaims},
 		"a denial of another lease":  {alter(denied, func(d *audit.Decision) { d.Lease = "act-" + strings.Repeat("0", 32) }), gate.WrongSum},
-		"a cap that is not exceeded": {alter(refused, func(d *audit.Decision) { d.Cost = 40 }), gate.WrongDenial},
-		"leave beyond the cap":       {alter(extended, func(d *audit.Decision) { d.Cost = 91 }), gate.WrongAllow},
+		"a cap that is not exceeded": {alter(refused, func(d *audit.Decision) { d.Facts.Cost = 40 }), gate.WrongDenial},
+		"leave beyond the cap":       {alter(extended, func(d *audit.Decision) { d.Facts.Cost = 91 }), gate.WrongAllow},
 	} {
 		t.Run(name, func(t *testing.T) {
 			receipts := extensionStory(t)

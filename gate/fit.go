@@ -43,22 +43,22 @@ func (q *quote) refit() {
 	if f == nil {
 		return
 	}
-	left := f.Context - q.Input.Tokens
-	q.OutputCap, q.uncapped = f.Cap, false
+	left := f.Context - q.InputTokens
+	q.OutputCap, q.Uncapped = f.Cap, false
 	switch {
 	case f.Cap <= left:
-	case q.Input.How == InputExact && left > 0:
+	case q.InputBound == InputExact && left > 0:
 		q.OutputCap = left
 	case f.Preset:
 	default:
-		q.OutputCap, q.uncapped = f.Context, true
+		q.OutputCap, q.Uncapped = f.Context, true
 	}
 }
 
 // overfull reports whether the cap does not fit beside the input's bound, and may
 // fit beside a tighter one.
 func (q *quote) overfull() bool {
-	return q.Fit != nil && q.Input.How != InputExact && q.Fit.Cap > q.Fit.Context-q.Input.Tokens
+	return q.Fit != nil && q.InputBound != InputExact && q.Fit.Cap > q.Fit.Context-q.InputTokens
 }
 
 // count counts the input where a looser bound would hold too much for a tenant that
@@ -67,13 +67,13 @@ func (q *quote) overfull() bool {
 // stateless rule is final, and what the ledger would refuse is asked of it with the
 // bound at hand.
 func (g *Gate) count(ctx context.Context, q *quote, now time.Time) *policy.Denial {
-	if q.Input.Tighten == nil || g.rooms.ample(q) && !q.overfull() {
+	if q.Tighten == nil || g.rooms.ample(q) && !q.overfull() {
 		return nil
 	}
 	if denial, err := q.decide(now); err == nil && denial != nil && !(&misfit{Denial: denial}).mayFit() {
 		return denial
 	}
-	if !q.Input.Long || !g.refusesAnyCost(ctx, q) {
+	if !q.Long || !g.refusesAnyCost(ctx, q) {
 		q.tighten()
 	}
 	return nil

@@ -15,9 +15,9 @@ const clamped = "\nwhen_exhausted: clamp\nmin_output_tokens: 16"
 
 func TestClampLowersTheCapToWhatFits(t *testing.T) {
 	w := newWorld(t, daily(200)+clamped)
-	call := w.call(100, 1000)
-	call.Choices = 2
-	grant := w.begin(call)
+	bid := w.call(100, 1000)
+	bid.Choices = 2
+	grant := w.begin(bid)
 	if grant.OutputCap != 25 || grant.Hold() != 200 { // 100 + 2 choices * 25 tokens * 2 nano-USD
 		t.Errorf("cap %d, hold %d", grant.OutputCap, grant.Hold())
 	}
@@ -30,9 +30,9 @@ func TestClampLowersTheCapToWhatFits(t *testing.T) {
 
 func TestClampCountsOutputBesideTheCap(t *testing.T) {
 	w := newWorld(t, daily(200)+clamped)
-	call := w.call(100, 1000)
-	call.ExtraOutput = 20
-	grant := w.begin(call)
+	bid := w.call(100, 1000)
+	bid.ExtraOutput = 20
+	grant := w.begin(bid)
 	if grant.OutputCap != 30 || grant.Hold() != 200 {
 		t.Errorf("cap %d, hold %d", grant.OutputCap, grant.Hold())
 	}
@@ -73,13 +73,13 @@ func TestClampIsForWhatIsExhausted(t *testing.T) {
 func TestTightBoundIsAskedForOnlyWhenNeeded(t *testing.T) {
 	w := newWorld(t, daily(900_000_000))
 	asked := 0
-	call := w.call(1000, 10)
-	call.Input.Tighten = func() (int64, string) { asked++; return 100, "exact" }
-	w.begin(call).End(gate.Outcome{}) // how far the budget is used is not known yet
+	bid := w.call(1000, 10)
+	bid.Tighten = func() (int64, string) { asked++; return 100, "exact" }
+	w.begin(bid).End(gate.Outcome{}) // how far the budget is used is not known yet
 	if asked != 1 {
 		t.Errorf("counted %d times for an unknown tenant", asked)
 	}
-	grant := w.begin(call)
+	grant := w.begin(bid)
 	if asked != 1 || grant.InputTokens() != 1000 {
 		t.Errorf("counted %d times far from the limit, bound %d", asked, grant.InputTokens())
 	}
@@ -88,9 +88,9 @@ func TestTightBoundIsAskedForOnlyWhenNeeded(t *testing.T) {
 
 func TestTightBoundAdmitsWhatTheLooseOneWouldNot(t *testing.T) {
 	w := newWorld(t, daily(200))
-	call := w.call(1000, 50)
-	call.Input.Tighten = func() (int64, string) { return 100, "exact" }
-	grant := w.begin(call)
+	bid := w.call(1000, 50)
+	bid.Tighten = func() (int64, string) { return 100, "exact" }
+	grant := w.begin(bid)
 	if grant.Hold() != 200 || grant.InputTokens() != 100 {
 		t.Errorf("hold %d, input %d", grant.Hold(), grant.InputTokens())
 	}
@@ -102,9 +102,9 @@ func TestTightBoundAdmitsWhatTheLooseOneWouldNot(t *testing.T) {
 
 func TestTightBoundNeverRaises(t *testing.T) {
 	w := newWorld(t, daily(1000))
-	call := w.call(100, 50)
-	call.Input.Tighten = func() (int64, string) { return 5000, "exact" }
-	grant := w.begin(call)
+	bid := w.call(100, 50)
+	bid.Tighten = func() (int64, string) { return 5000, "exact" }
+	grant := w.begin(bid)
 	if grant.InputTokens() != 100 {
 		t.Errorf("input %d", grant.InputTokens())
 	}
@@ -121,23 +121,23 @@ func TestLargestCapIsTheLargest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		held := w.begin(w.call(rapid.Int64Range(0, 40_000).Draw(t, "held"), 0))
 		defer held.End(gate.Outcome{})
-		call := w.call(rapid.Int64Range(0, 99_999).Draw(t, "input"), 1<<30)
-		call.Choices = rapid.Int64Range(1, 5).Draw(t, "choices")
-		call.ExtraOutput = rapid.Int64Range(0, 1000).Draw(t, "extra")
-		refusal := w.refused(call, policy.BudgetExhausted)
+		bid := w.call(rapid.Int64Range(0, 99_999).Draw(t, "input"), 1<<30)
+		bid.Choices = rapid.Int64Range(1, 5).Draw(t, "choices")
+		bid.ExtraOutput = rapid.Int64Range(0, 1000).Draw(t, "extra")
+		refusal := w.refused(bid, policy.BudgetExhausted)
 
-		call.OutputCap = refusal.LargestCap + 1
-		if grant, err := w.gate.Begin(t.Context(), call); err == nil {
+		bid.OutputCap = refusal.LargestCap + 1
+		if grant, err := w.gate.Begin(t.Context(), bid); err == nil {
 			grant.End(gate.Outcome{})
-			t.Fatalf("cap %d fits, but %d was said to be the largest", call.OutputCap, refusal.LargestCap)
+			t.Fatalf("cap %d fits, but %d was said to be the largest", bid.OutputCap, refusal.LargestCap)
 		}
 		if refusal.LargestCap == 0 {
 			return
 		}
-		call.OutputCap = refusal.LargestCap
-		grant, err := w.gate.Begin(t.Context(), call)
+		bid.OutputCap = refusal.LargestCap
+		grant, err := w.gate.Begin(t.Context(), bid)
 		if err != nil {
-			t.Fatalf("cap %d was said to fit: %v", call.OutputCap, err)
+			t.Fatalf("cap %d was said to fit: %v", bid.OutputCap, err)
 		}
 		grant.End(gate.Outcome{})
 	})

@@ -54,13 +54,13 @@ func (gr *Grant) land() { gr.gate.telemetry.Held(gr.quote.Key.Tenant.Name, 0, -1
 // is free.
 func (b *rulesBook) unpriced(d *audit.Decision) bool {
 	upstream := b.Policy.Upstreams[d.Facts.Upstream]
-	return actionKind(d) != "" || upstream != nil && call.Free(d.Facts.Endpoint, upstream.Provider)
+	return d.Facts.Action() != "" || upstream != nil && call.Free(d.Facts.Endpoint, upstream.Provider)
 }
 
 // redecideFree makes the decision about a free call again.
 func (q *quote) redecideFree(d *audit.Decision) (told bool, f *fault) {
 	switch {
-	case d.PricedAt != 0 || d.Cost != 0:
+	case d.PricedAt != 0 || d.Facts.Cost != 0:
 		return false, faultf(WrongPrice, "it has a cost or a price, but the operation costs nothing at %q", q.Upstream.Provider)
 	case q.unrouted(d.Facts.Upstream) != nil:
 		return false, faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)

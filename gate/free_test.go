@@ -39,7 +39,7 @@ func TestFreeCalls(t *testing.T) {
 		want   gate.Fault // "" for none
 	}{
 		{"as it was", func(_ testing.TB, r []audit.Receipt) []audit.Receipt { return r }, ""},
-		{"with a cost", alter(free, func(d *audit.Decision) { d.Cost = 1 }), gate.WrongPrice},
+		{"with a cost", alter(free, func(d *audit.Decision) { d.Facts.Cost = 1 }), gate.WrongPrice},
 		{"with a price", alter(free, func(d *audit.Decision) { d.PricedAt = d.At }), gate.WrongPrice},
 		{"with a charge", alter(func(audit.Settlement) bool { return true }, func(s *audit.Settlement) { s.Basis = audit.BasisReported }), gate.WrongCharge},
 		{"denied for money", alter(func(d audit.Decision) bool { return d.Verdict == audit.Deny }, func(d *audit.Decision) {

@@ -50,6 +50,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
@@ -191,46 +192,27 @@ func New(c Config) *Gate {
 // active returns the tenants with calls since it was last asked.
 func (g *Gate) active() []string { return g.rooms.touched() }
 
-// Bid is a call with all that bounds its cost, as Begin takes it.
+// Bid is a call that leave is asked for, as Begin takes it. Of its facts the gate fills
+// in who asks, and what follows from the others: OutputTokens and Cost.
 type Bid struct {
 	Rules    *Rules
 	Key      *policy.Key
 	Upstream *policy.Upstream
-	Facts    policy.Facts // Upstream, Cost and Now are filled in by the gate
+	call.Facts
 
-	Input     Input
-	OutputCap int64 // tokens of one choice, at most
-	Fit       *Fit  // of an OutputCap that the client did not ask for; nil: it stays
-	Choices   int64 // at least 1
+	Fit *Fit // of an OutputCap that the client did not ask for; nil: it stays
 
-	// ExtraOutput is output that is billed beside the cap, in tokens of all
-	// choices together: rejected parts of a predicted output.
-	ExtraOutput int64
-
-	CacheWrite bool // cache writes may be billed
-	Audio      bool // audio rates may apply
-
-	// Services are the service tiers, beside the standard one, that the upstream may
-	// serve it at.
-	Services []string
+	// Tighten, if set, finds a tighter bound of the input at some cost. It is asked only
+	// when InputTokens may not fit.
+	Tighten func() (tokens int64, how string)
+	// Long says that it takes longer than to ask the ledger.
+	Long bool
 }
 
 // bounded reports whether the bid's numbers are ones that can be priced.
 func (b *Bid) bounded() bool {
-	return b.Choices >= 1 && b.Input.Tokens >= 0 && b.ExtraOutput >= 0 &&
+	return b.Choices >= 1 && b.InputTokens >= 0 && b.ExtraOutput >= 0 &&
 		b.OutputCap >= 0 && b.OutputCap <= pricing.MaxTokens/b.Choices
-}
-
-// Input bounds a call's input tokens.
-type Input struct {
-	Tokens int64  // at most
-	How    string // "exact", "bytes", "context" or "caller", for the receipt
-
-	// Tighten, if set, finds a tighter bound at some cost. It is asked only
-	// when Tokens may not fit.
-	Tighten func() (tokens int64, how string)
-	// Long says that it takes longer than to ask the ledger.
-	Long bool
 }
 
 // Refusal is a call that must not run.

@@ -27,7 +27,7 @@ func TestCallIsHeldThenSettled(t *testing.T) {
 	w.mustBalance(110, 0)
 
 	decision := bodies[audit.Decision](w.receipts())[0]
-	if decision.Verdict != audit.Allow || decision.Cost != 200 || len(decision.Claims) != 1 || decision.Lease == "" {
+	if decision.Verdict != audit.Allow || decision.Facts.Cost != 200 || len(decision.Claims) != 1 || decision.Lease == "" {
 		t.Errorf("decision %+v", decision)
 	}
 	s := w.settlement()
@@ -236,7 +236,7 @@ func TestDenialsHaveReceipts(t *testing.T) {
 	odd.Choices = 0
 	for _, row := range []struct {
 		reason policy.Reason
-		call   gate.Bid
+		bid    gate.Bid
 		claims int
 	}{
 		{policy.BudgetExhausted, exhausted, 1},
@@ -245,7 +245,7 @@ func TestDenialsHaveReceipts(t *testing.T) {
 		{policy.NoBound, overflow, 0},
 		{policy.NoBound, odd, 0},
 	} {
-		refusal := w.refused(row.call, row.reason)
+		refusal := w.refused(row.bid, row.reason)
 		list := bodies[audit.Decision](w.receipts())
 		last := list[len(list)-1]
 		if refusal.Receipt == "" || last.Verdict != audit.Deny || last.Reasons[0] != string(row.reason) || len(last.Claims) != row.claims {
@@ -257,8 +257,8 @@ func TestDenialsHaveReceipts(t *testing.T) {
 
 func TestRefuseWritesAReceipt(t *testing.T) {
 	w := newWorld(t, daily(1000))
-	call := gate.Bid{Rules: w.rules, Key: w.key(), Facts: policy.Facts{Model: "toy"}}
-	refusal := w.gate.Refuse(context.Background(), call, &policy.Denial{Reason: policy.NoRoute, Message: "nowhere"})
+	bid := gate.Bid{Rules: w.rules, Key: w.key(), Facts: call.Facts{Model: "toy"}}
+	refusal := w.gate.Refuse(context.Background(), bid, &policy.Denial{Reason: policy.NoRoute, Message: "nowhere"})
 	list := bodies[audit.Decision](w.receipts())
 	if refusal.Receipt == "" || len(list) != 1 || list[0].Reasons[0] != string(policy.NoRoute) || list[0].At == 0 {
 		t.Errorf("receipt %q, log %+v", refusal.Receipt, list)
@@ -269,13 +269,13 @@ func TestRefuseWritesAReceipt(t *testing.T) {
 func TestAudioNeedsAnAudioPrice(t *testing.T) {
 	w := newWorld(t, daily(900_000_000))
 	for model, priced := range map[string]bool{"gpt-4o-audio-preview": false, "gpt-audio": true} {
-		call := w.call(10, 10)
-		call.Facts.Model, call.Audio = model, true
+		bid := w.call(10, 10)
+		bid.Facts.Model, bid.Audio = model, true
 		if !priced {
-			w.refused(call, policy.NoPrice)
+			w.refused(bid, policy.NoPrice)
 			continue
 		}
-		w.begin(call).End(used(10, 10))
+		w.begin(bid).End(used(10, 10))
 	}
 }
 

@@ -46,10 +46,10 @@ type Outcome struct {
 }
 
 // Hold is what the grant holds, in nano-USD.
-func (gr *Grant) Hold() int64 { return gr.quote.Facts.Cost }
+func (gr *Grant) Hold() int64 { return gr.quote.Cost }
 
 // InputTokens is the bound on the call's input that the hold covers.
-func (gr *Grant) InputTokens() int64 { return gr.quote.Input.Tokens }
+func (gr *Grant) InputTokens() int64 { return gr.quote.InputTokens }
 
 // Upstream is where the call goes. Its policy says what that obeys.
 func (gr *Grant) Upstream() *policy.Upstream { return gr.quote.Upstream }
@@ -91,7 +91,7 @@ func (gr *Grant) end(o Outcome) {
 	}
 	pending := gr.pending(o)
 	tenant := q.Key.Tenant.Name
-	g.telemetry.Held(tenant, -q.Facts.Cost, -1)
+	g.telemetry.Held(tenant, -q.Cost, -1)
 	ctx := limit(context.Background(), endLimit)
 	defer ctx.stop()
 	err := g.finish(ctx, &pending)
@@ -127,9 +127,9 @@ func (gr *Grant) pending(o Outcome) pending {
 		Status:   o.Status,
 		Basis:    basis,
 		Lines:    o.Lines,
-		Hold:     q.Facts.Cost,
+		Hold:     q.Cost,
 		Charge:   charge,
-		Overrun:  max(0, charge-q.Facts.Cost),
+		Overrun:  max(0, charge-q.Cost),
 		Prices:   q.Rules.Prices.Version(),
 	}}
 	if !o.Sent {

@@ -21,7 +21,7 @@ func intentOf(d audit.Decision) *oxdeai.Object {
 		oxdeai.Member{Name: "agent_id", Value: agentOf(d)},
 		oxdeai.Member{Name: "action_type", Value: actionType(d)},
 		oxdeai.Member{Name: "type", Value: oxdeai.TypeExecute},
-		oxdeai.Member{Name: "amount", Value: big.NewInt(d.Cost)},
+		oxdeai.Member{Name: "amount", Value: big.NewInt(d.Facts.Cost)},
 		oxdeai.Member{Name: "asset", Value: asset},
 		oxdeai.Member{Name: "target", Value: targetOf(d)},
 		oxdeai.Member{Name: "timestamp", Value: oxdeai.Int(d.At / 1000)},
@@ -58,7 +58,7 @@ var actionTypes = map[string]string{"payment": "PAYMENT", "provision": "PROVISIO
 const purchase = "PURCHASE"
 
 func actionType(d audit.Decision) string {
-	if name, ok := actionTypes[actionKind(&d)]; ok {
+	if name, ok := actionTypes[d.Facts.Action()]; ok {
 		return name
 	}
 	return purchase
@@ -67,8 +67,8 @@ func actionType(d audit.Decision) string {
 // targetOf is what an intent is for. Receipts have the hash of an action's
 // target.
 func targetOf(d audit.Decision) string {
-	if actionKind(&d) != "" {
-		return d.Facts.Endpoint + "/" + d.Facts.Target
+	if d.Facts.Action() != "" {
+		return d.Facts.Endpoint + "/" + string(d.Facts.Target)
 	}
 	return target(d.Facts.Upstream, d.Facts.Model)
 }
@@ -83,7 +83,7 @@ func nonceOf(d audit.Decision) *big.Int {
 	if d.Facts.Nonce == "" || d.Facts.Counted {
 		return big.NewInt(d.Event)
 	}
-	n, ok := nonceNumber(d.Facts.Nonce, d.Facts.Attempt)
+	n, ok := nonceNumber(string(d.Facts.Nonce), d.Facts.Attempt)
 	if !ok {
 		return big.NewInt(d.Event)
 	}
@@ -102,14 +102,14 @@ func nonceNumber(hash string, attempt int64) (*big.Int, bool) {
 
 // extends reports whether a decision raised the hold of a lease.
 func extends(d audit.Decision) bool {
-	return d.Existing && d.Facts.Endpoint == actionEndpoint+"extend"
+	return d.Existing && d.Facts.Action() == policy.Extension
 }
 
 // authID is the id of a decision's authorization: the receipt's. A repeated
 // action has a receipt each time and is to be done once, so its authorizations
 // share the lease's.
 func authID(receipt string, d audit.Decision) string {
-	if actionKind(&d) != "" {
+	if d.Facts.Action() != "" {
 		return d.Lease
 	}
 	return receipt
@@ -118,7 +118,7 @@ func authID(receipt string, d audit.Decision) string {
 // audienceOf is whom an authorization is for: the upstream, or whoever does
 // actions of that kind.
 func audienceOf(d audit.Decision) string {
-	if actionKind(&d) != "" {
+	if d.Facts.Action() != "" {
 		return d.Facts.Endpoint
 	}
 	return d.Facts.Upstream
@@ -128,7 +128,7 @@ func audienceOf(d audit.Decision) string {
 // decision, since a call goes out at once. An action may begin as long as its
 // lease holds the amount.
 func expiryOf(d audit.Decision) int64 {
-	if actionKind(&d) != "" {
+	if d.Facts.Action() != "" {
 		return d.Expires / 1000
 	}
 	return d.At/1000 + AuthorizationSeconds

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -33,7 +34,7 @@ func (w *world) lift(tenant, name string) {
 // inRun is a call of a run.
 func (w *world) inRun(run string) gate.Bid {
 	c := w.call(10, 10)
-	c.Facts.Run = run
+	c.Facts.Run = call.HashName(run)
 	return c
 }
 

@@ -21,7 +21,7 @@ import (
 
 // step is one thing that happens in a scenario.
 type step struct {
-	do      string // "begin"; "throw", "lift"; or how the oldest open call ends: "settle", "unbilled", "unsent"
+	do      string // "begin"; "throw", "lift"; or how the oldest open bid ends: "settle", "unbilled", "unsent"
 	kill    string // the switch to throw or lift
 	run     string
 	nonce   string
@@ -256,18 +256,19 @@ func (w *world) perform(l gate.Ledger, steps []step) {
 
 // asked is the call of a step.
 func (w *world) asked(s step) gate.Bid {
-	call := w.call(100, cmp.Or(s.output, 50))
-	f := &call.Facts
+	bid := w.call(100, cmp.Or(s.output, 50))
+	f := &bid.Facts
 	f.Model = cmp.Or(s.model, f.Model)
-	f.Run, f.Nonce, f.Attempt, f.Counted, f.Depth, f.Tools = s.run, s.nonce, s.attempt, s.counted, s.depth, s.offers
+	f.SetNames(s.run, "", s.nonce)
+	f.Attempt, f.Counted, f.Depth, f.Tools = s.attempt, s.counted, s.depth, s.offers
 	if s.needs != "" {
-		f.Capabilities = []string{s.needs}
+		f.Needs = []string{s.needs}
 	}
 	for _, result := range s.tools {
 		id, tool, _ := strings.Cut(result, " ")
-		f.ToolResults = policy.AddToolResult(f.ToolResults, id, tool)
+		f.ToolResults = policy.AddToolResult(f.ToolResults, call.HashName(id), tool)
 	}
-	return call
+	return bid
 }
 
 var outcomes = map[string]gate.Outcome{

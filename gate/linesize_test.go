@@ -21,12 +21,12 @@ func TestLongestDecision(t *testing.T) {
 	name := strings.Repeat("n", 64)
 	tool := strings.Repeat("t", 96)
 	d := audit.Decision{
-		At: budget.MaxAmount, PricedAt: budget.MaxAmount, Cost: budget.MaxAmount, Event: budget.MaxAmount, Expires: budget.MaxAmount,
+		At: budget.MaxAmount, PricedAt: budget.MaxAmount, Event: budget.MaxAmount, Expires: budget.MaxAmount,
 		Generation: budget.MaxAmount, Policy: strings.Repeat("f", 64), Prices: strings.Repeat("f", 64), Epoch: id, Lease: long,
 		Verdict: audit.Deny, Reasons: slices.Repeat([]string{string(policy.ToolCallsExceeded)}, budget.MaxClaims),
-		Facts: audit.Facts{Tenant: name, Key: name, Run: id, User: id, Nonce: id, Model: strings.Repeat("\x01", 256), Upstream: name, Endpoint: long,
-			Capabilities: call.Needs[:], ToolResults: slices.Repeat([]string{id + " " + tool}, policy.MaxToolResults+1),
-			Tools: policy.ToldTools(slices.Repeat([]string{tool + "longer"}, 1000))},
+		Facts: call.Facts{Tenant: name, Key: name, Run: call.Name(id), User: call.Name(id), Nonce: call.Name(id), Model: strings.Repeat("\x01", 256), Upstream: name, Endpoint: long,
+			Needs: call.Needs[:], ToolResults: slices.Repeat([]call.ToolResult{{ID: call.Name(id), Tool: tool}}, policy.MaxToolResults+1),
+			Tools: slices.Repeat([]string{tool}, policy.MaxTools+1)},
 	}
 	marks := budget.MaxMarksPerReserve
 	for range budget.MaxClaims {

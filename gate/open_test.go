@@ -493,7 +493,7 @@ func bidOf(t *testing.T, p *policy.Policy) gate.Bid {
 	}
 	return gate.Bid{
 		Rules: rules, Key: p.Tenant("acme").Keys[0], Upstream: p.Upstreams["sim"],
-		Facts: policy.Facts{Model: "toy"}, Input: gate.Input{Tokens: 100, How: "bytes"}, OutputCap: 50, Choices: 1,
+		Facts: call.Facts{Model: "toy", InputTokens: 100, InputBound: "bytes", OutputCap: 50, Choices: 1},
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
-	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 const (
@@ -100,11 +99,11 @@ func callsTool(d audit.Decision) bool {
 // the one that all the results name which a request brings; "" without.
 func toolOf(d audit.Decision) string {
 	if !callsTool(d) {
-		return d.Facts.Tool
+		return string(d.Facts.Tool)
 	}
 	var tools []string
-	for _, text := range d.Facts.ToolResults {
-		tools = append(tools, policy.ParseToolResult(text).Tool)
+	for _, result := range d.Facts.ToolResults {
+		tools = append(tools, result.Tool)
 	}
 	if tools = slices.Compact(tools); len(tools) != 1 {
 		return ""

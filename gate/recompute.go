@@ -29,7 +29,7 @@ type rulesBook struct {
 }
 
 // key is who asked by a decision's facts, or nil.
-func (b *rulesBook) key(f *audit.Facts) *policy.Key {
+func (b *rulesBook) key(f *call.Facts) *policy.Key {
 	if f.Key == "" {
 		if t := b.Policy.Tenant(f.Tenant); t != nil {
 			return t.KeyOf("")
@@ -85,9 +85,9 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		told, f = q.redecideAction(d)
 		return q, told, f
 	}
-	if q.bounded() && d.Facts.OutputTokens != q.outputTokens() {
+	if q.bounded() && q.OutputTokens != q.MostOutput() {
 		return q, false, faultf(WrongSum, "output tokens %d, but cap, choices and extra output give %d",
-			d.Facts.OutputTokens, q.outputTokens())
+			q.OutputTokens, q.MostOutput())
 	}
 	if q.free() {
 		told, f = q.redecideFree(d)
@@ -128,16 +128,16 @@ func (q *quote) hidesTools(d *audit.Decision) bool {
 	case q.action != nil:
 		return !tellsTool(&d.Facts)
 	}
-	return slices.Contains(d.Facts.Capabilities, call.NeedTools) && len(d.Facts.Tools) == 0
+	return slices.Contains(d.Facts.Needs, call.NeedTools) && len(d.Facts.Tools) == 0
 }
 
 // tellsTool reports whether an action's receipt names the tool whose hash it has,
 // or a name that no receipt can tell as it is, which the rule denies.
-func tellsTool(f *audit.Facts) bool {
+func tellsTool(f *call.Facts) bool {
 	if f.Tool == "" {
 		return len(f.Tools) == 0
 	}
-	return len(f.Tools) == 1 && (policy.HashName(f.Tools[0]) == f.Tool || strings.Contains(f.Tools[0], "?"))
+	return len(f.Tools) == 1 && (call.HashName(f.Tools[0]) == f.Tool || strings.Contains(f.Tools[0], "?"))
 }
 
 // wrong is the fault of a verdict that the policy does not give.
@@ -154,80 +154,32 @@ func denies(d *audit.Decision, reason policy.Reason) bool {
 
 // quote is the call that a receipt tells of.
 func (b *rulesBook) quote(key *policy.Key, d *audit.Decision) *quote {
-	if actionKind(d) == policy.Extension {
+	if d.Facts.Action() == policy.Extension {
 		c := LeaseCall{Rules: b.Rules, Key: key, Lease: d.Lease}
-		return c.quote(d.Cost)
+		return c.quote(d.Facts.Cost)
 	}
-	return &quote{action: b.action(key, d), Bid: Bid{
-		Rules:    b.Rules,
-		Key:      key,
-		Upstream: b.Policy.Upstreams[d.Facts.Upstream],
-		Facts: policy.Facts{
-			Run: d.Facts.Run, User: d.Facts.User, Hashed: true,
-			Endpoint:     d.Facts.Endpoint,
-			Model:        d.Facts.Model,
-			Upstream:     d.Facts.Upstream,
-			Stream:       d.Facts.Stream,
-			Capabilities: d.Facts.Capabilities,
-			Tools:        d.Facts.Tools,
-			ToolResults:  toldResults(d.Facts.ToolResults),
-			Depth:        d.Facts.Depth,
-			Nonce:        d.Facts.Nonce,
-			Attempt:      d.Facts.Attempt,
-			Counted:      d.Facts.Counted,
-			Action:       actionKind(d),
-			ActionID:     actionID(d),
-		},
-		Input:       Input{Tokens: d.Facts.InputTokens, How: d.Facts.InputBound},
-		OutputCap:   d.Facts.OutputCap,
-		Choices:     d.Facts.Choices,
-		ExtraOutput: d.Facts.ExtraOutput,
-		CacheWrite:  d.Facts.CacheWrite,
-		Audio:       d.Facts.Audio,
-		Services:    d.Facts.Services,
-	}}
+	q := &quote{Bid: Bid{Rules: b.Rules, Key: key, Upstream: b.Policy.Upstreams[d.Facts.Upstream], Facts: d.Facts}}
+	if d.Facts.Action() != "" {
+		q.action, q.ActionID = b.action(key, d), actionID(d)
+	}
+	return q
 }
 
-func toldResults(texts []string) []policy.ToolResult {
-	var list []policy.ToolResult
-	for _, text := range texts {
-		list = append(list, policy.ParseToolResult(text))
-	}
-	return list
-}
-
-// action is the action that a receipt tells of, or nil for an LLM call. How
-// long its lease was to last is not in the receipt of a denial.
+// action is the action that a receipt tells of. How long its lease was to last is
+// not in the receipt of a denial.
 func (b *rulesBook) action(key *policy.Key, d *audit.Decision) *Action {
-	if actionKind(d) == "" {
-		return nil
-	}
 	return &Action{
-		Rules: b.Rules, Key: key, Kind: actionKind(d), Amount: d.Cost,
+		Rules: b.Rules, Key: key, Kind: d.Facts.Action(), Amount: d.Facts.Cost,
 		TTL: time.Duration(d.Expires-d.At) * time.Millisecond,
 	}
 }
 
-func actionKind(d *audit.Decision) string {
-	kind, ok := strings.CutPrefix(d.Facts.Endpoint, actionEndpoint)
-	switch {
-	case !ok:
-		return ""
-	case kind == extendVerb:
-		return policy.Extension
-	}
-	return kind
-}
-
 // actionID is the hashed id of an action, which its lease is named after. A
 // denial has no lease, but the claim that would have used the id.
-func actionID(d *audit.Decision) string {
-	if actionKind(d) == "" {
-		return ""
-	}
+func actionID(d *audit.Decision) call.Name {
 	for i := range d.Claims {
 		if id, ok := policy.ActionIDOf(d.Claims[i].Key); ok {
-			return id
+			return call.Name(id)
 		}
 	}
 	return ""
@@ -276,7 +228,7 @@ func sameDenial(d *audit.Decision, want policy.Reason) *fault {
 		return faultf(WrongAllow, "the request is to be denied: %s", want)
 	case !denies(d, want):
 		return faultf(WrongDenial, "reasons %q, want %s", d.Reasons, want)
-	case d.Cost != 0 || len(d.Claims) != 0:
+	case d.Facts.Cost != 0 || len(d.Claims) != 0:
 		return faultf(WrongSum, "it has a cost or claims, but could not be priced")
 	}
 	return nil
@@ -288,8 +240,8 @@ func (q *quote) queued(d *audit.Decision) *fault {
 	if q.Key.Tenant.WaitLimit == 0 {
 		return faultf(WrongDenial, "%s without a claim, and the tenant has no line to wait in", policy.BudgetHeld)
 	}
-	if d.Cost != 0 {
-		return faultf(WrongSum, "it has a cost of %d, but was not decided", d.Cost)
+	if d.Facts.Cost != 0 {
+		return faultf(WrongSum, "it has a cost of %d, but was not decided", d.Facts.Cost)
 	}
 	return nil
 }
@@ -301,10 +253,10 @@ func (q *quote) redecide(d *audit.Decision) (told bool, f *fault) {
 		return false, sameDenial(d, policy.NoBound)
 	}
 	if denies(d, policy.NoPrice) || denies(d, policy.NoBound) {
-		return false, faultf(WrongDenial, "reasons %q, but it can be priced: %d", d.Reasons, q.Facts.Cost)
+		return false, faultf(WrongDenial, "reasons %q, but it can be priced: %d", d.Reasons, q.Cost)
 	}
-	if d.Cost != q.Facts.Cost {
-		return false, faultf(WrongPrice, "cost %d, but the bounds times the price give %d", d.Cost, q.Facts.Cost)
+	if d.Facts.Cost != q.Cost {
+		return false, faultf(WrongPrice, "cost %d, but the bounds times the price give %d", d.Facts.Cost, q.Cost)
 	}
 	switch {
 	case d.Verdict == audit.Allow:

@@ -17,15 +17,15 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 	if err != nil {
 		return nil, err
 	}
-	q.Input.Tighten = nil // what it could count need not live as long as the grant
+	q.Tighten = nil // what it could count need not live as long as the grant
 	tenant := q.Key.Tenant.Name
 	g.ledger.Acknowledge(tenant, leave.Number)
 	g.telemetry.Decided(tenant, audit.Allow, "")
-	g.telemetry.Held(tenant, q.Facts.Cost, 1)
+	g.telemetry.Held(tenant, q.Cost, 1)
 	return &Grant{
 		Receipt:   ref.ID,
 		OutputCap: q.OutputCap,
-		Uncapped:  q.uncapped,
+		Uncapped:  q.Uncapped,
 		Clamped:   q.clamped,
 		Warnings:  q.plan.Warnings(leave.Observed),
 		gate:      g,
@@ -39,15 +39,14 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 // without a bound, and writes the receipt. Of the bid only Rules, Key and Facts
 // need be known.
 func (g *Gate) Refuse(ctx context.Context, b Bid, denial *policy.Denial) *Refusal {
-	b.Facts.Now = g.ledger.Now()
-	return g.refuse(ctx, &quote{Bid: b}, budget.Grant{}, denial)
+	return g.refuse(ctx, newQuote(b), budget.Grant{}, denial)
 }
 
 // refuse tells the client and the log of a denial. That it could not be recorded
 // changes nothing for the client.
 func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *policy.Denial) *Refusal {
-	if q.Facts.Now.IsZero() { // it was not looked at before
-		q.Facts.Now = g.ledger.Now()
+	if q.now.IsZero() { // it was not looked at before
+		q.now = g.ledger.Now()
 	}
 	g.telemetry.Decided(q.Key.Tenant.Name, audit.Deny, string(denial.Reason))
 	return &Refusal{Denial: denial, Receipt: g.recordDenial(ctx, q, seen, denial.Reason)}
@@ -84,10 +83,10 @@ func (q *quote) allowed(leave budget.Grant) audit.Decision {
 
 // decision is the receipt of a quote, without its verdict.
 func (q *quote) decision(seen budget.Grant) audit.Decision {
+	q.OutputTokens = q.MostOutput()
 	d := audit.Decision{
 		At:         atOf(q, seen),
-		Facts:      q.facts(),
-		Cost:       q.Facts.Cost,
+		Facts:      q.Facts,
 		Claims:     q.claims(seen.Observed),
 		Epoch:      seen.Epoch,
 		Event:      seen.Number,
@@ -110,54 +109,7 @@ func atOf(q *quote, seen budget.Grant) int64 {
 	if seen.At != 0 {
 		return seen.At
 	}
-	return q.Facts.Now.UnixMilli()
-}
-
-func (q *quote) facts() audit.Facts {
-	q.Facts.HashNames()
-	facts := audit.Facts{
-		Tenant:       q.Key.Tenant.Name,
-		Key:          q.Key.ID,
-		Run:          q.Facts.Run,
-		User:         q.Facts.User,
-		Endpoint:     q.Facts.Endpoint,
-		Upstream:     q.Facts.Upstream,
-		Model:        q.Facts.Model,
-		Stream:       q.Facts.Stream,
-		InputTokens:  q.Input.Tokens,
-		InputBound:   q.Input.How,
-		OutputTokens: q.outputTokens(),
-		OutputCap:    q.OutputCap,
-		Choices:      q.Choices,
-		Depth:        q.Facts.Depth,
-		Nonce:        q.Facts.Nonce,
-		Attempt:      q.Facts.Attempt,
-		Counted:      q.Facts.Counted,
-		ExtraOutput:  q.ExtraOutput,
-		Capabilities: q.Facts.Capabilities,
-		ToolResults:  toolResults(q.Facts.ToolResults),
-		CacheWrite:   q.CacheWrite,
-		Audio:        q.Audio,
-		Services:     q.Services,
-	}
-	if q.Key.Tenant.LimitsTools() {
-		facts.Tools = policy.ToldTools(q.Facts.Tools)
-	}
-	if q.action != nil {
-		facts.Target, facts.Tool = policy.HashName(q.action.Target), policy.HashName(q.action.Tool)
-	}
-	return facts
-}
-
-func toolResults(results []policy.ToolResult) []string {
-	if len(results) == 0 {
-		return nil
-	}
-	list := make([]string, len(results))
-	for i, r := range results {
-		list[i] = r.String()
-	}
-	return list
+	return q.now.UnixMilli()
 }
 
 // claims pairs the plan with what was observed. Without an observation the

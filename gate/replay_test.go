@@ -12,6 +12,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -48,10 +49,10 @@ func TestBalancesAreInTheReceipts(t *testing.T) {
 func (w *world) step(rt *rapid.T, open []*gate.Grant) []*gate.Grant {
 	switch rapid.SampledFrom([]string{"begin", "begin", "end", "end", "wait", "fault", "throw", "lift"}).Draw(rt, "step") {
 	case "begin":
-		call := w.call(rapid.Int64Range(0, 2000).Draw(rt, "input"), rapid.Int64Range(0, 1000).Draw(rt, "output"))
-		call.Facts.Run = rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "run")
-		call.Facts.Nonce = rapid.SampledFrom([]string{"", "", "m", "n", "o", "p"}).Draw(rt, "nonce")
-		if grant, err := w.gate.Begin(context.Background(), call); err == nil {
+		bid := w.call(rapid.Int64Range(0, 2000).Draw(rt, "input"), rapid.Int64Range(0, 1000).Draw(rt, "output"))
+		bid.Facts.Run = call.HashName(rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "run"))
+		bid.Facts.Nonce = call.HashName(rapid.SampledFrom([]string{"", "", "m", "n", "o", "p"}).Draw(rt, "nonce"))
+		if grant, err := w.gate.Begin(context.Background(), bid); err == nil {
 			open = append(open, grant)
 		}
 	case "end":

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 )
 
@@ -34,9 +35,9 @@ func BenchmarkReplay(b *testing.B) {
 	for range benchClients { // so that they share seals, as under load
 		all.Go(func() {
 			for range benchCalls / benchClients {
-				call := w.call(1000, 100)
-				call.Facts.Run = "a"
-				w.begin(call).End(used(900, 50))
+				bid := w.call(1000, 100)
+				bid.Facts.Run = call.HashName("a")
+				w.begin(bid).End(used(900, 50))
 			}
 		})
 	}

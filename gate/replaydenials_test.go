@@ -64,7 +64,7 @@ func TestReplayOfSeveralDenials(t *testing.T) {
 	}{
 		{"for another reason", gate.WrongDenial, func(d *audit.Decision) { d.Reasons = []string{"budget_exhausted"} }},
 		{"that saw more", gate.WrongSeen, func(d *audit.Decision) { reclaim(d, func(c *audit.Claim) { c.Held++ }) }},
-		{"at another cost", gate.WrongPrice, func(d *audit.Decision) { d.Cost++ }},
+		{"at another cost", gate.WrongPrice, func(d *audit.Decision) { d.Facts.Cost++ }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			altered := alter(deniedFor(policy.BudgetHeld), row.change)(t, severally(honest))

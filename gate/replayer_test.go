@@ -159,7 +159,7 @@ func (s *story) sweep() {
 // ask is a call of the run, which needs nothing but chat.
 func (s *story) ask(run string, input, output int64) gate.Bid {
 	c := s.call(input, output)
-	c.Facts.Run, c.Facts.Capabilities = run, []string{call.NeedChat}
+	c.Facts.Run, c.Facts.Needs = call.HashName(run), []string{call.NeedChat}
 	return c
 }
 
@@ -187,12 +187,12 @@ func (s *story) denials() {
 	s.refused(s.ask("b", 10, 0), policy.TooManyNames)
 	s.refused(s.ask("", 1201, 0), policy.RequestCapExceeded)
 	for model, reason := range map[string]policy.Reason{"gpt-4o": policy.ModelNotAllowed, "unheard-of": policy.NoPrice} {
-		call := s.ask("", 1, 0)
-		call.Facts.Model = model
-		s.refused(call, reason)
+		bid := s.ask("", 1, 0)
+		bid.Facts.Model = model
+		s.refused(bid, reason)
 	}
 	tools := s.ask("", 1, 0)
-	tools.Facts.Capabilities = append(tools.Facts.Capabilities, call.NeedTools)
+	tools.Facts.Needs = append(tools.Facts.Needs, call.NeedTools)
 	s.refused(tools, policy.CapabilityNotAllowed)
 	unbounded := s.ask("", 1, 0)
 	unbounded.Choices = 0

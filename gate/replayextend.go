@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -118,7 +119,7 @@ func (e *entry) asker() string {
 
 // checkAskedExtension checks the extension that a key has asked for.
 func (b *rulesBook) checkAskedExtension(event *budget.Event, id string) *fault {
-	key := b.key(&audit.Facts{Tenant: event.Tenant, Key: id})
+	key := b.key(&call.Facts{Tenant: event.Tenant, Key: id})
 	if key == nil {
 		return faultf(WrongAllow, "the policy has no key %q of the tenant", id)
 	}
@@ -131,9 +132,9 @@ func (b *rulesBook) checkAskedExtension(event *budget.Event, id string) *fault {
 
 // checkExtension checks one of which nobody told who asked.
 func (b *rulesBook) checkExtension(event *budget.Event, held *heldLease) *fault {
-	key := b.key(&audit.Facts{Tenant: event.Tenant, Key: held.quote.Key.ID})
+	key := b.key(&call.Facts{Tenant: event.Tenant, Key: held.quote.Key.ID})
 	if key == nil { // another key asked: those of the tenant alone can be checked
-		key = b.key(&audit.Facts{Tenant: event.Tenant})
+		key = b.key(&call.Facts{Tenant: event.Tenant})
 	}
 	if key == nil {
 		return faultf(WrongAllow, "the policy has no such tenant")

@@ -35,7 +35,7 @@ func (h *heldLease) told(e *entry, d *audit.Decision) {
 		h.first = firstOf(e, 0)
 	} else {
 		h.request, h.counted = requestOf(e, &d.Facts), d.Facts.Counted
-		h.hold = d.Cost
+		h.hold = d.Facts.Cost
 	}
 	if e.quote != nil && !e.faulty {
 		h.quote = e.quote

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // checkCopied holds a grant of which no decision tells against what its policy
@@ -34,12 +35,13 @@ func (r *Replayer) checkCopied(event *budget.Event) *fault {
 // request is what all attempts at one request have in common: they are made by one
 // replica, for one caller.
 type request struct {
-	chain, key, run, user, nonce, endpoint string
-	attempt, depth                         int64
+	chain, key, endpoint string
+	run, user, nonce     call.Name
+	attempt, depth       int64
 }
 
-func requestOf(e *entry, f *audit.Facts) request {
-	return request{e.place.chain, f.Key, f.Run, f.User, f.Nonce, f.Endpoint, f.Attempt, f.Depth}
+func requestOf(e *entry, f *call.Facts) request {
+	return request{e.place.chain, f.Key, f.Endpoint, f.Run, f.User, f.Nonce, f.Attempt, f.Depth}
 }
 
 // attempt is the latest that was sent of a request, and has ended.

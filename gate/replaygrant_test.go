@@ -30,12 +30,12 @@ func fallbackStory(t testing.TB) ([]audit.Receipt, *gate.Rules) {
 	t.Helper()
 	w := newWorld(t, fallbackRules)
 	w.sweepOnce()
-	call := w.call(10, 5)
-	call.Facts.Nonce = "n-1"
-	w.begin(call).End(gate.Outcome{})
-	w.begin(call).End(gate.Outcome{Sent: true, Status: 503, Basis: audit.BasisUnknown})
-	call.Facts.Counted = true
-	w.begin(call).End(used(8, 4))
+	bid := w.call(10, 5)
+	bid.Facts.Nonce = call.HashName("n-1")
+	w.begin(bid).End(gate.Outcome{})
+	w.begin(bid).End(gate.Outcome{Sent: true, Status: 503, Basis: audit.BasisUnknown})
+	bid.Facts.Counted = true
+	w.begin(bid).End(used(8, 4))
 	w.refused(w.call(1000, 0), policy.RequestCapExceeded)
 	w.sweepOnce()
 	return spoken(w.receipts()), w.rules
@@ -127,7 +127,7 @@ func TestReplayHoldsGrantsAgainstWhatIsKnown(t *testing.T) {
 		}},
 		"a call denied for its action's id": {gate.WrongDenial, alter(deniedFor(policy.RequestCapExceeded), func(d *audit.Decision) {
 			d.Reasons = []string{string(policy.ActionIDUsed)}
-			d.Facts.InputTokens, d.Cost = 10, 10
+			d.Facts.InputTokens, d.Facts.Cost = 10, 10
 		})},
 		"what was answered, released": {gate.WrongCharge, alter(func(s audit.Settlement) bool { return s.Basis == audit.BasisReported }, func(s *audit.Settlement) {
 			s.Outcome, s.Charge, s.Basis, s.Lines = "release", 0, audit.BasisUnbilled, nil
@@ -182,7 +182,7 @@ func TestReplayNotesOpenLeases(t *testing.T) {
 		}
 	}
 	want := gate.OpenLease{Lease: oldest.Lease, Event: oldest.Event, At: oldest.At}
-	if tenant.Open != 2 || tenant.Oldest != want || oldest.Cost != 20 && oldest.Cost != 15 {
+	if tenant.Open != 2 || tenant.Oldest != want || oldest.Facts.Cost != 20 && oldest.Facts.Cost != 15 {
 		t.Errorf("%d open, the oldest %+v, want 2 and %+v", tenant.Open, tenant.Oldest, fmt.Sprint(want))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -87,12 +88,12 @@ func TestReplayTakesFallbacks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, fallbackRules)
-			call := w.call(10, 5)
-			call.Facts.Nonce = "n-1"
-			end(w, w.begin(call))
-			call.Facts.Counted = true
-			w.begin(call).End(gate.Outcome{}) // not sent, yet the one before it was
-			w.begin(call).End(used(8, 4))
+			bid := w.call(10, 5)
+			bid.Facts.Nonce = call.HashName("n-1")
+			end(w, w.begin(bid))
+			bid.Facts.Counted = true
+			w.begin(bid).End(gate.Outcome{}) // not sent, yet the one before it was
+			w.begin(bid).End(used(8, 4))
 			w.settleAll(nil)
 			w.mustReplay(t, w.rules)
 		})

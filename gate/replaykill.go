@@ -2,6 +2,7 @@ package gate
 
 import (
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -33,12 +34,12 @@ func switchesOf(e *entry, held *heldLease) []string {
 	case e.told.Kind == budget.Granted && e.quote != nil:
 		return e.quote.Key.Switches(nil, &e.quote.Facts)
 	case e.told.Kind == budget.Granted:
-		return anybody.Switches(nil, new(policy.Facts))
+		return anybody.Switches(nil, new(call.Facts))
 	case e.told.Kind == budget.Extended && held != nil && held.quote != nil:
 		asker := policy.Key{ID: e.asker()} // any key of the tenant may extend it
 		return asker.Switches(nil, &held.quote.Facts)
 	case e.told.Kind == budget.Extended:
-		return anybody.Switches(nil, new(policy.Facts))
+		return anybody.Switches(nil, new(call.Facts))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -38,17 +39,17 @@ budgets:
 
 // everyClaim is a call that claims from all of them.
 func everyClaim(w *world) gate.Bid {
-	call := w.call(1000, 100)
-	call.Facts.Run, call.Facts.Nonce, call.Facts.Depth = "run-1", "nonce-1", 1
-	call.Facts.Capabilities = []string{"chat", "tools"}
-	call.Facts.Tools = []string{"search_web", "calendar_read"}
-	call.Facts.ToolResults = twoResults("call-1")
-	return call
+	bid := w.call(1000, 100)
+	bid.Facts.Run, bid.Facts.Nonce, bid.Facts.Depth = call.HashName("run-1"), call.HashName("nonce-1"), 1
+	bid.Facts.Needs = []string{"chat", "tools"}
+	bid.Facts.Tools = []string{"search_web", "calendar_read"}
+	bid.Facts.ToolResults = twoResults("call-1")
+	return bid
 }
 
 // twoResults are those of two tools that were called.
-func twoResults(id string) []policy.ToolResult {
-	return policy.AddToolResult(policy.AddToolResult(nil, id+"a", "search_web"), id+"b", "calendar_read")
+func twoResults(id string) []call.ToolResult {
+	return policy.AddToolResult(policy.AddToolResult(nil, call.HashName(id+"a"), "search_web"), call.HashName(id+"b"), "calendar_read")
 }
 
 // TestReplayKnowsEveryModule: what each rule allows and denies, for calls and
@@ -57,7 +58,7 @@ func TestReplayKnowsEveryModule(t *testing.T) {
 	w := newWorld(t, everyModule)
 	ctx := context.Background()
 	nonced := w.call(10, 5)
-	nonced.Facts.Nonce, nonced.Facts.Depth = "n-1", 3
+	nonced.Facts.Nonce, nonced.Facts.Depth = call.HashName("n-1"), 3
 	w.begin(nonced).End(used(10, 1))
 	w.refused(nonced, policy.ReplayedRequest)
 	deep := w.call(10, 5)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 )
@@ -110,21 +111,19 @@ func TestReplayOfTwoReplicas(t *testing.T) {
 
 // callOf is a call of the model toy.
 func callOf(rules *gate.Rules, input, output int64) gate.Bid {
-	call := gate.Bid{
+	return gate.Bid{
 		Rules: rules, Key: rules.Policy.Tenant("acme").Keys[0], Upstream: rules.Policy.Upstreams["sim"],
-		Input: gate.Input{Tokens: input, How: "bytes"}, OutputCap: output, Choices: 1,
+		Facts: call.Facts{Model: "toy", InputTokens: input, InputBound: "bytes", OutputCap: output, Choices: 1},
 	}
-	call.Facts.Model = "toy"
-	return call
 }
 
 // spend makes calls and ends them, some later than others.
 func spend(r *replica, rules *gate.Rules, random *rand.Rand) {
 	var open []*gate.Grant
 	for range 60 {
-		call := callOf(rules, random.Int64N(900), random.Int64N(300))
-		call.Facts.Run = []string{"", "a", "b"}[random.IntN(3)]
-		if grant, err := r.gate.Begin(context.Background(), call); err == nil {
+		bid := callOf(rules, random.Int64N(900), random.Int64N(300))
+		bid.Facts.Run = call.HashName([]string{"", "a", "b"}[random.IntN(3)])
+		if grant, err := r.gate.Begin(context.Background(), bid); err == nil {
 			open = append(open, grant)
 		}
 		if len(open) > random.IntN(4) {

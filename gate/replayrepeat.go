@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -86,8 +87,8 @@ func (h *heldLease) checkExtended(d *audit.Decision) *fault {
 			d.Event, d.At, h.last.number, h.last.at)
 	case d.Expires != h.expires:
 		return faultf(WrongSum, "the lease expires at %d, not at %d", h.expires, d.Expires)
-	case len(h.money) > 0 && d.Cost > h.hold:
-		return faultf(WrongAllow, "a total of %d, but its lease holds %d", d.Cost, h.hold)
+	case len(h.money) > 0 && d.Facts.Cost > h.hold:
+		return faultf(WrongAllow, "a total of %d, but its lease holds %d", d.Facts.Cost, h.hold)
 	}
 	return nil
 }
@@ -112,8 +113,8 @@ func (h *heldLease) checkRepeat(d *audit.Decision) (told bool, f *fault) {
 func completed(first, again *audit.Decision, holds bool) *audit.Decision {
 	known := *first
 	known.Facts = again.Facts
-	if !holds {
-		known.Cost = again.Cost
+	if holds {
+		known.Facts.Cost = first.Facts.Cost
 	}
 	return &known
 }
@@ -135,7 +136,8 @@ func firstOf(e *entry, hold int64) *audit.Decision {
 	}
 	event := &e.told
 	return &audit.Decision{
-		At: event.At, Event: event.Number, Epoch: event.Epoch, Lease: event.Lease, Expires: event.Expires, Cost: hold,
+		At: event.At, Event: event.Number, Epoch: event.Epoch, Lease: event.Lease, Expires: event.Expires,
+		Facts: call.Facts{Cost: hold},
 	}
 }
 
@@ -148,7 +150,7 @@ func CheckRepeat(first, again *audit.Decision) error {
 	switch {
 	case again.Lease != first.Lease || again.Event != first.Event || again.Epoch != first.Epoch || again.At != first.At:
 		return errors.New("a repeat of an action tells the lease, event and instant of its grant, and these are others")
-	case again.Cost != first.Cost:
+	case again.Facts.Cost != first.Facts.Cost:
 		return errors.New("a repeat of an action is for another amount than its lease was granted for")
 	case again.Expires != first.Expires:
 		return errors.New("a repeat of an action expires at another instant than its lease")

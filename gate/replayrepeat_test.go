@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -63,9 +64,9 @@ func TestReplayHoldsRepeatsAgainstTheirGrant(t *testing.T) {
 		t.Fatalf("the story itself: %v %v, %d told", honest.Findings, honest.Unchecked, honest.Told)
 	}
 	repeat := func(d audit.Decision) bool {
-		return d.Existing && d.Facts.Endpoint == "actions/payment" && d.Cost == 30
+		return d.Existing && d.Facts.Endpoint == "actions/payment" && d.Facts.Cost == 30
 	}
-	ofCopy := func(d audit.Decision) bool { return d.Existing && d.Cost == 5 }
+	ofCopy := func(d audit.Decision) bool { return d.Existing && d.Facts.Cost == 5 }
 	extension := func(d audit.Decision) bool { return d.Existing && d.Facts.Endpoint == "actions/extend" }
 	both := func(change func(*audit.Decision)) func(testing.TB, []audit.Receipt) []audit.Receipt {
 		return func(_ testing.TB, rs []audit.Receipt) []audit.Receipt {
@@ -83,12 +84,12 @@ func TestReplayHoldsRepeatsAgainstTheirGrant(t *testing.T) {
 		fault gate.Fault
 		alter func(testing.TB, []audit.Receipt) []audit.Receipt
 	}{
-		"another amount":          {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Cost = 31 })},
-		"an amount of its dreams": {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Cost = 8_000_000_000_000_000 })},
-		"above the request's cap": {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Cost = 91 })},
-		"another target":          {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Target = policy.HashName("invoice 8") })},
+		"another amount":          {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Cost = 31 })},
+		"an amount of its dreams": {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Cost = 8_000_000_000_000_000 })},
+		"above the request's cap": {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Cost = 91 })},
+		"another target":          {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Target = call.HashName("invoice 8") })},
 		"no target":               {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Target = "" })},
-		"another tool":            {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Tool = policy.HashName("cash") })},
+		"another tool":            {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Tool = call.HashName("cash") })},
 		"another key":             {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Key = "acme-2" })},
 		"a key of nobody":         {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Key = "acme-3" })},
 		"another kind":            {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Endpoint = "actions/purchase" })},
@@ -113,18 +114,18 @@ func TestReplayHoldsRepeatsAgainstTheirGrant(t *testing.T) {
 		"leave made up from nothing": {gate.WrongAllow, func(t testing.TB, rs []audit.Receipt) []audit.Receipt {
 			i := at(t, rs, repeat)
 			d := rs[i].Body.(audit.Decision)
-			d.Facts.Run, d.Lease, d.Cost, d.Event = "", other, 50, 2
+			d.Facts.Run, d.Lease, d.Facts.Cost, d.Event = "", other, 50, 2
 			return slices.Insert(rs, i, audit.Receipt{Body: d})
 		}},
-		"more than a copy of its grant tells": {gate.WrongAllow, alter(ofCopy, func(d *audit.Decision) { d.Cost = 6 })},
+		"more than a copy of its grant tells": {gate.WrongAllow, alter(ofCopy, func(d *audit.Decision) { d.Facts.Cost = 6 })},
 		"later than a copy of its grant":      {gate.WrongAllow, alter(ofCopy, func(d *audit.Decision) { d.Expires++ })},
 		"one repeat unlike the other": {gate.WrongAllow, alter(ofCopy, func(d *audit.Decision) {
-			d.Facts.Target = policy.HashName("invoice 8")
+			d.Facts.Target = call.HashName("invoice 8")
 		})},
 		"an extension of another lease": {gate.WrongAllow, alter(extension, func(d *audit.Decision) {
 			d.Facts.Run, d.Lease = "", other
 		})},
-		"an extension to more than is held": {gate.WrongAllow, alter(extension, func(d *audit.Decision) { d.Cost = 41 })},
+		"an extension to more than is held": {gate.WrongAllow, alter(extension, func(d *audit.Decision) { d.Facts.Cost = 41 })},
 		"an extension by another event":     {gate.WrongAllow, alter(extension, func(d *audit.Decision) { d.Event-- })},
 		"an extension at another instant":   {gate.WrongAllow, alter(extension, func(d *audit.Decision) { d.At-- })},
 		"an extension that expires later":   {gate.WrongSum, alter(extension, func(d *audit.Decision) { d.Expires++ })},
@@ -147,7 +148,7 @@ func TestReplayHoldsRepeatsWithoutAPolicy(t *testing.T) {
 	t.Parallel()
 	receipts, _ := repeatStory(t)
 	repeat := func(d audit.Decision) bool { return d.Existing }
-	told := alter(repeat, func(d *audit.Decision) { d.Cost++ })(t, slices.Clone(receipts))
+	told := alter(repeat, func(d *audit.Decision) { d.Facts.Cost++ })(t, slices.Clone(receipts))
 	if report := replayDirs(t, nil, retell(t, told)); report.Faults != 1 || report.Findings[0].Fault != gate.WrongAllow {
 		t.Errorf("findings %v", report.Findings)
 	}

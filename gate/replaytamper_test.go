@@ -141,19 +141,19 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.Cost, _ = price.Worst(call.Bound{Parts: []call.Part{
+			d.Facts.Cost, _ = price.Worst(call.Bound{Parts: []call.Part{
 				{Fixed: d.Facts.InputTokens, Kinds: call.Of(call.Input)}, {Fixed: d.Facts.OutputTokens, Kinds: call.Of(call.Output)},
 			}})
 		})},
 		{"allowed though a capability is missing", gate.WrongAllow, alter(allowed, func(d *audit.Decision) {
-			d.Facts.Capabilities = []string{call.NeedTools}
+			d.Facts.Needs = []string{call.NeedTools}
 		})},
 		{"allowed by a key of nobody", gate.WrongAllow, alter(allowed, func(d *audit.Decision) { d.Facts.Key = "acme-2" })},
 		{"allowed with a reason", gate.WrongAllow, alter(allowed, func(d *audit.Decision) { d.Reasons = []string{"budget_held"} })},
 		{"allowed over the limit", gate.WrongAllow, alter(func(d audit.Decision) bool {
 			return d.Verdict == audit.Allow && d.Generation == 2 && d.Claims[1].Spent > 800
 		}, func(d *audit.Decision) {
-			d.Facts.InputTokens, d.Facts.OutputCap, d.Facts.OutputTokens, d.Cost = 1200, 0, 0, 1200
+			d.Facts.InputTokens, d.Facts.OutputCap, d.Facts.OutputTokens, d.Facts.Cost = 1200, 0, 0, 1200
 			reclaim(d, func(c *audit.Claim) { c.Amount = 1200 })
 		})},
 		{"observed without its reasons", gate.WrongAllow, alter(func(d audit.Decision) bool {
@@ -169,17 +169,17 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			d.Event, d.Claims = 1, []audit.Claim{{Key: "usd/forever", AtEnd: "adjust", Window: "forever"}}
 		})},
 		{"denied though it fitted", gate.WrongDenial, alter(deniedFor(policy.BudgetExhausted), func(d *audit.Decision) {
-			d.Facts.InputTokens, d.Cost = 1, 1
+			d.Facts.InputTokens, d.Facts.Cost = 1, 1
 			reclaim(d, func(c *audit.Claim) { c.Amount = 1 })
 		})},
 		{"denied as exhausted though held", gate.WrongDenial, alter(deniedFor(policy.BudgetHeld), func(d *audit.Decision) {
 			d.Reasons = []string{"budget_exhausted"}
 		})},
 		{"denied by a cap it is below", gate.WrongDenial, alter(deniedFor(policy.RequestCapExceeded), func(d *audit.Decision) {
-			d.Facts.InputTokens, d.Cost = 1200, 1200
+			d.Facts.InputTokens, d.Facts.Cost = 1200, 1200
 		})},
 		{"denied for a model that is allowed", gate.WrongDenial, alter(deniedFor(policy.ModelNotAllowed), func(d *audit.Decision) {
-			d.Facts.Model, d.Cost = "toy", 1
+			d.Facts.Model, d.Facts.Cost = "toy", 1
 		})},
 		{"denied for a price that is there", gate.WrongDenial, alter(deniedFor(policy.NoPrice), func(d *audit.Decision) {
 			d.Facts.Model = "toy"
@@ -190,7 +190,7 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 		{"denied though the policy clamps", gate.WrongDenial, alter(func(d audit.Decision) bool {
 			return deniedFor(policy.BudgetExhausted)(d) && d.Generation == 2
 		}, func(d *audit.Decision) {
-			d.Facts.InputTokens, d.Facts.OutputCap, d.Facts.OutputTokens, d.Cost = 160, 500, 500, 1160
+			d.Facts.InputTokens, d.Facts.OutputCap, d.Facts.OutputTokens, d.Facts.Cost = 160, 500, 500, 1160
 			reclaim(d, func(c *audit.Claim) { c.Amount = 1160 })
 		})},
 		{"a call that no lease holds for, told as a repeat", gate.WrongAllow, func(t testing.TB, rs []audit.Receipt) []audit.Receipt {
@@ -200,10 +200,10 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			return slices.Insert(rs, i+1, audit.Receipt{Body: repeat})
 		}},
 		{"denied for nothing, told as a repeat", gate.WrongDenial, alter(deniedFor(policy.BudgetExhausted), func(d *audit.Decision) {
-			d.Facts.InputTokens, d.Cost = 1, 1
+			d.Facts.InputTokens, d.Facts.Cost = 1, 1
 			d.Existing, d.Claims = true, nil
 		})},
-		{"cost above bound times price", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Cost++ })},
+		{"cost above bound times price", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Facts.Cost++ })},
 		{"bound below the cost", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Facts.InputTokens-- })},
 		{"price of another year", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.PricedAt -= 365 * 86_400_000 })},
 		{"hold unlike the cost", gate.WrongClaims, alter(allowed, func(d *audit.Decision) {
@@ -213,7 +213,7 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 		{"claim on another key", gate.WrongClaims, alter(allowed, func(d *audit.Decision) {
 			reclaim(d, func(c *audit.Claim) { c.Key += "2" })
 		})},
-		{"claim of another run", gate.WrongClaims, alter(allowed, func(d *audit.Decision) { d.Facts.Run = policy.HashName("b") })},
+		{"claim of another run", gate.WrongClaims, alter(allowed, func(d *audit.Decision) { d.Facts.Run = call.HashName("b") })},
 		{"limit raised", gate.WrongClaims, alter(allowed, func(d *audit.Decision) {
 			reclaim(d, func(c *audit.Claim) { c.Limit++ })
 		})},
@@ -374,7 +374,7 @@ func taken(body audit.Body, name string) bool {
 		if b.Verdict == audit.Allow {
 			return false
 		}
-		return name == "At" || name == "Event" || name == "Expires" || (b.Cost == 0 && strings.HasPrefix(name, "Facts."))
+		return name == "At" || name == "Event" || name == "Expires" || (b.Facts.Cost == 0 && strings.HasPrefix(name, "Facts."))
 	case audit.Settlement:
 		reported := b.Basis == audit.BasisReported || b.Basis == audit.BasisFloor
 		return name == "At" || name == "Status" ||

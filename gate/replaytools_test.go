@@ -16,7 +16,7 @@ import (
 // offering is a call that offers tools to the model.
 func (w *world) offering(tools ...string) gate.Bid {
 	c := w.call(10, 10)
-	c.Facts.Capabilities, c.Facts.Tools = []string{call.NeedChat, call.NeedTools}, tools
+	c.Facts.Needs, c.Facts.Tools = []string{call.NeedChat, call.NeedTools}, tools
 	return c
 }
 
@@ -54,10 +54,10 @@ func TestReplayKnowsOfferedTools(t *testing.T) {
 			d.Facts.Tools = []string{"shell"}
 		})},
 		{"an action, though its tool is not", gate.WrongAllow, alter(leave("actions/tool"), func(d *audit.Decision) {
-			d.Facts.Tools, d.Facts.Tool = []string{"shell"}, policy.HashName("shell")
+			d.Facts.Tools, d.Facts.Tool = []string{"shell"}, call.HashName("shell")
 		})},
 		{"an action, that tells another tool than it uses", gate.WrongSum, alter(leave("actions/tool"), func(d *audit.Decision) {
-			d.Facts.Tool = policy.HashName("shell")
+			d.Facts.Tool = call.HashName("shell")
 		})},
 		{"an action, that hides its tool", gate.WrongSum, alter(leave("actions/tool"), func(d *audit.Decision) { d.Facts.Tools = nil })},
 		{"an action, that uses no id", gate.WrongClaims, alter(leave("actions/tool"), func(d *audit.Decision) {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -69,6 +70,16 @@ type Request struct {
 	Audio       bool  // audio rates may apply
 }
 
+// Input bounds a call's input tokens.
+type Input struct {
+	Tokens int64  // at most
+	How    string // "exact", "bytes", "context" or "caller", for the receipt
+
+	// Tighten and Long are those of a Bid.
+	Tighten func() (tokens int64, how string)
+	Long    bool
+}
+
 // ToolResult is the result of a tool that a call brings.
 type ToolResult struct {
 	CallID string // as the model gave it, counted once; "": counted each time
@@ -121,7 +132,7 @@ func (r *Request) valid() error {
 			return fmt.Errorf("%w: %s is %d, not 0 to %d", ErrInvalid, n.name, n.number, n.most)
 		}
 	}
-	if strings.HasPrefix(r.Endpoint, actionEndpoint) {
+	if strings.HasPrefix(r.Endpoint, call.ActionEndpoint) {
 		return fmt.Errorf("gate: endpoint %q is one of actions: see Authorize", r.Endpoint)
 	}
 	if len(r.Needs) > maxNeeds {
@@ -177,15 +188,7 @@ func (r Request) Bid(rules *Rules) (Bid, *policy.Denial, error) {
 // is missing.
 func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 	b := Bid{
-		Rules: rules, Key: key, Facts: r.facts(),
-		Input: r.Input, Choices: max(1, r.Choices), ExtraOutput: r.ExtraOutput, Audio: r.Audio,
-		CacheWrite: true, // some provider's default
-	}
-	if key.Tenant.CountsTools() {
-		b.Facts.ToolResults = r.toolResults()
-	}
-	if b.Input.How == "" {
-		b.Input.How = boundByCaller
+		Rules: rules, Key: key, Facts: r.facts(), Tighten: r.Input.Tighten, Long: r.Input.Long,
 	}
 	routes := rules.Policy.For(b.Facts.Endpoint)
 	model, upstream := r.route(routes, key.Tenant)
@@ -220,35 +223,37 @@ func (r *Request) route(p *policy.Policy, t *policy.Tenant) (*policy.Model, *pol
 	return model, nil
 }
 
-func (r *Request) toolResults() (list []policy.ToolResult) {
+func (r *Request) toolResults() []call.ToolResult {
+	var list []call.ToolResult
 	for _, result := range r.ToolResults {
-		id := result.CallID
-		if id == "" {
-			id = rand.Text()
-		}
-		list = policy.AddToolResult(list, id, result.Tool)
+		id := cmp.Or(result.CallID, rand.Text())
+		list = append(list, call.ToolResult{ID: call.HashName(id), Tool: result.Tool})
 	}
 	return list
 }
 
-func (r *Request) facts() policy.Facts {
-	f := policy.Facts{
-		Run: r.Run, User: r.User, Endpoint: r.Endpoint, Model: r.Model, Stream: r.Stream,
-		Tools: r.Tools, Depth: r.Depth, Nonce: r.Nonce, Attempt: r.Attempt,
+func (r *Request) facts() call.Facts {
+	f := call.Facts{
+		Endpoint: cmp.Or(r.Endpoint, call.ChatCompletions), Model: r.Model, Stream: r.Stream, Needs: r.needs(),
+		Tools: r.Tools, ToolResults: r.toolResults(), Depth: r.Depth, Attempt: r.Attempt,
+		InputTokens: r.Input.Tokens, InputBound: cmp.Or(r.Input.How, boundByCaller),
+		Choices: max(1, r.Choices), ExtraOutput: r.ExtraOutput, Audio: r.Audio,
+		CacheWrite: true, // some provider's default
 	}
-	if f.Endpoint == "" {
-		f.Endpoint = call.ChatCompletions
-	}
-	f.Capabilities = append(f.Capabilities, call.NeedOf(f.Endpoint))
+	f.SetNames(r.Run, r.User, r.Nonce)
+	return f
+}
+
+func (r *Request) needs() []string {
+	list := []string{call.NeedOf(r.Endpoint)}
 	if r.Stream {
-		f.Capabilities = append(f.Capabilities, call.NeedStream)
+		list = append(list, call.NeedStream)
 	}
 	if len(r.Tools) > 0 {
-		f.Capabilities = append(f.Capabilities, call.NeedTools)
+		list = append(list, call.NeedTools)
 	}
 	if r.Choices > 1 {
-		f.Capabilities = append(f.Capabilities, call.NeedMultipleChoices)
+		list = append(list, call.NeedMultipleChoices)
 	}
-	f.Capabilities = append(f.Capabilities, r.Needs...)
-	return f
+	return append(list, r.Needs...)
 }

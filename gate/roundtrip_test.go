@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -34,7 +35,7 @@ func TestDecisionIsOneRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := gate.New(gate.Config{Ledger: ledger, Log: w.audit, Outbox: w.outbox})
-	call := everyClaim(w)
+	bid := everyClaim(w)
 	nonce := 0
 	for _, row := range []struct {
 		name   string
@@ -55,9 +56,9 @@ func TestDecisionIsOneRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		nonce++
-		call.Facts.Nonce, call.OutputCap = strconv.Itoa(nonce), row.output
+		bid.Nonce, bid.OutputCap = call.HashName(strconv.Itoa(nonce)), row.output
 		tap.forget()
-		_, denial := g.Decide(ctx, call)
+		_, denial := g.Decide(ctx, bid)
 		if got := denialReason(denial); got != row.want {
 			t.Errorf("%s: denied with %q, want %q", row.name, got, row.want)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -64,11 +65,11 @@ func TestEverythingAtOnce(t *testing.T) {
 func (s *seams) newCall() {
 	c := s.call(rapid.Int64Range(0, 2000).Draw(s.rt, "input"), rapid.Int64Range(0, 1000).Draw(s.rt, "output"))
 	c.Key = s.key().Tenant.KeyOf(rapid.SampledFrom([]string{"", "acme-1"}).Draw(s.rt, "key"))
-	c.Facts.Run = rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(s.rt, "run")
+	c.Facts.Run = call.HashName(rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(s.rt, "run"))
 	c.Facts.Depth = rapid.Int64Range(0, 3).Draw(s.rt, "depth")
 	for range rapid.IntRange(0, 4).Draw(s.rt, "results") {
 		id, tool := rapid.IntRange(0, 9).Draw(s.rt, "id"), rapid.SampledFrom([]string{"", "search", "fetch", "a b"}).Draw(s.rt, "tool")
-		c.Facts.ToolResults = policy.AddToolResult(c.Facts.ToolResults, fmt.Sprint(id), tool)
+		c.Facts.ToolResults = policy.AddToolResult(c.Facts.ToolResults, call.HashName(fmt.Sprint(id)), tool)
 	}
 	s.ask(c)
 }

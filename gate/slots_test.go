@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -13,13 +14,13 @@ import (
 // request counted.
 func TestDeadHoldersKeepNoSlot(t *testing.T) {
 	w := newWorld(t, "concurrency: [{name: parallel, limit: 1}]\nreplay: {}\nrates: [{name: all, window: forever, limit: 2}]")
-	call := w.call(100, 50)
-	call.Facts.Nonce = "n"
-	w.begin(call)
+	bid := w.call(100, 50)
+	bid.Facts.Nonce = call.HashName("n")
+	w.begin(bid)
 	w.restart()
 	w.refused(w.call(100, 50), policy.ConcurrencyFull)
 	w.clock.advance(gate.LeaseTTL + time.Second)
-	w.refused(call, policy.ReplayedRequest)
+	w.refused(bid, policy.ReplayedRequest)
 	w.begin(w.call(100, 50)).End(used(1, 1))
 	w.refused(w.call(100, 50), policy.RequestRate)
 }

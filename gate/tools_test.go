@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -16,10 +17,10 @@ import (
 // "ID TOOL".
 func (w *world) bringing(calls ...string) gate.Bid {
 	c := w.call(10, 5)
-	c.Facts.Run = "a"
-	for _, call := range calls {
-		id, tool, _ := strings.Cut(call, " ")
-		c.Facts.ToolResults = policy.AddToolResult(c.Facts.ToolResults, id, tool)
+	c.Facts.Run = call.HashName("a")
+	for _, result := range calls {
+		id, tool, _ := strings.Cut(result, " ")
+		c.Facts.ToolResults = policy.AddToolResult(c.Facts.ToolResults, call.HashName(id), tool)
 	}
 	return c
 }
@@ -116,17 +117,17 @@ func TestReplayFindsRetoldToolCalls(t *testing.T) {
 	}{
 		{"fewer calls than were new", gate.WrongSeen, alter(counts, first(func(c *audit.Claim) { c.Amount-- }))},
 		{"more calls than were new", gate.WrongSeen, alter(again, first(func(c *audit.Claim) { c.Amount++ }))},
-		{"another mark", gate.WrongClaims, alter(counts, first(func(c *audit.Claim) { c.Marks = policy.HashName("x") }))},
+		{"another mark", gate.WrongClaims, alter(counts, first(func(c *audit.Claim) { c.Marks = hashed("x") }))},
 		{"a mark left out", gate.WrongClaims, alter(counts, first(func(c *audit.Claim) { c.Marks = "" }))},
 		{"another result and another mark", gate.WrongAllow, alter(again, func(d *audit.Decision) {
-			x := policy.HashName("x")
-			d.Facts.ToolResults = []string{x}
+			x := call.HashName("x")
+			d.Facts.ToolResults = []call.ToolResult{{ID: x}}
 			d.Claims = slices.Delete(slices.Clone(d.Claims), 1, 2)
-			d.Claims[0].Marks = x
+			d.Claims[0].Marks = string(x)
 		})},
 		{"a result left out", gate.WrongClaims, alter(counts, func(d *audit.Decision) { d.Facts.ToolResults = nil })},
 		{"another tool", gate.WrongClaims, alter(counts, func(d *audit.Decision) {
-			d.Facts.ToolResults = []string{policy.HashName("1") + " fetch"}
+			d.Facts.ToolResults = []call.ToolResult{{ID: call.HashName("1"), Tool: "fetch"}}
 		})},
 		{"a denial that needed more", gate.WrongSeen, alter(refused, first(func(c *audit.Claim) { c.Amount++ }))},
 		{"a denial without reason", gate.WrongDenial, alter(refused, first(func(c *audit.Claim) { c.Reason = "" }))},
@@ -181,7 +182,7 @@ func TestTheLargestReceiptFits(t *testing.T) {
 		many = append(many, fmt.Sprintf("id-%d %s", i, strings.Repeat("01234567", 12)))
 	}
 	c := w.bringing(many...)
-	c.Facts.User, c.Facts.Tools = "u", slices.Repeat([]string{strings.Repeat("t", 96)}, policy.MaxTools)
+	c.Facts.User, c.Facts.Tools = call.HashName("u"), slices.Repeat([]string{strings.Repeat("t", 96)}, policy.MaxTools)
 	w.begin(c).End(used(1, 1))
 	d := bodies[audit.Decision](w.receipts())[0]
 	marks := 0

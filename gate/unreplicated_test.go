@@ -35,9 +35,9 @@ func TestGrantThatTooFewReplicasHave(t *testing.T) {
 	older := server.SaveData()
 
 	g := gate.New(gate.Config{Ledger: waits, Log: w.audit, Outbox: w.outbox})
-	call := everyClaim(w)
-	call.Input.Tokens, call.OutputCap = 10, 5
-	_, err := g.Begin(t.Context(), call)
+	bid := everyClaim(w)
+	bid.InputTokens, bid.OutputCap = 10, 5
+	_, err := g.Begin(t.Context(), bid)
 	if !isDenied(err, policy.LedgerUnavailable) {
 		t.Fatalf("without a replica: %v", err)
 	}

@@ -165,12 +165,15 @@ func (w *world) call(input, output int64) gate.Bid {
 	upstream := w.rules.Policy.Upstreams["sim"]
 	return gate.Bid{
 		Rules: w.rules, Key: w.key(), Upstream: upstream,
-		Facts:     policy.Facts{Model: "toy", Endpoint: "chat/completions", Upstream: upstream.Name},
-		Input:     gate.Input{Tokens: input, How: "bytes"},
-		OutputCap: output,
-		Choices:   1,
+		Facts: call.Facts{
+			Model: "toy", Endpoint: "chat/completions", Upstream: upstream.Name,
+			InputTokens: input, InputBound: "bytes", OutputCap: output, Choices: 1,
+		},
 	}
 }
+
+// hashed is a name as keys of claims have it.
+func hashed(name string) string { return string(call.HashName(name)) }
 
 func (w *world) begin(c gate.Bid) *gate.Grant {
 	w.t.Helper()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 const (
@@ -24,24 +25,24 @@ const (
 // leave for. A policy can name more.
 var ActionKinds = [...]string{"payment", "purchase", "provision", "tool"}
 
-// Extension is the kind of an action whose lease is extended: no caller can
-// name it.
-const Extension = "(extend)"
+// Extension is the kind of an action whose lease is extended: no caller can ask
+// leave for it, and no policy can name it.
+const Extension = "extend"
 
 // ActionName reports whether a text can name a kind of action: a name as the
-// policy writes them.
-func ActionName(text string) bool { return isName(text) }
+// policy writes them, and not that of what every lease can be asked for.
+func ActionName(text string) bool { return isName(text) && text != Extension }
 
 // allowAction denies an action whose kind is neither built in nor named by the
 // tenant's policy.
-func allowAction(t *Tenant, f *Facts) *Denial {
-	if f.Action == "" || f.Action == Extension ||
-		slices.Contains(ActionKinds[:], f.Action) || slices.Contains(t.ActionKinds, f.Action) {
+func allowAction(t *Tenant, f *call.Facts) *Denial {
+	kind := f.Action()
+	if kind == "" || kind == Extension || slices.Contains(ActionKinds[:], kind) || slices.Contains(t.ActionKinds, kind) {
 		return nil
 	}
 	return &Denial{
 		Reason:  CapabilityNotAllowed,
-		Message: fmt.Sprintf("action %s is not allowed for this tenant", quote(f.Action)),
+		Message: fmt.Sprintf("action %s is not allowed for this tenant", quote(kind)),
 	}
 }
 
@@ -69,10 +70,10 @@ func describeUsedID(d *Denial, _ budget.Window) string {
 var usedIDs = &counter{unit: actionIDs, rule: "action_id", limit: 1}
 
 // useOnce claims the action's id.
-func (p *Plan) useOnce(f *Facts) {
+func (p *Plan) useOnce(f *call.Facts) {
 	claim := p.next()
 	*claim = budget.Claim{
-		Key:    actionIDs.name + "/" + f.ActionID,
+		Key:    actionIDs.name + "/" + string(f.ActionID),
 		Amount: 1, Limit: 1, AtEnd: actionIDs.atEnd,
 		Window: budget.Window{Kind: budget.Idle, Length: ActionIDLife},
 		Group:  actionIDs.name, GroupMax: MaxActionIDs,

@@ -9,8 +9,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
-func actionFacts(kind string, cost int64) policy.Facts {
-	return policy.Facts{Action: kind, ActionID: "0123", Capabilities: []string{call.NeedActions}, Cost: cost}
+func actionFacts(kind string, cost int64) call.Facts {
+	return call.Facts{Endpoint: call.ActionEndpoint + kind, ActionID: "0123", Needs: []string{call.NeedActions}, Cost: cost}
 }
 
 func TestActionsAreDecided(t *testing.T) {
@@ -34,7 +34,7 @@ func TestActionsAreDecided(t *testing.T) {
 		"an extension has a cap too": {policy.Tenant{PerRequest: 5}, policy.Extension, 6, policy.RequestCapExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, denial := policy.Decide(&policy.Key{ID: "k", Tenant: &row.tenant}, new(actionFacts(row.kind, row.cost)))
+			_, denial := policy.Decide(&policy.Key{ID: "k", Tenant: &row.tenant}, new(actionFacts(row.kind, row.cost)), noon)
 			got := policy.Reason("")
 			if denial != nil {
 				got = denial.Reason
@@ -57,8 +57,8 @@ func TestActionsClaim(t *testing.T) {
       - {name: run, scope: run, window: day, limit_usd: "1"}
 `)
 	facts := actionFacts("payment", 7)
-	facts.Run = "r"
-	plan, denial := policy.Decide(p.Tenants[0].Keys[0], &facts)
+	facts.Run = call.HashName("r")
+	plan, denial := policy.Decide(p.Tenants[0].Keys[0], &facts, noon)
 	if denial != nil || len(plan.Claims) != 3 {
 		t.Fatalf("%v %+v", denial, plan.Claims)
 	}
@@ -84,7 +84,7 @@ func TestUsedIDIsToldFirst(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"enforce", "observe"} {
 		p := mustParse(t, "    mode: "+mode+"\n    budgets: [{name: total, window: forever, limit_usd: \"1\"}]\n")
-		plan, denial := policy.Decide(p.Tenants[0].Keys[0], new(actionFacts("payment", 7)))
+		plan, denial := policy.Decide(p.Tenants[0].Keys[0], new(actionFacts("payment", 7)), noon)
 		if denial != nil {
 			t.Fatal(denial)
 		}

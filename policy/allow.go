@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // allowModel denies a model that a deny pattern matches, or that no allow
 // pattern matches where there are any.
-func allowModel(t *Tenant, f *Facts) *Denial {
-	if f.Action != "" {
+func allowModel(t *Tenant, f *call.Facts) *Denial {
+	if f.Action() != "" {
 		return nil // it has no model
 	}
 	if allows(t.AllowModels, t.DenyModels, f.Model) {
@@ -23,11 +24,11 @@ func allowModel(t *Tenant, f *Facts) *Denial {
 }
 
 // allowCapabilities denies a request that needs what its tenant was not given.
-func allowCapabilities(t *Tenant, f *Facts) *Denial {
+func allowCapabilities(t *Tenant, f *call.Facts) *Denial {
 	if t.Capabilities == nil {
 		return nil
 	}
-	for _, need := range f.Capabilities {
+	for _, need := range f.Needs {
 		if !slices.Contains(t.Capabilities, need) {
 			return &Denial{
 				Reason:  CapabilityNotAllowed,
@@ -40,7 +41,7 @@ func allowCapabilities(t *Tenant, f *Facts) *Denial {
 
 // allowEndpoint denies an endpoint, named by its path as in chat/completions,
 // as allowModel does a model.
-func allowEndpoint(t *Tenant, f *Facts) *Denial {
+func allowEndpoint(t *Tenant, f *call.Facts) *Denial {
 	if allows(t.AllowEndpoints, t.DenyEndpoints, f.Endpoint) {
 		return nil
 	}
@@ -61,7 +62,7 @@ func (t *Tenant) LimitsTools() bool { return t.AllowTools != nil || t.DenyTools 
 // allowTools denies a request that offers the model a tool which is not
 // allowed. Tools whose names no receipt can tell as they are, or too many, are
 // allowed only where all are: a receipt has all that the rule looked at.
-func allowTools(t *Tenant, f *Facts) *Denial {
+func allowTools(t *Tenant, f *call.Facts) *Denial {
 	if !t.LimitsTools() {
 		return nil
 	}
@@ -87,10 +88,13 @@ func isTold(tool string) bool {
 	return tool != "" && len(tool) <= maxPatternBytes && only(tool, patternMarks)
 }
 
-// ToldTools is what a receipt tells of the tools that a request offers. The rule
-// says the same of it: what it cannot tell as it is has a "?", and of more than
-// MaxTools it has one more.
-func ToldTools(tools []string) []string {
+// toldTools is what a receipt tells of the tools that a request offers: nothing where
+// no rule looks at them. The rule says the same of it: what it cannot tell as it is
+// has a "?", and of more than MaxTools it has one more.
+func (t *Tenant) toldTools(tools []string) []string {
+	if !t.LimitsTools() {
+		return nil
+	}
 	tools = tools[:min(len(tools), MaxTools+1)]
 	if !slices.ContainsFunc(tools, func(tool string) bool { return !isTold(tool) }) {
 		return tools
@@ -118,7 +122,7 @@ func allows(allow, deny []string, name string) bool {
 
 // MayUse reports whether a tenant's patterns allow a model.
 func (t *Tenant) MayUse(model string) bool {
-	return allowModel(t, &Facts{Model: model}) == nil
+	return allowModel(t, &call.Facts{Model: model}) == nil
 }
 
 func matchAny(patterns []string, name string) bool {

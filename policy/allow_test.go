@@ -7,11 +7,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // offering is a request that offers tools to the model.
-func offering(tools ...string) policy.Facts {
+func offering(tools ...string) call.Facts {
 	f := ask
 	f.Endpoint, f.Tools = "chat/completions", tools
 	return f
@@ -21,7 +22,7 @@ func TestEndpointsAndTools(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, rule string
-		facts      policy.Facts
+		facts      call.Facts
 		reason     policy.Reason
 		says       string
 	}{
@@ -51,9 +52,9 @@ func TestEndpointsAndTools(t *testing.T) {
 
 // mustDecide checks that a tenant's rules deny the facts for this reason, or
 // allow them where there is none, and that a denial is fit to be told.
-func mustDecide(t *testing.T, owner *policy.Tenant, f policy.Facts, reason policy.Reason, says string) policy.Plan {
+func mustDecide(t *testing.T, owner *policy.Tenant, f call.Facts, reason policy.Reason, says string) policy.Plan {
 	t.Helper()
-	plan, denial := policy.Decide(owner.Keys[0], &f)
+	plan, denial := policy.Decide(owner.Keys[0], &f, noon)
 	if reason == "" {
 		if denial != nil {
 			t.Fatalf("denied: %v", denial)
@@ -91,10 +92,12 @@ func TestReceiptsTellWhatTheRuleSaw(t *testing.T) {
 			rapid.StringMatching(`(db_)?[a-z ?]{0,120}x?`),
 		)
 		offered := rapid.SliceOfN(name, 0, policy.MaxTools+3).Draw(rt, "offered")
-		told := policy.ToldTools(offered)
-		before, after := offering(offered...), offering(told...)
-		_, saw := policy.Decide(owner.Keys[0], &before)
-		_, again := policy.Decide(owner.Keys[0], &after)
+		before := offering(offered...)
+		after := before
+		owner.Tell(&after)
+		told := after.Tools
+		_, saw := policy.Decide(owner.Keys[0], &before, noon)
+		_, again := policy.Decide(owner.Keys[0], &after, noon)
 		if (saw == nil) != (again == nil) || saw != nil && saw.Reason != again.Reason {
 			rt.Fatalf("offered %q: %v; told %q: %v", offered, saw, told, again)
 		}

@@ -6,16 +6,17 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 func TestSlotClaims(t *testing.T) {
 	t.Parallel()
-	run := "slots/run:" + policy.HashName("r")
+	run := "slots/run:" + string(call.HashName("r"))
 	month := idle(720 * time.Hour)
 	for _, c := range []struct {
 		name, limit string
-		facts       policy.Facts
+		facts       call.Facts
 		want        *budget.Claim
 	}{
 		{"tenant", "limit: 5", ask, &budget.Claim{Key: "slots", Limit: 5, Window: budget.Window{Kind: budget.Forever}}},
@@ -23,7 +24,7 @@ func TestSlotClaims(t *testing.T) {
 		{"model", `scope: model, models: "gpt-*", limit: 5`, ask, &budget.Claim{Key: "slots/model:gpt-*", Limit: 5, Window: budget.Window{Kind: budget.Forever}}},
 		{"another model", `scope: model, models: "o1*", limit: 5`, ask, nil},
 		{"run", "scope: run, limit: 1", ask, &budget.Claim{Key: run, Limit: 1, Window: month, Group: "slots/run", GroupMax: 100000}},
-		{"no run", "scope: run, limit: 1", policy.Facts{Now: noon}, nil},
+		{"no run", "scope: run, limit: 1", call.Facts{}, nil},
 		{"run and model", `scope: [model, run], models: "gpt-*", limit: 1`, ask,
 			&budget.Claim{Key: run + "/model:gpt-*", Limit: 1, Window: month, Group: "slots/run/model:gpt-*", GroupMax: 100000}},
 	} {

@@ -1,14 +1,13 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
@@ -20,7 +19,7 @@ type unit struct {
 	atEnd budget.AtEnd
 	once  bool // a fallback does not count again what its first attempt has
 
-	amount func(*Facts) int64
+	amount func(*call.Facts) int64
 	write  func(int64) string // an amount, for people
 	reason func(budget.Reason) Reason
 	// final reports whether waiting in line is of no use.
@@ -111,7 +110,7 @@ func (c *counter) name() {
 	}
 	switch {
 	case c.tool != "" && c.models != "":
-		c.tail += "/tools:" + HashName(c.tool)
+		c.tail += "/tools:" + string(call.HashName(c.tool))
 	case c.tool != "":
 		c.tail += "/tool:" + c.tool
 	}
@@ -140,34 +139,35 @@ func (u *unit) fit(name string) string {
 	if len(name) <= budget.MaxKeyBytes {
 		return name
 	}
-	return u.name + "/" + HashName(name)
+	return u.name + "/" + string(call.HashName(name))
 }
 
 // one is the amount of whatever a request counts for once.
-func one(*Facts) int64 { return 1 }
+func one(*call.Facts) int64 { return 1 }
 
 // caller is who makes a request, as counters name it, and the keys of those that
 // concern it, one after the other in one piece of memory.
 type caller struct {
 	key       *Key
-	run, user string // hashed; "" without
+	run, user call.Name // "" without
+	now       time.Time // the ledger's clock
 	keys      strings.Builder
 }
 
 // names fills in the names that the counters of its tenant ask for.
-func (c *caller) names(f *Facts) {
+func (c *caller) names(f *call.Facts) {
 	if c.key.Tenant.namesRuns {
-		c.run = f.hash(f.Run)
+		c.run = f.Run
 	}
 	if c.key.Tenant.namesUsers {
-		c.user = f.hash(f.User)
+		c.user = f.User
 	}
 }
 
 // claim writes what a request must hold of the counter, and reports whether the
 // counter concerns it at all.
-func (c *counter) claim(claim *budget.Claim, who *caller, f *Facts) bool {
-	if c.models != "" && (f.Action != "" || !names.Match(c.models, f.Model)) || c.unit.once && f.Counted {
+func (c *counter) claim(claim *budget.Claim, who *caller, f *call.Facts) bool {
+	if c.models != "" && (f.Action() != "" || !names.Match(c.models, f.Model)) || c.unit.once && f.Counted {
 		return false
 	}
 	key, applies := c.keyOf(who)
@@ -178,7 +178,7 @@ func (c *counter) claim(claim *budget.Claim, who *caller, f *Facts) bool {
 	claim.Amount = c.unit.amount(f)
 	claim.Limit = c.limit
 	claim.AtEnd = c.unit.atEnd
-	c.at(f.Now, &claim.Window)
+	c.at(who.now, &claim.Window)
 	t := who.key.Tenant
 	// What callers name at will must not last for ever, nor grow without bound.
 	if c.group != "" {
@@ -224,9 +224,9 @@ func (c *counter) keyOf(who *caller) (string, bool) {
 		case scopeKey:
 			name = who.key.ID
 		case scopeRun:
-			name = who.run
+			name = string(who.run)
 		case scopeUser:
-			name = who.user
+			name = string(who.user)
 		default: // the model stands in the tail
 			continue
 		}
@@ -249,7 +249,7 @@ func (c *counter) keyBytes(k *Key) int {
 	}
 	n := len(c.unit.name) + len(c.tail)
 	for _, dim := range c.scope {
-		n += len("/") + len(dim) + len(":") + max(hashBytes, len(k.ID))
+		n += len("/") + len(dim) + len(":") + max(call.NameBytes, len(k.ID))
 	}
 	return n
 }
@@ -269,52 +269,3 @@ func (c *counter) mostNames(t *Tenant) int64 {
 	}
 	return most
 }
-
-// hash is what a name is called, whether or not it is hashed already.
-func (f *Facts) hash(name string) string {
-	if f.Hashed {
-		return name
-	}
-	return HashName(name)
-}
-
-// HashNames replaces what the caller named by its hashes, which is what keys
-// and receipts hold.
-func (f *Facts) HashNames() {
-	if f.Hashed {
-		return
-	}
-	var room [len(runSwitch) + 3*hashBytes]byte
-	text := append(room[:0], runSwitch...)
-	names := [...]*string{&f.Run, &f.User, &f.Nonce}
-	var ends [len(names)]int
-	for i, name := range names {
-		text = appendHash(text, *name)
-		ends[i] = len(text)
-	}
-	all := string(text)
-	from := len(runSwitch)
-	for i, name := range names {
-		*name = all[from:ends[i]]
-		from = ends[i]
-	}
-	f.runSwitch, f.Hashed = all[:ends[0]], true
-}
-
-// HashName is what a run, an end user or a nonce is called in keys and
-// receipts: the first 128 bits of its SHA-256 in hex. "" stays "".
-func HashName(name string) string {
-	var room [hashBytes]byte
-	return string(appendHash(room[:0], name))
-}
-
-func appendHash(dst []byte, name string) []byte {
-	if name == "" {
-		return dst
-	}
-	sum := sha256.Sum256([]byte(name))
-	return hex.AppendEncode(dst, sum[:hashBytes/2])
-}
-
-// hashBytes is the length of what HashName gives.
-const hashBytes = 32

@@ -2,8 +2,10 @@ package policy
 
 import (
 	"slices"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // Plan is what a tenant's rules demand of the ledger for one request.
@@ -20,7 +22,7 @@ type Plan struct {
 // calls, money, requests.
 var verdicts = [...]struct {
 	module string
-	rule   func(*Tenant, *Facts) *Denial
+	rule   func(*Tenant, *call.Facts) *Denial
 }{
 	{"models", allowModel},
 	{"capabilities", allowCapabilities},
@@ -33,18 +35,19 @@ var verdicts = [...]struct {
 	{"per_request_usd", capRequest},
 }
 
-// Decide applies the rules of a key's tenant to the facts. Under Observe it
-// returns the plan beside the denial, whose claims then only count.
-func Decide(k *Key, f *Facts) (Plan, *Denial) {
+// Decide applies the rules of a key's tenant to the facts, at an instant of the
+// ledger's clock. Under Observe it returns the plan beside the denial, whose claims
+// then only count.
+func Decide(k *Key, f *call.Facts, now time.Time) (Plan, *Denial) {
 	t := k.Tenant
 	denial := judge(t, f)
 	if denial != nil && t.Mode != Observe {
 		return Plan{}, denial
 	}
-	return plan(k, f), denial
+	return plan(k, f, now), denial
 }
 
-func judge(t *Tenant, f *Facts) *Denial {
+func judge(t *Tenant, f *call.Facts) *Denial {
 	for i := range verdicts {
 		if d := verdicts[i].rule(t, f); d != nil {
 			d.Redact = t.Redact
@@ -54,10 +57,10 @@ func judge(t *Tenant, f *Facts) *Denial {
 	return nil
 }
 
-func plan(k *Key, f *Facts) Plan {
+func plan(k *Key, f *call.Facts, now time.Time) Plan {
 	t := k.Tenant
 	p := newPlan(t, f)
-	who := &caller{key: k}
+	who := &caller{key: k, now: now}
 	who.names(f)
 	who.keys.Grow(t.keyBytes(k))
 	if r := t.Replay; r != nil {
@@ -88,7 +91,7 @@ const (
 	mostClaims = 7
 )
 
-func newPlan(t *Tenant, f *Facts) Plan {
+func newPlan(t *Tenant, f *call.Facts) Plan {
 	most := len(t.counters)
 	if t.Replay != nil {
 		most++

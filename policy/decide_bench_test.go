@@ -2,7 +2,6 @@ package policy_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -16,17 +15,15 @@ func BenchmarkDecide(b *testing.B) {
 		b.Fatal(err)
 	}
 	key := p.Tenants[0].Keys[0]
-	facts := policy.Facts{
-		Run:          "run-1",
-		User:         "user-1",
-		Model:        "gpt-4o-mini",
-		Capabilities: []string{call.NeedChat, call.NeedStream},
-		Cost:         1_000_000,
-		Now:          time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC),
+	facts := call.Facts{
+		Model: "gpt-4o-mini",
+		Needs: []string{call.NeedChat, call.NeedStream},
+		Cost:  1_000_000,
 	}
+	facts.SetNames("run-1", "user-1", "")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, denial := policy.Decide(key, &facts); denial != nil {
+		if _, denial := policy.Decide(key, &facts, noon); denial != nil {
 			b.Fatal(denial)
 		}
 	}

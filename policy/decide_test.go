@@ -18,13 +18,13 @@ import (
 var noon = time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC)
 
 // ask is a request that the tests' tenants may make.
-var ask = policy.Facts{Run: "r", User: "u", Model: "gpt-4o", Upstream: "openai", Cost: 1_000_000, Now: noon}
+var ask = call.Facts{Run: call.HashName("r"), User: call.HashName("u"), Model: "gpt-4o", Upstream: "openai", Cost: 1_000_000}
 
 func TestStatelessRules(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		rules  string
-		facts  func(*policy.Facts)
+		facts  func(*call.Facts)
 		reason policy.Reason
 		says   string
 	}{
@@ -33,12 +33,12 @@ func TestStatelessRules(t *testing.T) {
 		{"a model not allowed", `models: {allow: ["gpt-5*"]}`, nil, policy.ModelNotAllowed, `model "gpt-4o" is not allowed`},
 		{"a denied model", `models: {deny: ["gpt-4*"]}`, nil, policy.ModelNotAllowed, "is not allowed"},
 		{"denied and allowed", `models: {allow: ["*"], deny: ["*4o*"]}`, nil, policy.ModelNotAllowed, "is not allowed"},
-		{"a very long model", `models: {allow: ["x"]}`, func(f *policy.Facts) { f.Model = strings.Repeat("a", 1<<20) },
+		{"a very long model", `models: {allow: ["x"]}`, func(f *call.Facts) { f.Model = strings.Repeat("a", 1<<20) },
 			policy.ModelNotAllowed, strings.Repeat("a", 64) + `"... is not allowed`},
-		{"a capability given", "capabilities: [stream]", func(f *policy.Facts) { f.Capabilities = []string{"stream"} }, "", ""},
-		{"a capability not given", "capabilities: [stream]", func(f *policy.Facts) { f.Capabilities = []string{"stream", "tools"} },
+		{"a capability given", "capabilities: [stream]", func(f *call.Facts) { f.Needs = []string{"stream"} }, "", ""},
+		{"a capability not given", "capabilities: [stream]", func(f *call.Facts) { f.Needs = []string{"stream", "tools"} },
 			policy.CapabilityNotAllowed, `capability "tools" is not allowed`},
-		{"an empty list gives none", "capabilities: []", func(f *policy.Facts) { f.Capabilities = []string{"chat"} },
+		{"an empty list gives none", "capabilities: []", func(f *call.Facts) { f.Needs = []string{"chat"} },
 			policy.CapabilityNotAllowed, "is not allowed"},
 		{"the per-request cap itself", "per_request_usd: 0.001", nil, "", ""},
 		{"above the per-request cap", "per_request_usd: 0.000999999", nil, policy.RequestCapExceeded,
@@ -55,7 +55,7 @@ func TestStatelessRules(t *testing.T) {
 			if c.facts != nil {
 				c.facts(&facts)
 			}
-			plan, denial := policy.Decide(tenant(t, rules...).Keys[0], &facts)
+			plan, denial := policy.Decide(tenant(t, rules...).Keys[0], &facts, noon)
 			if c.reason == "" {
 				if denial != nil {
 					t.Fatalf("denied: %v", denial)
@@ -73,7 +73,7 @@ func TestStatelessRules(t *testing.T) {
 }
 
 func TestClaims(t *testing.T) {
-	hashR, hashU := policy.HashName("r"), policy.HashName("u")
+	hashR, hashU := string(call.HashName("r")), string(call.HashName("u"))
 	day := budget.Window{
 		Kind:    budget.Fixed,
 		Current: budget.Span{Start: instant(t, "2026-03-28T00:00:00Z").UnixMilli(), End: instant(t, "2026-03-29T00:00:00Z").UnixMilli()},
@@ -82,7 +82,7 @@ func TestClaims(t *testing.T) {
 	month := 720 * time.Hour
 	for _, c := range []struct {
 		name, budget string
-		facts        policy.Facts
+		facts        call.Facts
 		want         *budget.Claim
 	}{
 		{"tenant", "window: day", ask, &budget.Claim{Key: "usd/day", Window: day}},
@@ -93,9 +93,9 @@ func TestClaims(t *testing.T) {
 		{"run without end", "scope: run, window: forever", ask, &budget.Claim{
 			Key: "usd/run:" + hashR + "/forever", Window: budget.Window{Kind: budget.Idle, Length: month}, Group: "run/forever", GroupMax: 1000,
 		}},
-		{"no run", "scope: run, window: day", policy.Facts{Now: noon}, nil},
+		{"no run", "scope: run, window: day", call.Facts{}, nil},
 		{"user", "scope: user, window: day", ask, &budget.Claim{Key: "usd/user:" + hashU + "/day", Window: day, Group: "user/day", GroupMax: 10000}},
-		{"no user", "scope: [key, user], window: day", policy.Facts{Now: noon}, nil},
+		{"no user", "scope: [key, user], window: day", call.Facts{}, nil},
 		{"key and user, in any order", "scope: [user, key], window: day", ask, &budget.Claim{
 			Key: "usd/key:acme-1/user:" + hashU + "/day", Window: day, Group: "key.user/day", GroupMax: 10000,
 		}},
@@ -109,7 +109,7 @@ func TestClaims(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			owner := tenant(t, "user_field: user", "max_runs: 1000", "max_users: 10000", "budgets: [{name: b, limit_usd: 5, "+c.budget+"}]")
-			plan, denial := policy.Decide(owner.Keys[0], &c.facts)
+			plan, denial := policy.Decide(owner.Keys[0], &c.facts, noon)
 			if denial != nil {
 				t.Fatal(denial)
 			}
@@ -130,7 +130,7 @@ func TestClaims(t *testing.T) {
 
 func TestZoneStandsInTheKey(t *testing.T) {
 	owner := tenant(t, "budgets: [{name: b, window: day, timezone: Europe/Berlin, limit_usd: 5}]")
-	plan, _ := policy.Decide(owner.Keys[0], &ask)
+	plan, _ := policy.Decide(owner.Keys[0], &ask, noon)
 	if got := plan.Claims[0].Key; got != "usd/day@Europe/Berlin" {
 		t.Errorf("got %s", got)
 	}
@@ -141,7 +141,7 @@ func TestEveryZoneMakesAKey(t *testing.T) {
 	t.Parallel()
 	for _, zone := range policy.ZoneNames() {
 		owner := tenant(t, "budgets: [{name: b, scope: [key, run], window: day, timezone: "+zone+", limit_usd: 5}]")
-		plan, _ := policy.Decide(owner.Keys[0], &ask)
+		plan, _ := policy.Decide(owner.Keys[0], &ask, noon)
 		if err := errors.Join(budget.ValidName(plan.Claims[0].Key), budget.ValidName(plan.Claims[0].Group)); err != nil {
 			t.Errorf("%s: %v", zone, err)
 		}
@@ -158,7 +158,7 @@ func TestLongKeysFit(t *testing.T) {
 	)
 	facts := ask
 	facts.Model = long + "123"
-	plan, _ := policy.Decide(owner.Keys[0], &facts)
+	plan, _ := policy.Decide(owner.Keys[0], &facts, noon)
 	if len(plan.Claims) != 2 || plan.Claims[0].Key == plan.Claims[1].Key || plan.Claims[0].Group == plan.Claims[1].Group {
 		t.Fatalf("got %+v", plan.Claims)
 	}
@@ -179,7 +179,7 @@ func TestBudgetsOfOneCounterShareAClaim(t *testing.T) {
 		"  - {name: month, window: month, limit_usd: 100}",
 		"  - {name: note, window: week, limit_usd: 30, kind: soft}",
 	)
-	plan, _ := policy.Decide(owner.Keys[0], &ask)
+	plan, _ := policy.Decide(owner.Keys[0], &ask, noon)
 	if len(plan.Claims) != 3 {
 		t.Fatalf("%d claims: %+v", len(plan.Claims), plan.Claims)
 	}
@@ -200,7 +200,7 @@ func TestWarnings(t *testing.T) {
 	)
 	facts := ask
 	facts.Cost = 1_000_000_000
-	plan, _ := policy.Decide(owner.Keys[0], &facts)
+	plan, _ := policy.Decide(owner.Keys[0], &facts, noon)
 	for _, c := range []struct {
 		spent, held int64
 		want        int
@@ -216,7 +216,7 @@ func TestWarnings(t *testing.T) {
 func TestObserveCounts(t *testing.T) {
 	owner := tenant(t, "mode: observe", "per_request_usd: 0.0001", "max_runs: 1",
 		"budgets: [{name: b, window: day, limit_usd: 1}, {name: run, scope: run, window: day, limit_usd: 1}]")
-	plan, denial := policy.Decide(owner.Keys[0], &ask)
+	plan, denial := policy.Decide(owner.Keys[0], &ask, noon)
 	if denial == nil || denial.Reason != policy.RequestCapExceeded {
 		t.Errorf("the broken rule is not told: %v", denial)
 	}
@@ -263,7 +263,7 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			owner := tenant(t, append([]string{fmt.Sprintf("redact_amounts: %v", c.redact)}, rules...)...)
-			plan, _ := policy.Decide(owner.Keys[0], &ask)
+			plan, _ := policy.Decide(owner.Keys[0], &ask, noon)
 			got := plan.Explain(&budget.Denied{
 				Reasons: c.reasons,
 				Observed: []budget.Observed{
@@ -281,7 +281,7 @@ func TestExplain(t *testing.T) {
 func TestRoom(t *testing.T) {
 	owner := tenant(t, "per_request_usd: 0.5",
 		"budgets: [{name: a, window: day, limit_usd: 1}, {name: b, window: month, limit_usd: 10}]")
-	plan, _ := policy.Decide(owner.Keys[0], &ask)
+	plan, _ := policy.Decide(owner.Keys[0], &ask, noon)
 	for _, c := range []struct {
 		name       string
 		day, month budget.Observed
@@ -304,17 +304,17 @@ func TestDecideIsDeterministic(t *testing.T) {
 	text := string(fleet(1))
 	used := parse(t, text).Tenants[0].Keys[0]
 	rapid.Check(t, func(rt *rapid.T) {
-		facts := policy.Facts{
-			Run:          rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "run"),
-			User:         rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "user"),
-			Model:        rapid.SampledFrom([]string{"gpt-4o", "gpt-4o-audio", "o1"}).Draw(rt, "model"),
-			Capabilities: rapid.SliceOf(rapid.SampledFrom(call.Needs[:])).Draw(rt, "capabilities"),
-			Cost:         rapid.Int64Range(0, budget.MaxAmount).Draw(rt, "cost"),
-			Now:          time.UnixMilli(rapid.Int64Range(1_700_000_000_000, 1_900_000_000_000).Draw(rt, "now")),
+		facts := call.Facts{
+			Run:   call.HashName(rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "run")),
+			User:  call.HashName(rapid.SampledFrom([]string{"", "a", "b"}).Draw(rt, "user")),
+			Model: rapid.SampledFrom([]string{"gpt-4o", "gpt-4o-audio", "o1"}).Draw(rt, "model"),
+			Needs: rapid.SliceOf(rapid.SampledFrom(call.Needs[:])).Draw(rt, "capabilities"),
+			Cost:  rapid.Int64Range(0, budget.MaxAmount).Draw(rt, "cost"),
 		}
+		now := time.UnixMilli(rapid.Int64Range(1_700_000_000_000, 1_900_000_000_000).Draw(rt, "now"))
 		fresh := parse(t, text).Tenants[0].Keys[0]
-		wantPlan, wantDenial := policy.Decide(fresh, &facts)
-		gotPlan, gotDenial := policy.Decide(used, &facts)
+		wantPlan, wantDenial := policy.Decide(fresh, &facts, now)
+		gotPlan, gotDenial := policy.Decide(used, &facts, now)
 		if !reflect.DeepEqual(gotPlan.Claims, wantPlan.Claims) || !reflect.DeepEqual(gotDenial, wantDenial) {
 			rt.Fatalf("got %+v, %v; a fresh policy says %+v, %v", gotPlan.Claims, gotDenial, wantPlan.Claims, wantDenial)
 		}

@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+)
 
 // noDepthLimit is the MaxDepth of a tenant without one.
 const noDepthLimit = -1
@@ -12,7 +16,7 @@ const MaxDepthFact = 1_000_000
 // agent's own request has depth 0, one of an agent that it called depth 1, and
 // so on; a depth above the tenant's max_depth is denied. Callers state their
 // depth themselves, so this stops loops that happen, not callers that lie.
-func capDepth(t *Tenant, f *Facts) *Denial {
+func capDepth(t *Tenant, f *call.Facts) *Denial {
 	if t.MaxDepth == noDepthLimit || f.Depth <= t.MaxDepth {
 		return nil
 	}

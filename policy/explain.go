@@ -1,6 +1,11 @@
 package policy
 
-import "github.com/aegis-proxy/aegis-proxy/budget"
+import (
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
+)
 
 // Explanation is all that a tenant's rules say of a request, where Decide
 // stops at the first denial.
@@ -15,9 +20,9 @@ type Verdict struct {
 	Denial *Denial // nil: allowed
 }
 
-// Explain applies every rule of a key's tenant to the facts.
-func Explain(k *Key, f *Facts) Explanation {
-	e := Explanation{Plan: plan(k, f)}
+// Explain applies every rule of a key's tenant to the facts, as of an instant.
+func Explain(k *Key, f *call.Facts, now time.Time) Explanation {
+	e := Explanation{Plan: plan(k, f, now)}
 	for _, v := range verdicts {
 		d := v.rule(k.Tenant, f)
 		if d != nil {

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -26,9 +27,9 @@ var everything = []string{
 func TestOrderOfDecision(t *testing.T) {
 	t.Parallel()
 	f := offering("shell")
-	f.Model, f.Endpoint, f.Capabilities = "o1", "embeddings", []string{"embeddings"}
+	f.Model, f.Endpoint, f.Needs = "o1", "embeddings", []string{"embeddings"}
 	f.Nonce, f.Attempt, f.Depth, f.Cost = "n", 9, 9, 1_000_000_000
-	e := policy.Explain(tenant(t, everything...).Keys[0], &f)
+	e := policy.Explain(tenant(t, everything...).Keys[0], &f, noon)
 	var modules []string
 	var reasons []policy.Reason
 	for _, v := range e.Verdicts {
@@ -54,7 +55,7 @@ func TestOrderOfDecision(t *testing.T) {
 	if want := []string{"replay", "parallel", "daily", "month", "burst"}; !slices.Equal(rules, want) {
 		t.Errorf("claims %v", rules)
 	}
-	_, denial := policy.Decide(tenant(t, everything...).Keys[0], &f)
+	_, denial := policy.Decide(tenant(t, everything...).Keys[0], &f, noon)
 	if denial.Reason != policy.ModelNotAllowed {
 		t.Errorf("decided %v", denial)
 	}
@@ -120,22 +121,19 @@ func TestPlansAreReservations(t *testing.T) {
 		"concurrency: [{name: a, limit: 1}, {name: b, "+scopes+", limit: 1}, {name: c, scope: run, limit: 2}]")
 	enforce, observe := tenant(t, rules...), tenant(t, append(rules, "mode: observe")...)
 	rapid.Check(t, func(rt *rapid.T) {
-		f := policy.Facts{
-			Run:     rapid.String().Draw(rt, "run"),
-			User:    rapid.String().Draw(rt, "user"),
+		f := call.Facts{
 			Model:   rapid.String().Draw(rt, "model"),
-			Nonce:   rapid.String().Draw(rt, "nonce"),
 			Attempt: rapid.Int64Range(0, policy.BadAttempt).Draw(rt, "attempt"),
 			Depth:   rapid.Int64Range(0, 10).Draw(rt, "depth"),
 			Counted: rapid.Bool().Draw(rt, "counted"),
 
 			ToolResults: drawResults(rt),
 			Cost:        rapid.Int64Range(0, 2_000_000_000).Draw(rt, "cost"),
-			Now:         noon,
 		}
+		f.SetNames(rapid.String().Draw(rt, "run"), rapid.String().Draw(rt, "user"), rapid.String().Draw(rt, "nonce"))
 		for _, owner := range []*policy.Tenant{enforce, observe} {
-			plan, denial := policy.Decide(owner.Keys[0], &f)
-			e := policy.Explain(owner.Keys[0], &f)
+			plan, denial := policy.Decide(owner.Keys[0], &f, noon)
+			e := policy.Explain(owner.Keys[0], &f, noon)
 			first := slices.IndexFunc(e.Verdicts, func(v policy.Verdict) bool { return v.Denial != nil })
 			if (denial != nil) != (first >= 0) || denial != nil && *denial != *e.Verdicts[first].Denial {
 				rt.Fatalf("decided %v, explained %+v", denial, e.Verdicts)

@@ -20,7 +20,7 @@ import (
 // That the names are the right ones, and that none was left out together with
 // every claim that has it, is not known.
 func (t *Tenant) CheckGranted(action bool, at time.Time, claims []budget.Placed) error {
-	g := granted{tenant: t, claims: claims, facts: Facts{Hashed: true, Now: at}, left: map[string]bool{}}
+	g := granted{tenant: t, claims: claims, now: at, left: map[string]bool{}}
 	for i := range claims {
 		g.left[claims[i].Key] = true
 		if claims[i].AtEnd == budget.Adjust {
@@ -28,7 +28,7 @@ func (t *Tenant) CheckGranted(action bool, at time.Time, claims []budget.Placed)
 		}
 	}
 	if action { // of which kind is not known; the rules tell apart only those that no policy names
-		g.facts.Action, g.facts.Capabilities = ActionKinds[0], []string{call.NeedActions}
+		g.facts.Endpoint, g.facts.Needs = call.ActionEndpoint+ActionKinds[0], []string{call.NeedActions}
 	}
 	if err := g.names(); err != nil {
 		return err
@@ -40,8 +40,8 @@ func (t *Tenant) CheckGranted(action bool, at time.Time, claims []budget.Placed)
 type granted struct {
 	tenant *Tenant
 	claims []budget.Placed
-	facts  Facts
-	key    string
+	facts  call.Facts
+	now    time.Time
 	left   map[string]bool // keys of claims that no counter has given
 }
 
@@ -52,7 +52,7 @@ func (g *granted) names() error {
 		parts := strings.Split(strings.TrimPrefix(g.claims[i].Key, observedHead), "/")
 		for _, part := range parts[1:] {
 			dim, name, _ := strings.Cut(part, ":")
-			place := map[string]*string{scopeKey: &g.key, scopeRun: &g.facts.Run, scopeUser: &g.facts.User}[dim]
+			place := map[string]*string{scopeKey: &g.facts.Key, scopeRun: (*string)(&g.facts.Run), scopeUser: (*string)(&g.facts.User)}[dim]
 			if place == nil {
 				break // the rest is window and patterns
 			}
@@ -66,11 +66,11 @@ func (g *granted) names() error {
 }
 
 func (g *granted) check() error {
-	key := g.tenant.KeyOf(g.key)
+	key := g.tenant.KeyOf(g.facts.Key)
 	if key == nil {
-		return fmt.Errorf("the policy has no key %q of this tenant", g.key)
+		return fmt.Errorf("the policy has no key %q of this tenant", g.facts.Key)
 	}
-	for _, rule := range []func(*Tenant, *Facts) *Denial{capRequest, g.allowAction} {
+	for _, rule := range []func(*Tenant, *call.Facts) *Denial{capRequest, g.allowAction} {
 		if d := rule(g.tenant, &g.facts); d != nil && g.tenant.Mode != Observe {
 			return fmt.Errorf("the policy denies it: %s", d.Reason)
 		}
@@ -90,8 +90,8 @@ func (g *granted) check() error {
 }
 
 // allowAction denies an action to a tenant that may not do any.
-func (g *granted) allowAction(t *Tenant, f *Facts) *Denial {
-	if f.Action == "" {
+func (g *granted) allowAction(t *Tenant, f *call.Facts) *Denial {
+	if f.Action() == "" {
 		return nil
 	}
 	return allowCapabilities(t, f)
@@ -108,12 +108,12 @@ func (g *granted) checkOnce(key *Key) error {
 		id, uses := ActionIDOf(c.Key)
 		f := g.facts
 		switch {
-		case uses && f.Action != "":
-			f.ActionID = id
+		case uses && f.Action() != "":
+			f.ActionID = call.Name(id)
 			want.useOnce(&f)
 			used++
-		case spends && f.Action == "" && g.tenant.Replay != nil:
-			f.Nonce, f.Attempt = nonce, attempt
+		case spends && f.Action() == "" && g.tenant.Replay != nil:
+			f.Nonce, f.Attempt = call.Name(nonce), attempt
 			g.tenant.Replay.claim(want.next(), &caller{key: key}, &f)
 			want.Claims = want.Claims[:1]
 		default:
@@ -123,7 +123,7 @@ func (g *granted) checkOnce(key *Key) error {
 			return err
 		}
 	}
-	if g.facts.Action != "" && used != 1 {
+	if g.facts.Action() != "" && used != 1 {
 		return fmt.Errorf("%d claims on its id, where every action has one", used)
 	}
 	return nil
@@ -131,7 +131,7 @@ func (g *granted) checkOnce(key *Key) error {
 
 // checkCounters compares the claims on the policy's own limits.
 func (g *granted) checkCounters(key *Key) error {
-	who := &caller{key: key}
+	who := &caller{key: key, now: g.now}
 	who.names(&g.facts)
 	counted, missing := false, ""
 	for _, counter := range g.tenant.counters {
@@ -142,7 +142,7 @@ func (g *granted) checkCounters(key *Key) error {
 			continue
 		}
 		i := slices.IndexFunc(g.claims, func(c budget.Placed) bool { return c.Key == want.Key })
-		once := counter.unit.once && counter.unit != toolCalls && f.Action == ""
+		once := counter.unit.once && counter.unit != toolCalls && f.Action() == ""
 		switch {
 		case i < 0 && (counter.models != "" || counter.unit == toolCalls):
 		case i < 0 && once:
@@ -188,5 +188,5 @@ func (g *granted) same(got *budget.Placed, want *budget.Claim) error {
 func hashedKey(key string) bool {
 	unit, hash, _ := strings.Cut(key, "/")
 	counts := slices.Contains([]string{usd.name, requests.name, slots.name, toolCalls.name}, unit)
-	return counts && len(hash) == hashBytes && strings.Trim(hash, "0123456789abcdef") == ""
+	return counts && len(hash) == call.NameBytes && strings.Trim(hash, "0123456789abcdef") == ""
 }

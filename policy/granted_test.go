@@ -43,24 +43,23 @@ func TestClaimsTellWhatTheyMustBe(t *testing.T) {
 			}
 		}
 		key := tenant(t, rules...).Keys[0]
-		facts := drawFacts(rt)
+		facts, now := drawFacts(rt)
 		action := rapid.Bool().Draw(rt, "action")
 		if action {
-			facts.Action, facts.ActionID, facts.ToolResults, facts.Counted = "payment", policy.HashName("id"), nil, false
+			facts.Endpoint, facts.ActionID, facts.ToolResults, facts.Counted = "actions/payment", call.HashName("id"), nil, false
 			facts.Nonce, facts.Attempt, facts.User = "", 0, ""
-			facts.Capabilities = []string{call.NeedActions}
+			facts.Needs = []string{call.NeedActions}
 		}
-		facts.HashNames()
-		plan, denial := policy.Decide(key, &facts)
+		plan, denial := policy.Decide(key, &facts, now)
 		if denial != nil {
 			rt.Skip(denial.Reason)
 		}
 		granted := placedAs(plan.Claims)
-		if err := key.Tenant.CheckGranted(action, facts.Now, granted); err != nil {
+		if err := key.Tenant.CheckGranted(action, now, granted); err != nil {
 			rt.Fatalf("%v, of the claims %+v", err, granted)
 		}
 		fails := func(what string, claims []budget.Placed) {
-			if key.Tenant.CheckGranted(action, facts.Now, claims) == nil {
+			if key.Tenant.CheckGranted(action, now, claims) == nil {
 				rt.Fatalf("%s passes: %+v", what, claims)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // OnKill says what becomes of requests in flight when a kill switch is thrown.
@@ -23,14 +24,13 @@ const TenantSwitch = budget.TenantSwitch
 func KeySwitch(id string) string { return "key:" + id }
 
 // RunSwitch names the switch that stops the requests of one run.
-func RunSwitch(run string) string { return runSwitch + HashName(run) }
+func RunSwitch(run string) string { return runSwitch + string(call.HashName(run)) }
 
 const runSwitch = "run:"
 
 // Switches returns the kill switches that stop a request of the key, the widest
-// first, in the room that is given as far as it goes. The names of the facts are
-// hashed.
-func (k *Key) Switches(room []string, f *Facts) []string {
+// first, in the room that is given as far as it goes.
+func (k *Key) Switches(room []string, f *call.Facts) []string {
 	list := k.switches
 	if list == nil {
 		list = k.ownSwitches()
@@ -39,14 +39,7 @@ func (k *Key) Switches(room []string, f *Facts) []string {
 	if f.Run == "" {
 		return list
 	}
-	return append(list, f.switchOfRun())
-}
-
-func (f *Facts) switchOfRun() string {
-	if f.runSwitch != "" && strings.HasSuffix(f.runSwitch, f.Run) {
-		return f.runSwitch // HashNames has written it
-	}
-	return runSwitch + f.Run
+	return append(list, runSwitch+string(f.Run))
 }
 
 // ownSwitches are those that stop all of the key's requests. A request without

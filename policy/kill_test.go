@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -14,22 +15,13 @@ import (
 func TestSwitches(t *testing.T) {
 	key := tenant(t).Keys[0]
 	always := []string{"global", "tenant", "key:acme-1"}
-	if got := key.Switches(nil, &policy.Facts{}); !slices.Equal(got, always) {
+	if got := key.Switches(nil, &call.Facts{}); !slices.Equal(got, always) {
 		t.Errorf("without a run: %q", got)
 	}
 	longest := strings.Repeat("r", 256)
-	inRun := key.Switches(nil, &policy.Facts{Run: policy.HashName(longest), Hashed: true})
-	if want := append(always, "run:"+policy.HashName(longest)); !slices.Equal(inRun, want) {
+	inRun := key.Switches(nil, &call.Facts{Run: call.HashName(longest)})
+	if want := append(always, policy.RunSwitch(longest)); !slices.Equal(inRun, want) {
 		t.Errorf("in a run: %q, want %q", inRun, want)
-	}
-	facts := policy.Facts{Run: longest, User: "u", Nonce: "n"}
-	facts.HashNames()
-	if got := key.Switches(nil, &facts); !slices.Equal(got, inRun) || facts.User != policy.HashName("u") || facts.Nonce != policy.HashName("n") {
-		t.Errorf("once names are hashed: %q, want %q; %+v", got, inRun, facts)
-	}
-	facts.Run = policy.HashName("other")
-	if got := key.Switches(nil, &facts)[3]; got != policy.RunSwitch("other") {
-		t.Errorf("another run: %q", got)
 	}
 	inRun = append(inRun, policy.KeySwitch(strings.Repeat("k", 64)))
 	if len(inRun) > budget.MaxSwitchesPerReserve {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -320,7 +321,7 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, tenant := range p.Tenants {
 			for _, k := range tenant.Keys {
-				_, _ = policy.Decide(k, &policy.Facts{Run: "r", User: "u", Model: "gpt-5", Cost: 1, Now: time.Unix(1_700_000_000, 0)})
+				_, _ = policy.Decide(k, &call.Facts{Run: call.HashName("r"), User: call.HashName("u"), Model: "gpt-5", Cost: 1}, noon)
 			}
 			for _, b := range tenant.Budgets {
 				if b.Limit <= 0 || b.Limit > 1<<53-1 {

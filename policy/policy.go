@@ -177,31 +177,6 @@ func (b *Budget) Unit() string { return b.unit.name }
 // Amount writes an amount of the limit: as USD, or as a plain count.
 func (b *Budget) Amount(n int64) string { return b.unit.write(n) }
 
-// Facts are what the rules see of a request.
-type Facts struct {
-	Run          string // as the caller named it; "" without
-	User         string
-	Hashed       bool // Run, User and Nonce are hashes already
-	Endpoint     string
-	Model        string
-	Upstream     string
-	Stream       bool
-	Capabilities []string     // what the request needs, its endpoint among them
-	Tools        []string     // names of the tools offered to the model
-	ToolResults  []ToolResult // by AddToolResult; none unless the tenant CountsTools
-	Depth        int64        // of the recursion that the request comes from
-	Nonce        string       // as the caller named it; "" without
-	Attempt      int64        // of the request with that nonce; 0: the first
-	Counted      bool         // an earlier attempt counts in rates and tool calls, and has spent the nonce
-	Action       string       // the kind of an action that is no LLM call; "" for one that is
-	ActionID     string       // the action's id, hashed
-	Cost         int64        // nano-USD, at most
-	Free         bool         // it costs nothing, and no limit of money concerns it
-	Now          time.Time    // the ledger's clock
-
-	runSwitch string // the kill switch of the run, once names are hashed
-}
-
 // Current returns the policy itself: one that is never reloaded is its own
 // source.
 func (p *Policy) Current() *Policy { return p }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // Replay is the rule that a request is sent once. The rule: a request that
@@ -61,10 +62,10 @@ func describeReplay(d *Denial, w budget.Window) string {
 
 // checkNonce denies what no ledger need be asked for: no nonce where one is
 // required, and an attempt that the policy does not allow.
-func checkNonce(t *Tenant, f *Facts) *Denial {
+func checkNonce(t *Tenant, f *call.Facts) *Denial {
 	r := t.Replay
 	switch {
-	case r == nil || f.Action != "" || f.Nonce != "" && f.Attempt <= r.Retries:
+	case r == nil || f.Action() != "" || f.Nonce != "" && f.Attempt <= r.Retries:
 		return nil
 	case f.Nonce != "":
 		return &Denial{
@@ -89,7 +90,7 @@ const ruleReplay = "replay"
 
 // claim spends a request's nonce. There is none to spend where the request has
 // no nonce, or an earlier attempt of it has spent it.
-func (r *Replay) claim(claim *budget.Claim, who *caller, f *Facts) bool {
+func (r *Replay) claim(claim *budget.Claim, who *caller, f *call.Facts) bool {
 	if f.Nonce == "" || f.Counted {
 		return false
 	}
@@ -109,14 +110,14 @@ func (r *Replay) claim(claim *budget.Claim, who *caller, f *Facts) bool {
 }
 
 // nonceBytes is room for the key of a nonce.
-const nonceBytes = len("nonce/") + hashBytes + len("/-9223372036854775808")
+const nonceBytes = len("nonce/") + call.NameBytes + len("/-9223372036854775808")
 
 // nonce is the key of the request's nonce and attempt.
-func (c *caller) nonce(f *Facts) string {
+func (c *caller) nonce(f *call.Facts) string {
 	from := c.keys.Len()
 	c.keys.WriteString(nonces.name)
 	c.keys.WriteByte('/')
-	c.keys.WriteString(f.hash(f.Nonce))
+	c.keys.WriteString(string(f.Nonce))
 	c.keys.WriteByte('/')
 	var digits [20]byte
 	c.keys.Write(strconv.AppendInt(digits[:0], f.Attempt, 10))

@@ -6,23 +6,24 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
-func nonced(nonce string, attempt int64) policy.Facts {
+func nonced(nonce string, attempt int64) call.Facts {
 	f := ask
-	f.Nonce, f.Attempt = nonce, attempt
+	f.Nonce, f.Attempt = call.HashName(nonce), attempt
 	return f
 }
 
 func TestNonceClaims(t *testing.T) {
 	t.Parallel()
-	key := "nonce/" + policy.HashName("n")
+	key := "nonce/" + string(call.HashName("n"))
 	counted := nonced("n", 0)
 	counted.Counted = true
 	for _, c := range []struct {
 		name, rule string
-		facts      policy.Facts
+		facts      call.Facts
 		want       *budget.Claim
 	}{
 		{"no rule", "mode: enforce", nonced("n", 0), nil},
@@ -56,7 +57,7 @@ func TestNonceVerdicts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, rule string
-		facts      policy.Facts
+		facts      call.Facts
 		reason     policy.Reason
 		says       string
 	}{
@@ -95,7 +96,7 @@ func TestReplayIsTold(t *testing.T) {
 func TestReplayUnderObserveIsBounded(t *testing.T) {
 	t.Parallel()
 	owner := tenant(t, "mode: observe", "replay: {max_nonces: 1}")
-	plan, denial := policy.Decide(owner.Keys[0], new(nonced("n", 0)))
+	plan, denial := policy.Decide(owner.Keys[0], new(nonced("n", 0)), noon)
 	if c := plan.Claims[0]; denial != nil || c.Limit != budget.NoLimit || c.GroupMax != 1_000_000 || plan.Limit(0) != 1 {
 		t.Errorf("%v %+v", denial, plan.Claims)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // usd is the unit of money, in nano-USD. The rule: what a request may cost at
@@ -14,7 +15,7 @@ var usd = &unit{
 	name:     "usd",
 	noun:     "budget",
 	atEnd:    budget.Adjust,
-	amount:   func(f *Facts) int64 { return f.Cost },
+	amount:   func(f *call.Facts) int64 { return f.Cost },
 	write:    USD,
 	reason:   spendReason,
 	final:    func(r budget.Reason) bool { return r == budget.Exhausted },
@@ -38,7 +39,7 @@ func describeSpend(d *Denial, _ budget.Window) string {
 
 // capRequest denies a request that alone may cost more than the tenant's
 // per-request cap.
-func capRequest(t *Tenant, f *Facts) *Denial {
+func capRequest(t *Tenant, f *call.Facts) *Denial {
 	if t.PerRequest == 0 || f.Cost <= t.PerRequest {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // Scope narrows whose standings are asked for. An empty name leaves out the
@@ -38,13 +39,14 @@ func (t *Tenant) standings(s Scope, now time.Time, wanted func(*unit) bool) []St
 		if !wanted(c.unit) {
 			continue
 		}
-		f := Facts{Run: s.Run, User: s.User, Model: c.models, Now: now}
+		f := call.Facts{Model: c.models}
+		f.SetNames(s.Run, s.User, "")
 		for _, k := range keys {
 			if s.Key != "" && k.ID != s.Key {
 				continue
 			}
 			var claim budget.Claim
-			who := &caller{key: k}
+			who := &caller{key: k, now: now}
 			who.names(&f)
 			if c.claim(&claim, who, &f) && !seen[claim.Key] {
 				seen[claim.Key] = true

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -26,7 +27,7 @@ func TestStandings(t *testing.T) {
       - {name: daily, window: day, limit_usd: 2}
       - {name: key, scope: key, window: day, limit_usd: 1}
 `)
-	run, user := "usd/run:"+policy.HashName("r")+"/day", "usd/user:"+policy.HashName("u")+"/day"
+	run, user := "usd/run:"+string(call.HashName("r"))+"/day", "usd/user:"+string(call.HashName("u"))+"/day"
 	for _, c := range []struct {
 		name, tenant string
 		scope        policy.Scope

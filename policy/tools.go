@@ -3,11 +3,11 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v4"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
@@ -30,7 +30,7 @@ var toolCalls = &unit{
 	noun:     "tool call limit",
 	atEnd:    budget.Keep,
 	once:     true,
-	amount:   func(*Facts) int64 { return 0 }, // by the ledger, from the marks
+	amount:   func(*call.Facts) int64 { return 0 }, // by the ledger, from the marks
 	write:    plain,
 	reason:   func(budget.Reason) Reason { return ToolCallsExceeded },
 	final:    func(budget.Reason) bool { return true }, // those in flight will count too
@@ -52,22 +52,35 @@ func describeToolCalls(d *Denial, _ budget.Window) string {
 	return fmt.Sprintf("%s has too few calls left for the tool results of this request%s; %s", d.subject(), d.amounts(), d.reset())
 }
 
-// ToolResult is the result of a tool call that a request brings.
-type ToolResult struct {
-	Call string // the call's id, hashed
-	Tool string // as toolName writes it; "" if the request does not tell
-}
-
 // CountsTools reports whether the tenant's requests need their tool results.
 func (t *Tenant) CountsTools() bool { return len(t.ToolCalls) > 0 }
 
+// Tell leaves of the tools in a call's facts what the tenant's rules look at, in the
+// form that receipts have. The rules say the same of both, and twice is as once.
+func (t *Tenant) Tell(f *call.Facts) {
+	f.Tools, f.ToolResults = t.toldTools(f.Tools), t.toldResults(f.ToolResults)
+}
+
+// toldResults are the results of tools that count, each once. The list that was given
+// is not changed.
+func (t *Tenant) toldResults(results []call.ToolResult) []call.ToolResult {
+	if !t.CountsTools() || len(results) == 0 {
+		return nil
+	}
+	told := make([]call.ToolResult, 0, min(len(results), MaxToolResults+1))
+	for _, r := range results {
+		told = AddToolResult(told, r.ID, r.Tool)
+	}
+	return told
+}
+
 // AddToolResult adds the result of a call to a list, unless it is there already.
 // Of more than MaxToolResults it keeps one, for the rule to see.
-func AddToolResult(list []ToolResult, id, tool string) []ToolResult {
+func AddToolResult(list []call.ToolResult, id call.Name, tool string) []call.ToolResult {
 	if len(list) > MaxToolResults {
 		return list
 	}
-	result := ToolResult{HashName(id), toolName(tool)}
+	result := call.ToolResult{ID: id, Tool: toolName(tool)}
 	if slices.Contains(list, result) {
 		return list
 	}
@@ -78,6 +91,9 @@ func AddToolResult(list []ToolResult, id, tool string) []ToolResult {
 // receipts are bounded: "?" stands for any other byte, and what a pattern would
 // not reach is cut off.
 func toolName(name string) string {
+	if len(name) <= maxPatternBytes && only(name, patternMarks) {
+		return name
+	}
 	b := []byte(name[:min(len(name), maxPatternBytes)])
 	for i := range b {
 		if !only(string(b[i:i+1]), patternMarks) {
@@ -87,24 +103,9 @@ func toolName(name string) string {
 	return string(b)
 }
 
-// String is what receipts call the result: the hashed id, and behind a space the
-// tool.
-func (r ToolResult) String() string {
-	if r.Tool == "" {
-		return r.Call
-	}
-	return r.Call + " " + r.Tool
-}
-
-// ParseToolResult reads what String wrote.
-func ParseToolResult(text string) ToolResult {
-	call, tool, _ := strings.Cut(text, " ")
-	return ToolResult{call, tool}
-}
-
 // capToolResults denies a request with more tool results than can be counted at
 // once.
-func capToolResults(t *Tenant, f *Facts) *Denial {
+func capToolResults(t *Tenant, f *call.Facts) *Denial {
 	if !t.CountsTools() || len(f.ToolResults) <= MaxToolResults {
 		return nil
 	}
@@ -117,7 +118,7 @@ func capToolResults(t *Tenant, f *Facts) *Denial {
 
 // countCalls makes a claim count the calls that concern the counter. It reports
 // whether there are any.
-func (c *counter) countCalls(claim *budget.Claim, t *Tenant, f *Facts) bool {
+func (c *counter) countCalls(claim *budget.Claim, t *Tenant, f *call.Facts) bool {
 	marks := c.calls(f.ToolResults)
 	if t.Mode == Observe {
 		claim.Amount = int64(len(marks))
@@ -128,12 +129,12 @@ func (c *counter) countCalls(claim *budget.Claim, t *Tenant, f *Facts) bool {
 }
 
 // calls are the ids of the calls that concern the counter, each once.
-func (c *counter) calls(results []ToolResult) []string {
+func (c *counter) calls(results []call.ToolResult) []string {
 	var ids []string
 	for i, r := range results {
 		concerned := c.tool == "" || r.Tool != "" && names.Match(c.tool, r.Tool)
-		if concerned && len(ids) < MaxToolResults && !slices.Contains(ids, r.Call) {
-			ids = append(slices.Grow(ids, len(results)-i), r.Call)
+		if concerned && len(ids) < MaxToolResults && !slices.Contains(ids, string(r.ID)) {
+			ids = append(slices.Grow(ids, len(results)-i), string(r.ID))
 		}
 	}
 	return ids

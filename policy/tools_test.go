@@ -9,21 +9,22 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // brought are the results of these calls, each "ID" or "ID TOOL".
-func brought(calls ...string) (list []policy.ToolResult) {
-	for _, call := range calls {
-		id, tool, _ := strings.Cut(call, " ")
-		list = policy.AddToolResult(list, id, tool)
+func brought(calls ...string) (list []call.ToolResult) {
+	for _, c := range calls {
+		id, tool, _ := strings.Cut(c, " ")
+		list = policy.AddToolResult(list, call.HashName(id), tool)
 	}
 	return list
 }
 
-func drawResults(t *rapid.T) (list []policy.ToolResult) {
+func drawResults(t *rapid.T) (list []call.ToolResult) {
 	for range rapid.IntRange(0, policy.MaxToolResults+3).Draw(t, "results") {
-		list = policy.AddToolResult(list, rapid.StringN(0, 3, 9).Draw(t, "id"), rapid.String().Draw(t, "tool"))
+		list = policy.AddToolResult(list, call.HashName(rapid.StringN(0, 3, 9).Draw(t, "id")), rapid.String().Draw(t, "tool"))
 	}
 	return list
 }
@@ -31,21 +32,21 @@ func drawResults(t *rapid.T) (list []policy.ToolResult) {
 // hashed are the marks of calls, joined.
 func hashed(ids ...string) string {
 	for i := range ids {
-		ids[i] = policy.HashName(ids[i])
+		ids[i] = string(call.HashName(ids[i]))
 	}
 	return strings.Join(ids, " ")
 }
 
 func TestToolCallClaims(t *testing.T) {
 	t.Parallel()
-	run := "tool_calls/run:" + policy.HashName("r") + "/forever"
+	run := "tool_calls/run:" + string(call.HashName("r")) + "/forever"
 	day := budget.Window{
 		Kind:    budget.Fixed,
 		Current: budget.Span{Start: noon.Add(-12 * time.Hour).UnixMilli(), End: noon.Add(12 * time.Hour).UnixMilli()},
 		Next:    budget.Span{Start: noon.Add(12 * time.Hour).UnixMilli(), End: noon.Add(36 * time.Hour).UnixMilli()},
 	}
 	forever := budget.Window{Kind: budget.Forever}
-	with := func(change func(*policy.Facts)) policy.Facts {
+	with := func(change func(*call.Facts)) call.Facts {
 		f := ask
 		f.ToolResults = brought("a search", "b fetch", "a search", "c")
 		if change != nil {
@@ -55,22 +56,22 @@ func TestToolCallClaims(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, limit string
-		facts       policy.Facts
+		facts       call.Facts
 		key, marks  string // "": no claim
 		window      budget.Window
 	}{
 		{"tenant", "scope: tenant", with(nil), "tool_calls/forever", hashed("a", "b", "c"), forever},
 		{"run", "scope: run", with(nil), run, hashed("a", "b", "c"), idle(720 * time.Hour)},
-		{"no run", "scope: run", with(func(f *policy.Facts) { f.Run = "" }), "", "", forever},
+		{"no run", "scope: run", with(func(f *call.Facts) { f.Run = "" }), "", "", forever},
 		{"day", "window: day", with(nil), "tool_calls/day", hashed("a", "b", "c"), day},
 		{"one tool", "tool: search", with(nil), "tool_calls/forever/tool:search", hashed("a"), forever},
 		{"tools of a pattern", `tool: "*"`, with(nil), "tool_calls/forever/tool:*", hashed("a", "b"), forever},
-		{"a tool of a model", `tool: "f*", scope: model, models: "gpt-*"`, with(nil), "tool_calls/forever/tools:" + policy.HashName("f*") + "/model:gpt-*", hashed("b"), forever},
+		{"a tool of a model", `tool: "f*", scope: model, models: "gpt-*"`, with(nil), "tool_calls/forever/tools:" + string(call.HashName("f*")) + "/model:gpt-*", hashed("b"), forever},
 		{"another model", `scope: model, models: "o*"`, with(nil), "", "", forever},
 		{"no such tool", "tool: shell", with(nil), "", "", forever},
-		{"no results", "scope: tenant", with(func(f *policy.Facts) { f.ToolResults = nil }), "", "", forever},
-		{"a fallback of what was sent", "scope: tenant", with(func(f *policy.Facts) { f.Counted = true }), "", "", forever},
-		{"two names of one call", "scope: tenant", with(func(f *policy.Facts) { f.ToolResults = brought("a x", "a y") }), "tool_calls/forever", hashed("a"), forever},
+		{"no results", "scope: tenant", with(func(f *call.Facts) { f.ToolResults = nil }), "", "", forever},
+		{"a fallback of what was sent", "scope: tenant", with(func(f *call.Facts) { f.Counted = true }), "", "", forever},
+		{"two names of one call", "scope: tenant", with(func(f *call.Facts) { f.ToolResults = brought("a x", "a y") }), "tool_calls/forever", hashed("a"), forever},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plan := mustDecide(t, tenant(t, "tool_calls: [{name: calls, limit: 7, "+c.limit+"}]"), c.facts, "", "")
@@ -120,21 +121,20 @@ func TestToolCallDenials(t *testing.T) {
 		{"scope: run", "limit 7, spent 5, held 1, needed 2; it does not reset at a fixed time", 0, true},
 		{"window: minute", "limit 7, spent 5, held 1, needed 2; it resets at 2026-03-28T12:01:00Z", 60, false},
 	} {
-		f.Now = instant(t, "2026-03-28T12:00:00Z")
 		plan := mustDecide(t, tenant(t, "tool_calls: [{name: calls, limit: 7, "+c.rule+"}]"), f, "", "")
 		seen := budget.Observed{Span: plan.Claims[0].Window.Current, Spent: 5, Held: 1, New: 2}
-		d := plan.Explain(&budget.Denied{At: f.Now.UnixMilli(), Reasons: []budget.Reason{budget.Held}, Observed: []budget.Observed{seen}})
+		d := plan.Explain(&budget.Denied{At: noon.UnixMilli(), Reasons: []budget.Reason{budget.Held}, Observed: []budget.Observed{seen}})
 		mustBeTellable(t, d)
 		want := `tool call limit "calls" has too few calls left for the tool results of this request: ` + c.says
 		if d.Reason != policy.ToolCallsExceeded || d.Message != want || d.RetryAfter != c.after || d.NoRetry != c.never || d.Passes() || d.OfMoney() {
 			t.Errorf("got %+v\nwant %s", d, want)
 		}
 		seen.Held, seen.New = 0, 3
-		if d := plan.Preview(0, seen, f.Now.UnixMilli()); d == nil || d.Needed != 3 {
+		if d := plan.Preview(0, seen, noon.UnixMilli()); d == nil || d.Needed != 3 {
 			t.Errorf("preview %+v", d)
 		}
 		seen.New = 2 // the third is known
-		if d := plan.Preview(0, seen, f.Now.UnixMilli()); d != nil {
+		if d := plan.Preview(0, seen, noon.UnixMilli()); d != nil {
 			t.Errorf("preview %+v", d)
 		}
 	}
@@ -144,12 +144,12 @@ func TestMoreToolResultsThanCanBeCounted(t *testing.T) {
 	t.Parallel()
 	f := ask
 	for i := range policy.MaxToolResults {
-		f.ToolResults = policy.AddToolResult(f.ToolResults, fmt.Sprint(i), "")
+		f.ToolResults = policy.AddToolResult(f.ToolResults, call.HashName(fmt.Sprint(i)), "")
 	}
 	limited := tenant(t, "tool_calls: [{name: calls, limit: 9}]")
 	mustDecide(t, limited, f, "", "")
 	for i := range 1000 {
-		f.ToolResults = policy.AddToolResult(f.ToolResults, fmt.Sprint("more", i), "")
+		f.ToolResults = policy.AddToolResult(f.ToolResults, call.HashName(fmt.Sprint("more", i)), "")
 	}
 	if len(f.ToolResults) != policy.MaxToolResults+1 {
 		t.Errorf("%d results are kept", len(f.ToolResults))
@@ -167,8 +167,8 @@ func TestToolNamesAreBounded(t *testing.T) {
 		"a b\x00\"é":              "a?b????",
 		strings.Repeat("x", 1000): strings.Repeat("x", 96),
 	} {
-		r := policy.AddToolResult(nil, "id", name)[0]
-		if r.Tool != want || r.Call != policy.HashName("id") || policy.ParseToolResult(r.String()) != r {
+		r := policy.AddToolResult(nil, call.HashName("id"), name)[0]
+		if r.Tool != want || r.ID != call.HashName("id") {
 			t.Errorf("%q: %+v", name, r)
 		}
 	}

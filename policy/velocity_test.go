@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -16,12 +17,12 @@ func TestRateClaims(t *testing.T) {
 		Current: budget.Span{Start: noon.UnixMilli(), End: noon.Add(time.Minute).UnixMilli()},
 		Next:    budget.Span{Start: noon.Add(time.Minute).UnixMilli(), End: noon.Add(2 * time.Minute).UnixMilli()},
 	}
-	run := "requests/run:" + policy.HashName("r")
+	run := "requests/run:" + string(call.HashName("r"))
 	fallback := ask
 	fallback.Counted = true
 	for _, c := range []struct {
 		name, rate string
-		facts      policy.Facts
+		facts      call.Facts
 		want       *budget.Claim
 	}{
 		{"tenant", "window: minute", ask, &budget.Claim{Key: "requests/minute", Window: minute}},
@@ -66,11 +67,10 @@ func TestRetryOfRates(t *testing.T) {
 		{"window: forever", 0, 0, true, "it does not reset at a fixed time"},
 	} {
 		t.Run(fmt.Sprintf("%s after %s", c.window, c.into), func(t *testing.T) {
-			f := ask
-			f.Now = instant(t, "2026-03-28T00:00:00Z").Add(c.into)
-			plan := mustDecide(t, tenant(t, "rates: [{name: burst, limit: 7, "+c.window+"}]"), f, "", "")
+			now := instant(t, "2026-03-28T00:00:00Z").Add(c.into)
+			plan, _ := policy.Decide(tenant(t, "rates: [{name: burst, limit: 7, "+c.window+"}]").Keys[0], &ask, now)
 			d := plan.Explain(&budget.Denied{
-				At: f.Now.UnixMilli(), Reasons: []budget.Reason{budget.Exhausted},
+				At: now.UnixMilli(), Reasons: []budget.Reason{budget.Exhausted},
 				Observed: []budget.Observed{{Span: plan.Claims[0].Window.Current, Spent: 7}},
 			})
 			mustBeTellable(t, d)

@@ -1,8 +1,11 @@
 package providers
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"mime"
 	"strings"
+	"sync"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -54,16 +57,14 @@ type Dialect interface {
 
 // Request is a call as its client sent it. It refers to the body.
 type Request interface {
-	// Facts are what the rules see of it. They must not be changed. Model and Tools have
-	// memory of their own, and may outlive the body.
-	Facts() *Facts
+	// Facts are what the body says of them: Model, Stream, what it needs beside its
+	// operation's own, tools and results of tools, of each at most MaxTools. They have
+	// memory of their own, and may outlive the body. What they refer to must not be changed.
+	Facts() call.Facts
 
 	// Field returns the string at a path of the body, such as "user" or
 	// "metadata.customer"; ok is false if there is none.
 	Field(path string) (value string, ok bool)
-
-	// Digest names the body by its content: SHA-256 in hex.
-	Digest() string
 
 	// Copied is how much memory it takes beside the body, in bytes.
 	Copied() int64
@@ -71,20 +72,6 @@ type Request interface {
 	// On is the call on one upstream. The error is an *Unbounded where its cost has no
 	// bound there.
 	On(Terms) (Offer, error)
-}
-
-// Facts are what the rules see of a call.
-type Facts struct {
-	Model  string
-	Stream bool
-	// Needs are the capabilities that it needs beside its operation's own.
-	Needs []string
-	// Tools are the names of the tools and functions offered, at most MaxTools; of a
-	// tool that runs at the provider its type, and "" of one that has no name.
-	Tools []string
-	// ToolResults are the results of tools that it brings: those that answer the last
-	// turn of the model, at most MaxTools.
-	ToolResults []ToolResult
 }
 
 // Limits of a request, for every dialect.
@@ -100,10 +87,24 @@ const (
 	MaxModelBytes = 256
 )
 
-// ToolResult is the result of one tool call that a request brings.
+// ToolResult is the result of one tool call that a request brings, as its body has it.
 type ToolResult struct {
 	CallID string // as the model gave it; "" where the API has none
 	Name   string // of the tool; "" if the request does not tell
+}
+
+// Results are results of tools as facts have them. Those that have no id are told apart
+// by the body that brings them and their place.
+func Results(results []ToolResult, body []byte) (list []call.ToolResult) {
+	digest := sync.OnceValue(func() string { return fmt.Sprintf("%x", sha256.Sum256(body)) })
+	for i, r := range results {
+		id := r.CallID
+		if id == "" {
+			id = fmt.Sprintf("%s/%d", digest(), i)
+		}
+		list = append(list, call.ToolResult{ID: call.HashName(id), Tool: r.Name})
+	}
+	return list
 }
 
 // Terms are what holds for a call on one upstream. Tokens that are not known are 0.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -90,7 +91,7 @@ func TestActionsFromLeaveToReceipt(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	d := read[audit.Decision](w)[0]
-	if d.Facts.Endpoint != "actions/tool" || d.Facts.Run != policy.HashName("r") || d.Facts.Tool != policy.HashName("search") || d.Cost != 25e7 {
+	if d.Facts.Endpoint != "actions/tool" || d.Facts.Run != call.HashName("r") || d.Facts.Tool != call.HashName("search") || d.Facts.Cost != 25e7 {
 		t.Errorf("%+v", d)
 	}
 }

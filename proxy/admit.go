@@ -29,7 +29,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential 
 	if err != nil {
 		return nil, err
 	}
-	calls[0].Input.Tighten = nil // it has leave, and lets go of the texts
+	calls[0].Tighten = nil // it has leave, and lets go of the texts
 	load.offers = offers
 	return &exchange{payload: load, calls: calls, grant: grant, target: t}, nil
 }
@@ -43,12 +43,12 @@ func (t *target) ask(key *policy.Key, h http.Header, r providers.Request) (*admi
 // countInTurns has the gate wait for a turn before it counts long texts.
 func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, size int64) {
 	for i := range calls {
-		in := &calls[i].Input
-		count, loose, how := in.Tighten, in.Tokens, in.How
+		b := &calls[i]
+		count, loose, how := b.Tighten, b.InputTokens, b.InputBound
 		if count == nil || size < longWork {
 			continue
 		}
-		in.Tighten = func() (int64, string) {
+		b.Tighten = func() (int64, string) {
 			done, err := p.intake.turns.take(r.Context(), size)
 			if err != nil {
 				return loose, how // its client has left

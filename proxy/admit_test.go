@@ -14,7 +14,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
-	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // with is a chat request with one more member.
@@ -166,9 +165,9 @@ func TestRunIsFromPathOrHeader(t *testing.T) {
 	w.post(chatPath, hello)
 	var runs []string
 	for _, d := range read[audit.Decision](w) {
-		runs = append(runs, d.Facts.Run)
+		runs = append(runs, string(d.Facts.Run))
 	}
-	h := policy.HashName("r1")
+	h := string(call.HashName("r1"))
 	if got := strings.Join(runs, ","); got != strings.Join([]string{h, h, h, ""}, ",") {
 		t.Errorf("runs %s", got)
 	}

@@ -85,8 +85,8 @@ func TestBatchIsBoundedByAllItsPrompts(t *testing.T) {
 			if d.Facts.InputTokens < row.exact || d.Facts.InputTokens <= row.context {
 				t.Errorf("bounded by %d tokens (%s), the prompts have %d", d.Facts.InputTokens, d.Facts.InputBound, row.exact)
 			}
-			if d.Cost < row.exact*embeddingPrice { // the other model is dearer
-				t.Errorf("holds %d nano-USD for %d tokens", d.Cost, row.exact)
+			if d.Facts.Cost < row.exact*embeddingPrice { // the other model is dearer
+				t.Errorf("holds %d nano-USD for %d tokens", d.Facts.Cost, row.exact)
 			}
 		})
 	}
@@ -122,9 +122,9 @@ func TestBatchBoundProperty(t *testing.T) {
 				recorder := httptest.NewRecorder()
 				w.proxy.ServeHTTP(recorder, request(t.Context(), "http://proxy/v1/embeddings", batch(embeddingModel, "input", inputs)))
 				list := read[audit.Decision](w)
-				if d := list[len(list)-1]; d.Facts.InputTokens < least || d.Cost < least*embeddingPrice {
+				if d := list[len(list)-1]; d.Facts.InputTokens < least || d.Facts.Cost < least*embeddingPrice {
 					rt.Fatalf("%d: bounded by %d tokens (%s) and %d nano-USD, %d inputs may bill %d tokens",
-						recorder.Code, d.Facts.InputTokens, d.Facts.InputBound, d.Cost, len(inputs), least)
+						recorder.Code, d.Facts.InputTokens, d.Facts.InputBound, d.Facts.Cost, len(inputs), least)
 				}
 			})
 		})

@@ -74,11 +74,10 @@ func (double) Parse(op providers.Operation, h providers.Head, body []byte) (prov
 	return &doubled{op, h, body, told.Text, told.Max}, nil
 }
 
-func (r *doubled) Facts() *providers.Facts {
-	return &providers.Facts{Model: r.op.Params["model"], Stream: r.op.Operation == "stream"}
+func (r *doubled) Facts() call.Facts {
+	return call.Facts{Model: r.op.Params["model"], Stream: r.op.Operation == "stream"}
 }
 func (r *doubled) Field(string) (string, bool) { return "", false }
-func (r *doubled) Digest() string              { return "" }
 func (r *doubled) Copied() int64               { return 0 }
 
 type doubleOffer struct {

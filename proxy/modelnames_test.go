@@ -47,7 +47,7 @@ func TestModelNamesInAnyCase(t *testing.T) {
 				}
 				was, is := want, got
 				was.Facts.Model, is.Facts.Model = "", ""
-				if is.Cost != was.Cost || is.Verdict != was.Verdict || fmt.Sprint(is.Reasons, is.Facts) != fmt.Sprint(was.Reasons, was.Facts) {
+				if is.Facts.Cost != was.Facts.Cost || is.Verdict != was.Verdict || fmt.Sprint(is.Reasons, is.Facts) != fmt.Sprint(was.Reasons, was.Facts) {
 					t.Errorf("%s: %+v\n%s: %+v", model, got, row.model, want)
 				}
 			}

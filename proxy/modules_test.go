@@ -14,8 +14,8 @@ import (
 	"unicode"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
-	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // rule is a tenant with an ample budget and one more rule.
@@ -143,7 +143,7 @@ func TestReplayOnTheWire(t *testing.T) {
 			t.Errorf("the nonce stands in a receipt: %+v", d)
 		}
 	}
-	if d := read[audit.Decision](w)[2]; d.Facts.Nonce != policy.HashName("secret-nonce") || d.Facts.Attempt != 1 || d.Claims[0].Rule != "replay" {
+	if d := read[audit.Decision](w)[2]; d.Facts.Nonce != call.HashName("secret-nonce") || d.Facts.Attempt != 1 || d.Claims[0].Rule != "replay" {
 		t.Errorf("receipt %+v", d)
 	}
 }

@@ -239,7 +239,7 @@ func (p *Proxy) next(x *exchange) bool {
 	}
 	x.calls, x.grant, x.again = x.calls[1:], grant, true
 	x.payload.next()
-	x.calls[0].Input.Tighten = nil // it has leave, and lets go of the texts
+	x.calls[0].Tighten = nil // it has leave, and lets go of the texts
 	x.sent = new(wireWatch)
 	return true
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -63,12 +64,12 @@ func TestToolCallsOnTheWire(t *testing.T) {
 	}
 	for _, d := range read[audit.Decision](w) {
 		for _, result := range d.Facts.ToolResults {
-			if id, _, _ := strings.Cut(result, " "); len(id) != 32 {
-				t.Errorf("the receipt says %q", result)
+			if len(result.ID) != call.NameBytes {
+				t.Errorf("the receipt says %+v", result)
 			}
 		}
 	}
-	if d := read[audit.Decision](w)[1]; d.Claims[0].Amount != 2 || d.Claims[0].Marks != policy.HashName("c1")+" "+policy.HashName("c2") {
+	if d := read[audit.Decision](w)[1]; d.Claims[0].Amount != 2 || d.Claims[0].Marks != string(call.HashName("c1")+" "+call.HashName("c2")) {
 		t.Errorf("claims %+v", d.Claims)
 	}
 }

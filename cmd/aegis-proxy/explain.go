@@ -146,7 +146,7 @@ func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *le
 		fmt.Fprintf(w, "model %s: denied, %s: %s\n", strconv.QuoteToASCII(e.Facts.Model), e.Unpriced.Reason, e.Unpriced.Message)
 	} else {
 		fmt.Fprintf(w, "model %s at %s: at most %d tokens in, %d out, %s\n",
-			strconv.QuoteToASCII(e.Facts.Model), e.Facts.Upstream, e.InputTokens, e.OutputTokens, policy.USD(e.Facts.Cost))
+			strconv.QuoteToASCII(e.Facts.Model), e.Facts.Upstream, e.Facts.InputTokens, e.Facts.OutputTokens, policy.USD(e.Facts.Cost))
 	}
 	stops := seen.stops(e.Switches)
 	verdicts, claims := printVerdicts(w, e, killVerdict(seen, stops)), printClaims(w, e, seen)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // TestAuthorizationOfARotatedLog: receipts that an HMAC key sealed have none, and
@@ -22,12 +23,12 @@ func TestAuthorizationOfARotatedLog(t *testing.T) {
 	}
 	secret, key := loadSigner(t, old), loadSigner(t, next)
 	granted := audit.Decision{
-		At: 1_000, Verdict: audit.Allow, Cost: 5, Lease: "act-" + strings.Repeat("0", 32), Expires: 60_000, Epoch: "e", Event: 3,
-		Facts: audit.Facts{Tenant: "acme", Key: "acme-1", Endpoint: "actions/payment", Target: strings.Repeat("a", 32)},
+		At: 1_000, Verdict: audit.Allow, Lease: "act-" + strings.Repeat("0", 32), Expires: 60_000, Epoch: "e", Event: 3,
+		Facts: call.Facts{Tenant: "acme", Key: "acme-1", Endpoint: "actions/payment", Target: call.Name(strings.Repeat("a", 32)), Cost: 5},
 	}
 	repeat, dearer, unknown := granted, granted, granted
 	repeat.Existing, dearer.Existing, unknown.Existing = true, true, true
-	dearer.Cost, unknown.Lease = 1_000_000_000_000, "act-"+strings.Repeat("1", 32)
+	dearer.Facts.Cost, unknown.Lease = 1_000_000_000_000, "act-"+strings.Repeat("1", 32)
 
 	first := appendAll(t, audit.Config{Dir: dir, Signer: secret}, granted)
 	second := appendAll(t, audit.Config{Dir: dir, Signer: key, Retiring: secret}, repeat, dearer, unknown)

@@ -8,9 +8,6 @@
 package admission
 
 import (
-	"fmt"
-	"sync"
-
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -27,39 +24,15 @@ type Ask struct {
 }
 
 // facts are what the rules see of it. The upstream is not known yet.
-func (a *Ask) facts() policy.Facts {
-	seen := a.Request.Facts()
-	facts := policy.Facts{
-		Run:          a.Origin.Run,
-		Endpoint:     a.Operation,
-		Model:        seen.Model,
-		Stream:       seen.Stream,
-		Capabilities: append([]string{call.NeedOf(a.Operation)}, seen.Needs...),
-		Tools:        seen.Tools,
-		Depth:        a.Origin.Depth,
-		Nonce:        a.Origin.Nonce,
-		Attempt:      a.Origin.Attempt,
-	}
-	if a.Key.Tenant.CountsTools() {
-		facts.ToolResults = toolResults(seen.ToolResults, a.Request.Digest)
-	}
+func (a *Ask) facts() call.Facts {
+	facts := a.Request.Facts()
+	facts.Endpoint, facts.Choices = a.Operation, 1
+	facts.Needs = append([]string{call.NeedOf(a.Operation)}, facts.Needs...)
+	facts.Depth, facts.Attempt = a.Origin.Depth, a.Origin.Attempt
+	user := ""
 	if field := a.Key.Tenant.UserField; field != "" && a.Key.Trusted {
-		facts.User, _ = a.Request.Field(field)
+		user, _ = a.Request.Field(field)
 	}
+	facts.SetNames(a.Origin.Run, user, a.Origin.Nonce)
 	return facts
-}
-
-// toolResults are the results of tools that a request brings. Those that have no id are
-// told apart by the request's content and their place.
-func toolResults(results []providers.ToolResult, digest func() string) []policy.ToolResult {
-	var list []policy.ToolResult
-	digest = sync.OnceValue(digest)
-	for i, result := range results {
-		id := result.CallID
-		if id == "" {
-			id = fmt.Sprintf("%s/%d", digest(), i)
-		}
-		list = policy.AddToolResult(list, id, result.Name)
-	}
-	return list
 }

@@ -15,14 +15,14 @@ import (
 // has no bound is left out. Without a bound at all there is a denial, and one bid that
 // says what is known.
 func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.Denial) {
-	known := gate.Bid{Rules: rules, Key: a.Key, Facts: a.facts(), Choices: 1}
+	known := gate.Bid{Rules: rules, Key: a.Key, Facts: a.facts()}
 	refused := func(b gate.Bid, d *policy.Denial) ([]gate.Bid, []providers.Offer, *policy.Denial) {
 		return []gate.Bid{b}, nil, d
 	}
-	routes := rules.Policy.For(known.Facts.Endpoint)
-	model, upstreams := routes.Route(a.Key.Tenant, known.Facts.Model)
+	routes := rules.Policy.For(known.Endpoint)
+	model, upstreams := routes.Route(a.Key.Tenant, known.Model)
 	if len(upstreams) == 0 {
-		return refused(known, routes.Unrouted(a.Key.Tenant, known.Facts.Model, ""))
+		return refused(known, routes.Unrouted(a.Key.Tenant, known.Model, ""))
 	}
 	if upstreams = policy.Speaking(upstreams, a.Dialect); len(upstreams) == 0 {
 		return refused(known, denied(policy.NoRoute, "no upstream of this model speaks the API that was called ("+a.Dialect+")"))
@@ -54,7 +54,7 @@ func (a *Ask) reached(upstreams []*policy.Upstream) []*policy.Upstream {
 
 // boundOn bounds the request's tokens on one upstream.
 func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *policy.Denial) {
-	limits, speech := b.Rules.Limits(b.Upstream.Provider, model, b.Facts.Model), b.Upstream.In(a.Dialect)
+	limits, speech := b.Rules.Limits(b.Upstream.Provider, model, b.Model), b.Upstream.In(a.Dialect)
 	offer, err := a.Request.On(providers.Terms{
 		Provider:      b.Upstream.Provider,
 		Obeys:         providers.Obeys{CapField: speech.CapField, StreamUsage: speech.StreamUsage},
@@ -69,7 +69,7 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 		return nil, denied(policy.NoBound, err.Error())
 	}
 	in, out := &offer.Bound().Input, &offer.Bound().Output
-	b.Input = inputOf(b.Facts.Model, in, limits.ContextTokens*in.Contexts)
+	boundInput(b, in, limits.ContextTokens*in.Contexts)
 	b.Services = offer.Bound().Services
 	b.CacheWrite = in.Kinds.Has(call.CacheWrite)
 	b.OutputCap, b.Choices = out.Cap, max(1, out.Choices)
@@ -93,22 +93,27 @@ func denied(reason policy.Reason, message string) *policy.Denial {
 	return &policy.Denial{Reason: reason, Message: message}
 }
 
-// inputOf bounds the input tokens by bytes, and counts them when asked to,
+// boundInput bounds the input tokens by bytes, and has them counted when asked to,
 // where the provider counts as the model's tokenizer does. Neither reads on where the
 // context is full.
-func inputOf(model string, b *providers.Input, context int64) gate.Input {
-	in := within(looseBound(b, context), "bytes", context)
-	encoding, known := tokenizer.ForModel(model)
-	if !known || !b.Exact {
-		return in
+func boundInput(b *gate.Bid, in *providers.Input, context int64) {
+	b.InputTokens, b.InputBound = within(looseBound(in, context), "bytes", context)
+	encoding, known := tokenizer.ForModel(b.Model)
+	if !known || !in.Exact {
+		return
 	}
-	in.Long = b.Bytes() >= longText
-	in.Tighten = func() (int64, string) {
-		tokens, how := count(encoding, b.Texts, in, b.Fixed, context)
-		tight := within(tokens, how, context)
-		return tight.Tokens, tight.How
+	b.Long = in.Bytes() >= longText
+	loose, how := b.InputTokens, b.InputBound
+	b.Tighten = func() (int64, string) {
+		tokens, exact, err := count(encoding, in.Texts, in.Fixed, context)
+		switch {
+		case err != nil:
+			return loose, how
+		case exact:
+			return within(tokens, gate.InputExact, context)
+		}
+		return within(tokens, "bytes", context)
 	}
-	return in
 }
 
 // longText is how many bytes of text take longer to count than the ledger takes to
@@ -130,32 +135,29 @@ func looseBound(b *providers.Input, context int64) int64 {
 
 // count counts the tokens of texts up to the context, as far as that is worth it;
 // where it is not, they are bounded by bytes.
-func count(e tokenizer.Encoding, texts []string, loose gate.Input, overhead, context int64) (tokens int64, how string) {
+func count(e tokenizer.Encoding, texts []string, overhead, context int64) (tokens int64, exact bool, err error) {
 	room := int64(-1)
 	if context > 0 {
 		room = max(0, context-overhead)
 	}
 	counter, err := e.Counter(room)
 	if err != nil {
-		return loose.Tokens, loose.How
+		return 0, false, err
 	}
 	for _, text := range texts {
 		if !counter.Add(text) {
 			break
 		}
 	}
-	tokens, exact := counter.Tokens()
-	if !exact {
-		return overhead + tokens, "bytes"
-	}
-	return overhead + tokens, gate.InputExact
+	tokens, exact = counter.Tokens()
+	return overhead + tokens, exact, nil
 }
 
 // within lowers a bound to the contexts that the request can fill, which the
 // provider enforces.
-func within(tokens int64, how string, context int64) gate.Input {
+func within(tokens int64, how string, context int64) (most int64, found string) {
 	if context > 0 && tokens > context {
-		return gate.Input{Tokens: context, How: "context"}
+		return context, "context"
 	}
-	return gate.Input{Tokens: tokens, How: how}
+	return tokens, how
 }

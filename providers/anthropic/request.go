@@ -1,8 +1,6 @@
 package anthropic
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -64,9 +62,10 @@ type doubt struct {
 }
 
 // Facts are what the rules see of the request.
-func (r *request) Facts() *providers.Facts {
-	return &providers.Facts{
-		Model: r.model, Stream: r.stream, Needs: r.needs(), Tools: r.tools, ToolResults: r.toolResults,
+func (r *request) Facts() call.Facts {
+	return call.Facts{
+		Model: r.model, Stream: r.stream, Needs: r.needs(), Tools: r.tools,
+		ToolResults: providers.Results(r.toolResults, r.body),
 	}
 }
 
@@ -99,12 +98,6 @@ func (r *request) Field(path string) (value string, ok bool) {
 		v = wire.Get(v, inner)
 	}
 	return v.Str, v.Type == gjson.String
-}
-
-// Digest names the body by its content: SHA-256 in hex.
-func (r *request) Digest() string {
-	sum := sha256.Sum256(r.body)
-	return hex.EncodeToString(sum[:])
 }
 
 // Copied is the memory of the texts that are not in the body as they are.

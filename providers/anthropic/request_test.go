@@ -166,7 +166,7 @@ func TestFacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := r.Facts()
-	results := []providers.ToolResult{{CallID: "b", Name: "look"}, {CallID: "c", Name: "bash"}}
+	results := []call.ToolResult{{ID: call.HashName("b"), Tool: "look"}, {ID: call.HashName("c"), Tool: "bash"}}
 	if f.Model != "claude-opus-5" || !f.Stream || !slices.Equal(f.Tools, []string{"look", "bash_20250124"}) || !slices.Equal(f.ToolResults, results) {
 		t.Errorf("facts %+v", f)
 	}

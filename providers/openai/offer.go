@@ -19,9 +19,10 @@ var exactProviders = []string{"openai", "azure"}
 const leastOutput = 1
 
 // Facts are what the rules see of the request.
-func (r *Request) Facts() *providers.Facts {
-	return &providers.Facts{
-		Model: r.Model, Stream: r.Stream, Needs: r.needs(), Tools: r.Tools, ToolResults: r.ToolResults,
+func (r *Request) Facts() call.Facts {
+	return call.Facts{
+		Model: r.Model, Stream: r.Stream, Needs: r.needs(), Tools: r.Tools,
+		ToolResults: providers.Results(r.ToolResults, r.body),
 	}
 }
 

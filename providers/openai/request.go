@@ -1,8 +1,6 @@
 package openai
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -201,12 +199,6 @@ func (r *Request) Field(path string) (value string, ok bool) {
 		v = wire.Get(v, inner)
 	}
 	return v.Str, v.Type == gjson.String
-}
-
-// Digest names the body by its content: SHA-256 in hex.
-func (r *Request) Digest() string {
-	sum := sha256.Sum256(r.body)
-	return hex.EncodeToString(sum[:])
 }
 
 // unbounded notes a reason, once.

@@ -351,8 +351,8 @@ type story struct {
 }
 
 // stories sorts the receipts of all replicas by run.
-func stories(replicas []*replica) map[string]*story {
-	byRun, byLease := map[string]*story{}, map[string]*story{}
+func stories(replicas []*replica) map[call.Name]*story {
+	byRun, byLease := map[call.Name]*story{}, map[string]*story{}
 	var ends []audit.Settlement
 	for _, r := range replicas {
 		for _, receipt := range r.receipts() {
@@ -390,7 +390,7 @@ func checkCharges(t *testing.T, w *world, orders []order, replicas []*replica) i
 	}
 	var sum int64
 	for _, o := range orders {
-		s := told[policy.HashName(o.run())]
+		s := told[call.HashName(o.run())]
 		if s == nil {
 			t.Errorf("order %d, %s: no receipt", o.number, o.name)
 			continue
@@ -435,10 +435,10 @@ func checkCharge(decision audit.Decision, end audit.Settlement, billed simulator
 	}
 	want := cost
 	if end.Basis == audit.BasisUnknown {
-		want = decision.Cost
+		want = decision.Facts.Cost
 	}
-	if end.Charge != want || cost > decision.Cost {
-		return fmt.Errorf("charged %d as %s; the books say %d, the hold was %d", end.Charge, end.Basis, cost, decision.Cost)
+	if end.Charge != want || cost > decision.Facts.Cost {
+		return fmt.Errorf("charged %d as %s; the books say %d, the hold was %d", end.Charge, end.Basis, cost, decision.Facts.Cost)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/test/sdk"
@@ -47,7 +48,7 @@ func (r *replica) verdicts(run string) []string {
 	r.t.Helper()
 	var list []string
 	for _, receipt := range r.receipts() {
-		if d, ok := receipt.Body.(audit.Decision); ok && d.Facts.Run == policy.HashName(run) {
+		if d, ok := receipt.Body.(audit.Decision); ok && d.Facts.Run == call.HashName(run) {
 			list = append(list, d.Verdict)
 		}
 	}
