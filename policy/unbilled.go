@@ -30,11 +30,11 @@ const (
 )
 
 // Unbilled is what an HTTP status says of the bill. What the policy lists goes
-// first; the rest is the OpenAI dialect's. A request that was refused (3xx, 4xx) or
-// never begun (503, and 529 at Anthropic and gateways before it) was not answered by
-// a model. A 500 says so where it is an error of OpenAI's own shape, which its
-// servers give in place of an answer; a gateway's does not. 408, 499, 502 and 504
-// never do: somebody stopped waiting for an answer that may have been generated.
+// first; the rest holds in every dialect. A request that was refused (3xx, 4xx) or
+// never begun (503, and 529 where a service is overloaded) was not answered by
+// a model. A 500 says so where it is an error of the dialect's own shape, which a
+// vendor's servers give in place of an answer; a gateway's does not. 408, 499, 502 and
+// 504 never do: somebody stopped waiting for an answer that may have been generated.
 func (u *Upstream) Unbilled(status int) Unbilled {
 	success := 200 <= status && status <= 299
 	switch {
