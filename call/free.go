@@ -5,10 +5,13 @@ package call
 // price and are recomputed by this function.
 //
 // OpenAI bills no moderation (https://platform.openai.com/docs/guides/moderation).
-// Mistral bills its own by the token, and nobody knows of others.
+// Mistral bills its own by the token, and nobody knows of others. Anthropic bills no count
+// of tokens (https://platform.claude.com/docs/en/build-with-claude/token-counting).
 func Free(operation, provider string) bool {
-	return operation == Moderations && provider == "openai"
+	return operation == Moderations && provider == "openai" || operation == CountTokens && provider == "anthropic"
 }
 
 // FreeSomewhere reports whether there is a provider at which an operation costs nothing.
-func FreeSomewhere(operation string) bool { return operation == Moderations }
+func FreeSomewhere(operation string) bool {
+	return operation == Moderations || operation == CountTokens
+}

@@ -39,6 +39,7 @@ const (
 	Completions     = "completions"
 	Embeddings      = "embeddings"
 	Moderations     = "moderations"
+	CountTokens     = "messages/count_tokens"
 )
 
 // NeedOf is what an operation needs by itself. Whatever is not known to be something

@@ -141,11 +141,30 @@ func TestMessagesDenied(t *testing.T) {
 			want: want{status: 401, says: []string{`"type":"authentication_error"`}}},
 		{name: "a batch", policy: claude, path: messagesPath + "/batches", body: `{"requests":[]}`,
 			want: want{status: 403, says: []string{`"type":"permission_error"`, "a batch is billed long after it was taken"}}},
+		{name: "an agent that runs at the provider", policy: claude, path: "/v1/sessions", header: version, body: `{}`,
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "agents run at the provider"}}},
+		{name: "what the API does not have", policy: claude, path: "/v1/messages/sing", header: version, body: `{}`,
+			want: want{status: 404, says: []string{`"type":"not_found_error"`}}},
 		{name: "files", policy: claude, path: "/v1/files", header: version, body: `{}`,
 			want: want{status: 403, says: []string{`"type":"permission_error"`, "stores"}}},
 		{name: "an upstream that speaks something else", policy: gpt, path: messagesPath, body: strings.Replace(claudeMessage, "claude-haiku-4-5", "gpt-4o", 1),
 			want: want{status: 403, says: []string{`"type":"permission_error"`, "anthropic"}}},
 	})
+}
+
+// TestCountTokensPasses: a count of tokens passes, whatever the budget, and no receipt
+// tells of it.
+func TestCountTokensPasses(t *testing.T) {
+	up := &caseUpstream{reply: reply{body: `{"input_tokens":14}`}}
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: claudeOf("0.000000001", "")})
+	a := w.post("/v1/messages/count_tokens?beta=true", `{"model":"claude-haiku-4-5","messages":[{"role":"user","content":"hi"}]}`)
+	if a.status != 200 || a.body != `{"input_tokens":14}` || len(up.requests()) != 1 {
+		t.Errorf("%d %s, %d requests", a.status, a.body, len(up.requests()))
+	}
+	if n := len(read[audit.Decision](w)) + len(read[audit.Settlement](w)); n != 0 {
+		t.Errorf("%d receipts", n)
+	}
+	w.mustBalance(0, 0)
 }
 
 // TestMessagesModels: the list of models has the shape of the API whose version the
@@ -161,6 +180,9 @@ func TestMessagesModels(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if a := get("/v1/models/claude-haiku-4-5", "Anthropic-Version", "2023-06-01"); a.status != 200 || !strings.Contains(a.body, `"id":"claude-haiku-4-5"`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := get("/v1/models/gpt-4o", "Anthropic-Version", "2023-06-01"); a.status != 404 || !strings.Contains(a.body, `"type":"not_found_error"`) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if a := get("/v1/models"); a.status != 200 || a.body != `{"object":"list","data":[]}`+"\n" {

@@ -34,6 +34,6 @@ func (Dialect) Name() string { return Name }
 func (Dialect) Routes() []providers.Route { return routes }
 
 // Parse reads a body, and of the head what can cost money.
-func (Dialect) Parse(_ providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
-	return parse(h, body)
+func (Dialect) Parse(op providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
+	return parse(op.Operation, h, body)
 }

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -21,10 +22,14 @@ type offer struct {
 
 // On bounds the request on one upstream.
 func (r *request) On(t providers.Terms) (providers.Offer, error) {
+	o := &offer{request: r, terms: t}
 	if err := r.noBound(&t); err != nil {
 		return nil, err
 	}
-	o := &offer{request: r, terms: t}
+	if r.operation == call.CountTokens {
+		return o.free()
+	}
+	o.bound.Services = r.services(&t)
 	o.bound.Input = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(), Contexts: 1}
 	if r.maxTokens == 0 {
 		if !slices.Contains(silentProviders, t.Provider) {
@@ -37,6 +42,33 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 	}
 	return o, nil
 }
+
+// free is a count of tokens, where it costs nothing.
+func (o *offer) free() (providers.Offer, error) {
+	if provider := o.terms.Provider; !call.Free(call.CountTokens, provider) {
+		return nil, &providers.Unbounded{Message: fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", provider)}
+	}
+	return o, nil
+}
+
+// services are the tiers, beside the standard one, that the request may be served at: the
+// one that it asks for, or where it leaves that to the provider's account, those that the
+// policy allows there.
+func (r *request) services(t *providers.Terms) (list []string) {
+	tiers := []string{r.tier.word}
+	if r.tier.word == "" || r.tier.word == "auto" {
+		tiers = t.Allow.Tiers()
+	}
+	for _, tier := range tiers {
+		if tier != standardOnly {
+			list = append(list, tier)
+		}
+	}
+	return list
+}
+
+// standardOnly asks for the tier of list prices.
+const standardOnly = "standard_only"
 
 // inputKinds are what a token of the input can be. What is written to the cache may be
 // all of it, for the longest time that was asked for.
@@ -64,7 +96,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	}
 	asked := asked{silent: r.maxTokens == 0, limit: limit, long: r.cache.long}
 	return providers.Sent{
-		Path:   "/messages",
+		Path:   "/" + r.operation,
 		Query:  r.query(),
 		Header: header,
 		Betas:  taken,

@@ -24,8 +24,8 @@ type parser struct {
 // nothing after the object, no value of a wrong type coerced to the right one. A name
 // that some server reads as one that means something is refused, and what is not known
 // is noted as having no bound.
-func parse(h providers.Head, body []byte) (*request, error) {
-	r := &request{head: h, body: body}
+func parse(operation string, h providers.Head, body []byte) (*request, error) {
+	r := &request{operation: operation, head: h, body: body}
 	if err := wire.CheckEncoding(body); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (p *parser) whole() error {
 		return err
 	}
 	for _, required := range [...]string{"model", "messages", "max_tokens"} {
-		if _, ok := p.members.Find(required); !ok {
+		if _, ok := p.members.Find(required); !ok && (required != "max_tokens" || p.operation == Messages) {
 			return wire.Errorf(required, "%s is required", required)
 		}
 	}
@@ -59,7 +59,11 @@ func (p *parser) whole() error {
 // topMember reads a member of the body and keeps where it is.
 func (p *parser) topMember(name string) error {
 	at, start := p.NameAt, p.ValueStart()
-	err := bodyLevel.Member(p, "", name)
+	level := bodyLevel
+	if p.operation == call.CountTokens {
+		level = countLevel
+	}
+	err := level.Member(p, "", name)
 	p.members = append(p.members, wire.Member{Name: strings.Clone(name), At: at, Value: p.Since(start)})
 	return err
 }
@@ -89,6 +93,12 @@ var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]
 	"metadata":       (*parser).skipped,
 	"diagnostics":    (*parser).skipped,
 }, costly))
+
+// countLevel is the body of a count of tokens. Nothing in it costs anything.
+var countLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
+	"model":    func(p *parser, _ string) error { return p.readModel() },
+	"messages": (*parser).skipped,
+})
 
 // costly are members that are known to cost more than the body shows.
 var costly = map[string]string{
@@ -204,7 +214,7 @@ func (p *parser) serviceTier(name string) error {
 	}
 	p.tier.at = p.Since(start)
 	switch p.tier.word {
-	case "", "auto", "standard_only":
+	case "", "auto", standardOnly:
 	default:
 		p.unknown(call.ExtraTier, p.tier.word, false)
 	}

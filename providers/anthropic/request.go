@@ -13,8 +13,9 @@ import (
 
 // request is what the proxy must know of a request body. It refers to the body.
 type request struct {
-	head providers.Head
-	body []byte
+	operation string
+	head      providers.Head
+	body      []byte
 
 	model  string
 	stream bool

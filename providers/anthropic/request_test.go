@@ -216,6 +216,53 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// TestServices: where the request leaves its tier to the account, the hold is made at
+// those that the policy says the account may be served at.
+func TestServices(t *testing.T) {
+	allow := &call.Allow{}
+	allow.Names[call.ExtraTier] = []string{"priority"}
+	for members, want := range map[string][]string{
+		``: {"priority"}, `,"service_tier":"auto"`: {"priority"}, `,"service_tier":"priority"`: {"priority"}, `,"service_tier":"standard_only"`: nil,
+	} {
+		r, err := parse(t, members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.On(providers.Terms{Provider: "anthropic", Allow: allow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.Bound().Services; !slices.Equal(got, want) {
+			t.Errorf("%s: %v", members, got)
+		}
+	}
+}
+
+// TestCountTokens: it costs nothing at Anthropic, whatever is in it.
+func TestCountTokens(t *testing.T) {
+	head := providers.Head{Method: "POST", Path: "/v1/messages/count_tokens", Query: "beta=true"}
+	op, _ := anthropic.Dialect{}.Match(head)
+	const body = `{"model":"claude-opus-5","messages":[{"role":"user","content":[{"type":"image","source":{}}]}],"tools":[{"type":"web_search_20250305"}]}`
+	r, err := anthropic.Dialect{}.Parse(op, head, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := r.On(terms)
+	if err != nil || op.Kind != providers.Free || r.Facts().Model != "claude-opus-5" {
+		t.Fatalf("%v %+v", err, r.Facts())
+	}
+	sent := o.Send(0)
+	if string(sent.Body.Join()) != body || sent.Path != "/messages/count_tokens" || sent.Query != "beta=true" {
+		t.Errorf("sent %+v", sent)
+	}
+	if _, err := r.On(providers.Terms{Provider: "another"}); err == nil {
+		t.Error("another provider may bill it")
+	}
+	if _, err := (anthropic.Dialect{}).Parse(op, head, []byte(`{"messages":[]}`)); err == nil {
+		t.Error("no model")
+	}
+}
+
 // TestNoOutput: a cap of 0 fills the cache, at Anthropic.
 func TestNoOutput(t *testing.T) {
 	r, err := read(providers.Head{}, `{"model":"m","max_tokens":0,"messages":[]}`)

@@ -1,8 +1,10 @@
 package anthropic
 
 import (
+	"slices"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -10,42 +12,36 @@ import (
 const Messages = "messages"
 
 // routes are the API's operations, by their paths behind the version.
-var routes = []providers.Route{
+var routes = append([]providers.Route{
 	{Method: "POST", Path: "/messages", Kind: providers.Governed, Operation: Messages},
+	{Method: "POST", Path: "/messages/count_tokens", Kind: providers.Free, Operation: call.CountTokens},
 	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
-	{Method: "GET", Path: "/models/{model}", Kind: providers.Listed, Operation: "models/{model}"},
-	denied("POST", "/messages/count_tokens", "it is not passed on yet"),
-	denied("POST", "/messages/batches", "a batch is billed long after it was taken"),
-	denied("GET", "/messages/batches", othersToo),
-	denied("GET", "/messages/batches/{batch}", othersToo),
-	denied("DELETE", "/messages/batches/{batch}", othersToo),
-	denied("POST", "/messages/batches/{batch}/cancel", othersToo),
-	denied("GET", "/messages/batches/{batch}/results", othersToo),
-	denied("POST", "/complete", "the older API of completions has no bound here"),
-	denied("POST", "/files", storing),
-	denied("GET", "/files", othersToo),
-	denied("GET", "/files/{file}", othersToo),
-	denied("DELETE", "/files/{file}", othersToo),
-	denied("GET", "/files/{file}/content", othersToo),
-	denied("POST", "/skills", storing),
-	denied("GET", "/skills", othersToo),
-	denied("GET", "/skills/{skill}", othersToo),
-	denied("DELETE", "/skills/{skill}", othersToo),
-	denied("POST", "/skills/{skill}/versions", storing),
-	denied("GET", "/skills/{skill}/versions", othersToo),
-	denied("GET", "/skills/{skill}/versions/{version}", othersToo),
-	denied("DELETE", "/skills/{skill}/versions/{version}", othersToo),
+	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: "models/{model}"},
+}, denied()...)
+
+// denied makes the routes of the operations that are denied. One whose path is all words
+// goes before those that have a name for one of them.
+func denied() (list []providers.Route) {
+	for why, operations := range deniedOperations {
+		for line := range strings.Lines(strings.TrimSpace(operations)) {
+			fields := strings.Fields(line)
+			path := fields[len(fields)-1]
+			for _, method := range fields[:len(fields)-1] {
+				list = append(list, providers.Route{Method: method, Path: path, Kind: providers.Denied, Operation: strings.TrimPrefix(path, "/"), Why: why})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b providers.Route) int {
+		if n := strings.Compare(spelled(a.Path), spelled(b.Path)); n != 0 {
+			return n
+		}
+		return strings.Compare(a.Method, b.Method)
+	})
+	return list
 }
 
-// Why operations are denied.
-const (
-	othersToo = "all tenants share the upstream's key, and it reaches what others have stored"
-	storing   = "what it stores becomes the input of calls whose bodies do not show it"
-)
-
-func denied(method, path, why string) providers.Route {
-	return providers.Route{Method: method, Path: path, Kind: providers.Denied, Operation: strings.TrimPrefix(path, "/"), Why: why}
-}
+// spelled is a path such that names come behind words.
+func spelled(path string) string { return strings.ReplaceAll(path, "{", "\x7f") }
 
 // Match finds the operation of a request, with or without the leading /v1. Other APIs
 // have paths that this one has too: then the version is what tells them apart, which

@@ -175,14 +175,14 @@ func wordIn(v gjson.Result) string {
 	return strings.Clone(v.Str)
 }
 
-// serviceOf is the service of a price: a faster one costs more, and so may another tier
-// than the standard one.
+// serviceOf is the service of a price, "" where none is told: a faster one costs more, and
+// so may another tier than the standard one.
 func serviceOf(tier, speed string) string {
 	if speed != "" && speed != "standard" {
 		return speed
 	}
 	if tier == "standard" {
-		return ""
+		return call.Standard
 	}
 	return tier
 }
