@@ -42,6 +42,7 @@ var rooms = map[string][]string{
 	"policy":                 {"budget", "call", "internal/names", "pricing"},
 	"gate":                   {"audit", "budget", "call", "internal/names", "oxdeai", "policy", "pricing"},
 	"internal/admission":     {"audit", "call", "gate", "policy", "providers", "tokenizer"},
+	"client":                 {"gate", "internal/admission", "policy", "providers", "providers/dialects"},
 	"proxy":                  {"audit", "call", "gate", "internal/admission", "internal/names", "policy", "providers"},
 	"admin":                  {"budget", "call", "policy", "pricing"},
 }
@@ -49,7 +50,7 @@ var rooms = map[string][]string{
 // guests says which packages alone may import a library.
 var guests = map[string][]string{
 	"github.com/redis/go-redis/v9": {"budget/redis"},
-	"net/http":                     {"proxy", "internal/admission", "admin", "cmd/aegis-proxy", "internal/simulator", "internal/bench", "internal/bench/plain", "internal/bench/upstream"},
+	"net/http":                     {"proxy", "client", "internal/admission", "admin", "cmd/aegis-proxy", "internal/simulator", "internal/bench", "internal/bench/plain", "internal/bench/upstream"},
 }
 
 // source is one Go file outside tests.

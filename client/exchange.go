@@ -1,0 +1,171 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+// exchange is one call. It runs in a goroutine of its own, which alone asks leave, sends,
+// meters and settles, since it may outlive the program's interest. The program has the
+// other end of a channel for the response, and of a pipe for its body.
+type exchange struct {
+	transport *Transport
+	in        *http.Request // the program's
+	head      providers.Head
+	dialect   providers.Dialect
+	operation providers.Operation
+	baseURL   string // of the upstreams that it reaches
+	origin    admission.Origin
+	request   providers.Request
+	offer     providers.Offer // of the bid that was made last
+
+	answered  chan answered
+	delivered bool // the response was
+	body      *io.PipeReader
+	to        *io.PipeWriter
+
+	key    *policy.Key                   // whose the call is, by the rules of the last bid
+	life   context.Context               // the call's
+	cancel context.CancelCauseFunc       // cuts it
+	tenant atomic.Pointer[policy.Tenant] // nil before anything may be sent
+	left   sync.Once                     // the program has lost interest
+}
+
+// answered is what the program waits for.
+type answered struct {
+	response *http.Response
+	err      error
+}
+
+// panicked is a panic below, on its way to the program's own goroutine.
+type panicked struct{ value any }
+
+func (p *panicked) Error() string { return fmt.Sprint("panic: ", p.value) }
+
+// run starts the call and waits for its response.
+func (x *exchange) run() (*http.Response, error) {
+	caller := x.in.Context()
+	x.life, x.cancel = context.WithCancelCause(context.WithoutCancel(caller))
+	stop := context.AfterFunc(caller, func() { x.leave(context.Cause(caller)) })
+	go func() {
+		defer x.cancel(nil)
+		defer stop()
+		x.call()
+	}()
+	select {
+	case a := <-x.answered:
+		if p, ok := a.err.(*panicked); ok {
+			panic(p.value)
+		}
+		if caller.Err() == nil {
+			return a.response, a.err
+		}
+	case <-caller.Done():
+	}
+	return nil, context.Cause(caller)
+}
+
+// call is the whole call. Its grant has ended when gate.Call returns; what is left of the
+// answer is passed on then.
+func (x *exchange) call() {
+	defer func() {
+		if p := recover(); p != nil {
+			x.fail(&panicked{p})
+		}
+	}()
+	result, err := gate.Call(x.life, x.transport.Gate, x, x.send)
+	switch _, refused := errors.AsType[*gate.Refusal](err); {
+	case refused:
+		x.fail(admission.DenialOf(err))
+	case err != nil:
+		x.fail(err)
+	default:
+		result.Value.finish()
+	}
+}
+
+// Bid bounds the call on the upstream that the program has called.
+func (x *exchange) Bid(rules *gate.Rules) (gate.Bid, *policy.Denial, error) {
+	key, err := rules.Key(x.transport.Tenant, x.transport.Key)
+	if err != nil {
+		return gate.Bid{}, nil, err
+	}
+	origin, err := x.origin.Read(key.Tenant, x.in.Header)
+	if err != nil {
+		return gate.Bid{}, nil, err
+	}
+	x.key = key
+	ask := admission.Ask{
+		Key: key, Dialect: x.dialect.Name(), Operation: x.operation.Operation, Origin: origin, Request: x.request, BaseURL: x.baseURL,
+	}
+	bids, offers, denial := ask.Bound(rules)
+	if denial == nil {
+		x.offer = offers[0]
+	}
+	return bids[0], denial, nil
+}
+
+// deliver gives the program the response.
+func (x *exchange) deliver(r *http.Response) {
+	x.delivered = true
+	x.answered <- answered{response: r}
+}
+
+// fail tells the program that there is no answer, or no more of one.
+func (x *exchange) fail(err error) {
+	if x.delivered {
+		x.to.CloseWithError(err)
+		return
+	}
+	if d, ok := errors.AsType[*providers.Denial](err); ok {
+		x.deliver(x.denial(d))
+		return
+	}
+	x.answered <- answered{err: err}
+}
+
+// denial is a response of our own, in the shape of the API.
+func (x *exchange) denial(d *providers.Denial) *http.Response {
+	reply := x.dialect.Deny(x.operation, x.head, d)
+	h := http.Header{}
+	maps.Copy(h, reply.Header)
+	admission.MarkDenied(h, d)
+	h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", reply.Status, http.StatusText(reply.Status)), StatusCode: reply.Status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h, Body: io.NopCloser(bytes.NewReader(reply.Body)), ContentLength: int64(len(reply.Body)), Request: x.in,
+	}
+}
+
+// errUnread cuts a call whose rest was not over in time.
+var errUnread = errors.New("the rest of the answer was not over within drain_limit")
+
+// leave says that the program waits for no more of the call. One that may have been sent
+// goes on, for its usage, as far as the policy says.
+func (x *exchange) leave(why error) {
+	x.left.Do(func() {
+		x.to.CloseWithError(why)
+		tenant := x.tenant.Load()
+		if tenant == nil || tenant.Disconnect == policy.Cancel {
+			x.cancel(why)
+			return
+		}
+		timer := time.AfterFunc(tenant.DrainLimit, func() { x.cancel(errUnread) })
+		context.AfterFunc(x.life, func() { timer.Stop() })
+	})
+}
