@@ -98,7 +98,7 @@ func (a *answer) close() {
 	a.err = a.exchange.reasonOf(a.grant, end)
 	var words []byte
 	if d, killed := a.err.(*providers.Denial); killed && len(a.pending) == 0 && a.resp.ContentLength < 0 && !a.complete() {
-		words = a.meter.Stop(d)
+		words, _ = a.meter.Stop(d)
 	}
 	a.pending = append(slices.Clone(a.pending), a.meter.Close(end)...) // Feed's may be the meter's own
 	if words != nil {

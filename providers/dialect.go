@@ -214,9 +214,10 @@ type Meter interface {
 	Report() Report
 
 	// Stop returns what ends a stream in the way of this API, so that its client learns
-	// why and does not try again; nil where nothing can be said any more. It never
-	// completes a tool call that has begun.
-	Stop(*Denial) []byte
+	// why and does not try again; nil where nothing can be said any more. whole says that
+	// the stream is then one that has come to its end, so that its connection may too. It
+	// never completes a tool call that has begun.
+	Stop(*Denial) (words []byte, whole bool)
 }
 
 // Unbounded is an error that says what makes a call's cost unbounded, and what helps.

@@ -147,7 +147,7 @@ func (m *doubleMeter) Report() providers.Report {
 	}
 }
 
-func (m *doubleMeter) Stop(*providers.Denial) []byte { return nil }
+func (m *doubleMeter) Stop(*providers.Denial) ([]byte, bool) { return nil, false }
 
 // doubleWorld has upstreams of which the first ones speak the double and the last one, if
 // there are several, does not.

@@ -1,11 +1,14 @@
 package proxy_test
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // claude is a policy whose upstream speaks Messages, with its key where that API has it.
@@ -150,6 +153,43 @@ func TestMessagesDenied(t *testing.T) {
 		{name: "an upstream that speaks something else", policy: gpt, path: messagesPath, body: strings.Replace(claudeMessage, "claude-haiku-4-5", "gpt-4o", 1),
 			want: want{status: 403, says: []string{`"type":"permission_error"`, "anthropic"}}},
 	})
+}
+
+// TestMessagesKilled: a stream that a kill switch cuts ends as one whose cap was reached,
+// and its connection ends well, so that no client tries again; a call of a tool is not
+// completed, and an error says why. The cost is unknown.
+func TestMessagesKilled(t *testing.T) {
+	const tool = `{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"look","input":{}}}`
+	for name, row := range map[string]struct{ sent, ends string }{
+		"in a text":           {named(claudeStart, claudeBlock, claudeText), named(claudeClose, `{"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":{"output_tokens":6},"aegis":{"message":"aegis: `)},
+		"in a call of a tool": {named(claudeStart, tool), "event: error\ndata: " + `{"type":"error","error":{"type":"permission_error","message":"aegis: `},
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, row.sent)
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			})
+			w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: claudeOf("1", "on_kill: cut")})
+			answers, begun := make(chan answer, 1), make(chan struct{})
+			go func() {
+				answers <- w.doTelling(request(context.Background(), w.front.URL+messagesPath, claudeStream), begun)
+			}()
+			<-begun
+			w.throw(policy.KeySwitch("k"))
+			w.gate.CutKilled(t.Context())
+			a := <-answers
+			ends, ok := strings.CutPrefix(a.body, row.sent)
+			if a.status != 200 || a.err != nil || !ok || !strings.HasPrefix(strings.TrimSuffix(ends, "\n\n"), strings.TrimSuffix(row.ends, "\n\n")) || !strings.Contains(ends, "kill switch") {
+				t.Errorf("%v, ends with %q", a.err, ends)
+			}
+			if s := w.settled(1)[0]; s.Basis != audit.BasisUnknown || s.Charge != s.Hold {
+				t.Errorf("settled %+v", s)
+			}
+		})
+	}
 }
 
 // TestCountTokensPasses: a count of tokens passes, whatever the budget, and no receipt

@@ -141,20 +141,23 @@ func (b *meteredBody) fill(p []byte) {
 	}
 	b.err = err
 	admission.DropOurs(b.resp.Trailer) // which is whole now
-	words := b.lastWords()
+	words, whole := b.lastWords()
 	b.finish()
 	if words != nil {
 		b.pending = words // in place of half an event
 	}
 	b.settle()
+	if whole {
+		b.err = io.EOF
+	}
 }
 
 // lastWords tell the client of a stream that a kill switch cuts why it ends here, in the
-// way of its API; nil where nothing can be said.
-func (b *meteredBody) lastWords() []byte {
+// way of its API; nil where nothing can be said. Some make the stream whole.
+func (b *meteredBody) lastWords() (words []byte, whole bool) {
 	name := b.x.killed.Load()
 	if name == nil || len(b.pending) > 0 || b.decoder != nil || b.resp.ContentLength >= 0 || b.complete() {
-		return nil
+		return nil, false
 	}
 	return b.meter.Stop(admission.Refused(policy.KilledBy(*name), b.grant.Receipt))
 }

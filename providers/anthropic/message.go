@@ -20,6 +20,9 @@ type turn struct {
 var messageLevel = level("messages", map[string]wire.Reader[*parser]{
 	"role":    func(p *parser, _ string) error { return p.Word(&p.turn.role, "messages.role") },
 	"content": func(p *parser, _ string) error { return p.content("messages.content") },
+	// Of messages with the role system.
+	"clear_at":      (*parser).skipped,
+	"output_config": func(p *parser, name string) error { return outputLevel.optional(p, name) },
 })
 
 // message reads one message.

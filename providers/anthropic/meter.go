@@ -89,22 +89,21 @@ func (m *meter) Report() providers.Report {
 // has a message that is whole. That takes no client to another try. A call of a tool
 // that is not whole is not made so: then, and before the message has begun, an error
 // says why, which SDKs raise.
-func (m *meter) Stop(d *providers.Denial) []byte {
+func (m *meter) Stop(d *providers.Denial) (words []byte, whole bool) {
 	f := &m.found
 	if !m.Streams() || !m.stream.Between() || f.done || f.failed {
-		return nil
+		return nil, false
 	}
 	if !f.started || f.inTool() {
-		return appendEvent(nil, "error", errorObject(d))
+		return appendEvent(nil, "error", errorObject(d)), true
 	}
-	var out []byte
 	for _, b := range f.open {
-		out = appendEvent(out, "content_block_stop", []byte(`{"type":"content_block_stop","index":`+b.index+`}`))
+		words = appendEvent(words, "content_block_stop", []byte(`{"type":"content_block_stop","index":`+b.index+`}`))
 	}
 	if !f.stopped {
-		out = appendEvent(out, "message_delta", f.cutShort(d))
+		words = appendEvent(words, "message_delta", f.cutShort(d))
 	}
-	return appendEvent(out, "message_stop", []byte(`{"type":"message_stop"}`))
+	return appendEvent(words, "message_stop", []byte(`{"type":"message_stop"}`)), true
 }
 
 // cutShort is the message_delta of a message that reached its cap, and says why in a

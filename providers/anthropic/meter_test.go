@@ -239,14 +239,14 @@ func TestStop(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			m := meterOf(t, "", sseAnswer)
 			m.Feed([]byte(row.body))
-			if got := string(m.Stop(denial)); got != row.want {
+			if got, whole := m.Stop(denial); string(got) != row.want || whole != (row.want != "") {
 				t.Errorf("ends with %q\nwant %q", got, row.want)
 			}
 		})
 	}
 	m := meterOf(t, "", sseAnswer)
 	m.Feed([]byte(sse(start, textStart, strings.Replace(text, "Hello", strings.Repeat("x", 5000), 1))))
-	if got := string(m.Stop(denial)); !strings.Contains(got, `"output_tokens":2048`) {
+	if got, _ := m.Stop(denial); !strings.Contains(string(got), `"output_tokens":2048`) {
 		t.Errorf("no more is told than the cap: %s", got)
 	}
 }

@@ -111,6 +111,7 @@ var costly = map[string]string{
 	"betas":                 "it stands for the header anthropic-beta",
 	"anthropic_beta":        "it stands for the header anthropic-beta",
 	"user_profile_id":       "another account may be billed",
+	"workspace_id":          "another account may be billed",
 	"billing_policy":        "another account may be billed",
 	"max_tokens_to_sample":  "it is the output cap of another API",
 	"prompt":                "it is the input of another API",
@@ -237,8 +238,9 @@ func level(place string, members map[string]wire.Reader[*parser]) optionalLevel 
 }
 
 var thinkingLevel = level("thinking", map[string]wire.Reader[*parser]{
-	"type":    (*parser).skipped,
-	"display": (*parser).skipped,
+	"type":          (*parser).skipped,
+	"display":       (*parser).skipped,
+	"block_binding": (*parser).skipped, // what becomes of blocks that do not fit
 	"budget_tokens": func(p *parser, _ string) error {
 		start := p.ValueStart()
 		tokens, ok, err := p.OptionalInteger("thinking.budget_tokens", 0, providers.MaxCap)
@@ -273,7 +275,8 @@ func (p *parser) format(name string) error {
 }
 
 var cacheLevel = level("cache_control", map[string]wire.Reader[*parser]{
-	"type": (*parser).skipped,
+	"type":  (*parser).skipped,
+	"scope": (*parser).skipped, // who else may read it, which costs no more
 	"ttl": func(p *parser, _ string) error {
 		var ttl string
 		if err := p.Word(&ttl, "cache_control.ttl"); err != nil {

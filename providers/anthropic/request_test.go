@@ -54,6 +54,7 @@ func TestAllowed(t *testing.T) {
 		{"plain tiers", `,"service_tier":"standard_only","speed":"standard","inference_geo":"global"`},
 		{"what is null", `,"service_tier":null,"speed":null,"inference_geo":null,"tools":null,"thinking":null,"output_config":null,"cache_control":null,"context_management":null,"container":null,"mcp_servers":[],"fallbacks":null,"thread":null,"unheard_of":null`},
 		{"edits that clear the context", `,"context_management":{"edits":[{"type":"clear_tool_uses_20250919","keep":{"type":"tool_uses","value":3}},{"type":"clear_thinking_20251015","keep":"all"}]}`},
+		{"how blocks of thinking are bound, and who may read the cache", `,"thinking":{"type":"adaptive","block_binding":{}},"cache_control":{"type":"ephemeral","scope":"global"}`},
 		{"diagnostics", `,"diagnostics":{"previous_message_id":"msg_1"}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -156,7 +156,7 @@ func TestStop(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			m := offer.Send(1).Meter(providers.Answer{Status: 200, Header: map[string][]string{"Content-Type": {row.kind}}})
 			m.Feed([]byte(row.sent))
-			if got := string(m.Stop(denial)); got != row.want {
+			if got, whole := m.Stop(denial); string(got) != row.want || whole {
 				t.Errorf("stopped with %q, want %q", got, row.want)
 			}
 		})

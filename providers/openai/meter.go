@@ -101,12 +101,12 @@ func (m *Meter) Seen() (output int64, complete bool) {
 
 // Stop returns an event that tells of an error, unless one is just being sent. The SDKs
 // raise it, and never send a stream again.
-func (m *Meter) Stop(d *providers.Denial) []byte {
+func (m *Meter) Stop(d *providers.Denial) (words []byte, whole bool) {
 	if !m.streams() || !m.stream.Between() {
-		return nil
+		return nil, false
 	}
-	out := append([]byte("\ndata: "), errorBody(d)...)
-	return append(out, '\n')
+	words = append([]byte("\ndata: "), errorBody(d)...)
+	return append(words, '\n'), false
 }
 
 // Report returns what was found so far; it is final after Close.
