@@ -79,6 +79,13 @@ type Policies interface {
 	Current() *policy.Policy
 }
 
+// Tables gives the price table in force. A *pricing.Table gives itself, for ever; a
+// *pricing.Source the newest of a file that it watches.
+type Tables interface {
+	// Current returns the newest table, always the same pointer for the same one.
+	Current() *pricing.Table
+}
+
 // Ledger keeps the balances. An *embedded.Ledger keeps those of one process, in a
 // directory or in memory; a *redis.Ledger those of many replicas.
 type Ledger interface {
@@ -116,7 +123,7 @@ type Config struct {
 	Log    Log
 
 	// Prices are those that the policy's own override; nil: the built-in table.
-	Prices *pricing.Table
+	Prices Tables
 
 	// Outbox keeps endings that the ledger has not taken yet; nil: in memory,
 	// where a crash loses them and charges their holds.
@@ -175,6 +182,9 @@ func New(c Config) *Gate {
 		stop:      func() {},
 
 		acceptMissing: c.AcceptMissing,
+	}
+	if g.force.prices == nil {
+		g.force.prices = pricing.Builtin()
 	}
 	g.denials = newTally(g.recordDenials)
 	if g.telemetry == nil {

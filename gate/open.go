@@ -78,11 +78,11 @@ func (g *Gate) begin(ctx context.Context) error {
 	if err := g.complete(); err != nil {
 		return err
 	}
-	first := g.force.policies.Current()
+	first := basis{g.force.policies.Current(), g.force.prices.Current()}
 	if err := g.adopt(ctx, first); err != nil {
 		return err
 	}
-	g.force.judged.Store(first)
+	g.force.judged.Store(&first)
 	journal, own := g.ledger.(journal)
 	if !own {
 		return nil // what another replica receipts cannot be known here

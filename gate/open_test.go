@@ -243,6 +243,37 @@ func TestNewerPolicyBindsAtTheNextCall(t *testing.T) {
 	}
 }
 
+// priceShelf gives the table that was put on it last.
+type priceShelf struct{ atomic.Pointer[pricing.Table] }
+
+func (s *priceShelf) Current() *pricing.Table { return s.Load() }
+
+// TestNewerPricesBindAtTheNextCall: the receipts of a call name the table that it was priced by, whole.
+func TestNewerPricesBindAtTheNextCall(t *testing.T) {
+	w := newWorldAt(t, daily(100_000_000), new(clock))
+	shelf := new(priceShelf)
+	shelf.Store(pricing.Builtin())
+	g, err := gate.Open(t.Context(), gate.Config{Policy: w.rules.Policy, Prices: shelf, Ledger: w.ledger, Log: w.log, Outbox: w.outbox})
+	w.must(err)
+	defer g.Close()
+	first := g.Rules()
+	newer, err := pricing.Builtin().Update(pricing.Builtin(), time.Unix(0, 0))
+	w.must(err)
+	shelf.Store(newer)
+	second := g.Rules()
+	if second == first || second.Policy != first.Policy || second.Prices.Version() == first.Prices.Version() {
+		t.Errorf("the newer table is not in force: %s", second.Prices.Version())
+	}
+	if _, err := gate.Call(t.Context(), g, asking(), func(context.Context, *gate.Grant) (int, gate.Outcome, error) {
+		return 0, gate.Used(call.Usage{call.Input: 90, call.Output: 10}), nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if d := w.settlement(); d.Prices != second.Prices.Version() {
+		t.Errorf("the settlement names %s", d.Prices)
+	}
+}
+
 // TestPolicyThatDoesNotFollow: the one in force stays there, which the ledger has
 // seen. No call is denied for it.
 func TestPolicyThatDoesNotFollow(t *testing.T) {

@@ -70,25 +70,37 @@ func tenantNames(p *policy.Policy) []string {
 // force is which rules are in force.
 type force struct {
 	policies Policies
-	prices   *pricing.Table // nil: the built-in one
+	prices   Tables
 
 	rules  atomic.Pointer[Rules]
-	judged atomic.Pointer[policy.Policy] // the newest that was taken in or refused
+	judged atomic.Pointer[basis] // the newest that was taken in or refused
 	taking sync.Mutex
 }
 
-// Rules returns those in force: of the newest policy that could be taken in. One
-// that cannot leaves the old one in force, and the logger is told why.
+// basis is what rules are made of.
+type basis struct {
+	policy *policy.Policy
+	prices *pricing.Table
+}
+
+// isNewest reports whether nothing newer is there than what was judged.
+func (f *force) isNewest() bool {
+	judged := f.judged.Load()
+	return judged != nil && f.policies.Current() == judged.policy && f.prices.Current() == judged.prices
+}
+
+// Rules returns those in force: of the newest policy and price table that could be
+// taken in. What cannot leaves the old ones in force, and the logger is told why.
 func (g *Gate) Rules() *Rules {
 	f := &g.force
-	if f.policies.Current() == f.judged.Load() || !f.taking.TryLock() {
+	if f.isNewest() || !f.taking.TryLock() {
 		return f.rules.Load()
 	}
 	defer f.taking.Unlock()
-	newest := f.policies.Current()
-	if newest == f.judged.Load() {
+	if f.isNewest() {
 		return f.rules.Load()
 	}
+	newest := basis{f.policies.Current(), f.prices.Current()}
 	err := g.adopt(context.Background(), newest)
 	switch {
 	case errors.Is(err, errNotProvisioned):
@@ -97,23 +109,20 @@ func (g *Gate) Rules() *Rules {
 	case err != nil:
 		g.logger.Error("policy not loaded, the old one stays in force", "err", err)
 	default:
-		g.logger.Info("policy loaded", "generation", newest.Version.Generation, "tenants", len(newest.Tenants))
+		g.logger.Info("policy loaded", "generation", newest.policy.Version.Generation, "tenants", len(newest.policy.Tenants), "prices", newest.prices.Version())
 	}
-	f.judged.Store(newest)
+	f.judged.Store(&newest)
 	return f.rules.Load()
 }
 
 // adopt puts a policy in force. Of a ledger that is this process's own, its
 // tenants are provisioned first.
-func (g *Gate) adopt(ctx context.Context, p *policy.Policy) error {
+func (g *Gate) adopt(ctx context.Context, b basis) error {
+	p := b.policy
 	if err := g.force.follows(p); err != nil {
 		return err
 	}
-	table := g.force.prices
-	if table == nil {
-		table = pricing.Builtin()
-	}
-	rules, err := RulesOn(table, p)
+	rules, err := RulesOn(b.prices, p)
 	if err != nil {
 		return err
 	}

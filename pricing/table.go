@@ -39,7 +39,8 @@ type Table struct {
 	limits    map[string]*matcher[Limits] // by provider
 	prices    overlay[*entry]
 	caps      overlay[Limits]
-	builtin   string // version without overrides
+	files     []*table.Provider // of which it is made
+	builtin   string            // version without overrides
 	version   string
 }
 
@@ -95,6 +96,7 @@ func load(files fs.FS, limits []byte) (*Table, error) {
 		if t.providers[file.Provider], err = compile(file); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+		t.files = append(t.files, file)
 		fmt.Fprintf(content, "%s %d\n", name, len(data))
 		content.Write(data)
 	}

@@ -48,7 +48,7 @@ the first one first.`,
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&c.Policies, "policy", nil, "policy file that was in force; repeat it for each version")
-	f.StringArrayVar(&c.Prices, "prices", nil, "directory with the table/ and limits.json of another release's pricing")
+	f.StringArrayVar(&c.Prices, "prices", nil, "price table that was in force: a file, or the directory with the table/ and limits.json of another release's pricing")
 	f.StringVar(&c.Keys.KeysPath, "keys", "", "keys file (default: keys.json in DIR or beside it)")
 	c.Keys.signerFlag(f, "key file, to check HMAC seals; repeat it where they are by several")
 	f.BoolVar(&c.Partial, "partial", false, "receipts that cannot be checked, for want of a policy, are no failure")
@@ -95,7 +95,7 @@ func (c replayConfig) rules() ([]*gate.Rules, error) {
 	}
 	tables := []*pricing.Table{pricing.Builtin()}
 	for _, dir := range c.Prices {
-		table, err := pricing.Read(os.DirFS(dir))
+		table, err := readPrices(dir)
 		if err != nil {
 			return nil, fmt.Errorf("--prices %s: %w", dir, err)
 		}
@@ -116,6 +116,14 @@ func (c replayConfig) rules() ([]*gate.Rules, error) {
 		}
 	}
 	return list, nil
+}
+
+// readPrices is the table of a file, or of a release's directory.
+func readPrices(path string) (*pricing.Table, error) {
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return pricing.ReadFile(path)
+	}
+	return pricing.Read(os.DirFS(path))
 }
 
 // feed hands every receipt to take while it is verified. What is wrong with

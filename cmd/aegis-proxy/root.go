@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func newRoot() *cobra.Command {
 	root := newGroup("aegis-proxy", "A transparent proxy for LLM APIs that puts a hard stop on spend",
 		newServe(), newInit(), newDemo(), newVerify(), newReplay(), newExport(), newAuthorization(), newCheckpoint(), newProve(), newArchive(),
-		newPolicy(), newKeys(), newPrice(), newBudgets(), newKill(), newLedger(),
+		newPolicy(), newKeys(), newPrice(), newPrices(), newBudgets(), newKill(), newLedger(),
 	)
 	root.Long = `aegis-proxy stands between an application and an LLM API. It bounds what each
 request may cost, reserves that in every budget that concerns it, forwards or

@@ -66,6 +66,7 @@ func newServe() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&c.PricesPath, "prices", "", "price table file, as prices update writes it; reloaded when it changes (default: the built-in table)")
 	f.StringVar(&c.PolicyPath, "policy", "policy.yaml", "policy file; reloaded when it changes and on SIGHUP")
 	f.StringVar(&c.DataDir, "data", "aegis-data", "directory for ledger, receipts and signing key")
 	f.StringVar(&c.Listen, "listen", ":8080", "address for applications")

@@ -17,6 +17,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
@@ -24,6 +25,7 @@ import (
 // stackConfig is what serve and demo build a proxy from.
 type stackConfig struct {
 	PolicyPath string
+	PricesPath string // "": the built-in table
 	DataDir    string
 	SigningKey string // path; "": in DataDir
 	Retiring   string // path of the key that SigningKey replaces; "": none
@@ -44,6 +46,7 @@ type stack struct {
 	ledger    gate.Ledger
 	log       *audit.Log
 	source    *policy.Source
+	prices    *pricing.Source // nil: the built-in table
 	authority *gate.Authority // nil: the signing key is a secret
 	watch     *admin.Watch
 	metrics   *admin.Metrics
@@ -64,6 +67,11 @@ func openStack(ctx context.Context, c stackConfig) (*stack, error) {
 func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 	if s.source, err = policy.Watch(ctx, c.PolicyPath, nil, s.reloadFailed); err != nil {
 		return explainMissing(err)
+	}
+	if c.PricesPath != "" {
+		if s.prices, err = pricing.Watch(c.PricesPath, s.pricesFailed); err != nil {
+			return fmt.Errorf("%w: write it with aegis-proxy prices update", err)
+		}
 	}
 	keys, err := loadKeys(c) // before anything is made
 	if err != nil {
@@ -107,8 +115,12 @@ func (s *stack) look(ctx context.Context) error {
 
 // openGate hands ledger and log over to a gate, which closes them.
 func (s *stack) openGate(ctx context.Context, c stackConfig, outbox *gate.Outbox) (*gate.Gate, error) {
+	var prices gate.Tables = pricing.Builtin()
+	if s.prices != nil {
+		prices = s.prices
+	}
 	g, err := gate.Open(ctx, gate.Config{
-		Policy: s.source, Ledger: s.ledger, Log: s.log, Outbox: outbox, Authority: s.authority,
+		Policy: s.source, Prices: prices, Ledger: s.ledger, Log: s.log, Outbox: outbox, Authority: s.authority,
 		Telemetry: s.metrics, Logger: s.logger, AcceptMissing: c.Missing,
 	})
 	if err != nil {
@@ -240,10 +252,17 @@ func (s *stack) reloadFailed(err error) {
 	s.logger.Error("policy not loaded, the old one stays in force", "err", err)
 }
 
+func (s *stack) pricesFailed(err error) {
+	s.logger.Error("price table not loaded, the old one stays in force", "err", err)
+}
+
 // close ends everything that was opened, the last first.
 func (s *stack) close() error {
 	if s.source != nil {
 		s.source.Close()
+	}
+	if s.prices != nil {
+		s.prices.Close()
 	}
 	if s.proxy != nil {
 		s.proxy.Close()

@@ -30,7 +30,7 @@ var rooms = map[string][]string{
 	"budget/redis":           {"budget"},
 	"call":                   {},
 	"oxdeai":                 {},
-	"pricing":                {"call", "internal/names", "pricing/internal/table"},
+	"pricing":                {"call", "internal/names", "pricing/internal/source", "pricing/internal/table"},
 	"providers":              {"call", "providers/wire"},
 	"providers/wire":         {"internal/names"},
 	"providers/dialects":     {"providers", "providers/anthropic", "providers/openai"},

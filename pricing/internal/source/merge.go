@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -92,46 +93,53 @@ func Merge(older, newer []*table.Provider, newerOf string, r *Report) []*table.P
 	return list
 }
 
-// mergeProvider lays a provider's newer entries over the older ones. An older entry prices all names that it matches, so
-// a newer one for some of them takes these away; one for its own name takes its patterns too.
+// mergeProvider lays a provider's newer entries over the older ones. An older entry prices all names that it matches; a
+// newer one takes those that it prices itself away, and of an entry of its own id all that is left.
 func mergeProvider(p, newer *table.Provider, newerOf string, r *Report) {
-	ids := map[string]int{}
-	for i := range p.Models {
-		ids[strings.ToLower(p.Models[i].ID)] = i
+	before := &table.Provider{Models: slices.Clone(p.Models)} // as the older source has it
+	for i := range before.Models {
+		m := &before.Models[i]
+		m.Names, m.Prefixes = slices.Clone(m.Names), slices.Clone(m.Prefixes)
 	}
 	for _, m := range newer.Models {
-		name := strings.ToLower(m.Names[0])
-		old := ofName(p, name)
-		if old == nil {
+		name := strings.ToLower(slices.Concat(m.Names, []string{m.ID})[0])
+		if origin := ofName(before, name); origin != nil {
+			overlay(&m, origin, p.Provider+"/"+m.ID, newerOf, r)
+		} else if len(m.Prefixes)+len(m.Infixes) == 0 {
 			m.Prefixes = []string{name} // nobody says that a release of a new model costs something else
-			p.Models = append(p.Models, unique(m, ids, len(p.Models)))
+		}
+		takeAway(p, &m)
+		at := slices.IndexFunc(p.Models, func(old table.Model) bool { return strings.EqualFold(old.ID, m.ID) })
+		if at < 0 {
+			p.Models = append(p.Models, m)
 			continue
 		}
-		overlay(&m, old, p.Provider+"/"+m.ID, newerOf, r)
-		old.Names = slices.DeleteFunc(old.Names, func(n string) bool { return strings.EqualFold(n, name) })
-		if slices.Contains(old.Prefixes, name) {
-			old.Prefixes = slices.DeleteFunc(old.Prefixes, func(text string) bool { return text == name })
-			m.Prefixes = append(m.Prefixes, name)
-		}
-		if strings.ToLower(old.ID) == name || len(old.Names)+len(old.Prefixes)+len(old.Infixes) == 0 {
-			m.Names, m.Prefixes, m.Infixes = append(m.Names, old.Names...), append(m.Prefixes, old.Prefixes...), append(m.Infixes, old.Infixes...)
-			m.ID = old.ID
-			*old = m
-			continue
-		}
-		p.Models = append(p.Models, unique(m, ids, len(p.Models)))
+		old := &p.Models[at]
+		m.Names, m.Prefixes, m.Infixes = append(m.Names, old.Names...), append(m.Prefixes, old.Prefixes...), append(m.Infixes, old.Infixes...)
+		m.ID = old.ID
+		*old = m
 	}
+	p.Models = slices.DeleteFunc(p.Models, func(m table.Model) bool { return len(m.Names)+len(m.Prefixes)+len(m.Infixes) == 0 })
 	slices.SortFunc(p.Models, table.Compare)
 }
 
-// unique gives a model an id that no other has.
-func unique(m table.Model, ids map[string]int, at int) table.Model {
-	for {
-		if _, taken := ids[strings.ToLower(m.ID)]; !taken {
-			ids[strings.ToLower(m.ID)] = at
-			return m
-		}
-		m.ID += "+"
+// takeAway takes the names and patterns of an entry from all others. Where one of these prices the releases of the
+// entry's name, the entry prices them now.
+func takeAway(p *table.Provider, m *table.Model) {
+	folded := make([]string, len(m.Names))
+	for i, name := range m.Names {
+		folded[i] = strings.ToLower(name)
+	}
+	for i := range p.Models {
+		old := &p.Models[i]
+		old.Names = slices.DeleteFunc(old.Names, func(name string) bool { return slices.Contains(folded, strings.ToLower(name)) })
+		old.Prefixes = slices.DeleteFunc(old.Prefixes, func(text string) bool {
+			if slices.Contains(folded, text) && !slices.Contains(m.Prefixes, text) {
+				m.Prefixes = append(m.Prefixes, text)
+			}
+			return slices.Contains(m.Prefixes, text)
+		})
+		old.Infixes = slices.DeleteFunc(old.Infixes, func(text string) bool { return slices.Contains(m.Infixes, text) })
 	}
 }
 
@@ -147,19 +155,32 @@ func ofName(p *table.Provider, name string) *table.Model {
 	return nil
 }
 
-// overlay completes a newer entry by an older one.
+// overlay completes a newer entry by an older one: by its units, services, variants, limits, and prices to come.
 func overlay(m, old *table.Model, what, newerOf string, r *Report) {
-	mine := listOf(m, "", "")
+	m.ContextTokens, m.MaxOutputTokens = cmp.Or(m.ContextTokens, old.ContextTokens), cmp.Or(m.MaxOutputTokens, old.MaxOutputTokens)
+	if m.Regions == nil {
+		m.Regions = old.Regions
+	}
 	for _, s := range old.Prices {
-		switch {
-		case s.Service != "" || s.Variant != "": // of the newer source already
-		case s.From > newerOf:
-			m.Prices = append(m.Prices, later(m, s)...)
-		case s.From != "" || s.Start != "":
-		case mine == nil:
-			m.Prices = append(m.Prices, s)
-		default:
+		if s.From != "" || s.Start != "" {
+			continue
+		}
+		if mine := listOf(m, s.Service, s.Variant); mine != nil {
 			complete(mine, &s, what, r)
+		} else {
+			m.Prices = append(m.Prices, s)
+		}
+	}
+	for _, s := range old.Prices {
+		has := slices.ContainsFunc(m.Prices, func(one table.Schedule) bool {
+			return one.From == s.From && one.Service == s.Service && one.Variant == s.Variant
+		})
+		switch {
+		case s.From <= newerOf || has:
+		case s.Service == "" && s.Variant == "":
+			m.Prices = append(m.Prices, later(m, s)...)
+		default:
+			m.Prices = append(m.Prices, s)
 		}
 	}
 }

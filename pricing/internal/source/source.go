@@ -25,6 +25,9 @@ func Parse(data []byte) ([]*table.Provider, *Report, error) {
 	case bytes.HasPrefix(data, []byte("[")):
 		list, err := parseGenAI(data, &r)
 		return list, &r, err
+	case isOwn(data):
+		list, err := parseOwn(data)
+		return list, &r, err
 	case bytes.HasPrefix(data, []byte("{")):
 		list, err := parseLiteLLM(data, &r)
 		return list, &r, err

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+)
+
+// pricesConfig is what the flags of prices say.
+type pricesConfig struct {
+	Path     string // of the table in force; "": the built-in one
+	Provider string
+	Factor   int64
+	Confirm  bool
+}
+
+func newPrices() *cobra.Command {
+	return newGroup("prices", "Show the price table, compare it with a file, or bring it up to date by one",
+		newPricesShow(), newPricesDiff(), newPricesUpdate())
+}
+
+// formsOfPrices says what files are taken.
+const formsOfPrices = `FILE is a price table in the form of genai-prices (v2 JSON), of litellm, or in our own.`
+
+func newPricesShow() *cobra.Command {
+	var c pricesConfig
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Show the table's version and providers, or a provider's models with their prices",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return showPrices(cmd.OutOrStdout(), c)
+		},
+	}
+	c.tableFlag(cmd)
+	cmd.Flags().StringVar(&c.Provider, "provider", "", "whose models to list")
+	return cmd
+}
+
+func newPricesDiff() *cobra.Command {
+	var c pricesConfig
+	cmd := &cobra.Command{
+		Use:   "diff FILE",
+		Short: "Show which prices an update by a file would change",
+		Long:  formsOfPrices,
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			old, updated, err := c.update(args[0])
+			if err != nil {
+				return err
+			}
+			printChanges(cmd.OutOrStdout(), old.Changes(updated))
+			fmt.Fprintf(cmd.OutOrStdout(), "table %s becomes %s\n", old.Version(), updated.Version())
+			return nil
+		},
+	}
+	c.tableFlag(cmd)
+	return cmd
+}
+
+func newPricesUpdate() *cobra.Command {
+	var c pricesConfig
+	cmd := &cobra.Command{
+		Use:   "update FILE",
+		Short: "Write a price table with a newer one over it, for serve --prices",
+		Long: formsOfPrices + `
+
+What FILE prices wins, unit by unit; what it does not have stays. The table in
+--prices, or else the built-in one, is brought up to date and written to
+--prices. A proxy that serves with that file takes it within a second.
+
+A price that becomes more than --factor times as much, or as little, is refused
+until --confirm says that it is meant.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return updatePrices(cmd.OutOrStdout(), c, args[0])
+		},
+	}
+	c.tableFlag(cmd)
+	cmd.Flags().Int64Var(&c.Factor, "factor", 2, "how many times a price may be another's without --confirm")
+	cmd.Flags().BoolVar(&c.Confirm, "confirm", false, "change prices by more than --factor too")
+	return cmd
+}
+
+func (c *pricesConfig) tableFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.Path, "prices", "", "price table file that is in force (default: the built-in table)")
+}
+
+// table is the one in force. A file that is not there yet will be made of the built-in one.
+func (c pricesConfig) table() (*pricing.Table, error) {
+	if c.Path == "" {
+		return pricing.Builtin(), nil
+	}
+	table, err := pricing.ReadFile(c.Path)
+	if errors.Is(err, os.ErrNotExist) {
+		return pricing.Builtin(), nil
+	}
+	return table, err
+}
+
+// update is the table in force, and what a file makes of it.
+func (c pricesConfig) update(path string) (old, updated *pricing.Table, err error) {
+	if old, err = c.table(); err != nil {
+		return nil, nil, err
+	}
+	newer, err := pricing.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	updated, err = old.Update(newer, time.Now())
+	return old, updated, err
+}
+
+func showPrices(out io.Writer, c pricesConfig) error {
+	table, err := c.table()
+	if err != nil {
+		return err
+	}
+	if c.Provider == "" {
+		fmt.Fprintf(out, "table %s\n", table.Version())
+		for _, provider := range table.Providers() {
+			fmt.Fprintf(out, "%-28s %d names\n", provider, len(table.Models(provider)))
+		}
+		return nil
+	}
+	for _, model := range table.Models(c.Provider) {
+		price, err := table.Lookup(c.Provider, model, time.Now())
+		if err != nil {
+			continue // it has none today
+		}
+		fmt.Fprintln(out, model)
+		printRates(out, price)
+	}
+	return nil
+}
+
+func printChanges(out io.Writer, changes []pricing.Change) {
+	for _, c := range changes {
+		fmt.Fprintln(out, describeChange(c))
+	}
+	fmt.Fprintf(out, "%d prices change\n", len(changes))
+}
+
+// describeChange is a change in a line.
+func describeChange(c pricing.Change) string {
+	text := c.Entry
+	if c.List != "" {
+		text += " (" + c.List + ")"
+	}
+	if c.Over > 0 {
+		text += fmt.Sprintf(" over %d", c.Over)
+	}
+	return fmt.Sprintf("%s: %s %s -> %s USD per %d", text, c.Unit, priceText(c.Unit, c.Old), priceText(c.Unit, c.New), call.Table[c.Unit].Per)
+}
+
+func priceText(u call.Unit, pico int64) string {
+	if pico == pricing.NoRate {
+		return "none"
+	}
+	return pricing.FormatPrice(u, pico)
+}
+
+func updatePrices(out io.Writer, c pricesConfig, path string) error {
+	if c.Path == "" {
+		return errors.New("say with --prices which file to write, the one that serve --prices names")
+	}
+	if c.Factor < 1 {
+		return errors.New("--factor: want a whole number of at least 1")
+	}
+	old, updated, err := c.update(path)
+	if err != nil {
+		return err
+	}
+	changes := old.Changes(updated)
+	if leaps := c.leaps(changes); len(leaps) > 0 && !c.Confirm {
+		printChanges(out, leaps)
+		return fmt.Errorf("%d prices change by more than a factor of %d, and nothing was written: look at them, and say --confirm if they are meant", len(leaps), c.Factor)
+	}
+	data, err := updated.Bytes()
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(c.Path, data); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d prices change\ntable %s is in %s\n", len(changes), updated.Version(), c.Path)
+	return nil
+}
+
+// leaps are the changes by more than the factor.
+func (c pricesConfig) leaps(changes []pricing.Change) (list []pricing.Change) {
+	for _, change := range changes {
+		if change.Factor() > c.Factor {
+			list = append(list, change)
+		}
+	}
+	return list
+}
+
+// replaceFile writes a file so that a reader sees the old or the new one, whole.
+func replaceFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

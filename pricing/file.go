@@ -1,0 +1,255 @@
+package pricing
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/pricing/internal/source"
+	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
+)
+
+// maxFileBytes bounds a price file.
+const maxFileBytes = 64 << 20
+
+// ReadFile is the table that one file holds, whole: in our own form, that of genai-prices or that of litellm. What it does
+// not say of a model's limits is as in the built-in limits.json.
+func ReadFile(path string) (*Table, error) {
+	data, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := source.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	t, err := tableOf(list)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
+}
+
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err == nil && len(data) > maxFileBytes {
+		err = fmt.Errorf("%s is longer than %d bytes", path, maxFileBytes)
+	}
+	return data, err
+}
+
+// tableOf checks and compiles providers. Their version is that of the file that they would be written as.
+func tableOf(list []*table.Provider) (*Table, error) {
+	if len(list) == 0 {
+		return nil, errors.New("no provider has a price in it")
+	}
+	text, err := source.Write(list)
+	if err != nil {
+		return nil, err
+	}
+	if list, _, err = source.Parse(text); err != nil { // which checks each value
+		return nil, err
+	}
+	t := &Table{providers: map[string]*provider{}}
+	for _, p := range list {
+		if t.providers[p.Provider], err = compile(p); err != nil {
+			return nil, err
+		}
+	}
+	limits, err := parseLimits(limitsFile)
+	if err != nil {
+		return nil, err
+	}
+	content := sha256.New()
+	content.Write(text)
+	content.Write(limitsFile)
+	t.files, t.limits = list, compileLimits(limits)
+	t.builtin = hex.EncodeToString(content.Sum(nil))
+	t.version = t.builtin
+	return t, t.checkFallbacks()
+}
+
+// Update is the table with a newer one over it: the newer's price of a unit wins, and what only this one has stays.
+// Overrides are neither's.
+func (t *Table) Update(newer *Table, day time.Time) (*Table, error) {
+	older, err := copyOf(t.files)
+	if err != nil {
+		return nil, err
+	}
+	over, err := copyOf(newer.files)
+	if err != nil {
+		return nil, err
+	}
+	return tableOf(source.Merge(older, over, day.UTC().Format(time.DateOnly), &source.Report{}))
+}
+
+func copyOf(list []*table.Provider) ([]*table.Provider, error) {
+	text, err := source.Write(list)
+	if err != nil {
+		return nil, err
+	}
+	again, _, err := source.Parse(text)
+	return again, err
+}
+
+// Bytes is the table as a file of our own form, which ReadFile reads. Overrides are not in it.
+func (t *Table) Bytes() ([]byte, error) { return source.Write(t.files) }
+
+// Change is one price that differs between two tables, in pico-USD per unit; NoRate where one of them has none.
+type Change struct {
+	Entry    string // "provider/model id"
+	List     string // "", or what tells its list from the standard one, as "priority from 2027-01-01"
+	Over     int64  // input tokens
+	Unit     call.Unit
+	Old, New int64
+}
+
+// Factor is how many times the dearer price is the cheaper one, rounded up; 0 where one of them is none or nothing.
+func (c Change) Factor() int64 {
+	low, high := min(c.Old, c.New), max(c.Old, c.New)
+	if low <= 0 {
+		return 0
+	}
+	return (high + low - 1) / low
+}
+
+// Changes lists how a newer table differs from this one, sorted.
+func (t *Table) Changes(newer *Table) []Change {
+	old, now := t.flat(), newer.flat()
+	var list []Change
+	for key, price := range now {
+		was, ok := old[key]
+		if !ok {
+			was = NoRate
+		}
+		if was != price {
+			list = append(list, Change{key.entry, key.list, key.over, key.unit, was, price})
+		}
+	}
+	for key, price := range old {
+		if _, ok := now[key]; !ok {
+			list = append(list, Change{key.entry, key.list, key.over, key.unit, price, NoRate})
+		}
+	}
+	slices.SortFunc(list, func(a, b Change) int {
+		return cmp.Or(cmp.Compare(a.Entry, b.Entry), cmp.Compare(a.List, b.List), cmp.Compare(a.Over, b.Over), cmp.Compare(a.Unit, b.Unit))
+	})
+	return list
+}
+
+type priceKey struct {
+	entry, list string
+	over        int64
+	unit        call.Unit
+}
+
+func (t *Table) flat() map[priceKey]int64 {
+	all := map[priceKey]int64{}
+	for _, p := range t.files {
+		for _, m := range p.Models {
+			for _, s := range m.Prices {
+				for _, tier := range s.Tiers {
+					for u, price := range tier.Price {
+						if price != NoRate {
+							all[priceKey{p.Provider + "/" + m.ID, listName(&s), tier.Over, call.Unit(u)}] = price
+						}
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+func listName(s *table.Schedule) string {
+	words := []string{s.Service, s.Variant}
+	if s.From != "" {
+		words = append(words, "from "+s.From)
+	}
+	if s.Start != "" {
+		words = append(words, s.Start+" to "+s.End)
+	}
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
+}
+
+// Current is the table itself, for ever.
+func (t *Table) Current() *Table { return t }
+
+// lookEvery is how often a Source looks whether its file has changed.
+const lookEvery = time.Second
+
+// Source holds the newest valid table of a file. A file that cannot be read, or is no table, leaves the old one in force.
+type Source struct {
+	path    string
+	current atomic.Pointer[Table]
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// Watch reads the table at path and follows the file until Close. It fails if the first reading does; onError is told of
+// later ones.
+func Watch(path string, onError func(error)) (*Source, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("prices: %w", err)
+	}
+	t, err := ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("prices: %w", err)
+	}
+	s := &Source{path: path, stopped: make(chan struct{})}
+	s.current.Store(t)
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go s.follow(ctx, info, onError)
+	return s, nil
+}
+
+// Current is the table in force.
+func (s *Source) Current() *Table { return s.current.Load() }
+
+// Close ends the watch and waits until onError does not run.
+func (s *Source) Close() {
+	s.stop()
+	<-s.stopped
+}
+
+func (s *Source) follow(ctx context.Context, read fs.FileInfo, onError func(error)) {
+	defer close(s.stopped)
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		info, err := os.Stat(s.path)
+		if err != nil || os.SameFile(info, read) && info.ModTime().Equal(read.ModTime()) && info.Size() == read.Size() {
+			continue
+		}
+		read = info
+		t, err := ReadFile(s.path)
+		if err != nil {
+			onError(fmt.Errorf("prices of version %s stay in force: %w", s.Current().Version(), err))
+			continue
+		}
+		s.current.Store(t)
+	}
+}
