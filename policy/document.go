@@ -7,6 +7,7 @@ type fileDoc struct {
 	Generation scalar               `yaml:"generation"`
 	Timezone   scalar               `yaml:"timezone"`
 	Receipts   section[receiptsDoc] `yaml:"receipts"`
+	CORS       section[corsDoc]     `yaml:"cors"`
 	Upstreams  list[upstreamDoc]    `yaml:"upstreams"`
 	Models     list[modelDoc]       `yaml:"models"`
 	Free       scalar               `yaml:"free_upstream"`
@@ -16,6 +17,10 @@ type fileDoc struct {
 
 type receiptsDoc struct {
 	Sync scalar `yaml:"sync"`
+}
+
+type corsDoc struct {
+	Origins words `yaml:"origins"`
 }
 
 type upstreamDoc struct {

@@ -98,6 +98,7 @@ func (l *loader) document(root *yaml.Node) {
 	l.timezone = l.zone(&doc.Timezone, time.UTC)
 	receipts := doc.Receipts.read(&l.reader)
 	l.policy.Receipts.Sync = choice(&l.reader, &receipts.Sync, "always", "always", "never") == "always"
+	l.cors(&doc.CORS)
 	l.upstreams(root, &doc)
 	l.models(root, &doc)
 	l.freeUpstream(&doc.Free)

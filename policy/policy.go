@@ -21,6 +21,7 @@ import (
 type Policy struct {
 	Version   budget.PolicyVersion
 	Receipts  Receipts
+	CORS      *CORS // nil: web pages are not looked at
 	Upstreams map[string]*Upstream
 	Models    []*Model // in file order; the first match rules
 	Tenants   []*Tenant

@@ -79,6 +79,7 @@ func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, k
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set(admission.DecisionHeader, admission.Allowed)
+	t.page.share(w.Header())
 	return json.NewEncoder(w).Encode(answer)
 }
 

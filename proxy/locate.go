@@ -18,6 +18,7 @@ type target struct {
 	dialect   providers.Dialect
 	operation providers.Operation
 	action    *actionRoute // in place of an operation: what is no LLM call
+	page      page         // whose it is
 	run       string       // "" without a run
 	depth     int64
 }

@@ -28,7 +28,7 @@ func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key, t *ta
 		list = modelsFor(rules, key, t.dialect.Name())
 	}
 	w.Header().Set(admission.DecisionHeader, admission.Allowed)
-	write(w, t.dialect.Models(t.operation, list))
+	t.write(w, t.dialect.Models(t.operation, list))
 	return nil
 }
 

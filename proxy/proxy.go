@@ -91,14 +91,19 @@ func New(c Config) *Proxy {
 
 // ServeHTTP governs one request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rules := p.rules()
 	target, err := locate(p.dialects, r)
+	target.page = pageOf(rules.Policy.CORS, r.Header)
+	if target.page.preflight(w, r) {
+		return
+	}
 	if !p.enter() {
 		p.reject(w, target, errStopping)
 		return
 	}
 	defer p.running.Done()
 	if err == nil {
-		err = p.serve(w, r, target)
+		err = p.serve(w, r, rules, target)
 	}
 	if err != nil {
 		p.reject(w, target, err)
@@ -118,9 +123,8 @@ func (p *Proxy) enter() bool {
 
 // serve is the way of one request. An error means that nothing of it is left
 // to do but to tell the client.
-func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, t *target) error {
+func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules, t *target) error {
 	arrived := time.Now()
-	rules := p.rules()
 	credential, err := t.dialect.Credential(t.head)
 	if err != nil {
 		return err

@@ -24,13 +24,14 @@ func (p *Proxy) reject(w http.ResponseWriter, t *target, err error) {
 	h := w.Header()
 	delete(h, "Date") // the server's
 	admission.MarkDenied(h, d)
-	write(w, t.dialect.Deny(t.operation, t.head, d))
+	t.write(w, t.dialect.Deny(t.operation, t.head, d))
 }
 
-// write answers with what a dialect has made.
-func write(w http.ResponseWriter, reply providers.Reply) {
+// write answers with what its dialect has made.
+func (t *target) write(w http.ResponseWriter, reply providers.Reply) {
 	h := w.Header()
 	maps.Copy(h, reply.Header)
+	t.page.share(h)
 	h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
 	w.WriteHeader(reply.Status)
 	w.Write(reply.Body)

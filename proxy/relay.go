@@ -204,6 +204,7 @@ func (p *Proxy) respond(resp *http.Response) error {
 	}
 	x.settleFor()
 	admission.Mark(resp.Header, x.grant, x.betas)
+	x.target.page.share(resp.Header)
 	admission.DropOurs(resp.Trailer) // those that are announced
 	return nil
 }

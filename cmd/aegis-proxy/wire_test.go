@@ -45,8 +45,9 @@ tenants:
 
 // TestWire holds the bytes that the proxy passes on against
 // docs/transparency.md. Each file has four parts: what the client sends, what
-// the upstream gets, what it sends, and what the client gets. Heads are shown
-// with LF for CRLF; "Content-Length: auto" is filled in.
+// the upstream gets, what it sends, and what the client gets; and where the policy has
+// more than wirePolicy, that. Heads are shown with LF for CRLF; "Content-Length: auto"
+// is filled in.
 func TestWire(t *testing.T) {
 	files, err := filepath.Glob("testdata/wire/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -59,7 +60,7 @@ func TestWire(t *testing.T) {
 				t.Fatal(err)
 			}
 			upstream := newRawUpstream(t, part(archive, "upstream sends"))
-			answer := sendRaw(t, serveWire(t, upstream.address), part(archive, "client sends"))
+			answer := sendRaw(t, serveWire(t, upstream.address, member(archive, "policy")), part(archive, "client sends"))
 			tidy := strings.NewReplacer(upstream.address, "UPSTREAM")
 			compare(t, archive, "upstream gets", tidy.Replace(string(<-upstream.got)))
 			compare(t, archive, "client gets", string(answer))
@@ -74,14 +75,23 @@ func TestWire(t *testing.T) {
 
 // part returns a message as it goes over the wire.
 func part(a *txtar.Archive, name string) []byte {
+	text := member(a, name)
+	if text == "" {
+		return nil
+	}
+	head, body, _ := strings.Cut(strings.TrimSuffix(text, "\n"), "\n\n")
+	head = strings.ReplaceAll(head, "Content-Length: auto", "Content-Length: "+strconv.Itoa(len(body)))
+	return []byte(strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n" + body)
+}
+
+// member is a file of an archive, "" if it has none of that name.
+func member(a *txtar.Archive, name string) string {
 	for _, f := range a.Files {
 		if f.Name == name {
-			head, body, _ := strings.Cut(strings.TrimSuffix(string(f.Data), "\n"), "\n\n")
-			head = strings.ReplaceAll(head, "Content-Length: auto", "Content-Length: "+strconv.Itoa(len(body)))
-			return []byte(strings.ReplaceAll(head, "\n", "\r\n") + "\r\n\r\n" + body)
+			return string(f.Data)
 		}
 	}
-	return nil
+	return ""
 }
 
 // What differs from run to run.
@@ -152,11 +162,12 @@ func readRaw(conn io.Reader) []byte {
 	return raw.Bytes()
 }
 
-// serveWire starts a proxy before that upstream and returns its address.
-func serveWire(t *testing.T, upstream string) string {
+// serveWire starts a proxy before that upstream, with more in its policy, and returns its
+// address.
+func serveWire(t *testing.T, upstream, more string) string {
 	dir := t.TempDir()
 	c := stackConfig{PolicyPath: filepath.Join(dir, "policy.yaml"), DataDir: dir, Logger: slog.New(slog.DiscardHandler)}
-	policy := strings.ReplaceAll(fmt.Sprintf(wirePolicy, "http://"+upstream), "upstream-key", filepath.Join(dir, "upstream-key"))
+	policy := strings.ReplaceAll(fmt.Sprintf(wirePolicy, "http://"+upstream), "upstream-key", filepath.Join(dir, "upstream-key")) + more
 	for path, text := range map[string]string{c.PolicyPath: policy, filepath.Join(dir, "upstream-key"): "sk-upstream\n"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

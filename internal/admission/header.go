@@ -21,6 +21,9 @@ const (
 	betasHeader     = "X-Aegis-Betas-Removed"
 )
 
+// OurHeaders are all of them.
+const OurHeaders = DecisionHeader + ", " + ReceiptHeader + ", " + warningHeader + ", " + outputCapHeader + ", " + betasHeader
+
 // AuthorizationHeader goes to upstreams that the policy marks, and holds the base64 of an
 // AuthorizationV1.
 const AuthorizationHeader = "X-Aegis-Authorization"
