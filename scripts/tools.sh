@@ -102,6 +102,7 @@ node_client() {
 go_client() {
   mkdir -p .tools/go
   go build -C test/sdk/go -o "$PWD/.tools/go/client" . || die "the Go client does not build, see above"
+  go build -C examples/library -o "$PWD/.tools/go/library" . || die "examples/library does not build, see above"
   echo "go client: openai $(sed -nE 's/^require .*openai-go.* (v.*)/\1/p' test/sdk/go/go.mod)"
 }
 

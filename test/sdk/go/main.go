@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -18,6 +19,12 @@ import (
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
+	"github.com/aegis-proxy/aegis-proxy/client"
+	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // seen is what the application saw; see ../README.md.
@@ -75,8 +82,15 @@ func main() {
 		WroteRequest: func(httptrace.WroteRequestInfo) { attempts.Add(1) },
 	})
 	var response *http.Response
-	client := openai.NewClient(option.WithResponseInto(&response))
-	if err := scenarios[saw.Scenario](ctx, client, &saw); err != nil {
+	options := []option.RequestOption{option.WithResponseInto(&response)}
+	if dir := os.Getenv("SDK_GOVERNED"); dir != "" {
+		g := open(dir)
+		defer g.Close()
+		governed := &http.Client{Transport: &client.Transport{Gate: g, Tenant: "default"}}
+		options = append(options, option.WithHTTPClient(governed))
+	}
+	ai := openai.NewClient(options...)
+	if err := scenarios[saw.Scenario](ctx, ai, &saw); err != nil {
 		saw.Error = describe(err)
 	}
 	saw.OK = saw.Error == nil
@@ -85,6 +99,29 @@ func main() {
 		saw.Status, saw.Headers = response.StatusCode, headers(response.Header)
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(saw); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// open opens a gate on the files that aegis-proxy init has made in a directory.
+func open(dir string) *gate.Gate {
+	text, err := os.ReadFile(filepath.Join(dir, "policy.yaml"))
+	check(err)
+	rules, err := policy.Parse("policy.yaml", text)
+	check(err)
+	signer, err := audit.LoadSigner(filepath.Join(dir, "aegis-data/signing-key"))
+	check(err)
+	ledger, err := embedded.Open(embedded.Config{Dir: filepath.Join(dir, "aegis-data/ledger")})
+	check(err)
+	receipts, err := audit.Open(audit.Config{Dir: filepath.Join(dir, "aegis-data/receipts"), Signer: signer})
+	check(err)
+	g, err := gate.Open(context.Background(), gate.Config{Policy: rules, Ledger: ledger, Log: receipts})
+	check(err)
+	return g
+}
+
+func check(err error) {
+	if err != nil {
 		log.Fatal(err)
 	}
 }
