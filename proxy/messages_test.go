@@ -2,12 +2,15 @@ package proxy_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -100,6 +103,10 @@ func TestMessages(t *testing.T) {
 			body:  strings.Replace(claudeMessage, `"content":"hi"`, `"content":[{"type":"text","text":"hi","cache_control":{"type":"ephemeral","ttl":"1h"}}]`, 1),
 			reply: reply{body: message(`{"input_tokens":1,"cache_read_input_tokens":10,"cache_creation_input_tokens":6,"cache_creation":{"ephemeral_5m_input_tokens":2,"ephemeral_1h_input_tokens":4},"output_tokens":4}`)},
 			want:  want{basis: audit.BasisReported, charge: 1_000 + 1_000 + 2_500 + 8_000 + 20_000, within: true}},
+		{name: "no output asked for, which fills the cache", policy: claude, path: messagesPath,
+			body:  `{"model":"claude-haiku-4-5","max_tokens":0,"cache_control":{"type":"ephemeral"},"messages":[{"role":"user","content":"hi"}]}`,
+			reply: reply{body: strings.Replace(message(`{"input_tokens":2,"cache_creation_input_tokens":8,"output_tokens":0}`), `[{"type":"text","text":"Hello"}]`, `[]`, 1)},
+			want:  want{basis: audit.BasisReported, charge: 2_000 + 10_000, within: true}},
 		{name: "no usage", policy: claude, path: messagesPath, body: claudeMessage, reply: reply{body: message("null")},
 			want: want{basis: audit.BasisUnknown}},
 		{name: "a tier without a price", policy: claude, path: messagesPath, body: claudeMessage,
@@ -121,6 +128,32 @@ func TestMessages(t *testing.T) {
 				}
 			}}},
 	})
+}
+
+// TestMessagesPassAsTheyAre compares every behaviour of a provider with and without the
+// proxy, byte for byte, streamed and not.
+func TestMessagesPassAsTheyAre(t *testing.T) {
+	for _, b := range behaviours {
+		for body, basis := range map[string]string{claudeMessage: b.basis, claudeStream: b.streamBasis} {
+			t.Run(fmt.Sprintf("%s/stream=%v", b.name, body == claudeStream), func(t *testing.T) {
+				twin := httptest.NewServer(simulator.New(simulator.Config{}))
+				defer twin.Close()
+				w, _ := simulated(t, simulator.Config{}, setting{policy: claude})
+				want := w.do(request(t.Context(), twin.URL+messagesPath, body, "X-Simulate", b.name))
+				got := w.post(messagesPath, body, "X-Simulate", b.name)
+				if breaks(b.name) {
+					compareBroken(t, got, want)
+				} else {
+					compare(t, got, want)
+				}
+				s := w.settled(1)[0]
+				if s.Basis != basis {
+					t.Errorf("charged on basis %s, want %s", s.Basis, basis)
+				}
+				w.mustBalance(s.Charge, 0)
+			})
+		}
+	}
 }
 
 // TestMessagesDenied: each denial has the shape of the API that was called.

@@ -30,7 +30,7 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 		return o.free()
 	}
 	o.bound.Services = r.services(&t)
-	o.bound.Input = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(), Contexts: 1}
+	o.bound.Input = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider), Contexts: 1}
 	if r.maxTokens == 0 {
 		if !slices.Contains(silentProviders, t.Provider) {
 			return nil, &providers.Unbounded{Member: "max_tokens", Message: "what this request costs has no bound, because of max_tokens: not every server takes 0 for no output"}
@@ -71,10 +71,11 @@ func (r *request) services(t *providers.Terms) (list []string) {
 const standardOnly = "standard_only"
 
 // inputKinds are what a token of the input can be. What is written to the cache may be
-// all of it, for the longest time that was asked for.
-func (r *request) inputKinds() call.Kinds {
+// all of it, for the longest time that was asked for. Servers of other makers may write to
+// theirs without being asked.
+func (r *request) inputKinds(provider string) call.Kinds {
 	kinds := call.Of(call.Input, call.CachedInput)
-	if r.cache.short {
+	if r.cache.short || !slices.Contains(ownHosts, provider) {
 		kinds |= call.Of(call.CacheWrite)
 	}
 	if r.cache.long {
