@@ -194,6 +194,19 @@ func (d *decoder) optLimits(name string, v *[]Limit) {
 	d.expect(']')
 }
 
+func (d *decoder) optKinds(name string, v *call.Kinds) {
+	var units []string
+	d.optTexts(name, &units)
+	for _, text := range units {
+		unit, ok := call.ByName(text)
+		if !ok || *v>>unit != 0 {
+			d.fail("%s has %.40q, which is no unit, or not in its place", name, text)
+			return
+		}
+		*v |= call.Of(unit)
+	}
+}
+
 func (d *decoder) optLines(name string, v *[]call.Line) {
 	if !d.has(name) {
 		return

@@ -135,6 +135,14 @@ func (e *encoder) optLimits(name string, v *[]Limit) {
 	e.optList(name, len(*v), func(i int) record { return &(*v)[i] })
 }
 
+func (e *encoder) optKinds(name string, v *call.Kinds) {
+	var units []string
+	for u := range v.All() {
+		units = append(units, u.String())
+	}
+	e.optTexts(name, &units)
+}
+
 func (e *encoder) optLines(name string, v *[]call.Line) {
 	e.optList(name, len(*v), func(i int) record { return (*line)(&(*v)[i]) })
 }

@@ -26,6 +26,7 @@ type fields interface {
 	optClaims(name string, v *[]Claim)
 	optLimits(name string, v *[]Limit)
 	optLines(name string, v *[]call.Line)
+	optKinds(name string, v *call.Kinds) // a list of the names of units, in the order of call's table
 	optObject(name string, r record)
 }
 
@@ -86,8 +87,6 @@ type facts call.Facts
 
 func (a *facts) visit(f fields) {
 	f.optCount("attempt", &a.Attempt)
-	f.optFlag("audio", &a.Audio)
-	f.optFlag("cache_write", &a.CacheWrite)
 	f.optTexts("capabilities", &a.Needs)
 	f.optCount("choices", &a.Choices)
 	f.optFlag("counted", &a.Counted)
@@ -97,6 +96,7 @@ func (a *facts) visit(f fields) {
 	f.optWord("input_bound", &a.InputBound, inputBounds)
 	f.optCount("input_tokens", &a.InputTokens)
 	f.optText("key", &a.Key)
+	f.optKinds("kinds", &a.Kinds)
 	f.optText("model", &a.Model)
 	f.optText("nonce", (*string)(&a.Nonce))
 	f.optCount("output_cap", &a.OutputCap)

@@ -77,6 +77,15 @@ func (l loose) optLimits(name string, v *[]Limit) {
 	}
 }
 
+func (l loose) optKinds(name string, v *call.Kinds) {
+	var units []string
+	l.optTexts(name, &units)
+	for _, text := range units {
+		unit, _ := call.ByName(text)
+		*v |= call.Of(unit)
+	}
+}
+
 func (l loose) optLines(name string, v *[]call.Line) {
 	list, _ := l[name].([]any)
 	for _, one := range list {

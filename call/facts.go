@@ -45,8 +45,7 @@ type Facts struct {
 	Uncapped    bool     // no cap is sent, and OutputCap is the model's context
 	Choices     int64    // how many outputs are paid for
 	ExtraOutput int64    // tokens that can be billed beside the caps, of all choices together
-	CacheWrite  bool     // writes to a cache may be billed
-	Audio       bool     // audio rates may apply
+	Kinds       Kinds    // of tokens that it may use, beside those of Plain
 	Services    []string // service tiers beside the standard one that it may be served at
 
 	OutputTokens int64 // at most, of all choices together: MostOutput, once it is known

@@ -169,6 +169,12 @@ func Of(units ...Unit) Kinds {
 	return k
 }
 
+// Plain are the kinds of tokens that every call may use.
+const Plain Kinds = 1<<Input | 1<<CachedInput | 1<<Output | 1<<Reasoning
+
+// Writes are the units of what is written to a cache, by how long it lives.
+const Writes Kinds = 1<<CacheWrite | 1<<CacheWrite1h | 1<<CacheWrite12h
+
 // Has reports whether the set has a unit.
 func (k Kinds) Has(u Unit) bool { return k>>u&1 == 1 }
 

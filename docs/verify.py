@@ -17,12 +17,18 @@ try:
 except ImportError:
     Ed25519PublicKey = None
 
+# The units that are billed, in the order of the specification.
+UNITS = ("input cached_input cache_write cache_write_1h cache_write_12h audio_input cached_audio_input audio_cache_write "
+         "image_input cached_image_input video_input cached_video_input output reasoning audio_output image_output "
+         "video_output citation characters_in characters_out images_in images_out pixels_in pixels_out audio_seconds_in "
+         "audio_seconds_out video_seconds_in video_seconds_out compute_seconds pages annotated_pages requests queries "
+         "messages searches map_searches file_searches tool_calls code_sessions credits").split()
 # Each field with its type, a * where it is always there. A type that WORDS has is a text of that list.
 FIELDS = {name: dict(field.split(":") for field in fields.split()) for name, fields in {
     "decision": "at*:count claims:claims cost*:amount denials:denials epoch:text event:count existing:flag expires:count"
                 " facts:facts generation:count lease:text policy:text priced_at:count prices:text reasons:texts verdict*:verdict",
-    "facts": "attempt:count audio:flag cache_write:flag capabilities:texts choices:count counted:flag depth:count endpoint:text"
-             " extra_output:count input_bound:input_bound input_tokens:count key:text model:text nonce:text output_cap:count"
+    "facts": "attempt:count capabilities:texts choices:count counted:flag depth:count endpoint:text"
+             " extra_output:count input_bound:input_bound input_tokens:count key:text kinds:kinds model:text nonce:text output_cap:count"
              " output_tokens:count run:text services:texts stream:flag target:text tenant:text tool:text tool_results:texts tools:texts"
              " upstream:text user:text",
     "denials": "count:count id:text until:count",
@@ -31,15 +37,7 @@ FIELDS = {name: dict(field.split(":") for field in fields.split()) for name, fie
     "settlement": "at*:count basis:basis charge*:amount decision:text epoch:text event:count hold*:amount lease*:text lines:lines"
                   " outcome*:outcome overrun:amount prices:text status:count tenant*:text",
     "line": "billed:amount model:text region:text service:text usage:usage variant:text",
-    "usage": "annotated_pages:count audio_cache_write:count audio_input:count audio_output:count"
-             " audio_seconds_in:count audio_seconds_out:count cache_write:count cache_write_12h:count"
-             " cache_write_1h:count cached_audio_input:count cached_image_input:count cached_input:count"
-             " cached_video_input:count characters_in:count characters_out:count citation:count code_sessions:count"
-             " compute_seconds:count credits:count file_searches:count image_input:count image_output:count"
-             " images_in:count images_out:count input:count map_searches:count messages:count output:count"
-             " pages:count pixels_in:count pixels_out:count queries:count reasoning:count requests:count"
-             " searches:count tool_calls:count video_input:count video_output:count video_seconds_in:count"
-             " video_seconds_out:count",
+    "usage": " ".join(unit + ":count" for unit in UNITS),
     "event": "amount:amount at*:count claims:claims epoch*:text event*:count expires:count generation:count key:text"
              " lease:text limits:limits name*:name policy:text recovered:flag switch:text tenant*:text",
     "limit": "key*:text limit*:amount",
@@ -123,7 +121,11 @@ def check_object(value, name):
 
 
 def check_value(value, type_, field):
-    if type_ == "count":
+    if type_ == "kinds":
+        need(isinstance(value, list) and all(one in UNITS for one in value), "%s names no unit" % field)
+        places = [UNITS.index(one) for one in value]
+        need(places == sorted(set(places)), "%s is out of order" % field)
+    elif type_ == "count":
         need(type(value) is int and 0 <= value < 2**53, "%s is no count" % field)
     elif type_ == "amount":
         digits = isinstance(value, str) and re.fullmatch("0|[1-9][0-9]{0,18}", value)

@@ -332,7 +332,7 @@ func (q *quote) open(now time.Time) *policy.Denial {
 	if err != nil {
 		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
 	}
-	if lacking := lacks(price, q.Audio); lacking != "" {
+	if lacking := lacks(price, q.Kinds.Has(call.AudioOutput)); lacking != "" {
 		return &policy.Denial{Reason: policy.NoPrice, Message: lacking}
 	}
 	q.price, q.served = price, nil
@@ -414,18 +414,14 @@ const outputPart = 1
 
 // bound is what the call can use, the input first.
 func (q *quote) bound() call.Bound {
-	in, out := call.Of(call.Input, call.CachedInput), call.Of(call.Output, call.Reasoning)
-	if q.CacheWrite {
-		in |= call.Of(call.CacheWrite, call.CacheWrite1h, call.CacheWrite12h)
-	}
+	kinds := call.Plain | q.Kinds
 	if q.hasImages() {
-		in |= call.Of(call.ImageInput, call.CachedImageInput)
+		kinds |= call.Of(call.ImageInput, call.CachedImageInput)
 	}
-	if q.Audio {
-		in |= call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite)
-		out |= call.Of(call.AudioOutput)
+	q.parts = [2]call.Part{
+		{Fixed: q.InputTokens, Kinds: kinds & call.Inputs},
+		outputPart: {Fixed: q.MostOutput(), Kinds: kinds & call.Outputs},
 	}
-	q.parts = [2]call.Part{{Fixed: q.InputTokens, Kinds: in}, outputPart: {Fixed: q.MostOutput(), Kinds: out}}
 	return call.Bound{Parts: q.parts[:]}
 }
 

@@ -270,7 +270,7 @@ func TestAudioNeedsAnAudioPrice(t *testing.T) {
 	w := newWorld(t, daily(900_000_000))
 	for model, priced := range map[string]bool{"gpt-4o-audio-preview": false, "gpt-audio": true} {
 		bid := w.call(10, 10)
-		bid.Facts.Model, bid.Audio = model, true
+		bid.Facts.Model, bid.Kinds = model, call.Of(call.AudioOutput)
 		if !priced {
 			w.refused(bid, policy.NoPrice)
 			continue

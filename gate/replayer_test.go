@@ -167,7 +167,7 @@ func (s *story) ask(run string, input, output int64) gate.Bid {
 func (s *story) endings() {
 	s.begin(s.ask("a", 60, 10)).End(used(50, 10))
 	extra := s.ask("", 10, 5)
-	extra.Choices, extra.ExtraOutput, extra.CacheWrite = 2, 7, true
+	extra.Choices, extra.ExtraOutput, extra.Kinds = 2, 7, call.Of(call.CacheWrite)
 	s.begin(extra).End(used(20, 30)) // an overrun
 	s.begin(s.ask("a", 10, 5)).End(gate.Outcome{Status: 429, Sent: true, Basis: audit.BasisUnbilled})
 	s.begin(s.ask("", 10, 5)).End(gate.Outcome{})

@@ -237,8 +237,11 @@ func (r *Request) facts() call.Facts {
 		Endpoint: cmp.Or(r.Endpoint, call.ChatCompletions), Model: r.Model, Stream: r.Stream, Needs: r.needs(),
 		Tools: r.Tools, ToolResults: r.toolResults(), Depth: r.Depth, Attempt: r.Attempt,
 		InputTokens: r.Input.Tokens, InputBound: cmp.Or(r.Input.How, boundByCaller),
-		Choices: max(1, r.Choices), ExtraOutput: r.ExtraOutput, Audio: r.Audio,
-		CacheWrite: true, // some provider's default
+		Choices: max(1, r.Choices), ExtraOutput: r.ExtraOutput,
+		Kinds: call.Writes, // some provider's default
+	}
+	if r.Audio {
+		f.Kinds |= call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite, call.AudioOutput)
 	}
 	f.SetNames(r.Run, r.User, r.Nonce)
 	return f

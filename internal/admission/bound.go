@@ -71,9 +71,8 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 	in, out := &offer.Bound().Input, &offer.Bound().Output
 	boundInput(b, in, limits.ContextTokens*in.Contexts)
 	b.Services = offer.Bound().Services
-	b.CacheWrite = in.Kinds.Has(call.CacheWrite)
+	b.Kinds = (in.Kinds | out.Kinds) &^ call.Plain
 	b.OutputCap, b.Choices = out.Cap, max(1, out.Choices)
-	b.Audio = out.Kinds.Has(call.AudioOutput)
 	b.ExtraOutput = out.Fixed * b.Choices
 	for _, text := range out.Beside {
 		b.ExtraOutput += tokenizer.UpperBound(text) * b.Choices

@@ -87,7 +87,10 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 func (r *Request) inputKinds(provider string) call.Kinds {
 	kinds := call.Of(call.Input, call.CachedInput)
 	if r.CacheControl || !slices.Contains(explicitCaches, provider) {
-		kinds |= call.Of(call.CacheWrite)
+		kinds |= call.Writes // for how long, nobody tells
+	}
+	if r.AudioOutput {
+		kinds |= call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite)
 	}
 	return kinds
 }
