@@ -188,6 +188,26 @@ func TestMessagesDenied(t *testing.T) {
 	})
 }
 
+// TestMessagesReplay: the receipts of messages, clamped and denied ones and counts among
+// them, are recomputed.
+func TestMessagesReplay(t *testing.T) {
+	up := &caseUpstream{reply: reply{body: message(`{"input_tokens":20,"output_tokens":4,"output_tokens_details":{"thinking_tokens":2},"service_tier":"standard","iterations":[{"type":"compaction","input_tokens":3,"output_tokens":1},{"type":"message","input_tokens":20,"output_tokens":4}]}`)}}
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: claudeOf("0.002", "when_exhausted: clamp\n    rates: [{name: r, limit: 100, window: minute}]")})
+	large := strings.Replace(claudeMessage, `"max_tokens":100`, `"max_tokens":9000`, 1)
+	for path, bodies := range map[string][]string{
+		messagesPath:                   {claudeMessage, claudeStream, large, strings.Replace(claudeMessage, `"hi"`, `[{"type":"image"}]`, 1)},
+		messagesPath + "/count_tokens": {claudeMessage},
+	} {
+		for _, body := range bodies {
+			w.post(path, body)
+		}
+	}
+	if n := len(w.settled(4)); n != 4 {
+		t.Errorf("%d settlements", n)
+	}
+	w.mustReplay()
+}
+
 // TestMessagesKilled: a stream that a kill switch cuts ends as one whose cap was reached,
 // and its connection ends well, so that no client tries again; a call of a tool is not
 // completed, and an error says why. The cost is unknown.

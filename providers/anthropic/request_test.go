@@ -168,7 +168,7 @@ func TestFacts(t *testing.T) {
 	}
 	f := r.Facts()
 	results := []call.ToolResult{{ID: call.HashName("b"), Tool: "look"}, {ID: call.HashName("c"), Tool: "bash"}}
-	if f.Model != "claude-opus-5" || !f.Stream || !slices.Equal(f.Tools, []string{"look", "bash_20250124"}) || !slices.Equal(f.ToolResults, results) {
+	if f.Model != "claude-opus-5" || !f.Stream || !slices.Equal(f.Tools, []string{"look", "bash"}) || !slices.Equal(f.ToolResults, results) {
 		t.Errorf("facts %+v", f)
 	}
 	if !slices.Equal(f.Needs, []string{call.NeedStream, call.NeedTools, call.NeedJSONSchema}) {

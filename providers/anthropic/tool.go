@@ -67,17 +67,15 @@ func (p *parser) readTool() error {
 	p.load.tools++
 	p.load.bytes += wire.RenderedBytes(p.Scanner.Body[start:p.Offset()])
 	kind := p.tool.kind
-	if kind == "" || kind == "custom" {
+	tokens, ours := clientTool(kind)
+	p.load.defined += tokens
+	if ours || kind == "" || kind == "custom" {
 		p.tools = append(p.tools, strings.Clone(p.tool.name))
 		return nil
 	}
 	p.tools = append(p.tools, strings.Clone(kind))
-	tokens, runs := clientTool(kind)
-	p.load.defined += tokens
-	if !runs {
-		p.doubts = p.doubts[:min(before, len(p.doubts))] // the tool is named as a whole
-		p.oddTool(kind)
-	}
+	p.doubts = p.doubts[:min(before, len(p.doubts))] // the tool is named as a whole
+	p.oddTool(kind)
 	return nil
 }
 
