@@ -37,15 +37,27 @@ func (r *request) seeHead() {
 			continue
 		}
 		for beta := range strings.SplitSeq(strings.Join(values, ","), ",") {
-			if beta = strings.TrimSpace(beta); beta != "" && !slices.Contains(r.betas, beta) {
-				r.betas = append(r.betas, beta)
-			}
+			r.asksFor(strings.TrimSpace(beta))
 		}
 	}
 	for pair := range strings.SplitSeq(r.head.Query, "&") {
 		if name, known := parameter(pair); !known {
 			r.unknown(call.ExtraQuery, name, false)
 		}
+	}
+}
+
+// maxBetas is how many betas one request may ask for: twice as many as there are.
+const maxBetas = 128
+
+// asksFor notes a beta, each once.
+func (r *request) asksFor(beta string) {
+	switch {
+	case beta == "" || slices.Contains(r.betas, beta):
+	case len(r.betas) < maxBetas:
+		r.betas = append(r.betas, beta)
+	default:
+		r.costs(call.ExtraHeader, "anthropic-beta", "it asks for too many betas")
 	}
 }
 

@@ -142,17 +142,26 @@ func (p *parser) readBlock(place string) error {
 	if err != nil {
 		return err
 	}
-	switch b.kind {
-	case "tool_use":
-		p.load.toolBlocks++
-		p.turn.calls = append(p.turn.calls, providers.ToolResult{CallID: b.id, Name: b.name})
-	case "tool_result":
-		p.load.toolBlocks++
-		p.turn.results = append(p.turn.results, b.id)
-	}
 	if !blockTypes[b.kind] {
 		p.doubts = p.doubts[:min(before, len(p.doubts))] // the block is named as a whole
 		p.oddBlock(b.kind)
+	}
+	return p.follow(&b)
+}
+
+// follow keeps which tools a turn calls, and which calls it answers.
+func (p *parser) follow(b *block) error {
+	switch b.kind {
+	case "tool_use":
+		p.turn.calls = append(p.turn.calls, providers.ToolResult{CallID: b.id, Name: b.name})
+	case "tool_result":
+		p.turn.results = append(p.turn.results, b.id)
+	default:
+		return nil
+	}
+	p.load.toolBlocks++
+	if max(len(p.turn.calls), len(p.turn.results)) > providers.MaxTools {
+		return wire.Errorf("messages", "a message has more than %d tool calls or results", providers.MaxTools)
 	}
 	return nil
 }

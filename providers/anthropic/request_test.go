@@ -431,6 +431,31 @@ func TestBetas(t *testing.T) {
 	}
 }
 
+// TestTooMany: what is kept of a request has limits.
+func TestTooMany(t *testing.T) {
+	var names []string
+	for i := range 200 {
+		names = append(names, fmt.Sprintf("beta-%d", i))
+	}
+	r, err := parseWith(t, providers.Head{Header: headers{"Anthropic-Beta": {strings.Join(names, ",")}}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.On(terms); err == nil || !strings.Contains(err.Error(), "too many betas") {
+		t.Errorf("%v", err)
+	}
+	for name, block := range map[string]string{
+		"calls":   `{"type":"tool_use","id":"i","name":"f","input":{}}`,
+		"results": `{"type":"tool_result","tool_use_id":"i"}`,
+		"doubts":  `{"type":"text","text":"x","zip":1}`,
+	} {
+		body := `{"model":"m","max_tokens":1,"messages":[{"role":"assistant","content":[` + strings.Repeat(block+",", providers.MaxTools) + block + `]}]}`
+		if _, err := read(providers.Head{}, body); (err != nil) != (name != "doubts") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestGatewaysGetPlainHeaders: a header may order something of a gateway.
 func TestGatewaysGetPlainHeaders(t *testing.T) {
 	h := providers.Head{Header: headers{"X-Route": {"dear"}, "Anthropic-Version": {"2023-06-01"}, "X-Stainless-Lang": {"python"}, "X-Mine": {"1"}}}
