@@ -219,3 +219,34 @@ tenants:
 		})
 	}
 }
+
+// TestModerationUnanswered: a client is told that the upstream gave no answer, or gets its
+// error, and a fallback is tried as for any other request; nothing is held after.
+func TestModerationUnanswered(t *testing.T) {
+	gone := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	broken := raw(func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) })
+	fine := raw(func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) })
+	for _, row := range []struct {
+		name      string
+		upstreams []http.Handler
+		status    int
+		decision  string
+	}{
+		{"no answer", []http.Handler{gone}, http.StatusBadGateway, "error"},
+		{"an error", []http.Handler{broken}, http.StatusInternalServerError, "allow"},
+		{"a fallback for no answer", []http.Handler{gone, fine}, http.StatusOK, "allow"},
+		{"a fallback for an error", []http.Handler{broken, fine}, http.StatusOK, "allow"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, setting{upstreams: row.upstreams})
+			a := w.post(moderationPath, moderate)
+			if a.status != row.status || a.header.Get("X-Aegis-Decision") != row.decision || a.header["X-Aegis-Receipt"] != nil {
+				t.Errorf("%d %v %s", a.status, a.header, a.body)
+			}
+			if n := len(read[audit.Decision](w)); n != 0 {
+				t.Errorf("%d decisions", n)
+			}
+			w.mustBalance(0, 0)
+		})
+	}
+}
