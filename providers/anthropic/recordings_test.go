@@ -31,11 +31,12 @@ var suite = providertest.Suite{
 const someOutput = 200_000
 
 func place(r *providertest.Recording) (h providers.Head, t providers.Terms, ok bool) {
-	if r.Request.Method != "POST" || !strings.HasSuffix(r.Request.Path, "/messages") || r.Dialect != "anthropic-messages" {
+	provider, spoken := strings.CutSuffix(r.Dialect, "-messages")
+	if r.Request.Method != "POST" || !strings.HasSuffix(r.Request.Path, "/messages") || !spoken {
 		return h, t, false
 	}
 	h = providers.Head{Method: "POST", Path: "/v1/messages", Query: r.Request.Query, Header: r.Request.Header()}
-	return h, providers.Terms{Provider: "anthropic", MaxOutput: someOutput}, true
+	return h, providers.Terms{Provider: provider, MaxOutput: someOutput}, true
 }
 
 // standIn asks for an hour of everything, so that no answer is beyond it.
