@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 var update = flag.Bool("update", false, "write the test vectors anew")
@@ -266,4 +267,21 @@ func fieldNames(v any) (names []string) {
 		}
 	}
 	return names
+}
+
+// TestDocsHaveEveryUnit: the page and the independent verifier know the units of the table.
+func TestDocsHaveEveryUnit(t *testing.T) {
+	page, script := string(readFile(t, "../docs/receipt-format.md")), string(readFile(t, "../docs/verify.py"))
+	var names []string
+	for u := range call.Units {
+		names = append(names, u.String())
+		if !strings.Contains(page, "`"+u.String()+"`") {
+			t.Errorf("docs/receipt-format.md does not name %s", u)
+		}
+	}
+	_, script, _ = strings.Cut(script, "UNITS = (")
+	script, _, _ = strings.Cut(script, ").split()")
+	if got := strings.Fields(strings.ReplaceAll(script, `"`, " ")); !slices.Equal(got, names) {
+		t.Errorf("docs/verify.py has the units %v, want %v", got, names)
+	}
 }
