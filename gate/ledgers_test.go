@@ -32,6 +32,7 @@ type step struct {
 	offers  []string // tools
 	model   string   // "": toy
 	needs   string   // a capability
+	free    bool     // a moderation, which costs nothing
 	output  int64    // tokens; 0: 50
 	want    string   // of begin: "" if granted, else the reason and the rule
 }
@@ -55,6 +56,9 @@ func lift(name string) step  { return step{do: "lift", kill: name} }
 // beginLarge asks for more output than the 50 tokens of the others: 100 + 2 a
 // token in nano-USD, instead of 200.
 func beginLarge(output int64, want string) step { return step{do: "begin", output: output, want: want} }
+
+// beginFree begins a call of a run that costs nothing.
+func beginFree(run, want string) step { return step{do: "begin", run: run, free: true, want: want} }
 
 var (
 	settle   = step{do: "settle"}
@@ -162,6 +166,13 @@ var scenarios = []struct {
 	{"observed tool calls", "mode: observe\ntool_calls: [{name: calls, limit: 1}]", []step{
 		bring("", "1,2", ""), settle, bring("", "1,2", ""),
 	}},
+	{"what costs nothing", `budgets: [{name: daily, window: forever, limit_usd: "0.000000199"}]`, []step{
+		begin("budget_exhausted daily"), beginFree("", ""), beginFree("", ""), settle, throw(policy.RunSwitch("a")), beginFree("a", "killed "), beginFree("b", ""),
+		throw("global"), beginFree("b", "killed "), lift("global"), beginFree("b", ""), unsent, begin("budget_exhausted daily"),
+	}},
+	{"what costs nothing counts", "rates: [{name: burst, window: forever, limit: 2}]\nconcurrency: [{name: parallel, limit: 1}]", []step{
+		beginFree("", ""), beginFree("", "concurrency_full parallel"), settle, begin(""), beginFree("", "request_rate burst never"), settle, beginFree("", "request_rate burst never"),
+	}},
 	{"observe denies nothing", "mode: observe\nreplay: {max_nonces: 1}\nconcurrency: [{name: parallel, limit: 1}]\nrates: [{name: burst, window: forever, limit: 1}]", []step{
 		beginOnce("a", ""), beginOnce("a", ""), beginOnce("b", ""), settle, beginOnce("c", ""),
 	}},
@@ -261,6 +272,9 @@ func (w *world) asked(s step) gate.Bid {
 	f.Model = cmp.Or(s.model, f.Model)
 	f.SetNames(s.run, "", s.nonce)
 	f.Attempt, f.Counted, f.Depth, f.Tools = s.attempt, s.counted, s.depth, s.offers
+	if s.free {
+		f.Endpoint = call.Moderations
+	}
 	if s.needs != "" {
 		f.Needs = []string{s.needs}
 	}
