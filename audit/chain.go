@@ -11,7 +11,7 @@ import (
 )
 
 // version is the format's version, the field v of every line.
-const version = "2"
+const version = "3"
 
 // chainBytes is the length of a chain's random id; in a line it is hex.
 const chainBytes = 16

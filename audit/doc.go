@@ -12,7 +12,7 @@
 // The log is a directory of JSON Lines files, 000001.jsonl and up. Every line
 // is canonical JSON (RFC 8785) with these fields and no others:
 //
-//	{"body":{...},"chain":"<32 hex>","kind":"decision","n":7,"prev":"<64 hex>","v":2}
+//	{"body":{...},"chain":"<32 hex>","kind":"decision","n":7,"prev":"<64 hex>","v":3}
 //
 //	body   what the receipt says; its fields depend on kind
 //	chain  the random id of this directory's chain: one for each replica

@@ -91,6 +91,7 @@ func (a *facts) visit(f fields) {
 	f.optCount("choices", &a.Choices)
 	f.optFlag("counted", &a.Counted)
 	f.optCount("depth", &a.Depth)
+	f.optText("dialect", &a.Dialect)
 	f.optText("endpoint", &a.Endpoint)
 	f.optCount("extra_output", &a.ExtraOutput)
 	f.optWord("input_bound", &a.InputBound, inputBounds)
@@ -102,6 +103,7 @@ func (a *facts) visit(f fields) {
 	f.optCount("output_cap", &a.OutputCap)
 	f.optCount("output_tokens", &a.OutputTokens)
 	f.optText("run", (*string)(&a.Run))
+	f.optText("service", &a.Service)
 	f.optTexts("services", &a.Services)
 	f.optFlag("stream", &a.Stream)
 	f.optText("target", (*string)(&a.Target))
@@ -109,6 +111,7 @@ func (a *facts) visit(f fields) {
 	f.optText("tool", (*string)(&a.Tool))
 	f.optResults("tool_results", &a.ToolResults)
 	f.optTexts("tools", &a.Tools)
+	f.optFlag("uncapped", &a.Uncapped)
 	f.optText("upstream", &a.Upstream)
 	f.optText("user", (*string)(&a.User))
 }

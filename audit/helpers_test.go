@@ -152,7 +152,7 @@ func decision(event int64) audit.Decision {
 	return audit.Decision{
 		At: 1_700_000_000_123, Verdict: audit.Allow,
 		Facts: call.Facts{
-			Tenant: "acme", Key: "team-a", Run: "r:5f2c", User: "u:91aa", Endpoint: "chat.completions",
+			Tenant: "acme", Key: "team-a", Run: "r:5f2c", User: "u:91aa", Dialect: "openai", Endpoint: "chat.completions",
 			Upstream: "openai", Model: "gpt-5-mini", Stream: true, InputTokens: 812, InputBound: "bytes",
 			OutputTokens: 4096, OutputCap: 2048, Choices: 2, Cost: 9_007_199_254_740_993,
 		},

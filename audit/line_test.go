@@ -20,6 +20,7 @@ func fullDecision() audit.Decision {
 	d.PricedAt = 1_700_000_000_100
 	d.Facts.ExtraOutput, d.Facts.Needs = 12, []string{"chat", "stream"}
 	d.Facts.Kinds, d.Facts.Services = call.Of(call.CacheWrite1h, call.AudioInput, call.AudioOutput), []string{"priority"}
+	d.Facts.Service, d.Facts.Uncapped = "auto", true
 	d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted = 2, "5ca1ab1e", 1, true
 	d.Existing, d.Facts.Target, d.Facts.Tool = true, "0badcafe", "0ddba11"
 	d.Facts.ToolResults, d.Facts.Tools = []call.ToolResult{{ID: "ca11ab1e", Tool: "search"}, {ID: "c0ffee"}}, []string{"search", "fetch"}
@@ -64,7 +65,7 @@ func TestFullFactsSetEveryField(t *testing.T) {
 	facts := reflect.ValueOf(fullDecision().Facts)
 	for i := range facts.NumField() {
 		name := facts.Type().Field(i).Name
-		if facts.Field(i).IsZero() && name != "ActionID" && name != "Uncapped" && name != "Free" { // which no receipt tells
+		if facts.Field(i).IsZero() && name != "ActionID" && name != "Free" { // which no receipt tells
 			t.Errorf("%s is zero", name)
 		}
 	}
@@ -202,13 +203,13 @@ func TestParseLineRefuses(t *testing.T) {
 		{"optional flag though false", `{"tenant":"acme"}`, `{"stream":false,"tenant":"acme"}`, "must be left out"},
 		{"optional count though zero", `{"tenant":"acme"}`, `{"choices":0,"tenant":"acme"}`, "must be left out"},
 		{"unknown kind", `"kind":"decision"`, `"kind":"verdict"`, "unknown kind"},
-		{"the version before", `"v":2}`, `"v":1}`, "a line of format version 1, and this release reads version 2"},
-		{"no version", `"v":2}`, `"v":"2"}`, "version"},
+		{"the version before", `"v":3}`, `"v":2}`, "a line of format version 2, and this release reads version 3"},
+		{"no version", `"v":3}`, `"v":"2"}`, "version"},
 		{"number zero", `"n":1`, `"n":0`, "n is below 1"},
 		{"chain too short", `"chain":"00`, `"chain":"`, "chain is not"},
 		{"no chain", `"chain":"00112233445566778899aabbccddeeff"`, `"chain":""`, "chain is not"},
 		{"hash in upper case", `"prev":"0`, `"prev":"A`, "prev is not"},
-		{"more after the line", `"v":2}`, `"v":2}{}`, "not JSON"},
+		{"more after the line", `"v":3}`, `"v":3}{}`, "not JSON"},
 		{"no body", `{"body":`, `{"baby":`, "not a receipt"},
 		{"nothing", line, ``, "not JSON"},
 	} {

@@ -67,7 +67,7 @@ func versionError(end string) error {
 	other := strings.TrimSuffix(strings.TrimPrefix(end, `,"v":`), "}")
 	if n, err := strconv.ParseUint(other, 10, 8); err == nil && end == `,"v":`+other+`}` {
 		return fmt.Errorf("a line of format version %d, and this release reads version "+version+
-			": verify such a log with a release that wrote it, and begin another one in an empty directory", n)
+			": verify such a log with the program that wrote it, which its start lines name, and begin another one in an empty directory", n)
 	}
 	return errors.New("not a line of format version " + version)
 }

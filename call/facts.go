@@ -16,9 +16,11 @@ type Facts struct {
 	Run    Name   // "" without a run
 	User   Name   // the end user, "" without
 
+	Dialect  string // the API that is called: "openai"; "" of an action, and where a Go program does not tell
 	Endpoint string // the operation: "chat/completions"; of an action ActionEndpoint and its kind
 	Upstream string
 	Model    string // as the caller named it
+	Service  string // the service tier that is asked for there, as it is sent; "" for none
 	Stream   bool
 
 	// Needs are the capabilities that it needs, its operation's own first.

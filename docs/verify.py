@@ -27,10 +27,10 @@ UNITS = ("input cached_input cache_write cache_write_1h cache_write_12h audio_in
 FIELDS = {name: dict(field.split(":") for field in fields.split()) for name, fields in {
     "decision": "at*:count claims:claims cost*:amount denials:denials epoch:text event:count existing:flag expires:count"
                 " facts:facts generation:count lease:text policy:text priced_at:count prices:text reasons:texts verdict*:verdict",
-    "facts": "attempt:count capabilities:texts choices:count counted:flag depth:count endpoint:text"
+    "facts": "attempt:count capabilities:texts choices:count counted:flag depth:count dialect:text endpoint:text"
              " extra_output:count input_bound:input_bound input_tokens:count key:text kinds:kinds model:text nonce:text output_cap:count"
-             " output_tokens:count run:text services:texts stream:flag target:text tenant:text tool:text tool_results:texts tools:texts"
-             " upstream:text user:text",
+             " output_tokens:count run:text service:text services:texts stream:flag target:text tenant:text tool:text tool_results:texts tools:texts"
+             " uncapped:flag upstream:text user:text",
     "denials": "count:count id:text until:count",
     "claim": "amount*:amount at_end*:at_end end:count group:text group_max:count held*:amount key*:text length_ms:count"
              " limit*:amount marks:text reason:refusal rule:text spent*:amount start:count window*:window",
@@ -96,7 +96,7 @@ def parse(line):
         raise Fault("not JSON: %s" % e)
     need(canonical == line, "not canonical JSON")
     need(isinstance(r, dict) and sorted(r) == ENVELOPE, "not a receipt")
-    need(type(r["v"]) is int and r["v"] == 2, "not version 2")
+    need(type(r["v"]) is int and r["v"] == 3, "not version 3")
     need(r["kind"] in KINDS and isinstance(r["body"], dict), "unknown kind")
     need(is_hex(r["chain"], 32) and is_hex(r["prev"], 64), "chain or prev is not hex")
     need(type(r["n"]) is int and 0 < r["n"] < 2**53, "n out of range")

@@ -32,7 +32,7 @@ func Explain(b Bid, now time.Time) Explanation {
 // priceAt finds the tightest worst case of a call.
 func (q *quote) priceAt(now time.Time) *policy.Denial {
 	if q.Upstream == nil {
-		return q.Rules.Policy.For(q.Facts.Endpoint).Unrouted(q.Key.Tenant, q.Facts.Model, q.Facts.Upstream)
+		return q.unrouted()
 	}
 	if denial := q.open(now); denial != nil {
 		return denial

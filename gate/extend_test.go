@@ -197,6 +197,11 @@ func TestExtensionOnceAKeyIsGone(t *testing.T) {
 				if !errors.Is(err, gate.ErrInvalid) || !errors.Is(authorizeErr, gate.ErrInvalid) {
 					w.Errorf("an older policy's key: %v, %v", err, authorizeErr)
 				}
+				a = w.action("b", 10)
+				a.Kind = policy.Extension
+				if _, err := w.gate.Authorize(w.Context(), a); !errors.Is(err, gate.ErrInvalid) {
+					w.Errorf("an action that receipts take for an extension: %v", err)
+				}
 				_, err = w.gate.Extend(w.Context(), under(mixed, rules), 30)
 				if row.extends {
 					w.must(err)

@@ -62,7 +62,7 @@ func (q *quote) redecideFree(d *audit.Decision) (told bool, f *fault) {
 	switch {
 	case d.PricedAt != 0 || d.Facts.Cost != 0:
 		return false, faultf(WrongPrice, "it has a cost or a price, but the operation costs nothing at %q", q.Upstream.Provider)
-	case q.unrouted(d.Facts.Upstream) != nil:
+	case q.unrouted() != nil:
 		return false, faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)
 	case denies(d, policy.NoBound):
 		return true, nil

@@ -24,7 +24,7 @@ func TestLongestDecision(t *testing.T) {
 		At: budget.MaxAmount, PricedAt: budget.MaxAmount, Event: budget.MaxAmount, Expires: budget.MaxAmount,
 		Generation: budget.MaxAmount, Policy: strings.Repeat("f", 64), Prices: strings.Repeat("f", 64), Epoch: id, Lease: long,
 		Verdict: audit.Deny, Reasons: slices.Repeat([]string{string(policy.ToolCallsExceeded)}, budget.MaxClaims),
-		Facts: call.Facts{Tenant: name, Key: name, Run: call.Name(id), User: call.Name(id), Nonce: call.Name(id), Model: strings.Repeat("\x01", 256), Upstream: name, Endpoint: long,
+		Facts: call.Facts{Tenant: name, Key: name, Run: call.Name(id), User: call.Name(id), Nonce: call.Name(id), Model: strings.Repeat("\x01", 256), Upstream: name, Dialect: name, Service: name, Endpoint: long,
 			Needs: call.Needs[:], ToolResults: slices.Repeat([]call.ToolResult{{ID: call.Name(id), Tool: tool}}, policy.MaxToolResults+1),
 			Tools: slices.Repeat([]string{tool}, policy.MaxTools+1)},
 	}

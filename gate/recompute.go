@@ -85,9 +85,8 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		told, f = q.redecideAction(d)
 		return q, told, f
 	}
-	if q.bounded() && q.OutputTokens != q.MostOutput() {
-		return q, false, faultf(WrongSum, "output tokens %d, but cap, choices and extra output give %d",
-			q.OutputTokens, q.MostOutput())
+	if f := q.checkOutput(); f != nil {
+		return q, false, f
 	}
 	if q.free() {
 		told, f = q.redecideFree(d)
@@ -108,6 +107,30 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 	}
 	told, f = q.redecide(d)
 	return q, told, f
+}
+
+// checkOutput compares what a receipt says of the output with what follows from it and
+// from the policy.
+func (q *quote) checkOutput() *fault {
+	switch {
+	case !q.bounded():
+		return nil
+	case q.OutputTokens != q.MostOutput():
+		return faultf(WrongSum, "output tokens %d, but cap, choices and extra output give %d", q.OutputTokens, q.MostOutput())
+	case q.Uncapped && q.Upstream != nil && q.OutputCap != q.context():
+		return faultf(WrongSum, "no cap was sent, and the output is bounded by %d tokens, not by the model's context of %d", q.OutputCap, q.context())
+	}
+	return nil
+}
+
+// context is the context of the call's model at its upstream, in tokens; 0 if nobody
+// says.
+func (q *quote) context() int64 {
+	model := q.Rules.Policy.ModelFor(q.Model)
+	if model == nil {
+		return 0
+	}
+	return q.Rules.Limits(q.Upstream.Provider, model, q.Model).ContextTokens
 }
 
 // redecideAction makes the decision about an action again. Which id it used only
@@ -189,7 +212,7 @@ func actionID(d *audit.Decision) call.Name {
 func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 	switch {
 	case denies(d, policy.NoRoute), denies(d, policy.UpstreamNotAllowed):
-		denial := q.unrouted(d.Facts.Upstream)
+		denial := q.unrouted()
 		if denial == nil {
 			return false, faultf(WrongDenial, "the policy has an upstream for model %q", d.Facts.Model)
 		}
@@ -200,18 +223,18 @@ func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 	return false, faultf(WrongDenial, "reasons %q, but no price was looked up", d.Reasons)
 }
 
-// unrouted is why the policy does not have the upstream of that name for the call;
-// for "" any.
-func (q *quote) unrouted(name string) *policy.Denial {
-	return q.Rules.Policy.For(q.Facts.Endpoint).Unrouted(q.Key.Tenant, q.Facts.Model, name)
+// unrouted is why the policy does not have the call's upstream for it; any where it names
+// none.
+func (q *quote) unrouted() *policy.Denial {
+	return q.Rules.Policy.For(q.Endpoint).Unrouted(q.Key.Tenant, &q.Facts)
 }
 
 func (q *quote) checkPricedAt(d *audit.Decision) *fault {
 	if q.Upstream == nil {
 		return faultf(wrong(d), "the policy has no upstream %q", d.Facts.Upstream)
 	}
-	if q.unrouted(d.Facts.Upstream) != nil {
-		return faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)
+	if denial := q.unrouted(); denial != nil {
+		return faultf(wrong(d), "the policy does not send it to upstream %q: %s", d.Facts.Upstream, denial.Message)
 	}
 	apart := time.Duration(max(d.At-d.PricedAt, d.PricedAt-d.At)) * time.Millisecond
 	if apart > pricedWithin+q.Key.Tenant.WaitLimit {

@@ -35,13 +35,13 @@ func (r *Replayer) checkCopied(event *budget.Event) *fault {
 // request is what all attempts at one request have in common: they are made by one
 // replica, for one caller.
 type request struct {
-	chain, key, endpoint string
-	run, user, nonce     call.Name
-	attempt, depth       int64
+	chain, key, dialect, endpoint string
+	run, user, nonce              call.Name
+	attempt, depth                int64
 }
 
 func requestOf(e *entry, f *call.Facts) request {
-	return request{e.place.chain, f.Key, f.Endpoint, f.Run, f.User, f.Nonce, f.Attempt, f.Depth}
+	return request{e.place.chain, f.Key, f.Dialect, f.Endpoint, f.Run, f.User, f.Nonce, f.Attempt, f.Depth}
 }
 
 // attempt is the latest that was sent of a request, and has ended.

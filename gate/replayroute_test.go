@@ -64,7 +64,7 @@ func TestReplayKnowsWhyARequestMayGoNowhere(t *testing.T) {
 	for upstream, why := range map[string]policy.Reason{"spare": policy.UpstreamNotAllowed, "idle": policy.NoRoute} {
 		bid := w.call(10, 10)
 		bid.Facts.Upstream = upstream
-		w.gate.Refuse(t.Context(), bid, p.Unrouted(w.key().Tenant, "toy", upstream))
+		w.gate.Refuse(t.Context(), bid, p.Unrouted(w.key().Tenant, &bid.Facts))
 		last := spoken(w.receipts())
 		if told := last[len(last)-1].Body.(audit.Decision); len(told.Reasons) != 1 || told.Reasons[0] != string(why) {
 			t.Errorf("for %s: %v, want %s", upstream, told.Reasons, why)

@@ -204,6 +204,8 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			d.Existing, d.Claims = true, nil
 		})},
 		{"cost above bound times price", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Facts.Cost++ })},
+		{"another dialect than its upstream's", gate.WrongAllow, alter(allowed, func(d *audit.Decision) { d.Facts.Dialect = "anthropic" })},
+		{"a cap that is said not to be sent", gate.WrongSum, alter(allowed, func(d *audit.Decision) { d.Facts.Uncapped = true })},
 		{"bound below the cost", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Facts.InputTokens-- })},
 		{"price of another year", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.PricedAt -= 365 * 86_400_000 })},
 		{"hold unlike the cost", gate.WrongClaims, alter(allowed, func(d *audit.Decision) {

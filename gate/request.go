@@ -44,6 +44,7 @@ type Request struct {
 
 	Model    string
 	Upstream string   // of the policy's for this model and tenant; "": the first
+	Dialect  string   // the API that is called, as the policy names it: "openai"; "": not told, any upstream will do
 	Endpoint string   // "": call.ChatCompletions; what it needs is call.NeedOf
 	Stream   bool     // the answer is streamed
 	Tools    []string // names of the tools offered to the model
@@ -138,7 +139,7 @@ func (r *Request) valid() error {
 	if len(r.Needs) > maxNeeds {
 		return fmt.Errorf("%w: %d Needs, at most %d", ErrInvalid, len(r.Needs), maxNeeds)
 	}
-	for _, name := range append([]string{r.Model, r.Upstream, r.Endpoint, r.Input.How}, r.Needs...) {
+	for _, name := range append([]string{r.Model, r.Upstream, r.Dialect, r.Endpoint, r.Input.How}, r.Needs...) {
 		if len(name) > maxNameBytes || !utf8.ValidString(name) {
 			return fmt.Errorf("%w: a name is not at most %d bytes of UTF-8: %.64q", ErrInvalid, maxNameBytes, name)
 		}
@@ -194,7 +195,7 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 	model, upstream := r.route(routes, key.Tenant)
 	if upstream == nil {
 		b.Facts.Upstream = r.Upstream // else the receipt would not tell why there is none
-		return b, routes.Unrouted(key.Tenant, r.Model, r.Upstream)
+		return b, routes.Unrouted(key.Tenant, &b.Facts)
 	}
 	b.Upstream, b.Facts.Upstream = upstream, upstream.Name
 	if b.Facts.Endpoint == call.Embeddings || call.Free(b.Facts.Endpoint, upstream.Provider) {
@@ -216,7 +217,7 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 func (r *Request) route(p *policy.Policy, t *policy.Tenant) (*policy.Model, *policy.Upstream) {
 	model, upstreams := p.Route(t, r.Model)
 	for _, u := range upstreams {
-		if r.Upstream == "" || r.Upstream == u.Name {
+		if (r.Upstream == "" || r.Upstream == u.Name) && (r.Dialect == "" || u.In(r.Dialect) != nil) {
 			return model, u
 		}
 	}
@@ -234,7 +235,7 @@ func (r *Request) toolResults() []call.ToolResult {
 
 func (r *Request) facts() call.Facts {
 	f := call.Facts{
-		Endpoint: cmp.Or(r.Endpoint, call.ChatCompletions), Model: r.Model, Stream: r.Stream, Needs: r.needs(),
+		Dialect: r.Dialect, Endpoint: cmp.Or(r.Endpoint, call.ChatCompletions), Model: r.Model, Stream: r.Stream, Needs: r.needs(),
 		Tools: r.Tools, ToolResults: r.toolResults(), Depth: r.Depth, Attempt: r.Attempt,
 		InputTokens: r.Input.Tokens, InputBound: cmp.Or(r.Input.How, boundByCaller),
 		Choices: max(1, r.Choices), ExtraOutput: r.ExtraOutput,

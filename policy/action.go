@@ -26,7 +26,7 @@ const (
 var ActionKinds = [...]string{"payment", "purchase", "provision", "tool"}
 
 // Extension is the kind of an action whose lease is extended: no caller can ask
-// leave for it, and no policy can name it.
+// leave for it, whatever a policy names.
 const Extension = "extend"
 
 // ActionName reports whether a text can name a kind of action: a name as the

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -95,21 +96,25 @@ func TestUnrouted(t *testing.T) {
   - {name: "local", upstreams: [local]}
 `)
 	for _, c := range []struct {
-		tenant, model, upstream string
-		want                    policy.Reason
+		tenant, model, upstream, dialect string
+		want                             policy.Reason
 	}{
-		{"any", "gpt-4o", "", ""},
-		{"any", "gpt-4o", "azure", ""},
-		{"any", "gpt-4o", "local", policy.NoRoute},
-		{"any", "o1", "", policy.NoRoute},
-		{"one", "gpt-4o", "openai", ""},
-		{"one", "gpt-4o", "azure", policy.UpstreamNotAllowed},
-		{"local", "gpt-4o", "", policy.UpstreamNotAllowed},
-		{"local", "gpt-4o", "nowhere", policy.NoRoute},
-		{"local", "o1", "", policy.NoRoute},
+		{"any", "gpt-4o", "", "openai", ""},
+		{"any", "gpt-4o", "", "anthropic", policy.NoRoute},
+		{"any", "gpt-4o", "azure", "anthropic", policy.NoRoute},
+		{"local", "gpt-4o", "", "anthropic", policy.UpstreamNotAllowed},
+		{"any", "gpt-4o", "", "", ""},
+		{"any", "gpt-4o", "azure", "", ""},
+		{"any", "gpt-4o", "local", "", policy.NoRoute},
+		{"any", "o1", "", "", policy.NoRoute},
+		{"one", "gpt-4o", "openai", "", ""},
+		{"one", "gpt-4o", "azure", "", policy.UpstreamNotAllowed},
+		{"local", "gpt-4o", "", "", policy.UpstreamNotAllowed},
+		{"local", "gpt-4o", "nowhere", "", policy.NoRoute},
+		{"local", "o1", "", "", policy.NoRoute},
 	} {
 		got := policy.Reason("")
-		if denial := p.Unrouted(p.Tenant(c.tenant), c.model, c.upstream); denial != nil {
+		if denial := p.Unrouted(p.Tenant(c.tenant), &call.Facts{Model: c.model, Upstream: c.upstream, Dialect: c.dialect}); denial != nil {
 			got = denial.Reason
 		}
 		if got != c.want {

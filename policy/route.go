@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // ModelFor returns what the policy says of a model: the first entry whose
@@ -41,18 +43,22 @@ func routes(upstreams []*Upstream, name string) bool {
 	return slices.ContainsFunc(upstreams, func(u *Upstream) bool { return name == "" || u.Name == name })
 }
 
-// Unrouted denies a request for a model that Route gives no upstream, or not the
-// one that is named; nil if it does. The rule: a tenant that names upstreams uses no
-// other, and with them no other provider, since each upstream has one.
-func (p *Policy) Unrouted(t *Tenant, model, upstream string) *Denial {
-	m, route := p.Route(t, model)
-	if routes(route, upstream) {
-		return nil
-	}
-	if routes(m.upstreams(), upstream) {
+// Unrouted denies a call of a model that Route gives no upstream which speaks the
+// call's dialect, or not the one that is named; nil if it does. The rule: a tenant that
+// names upstreams uses no other, and with them no other provider, since each upstream
+// has one.
+func (p *Policy) Unrouted(t *Tenant, f *call.Facts) *Denial {
+	m, route := p.Route(t, f.Model)
+	switch {
+	case routes(route, f.Upstream):
+		if f.Dialect == "" || routes(Speaking(route, f.Dialect), f.Upstream) {
+			return nil
+		}
+		return &Denial{Reason: NoRoute, Message: "no upstream of this model speaks the API that was called (" + f.Dialect + ")"}
+	case routes(m.upstreams(), f.Upstream):
 		return &Denial{
 			Reason:  UpstreamNotAllowed,
-			Message: fmt.Sprintf("the upstreams of model %s are not allowed for this tenant", quote(model)),
+			Message: fmt.Sprintf("the upstreams of model %s are not allowed for this tenant", quote(f.Model)),
 		}
 	}
 	return &Denial{Reason: NoRoute, Message: "no upstream of the policy serves this model to this tenant"}

@@ -6,6 +6,9 @@ import "github.com/aegis-proxy/aegis-proxy/call"
 type Bound struct {
 	Input  Input
 	Output Output
+	// Service is the service tier that is asked for, as it is sent, of at most
+	// MaxTierBytes; "" for none.
+	Service string
 	// Services are the service tiers, beside the standard one, that it may be served at and
 	// that may be dearer.
 	Services []string

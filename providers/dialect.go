@@ -85,6 +85,8 @@ const (
 	MaxCap = wire.MaxInteger
 	// MaxModelBytes bounds the model's name.
 	MaxModelBytes = 256
+	// MaxTierBytes bounds the name of a service tier.
+	MaxTierBytes = 64
 )
 
 // ToolResult is the result of one tool call that a request brings, as its body has it.

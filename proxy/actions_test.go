@@ -146,6 +146,7 @@ budgets: [{name: total, window: forever, limit_usd: "1"}]`})
 		{authorizePath, pay("a b", "1"), 400, "invalid_request", "id"},
 		{authorizePath, pay(strings.Repeat("i", 65), "1"), 400, "invalid_request", "id"},
 		{authorizePath, `{"id":"x","action":"a/b","amount_usd":"1"}`, 400, "invalid_request", "action"},
+		{authorizePath, `{"id":"x","action":"extend","amount_usd":"1"}`, 400, "invalid_request", "action"},
 		{authorizePath, `{"id":"x","action":"(extend)","amount_usd":"1"}`, 400, "invalid_request", "action"},
 		{authorizePath, `{"id":"x","action":"tool","amount_usd":"1","target":""}`, 400, "invalid_request", "target"},
 		{authorizePath, `{"id":"x","action":"tool","amount_usd":"1","tool":"` + strings.Repeat("t", 257) + `"}`, 400, "invalid_request", "tool"},

@@ -3,11 +3,13 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,13 +91,29 @@ func TestRefusedBeforeTheLedger(t *testing.T) {
 	}
 }
 
-// TestServiceTiersOfTheStandardPrice pass.
+// TestServiceTiersOfTheStandardPrice pass, and receipts say which one was sent.
 func TestServiceTiersOfTheStandardPrice(t *testing.T) {
-	w, _ := simulated(t, simulator.Config{}, setting{})
+	w, sim := simulated(t, simulator.Config{}, setting{})
 	for _, tier := range []string{"null", `"auto"`, `"default"`, `"flex"`} {
 		if a := w.post(chatPath, with(`"service_tier":`+tier)); a.status != 200 {
 			t.Errorf("%s: %d %s", tier, a.status, a.body)
 		}
+	}
+	var sent, told []string
+	for _, c := range sim.Calls() {
+		var body struct {
+			Tier string `json:"service_tier"`
+		}
+		if err := json.Unmarshal(c.Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		sent = append(sent, body.Tier)
+	}
+	for _, d := range read[audit.Decision](w) {
+		told = append(told, d.Facts.Service)
+	}
+	if want := []string{"default", "default", "default", "flex"}; !slices.Equal(sent, want) || !slices.Equal(told, want) {
+		t.Errorf("sent %q, receipts say %q, want %q", sent, told, want)
 	}
 }
 

@@ -69,6 +69,9 @@ func TestCapAndInputFitTheContext(t *testing.T) {
 							t.Errorf("cap %d beside %d tokens (%s), want %d", most, facts.InputTokens, facts.InputBound, want)
 						}
 					}
+					if facts.Uncapped == row.cap || facts.Dialect != "openai" {
+						t.Errorf("the receipt says uncapped %v, dialect %q", facts.Uncapped, facts.Dialect)
+					}
 					if facts.OutputCap != most {
 						t.Errorf("the hold covers %d tokens of output, not %d", facts.OutputCap, most)
 					}

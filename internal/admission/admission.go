@@ -26,7 +26,7 @@ type Ask struct {
 // facts are what the rules see of it. The upstream is not known yet.
 func (a *Ask) facts() call.Facts {
 	facts := a.Request.Facts()
-	facts.Endpoint, facts.Choices = a.Operation, 1
+	facts.Dialect, facts.Endpoint, facts.Choices = a.Dialect, a.Operation, 1
 	facts.Needs = append([]string{call.NeedOf(a.Operation)}, facts.Needs...)
 	facts.Depth, facts.Attempt = a.Origin.Depth, a.Origin.Attempt
 	user := ""

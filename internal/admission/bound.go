@@ -21,12 +21,10 @@ func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.D
 	}
 	routes := rules.Policy.For(known.Endpoint)
 	model, upstreams := routes.Route(a.Key.Tenant, known.Model)
-	if len(upstreams) == 0 {
-		return refused(known, routes.Unrouted(a.Key.Tenant, known.Model, ""))
+	if denial := routes.Unrouted(a.Key.Tenant, &known.Facts); denial != nil {
+		return refused(known, denial)
 	}
-	if upstreams = policy.Speaking(upstreams, a.Dialect); len(upstreams) == 0 {
-		return refused(known, denied(policy.NoRoute, "no upstream of this model speaks the API that was called ("+a.Dialect+")"))
-	}
+	upstreams = policy.Speaking(upstreams, a.Dialect)
 	if upstreams = a.reached(upstreams); len(upstreams) == 0 {
 		return refused(known, denied(policy.NoRoute, "no upstream of this model has the base URL that was called, "+a.BaseURL+"; call one that the policy names for it"))
 	}
@@ -70,7 +68,7 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 	}
 	in, out := &offer.Bound().Input, &offer.Bound().Output
 	boundInput(b, in, limits.ContextTokens*in.Contexts)
-	b.Services = offer.Bound().Services
+	b.Service, b.Services = offer.Bound().Service, offer.Bound().Services
 	b.Kinds = (in.Kinds | out.Kinds) &^ call.Plain
 	b.OutputCap, b.Choices = out.Cap, max(1, out.Choices)
 	b.ExtraOutput = out.Fixed * b.Choices

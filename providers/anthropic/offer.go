@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -29,7 +30,7 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 	if r.operation == call.CountTokens {
 		return o.free()
 	}
-	o.bound.Services = r.services(&t)
+	o.bound.Service, o.bound.Services = strings.Clone(r.tier.word), r.services(&t)
 	o.bound.Input = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider), Contexts: 1}
 	if r.maxTokens == 0 {
 		if !slices.Contains(silentProviders, t.Provider) {

@@ -213,6 +213,9 @@ func (p *parser) serviceTier(name string) error {
 	if err := p.Word(&p.tier.word, name); err != nil {
 		return err
 	}
+	if len(p.tier.word) > providers.MaxTierBytes {
+		return wire.Errorf(name, "%s is longer than %d bytes", name, providers.MaxTierBytes)
+	}
 	p.tier.at = p.Since(start)
 	switch p.tier.word {
 	case "", "auto", standardOnly:

@@ -43,7 +43,7 @@ var commonMembers = map[string]wire.Reader[*parser]{
 	"stream_options":         func(p *parser, _ string) error { return p.streamOptions() },
 	"n":                      func(p *parser, name string) error { return p.count(name, 1, &p.n) },
 	"best_of":                func(p *parser, name string) error { return p.count(name, 0, &p.bestOf) },
-	"service_tier":           func(p *parser, name string) error { return p.Word(&p.ServiceTier, name) },
+	"service_tier":           (*parser).serviceTier,
 	"store":                  func(p *parser, name string) error { return p.Flag(&p.Store, name) },
 	"reasoning_effort":       (*parser).reasoningEffort,
 	FieldMaxTokens:           func(p *parser, name string) error { return p.outputCap(name) },

@@ -70,7 +70,7 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 		Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider),
 		Exact: slices.Contains(exactProviders, t.Provider), Contexts: r.Prompts(),
 	}
-	o.bound.Services = r.Services(&t)
+	o.bound.Service, o.bound.Services = r.tierAt(t.Provider), r.Services(&t)
 	if r.Endpoint == Embeddings {
 		return o, nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // standardTiers are the names that providers have for the service that is not told apart
@@ -41,6 +42,21 @@ func (r *Request) PinnedTier(provider string) string {
 		return "default"
 	}
 	return ""
+}
+
+func (p *parser) serviceTier(name string) error {
+	if err := p.Word(&p.ServiceTier, name); err != nil {
+		return err
+	}
+	if len(p.ServiceTier) > providers.MaxTierBytes {
+		return wire.Errorf(name, "%s is longer than %d bytes", name, providers.MaxTierBytes)
+	}
+	return nil
+}
+
+// tierAt is the tier that is asked for at a provider, as it is sent.
+func (r *Request) tierAt(provider string) string {
+	return strings.Clone(cmp.Or(r.PinnedTier(provider), r.ServiceTier))
 }
 
 func (r *Request) leavesTier() bool { return r.ServiceTier == "" || r.ServiceTier == "auto" }
