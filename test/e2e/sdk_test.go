@@ -139,6 +139,41 @@ func TestSDKAnswers(t *testing.T) {
 	endsClean(t, r)
 }
 
+// TestSDKFree: what costs nothing passes for the official SDKs as at the provider, under a
+// base URL with slashes too many, and no receipt tells of it.
+func TestSDKFree(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, simulator.Config{}, monthly(ample))
+	r := w.start("replica0")
+	t.Run("scenario", func(t *testing.T) {
+		for scenario, want := range map[string]struct{ model, content string }{
+			"model":      {"gpt-4o-mini", ""},
+			"moderation": {"omni-moderation-latest", "false"},
+		} {
+			t.Run(scenario, func(t *testing.T) {
+				eachSDK(t, func(t *testing.T, c sdk.Client) {
+					if !c.Free {
+						t.Skip("not one of this client's scenarios")
+					}
+					run := runOf(t)
+					seen := c.Run(t, r.url+"/run/"+run+"//v1/", w.secret, scenario)
+					if !seen.OK || seen.Status != 200 || seen.Attempts != 1 || seen.Model != want.model || seen.Content != want.content {
+						t.Errorf("saw %+v", seen)
+					}
+					if receipt, told := seen.Headers["x-aegis-receipt"]; told || seen.Headers["x-aegis-decision"] != "allow" {
+						t.Errorf("receipt %q, headers %v", receipt, seen.Headers)
+					}
+					if got := r.verdicts(run); len(got) > 0 {
+						t.Errorf("receipts say %v", got)
+					}
+				})
+			})
+		}
+	})
+	eventuallyAtRest(t, r)
+	endsClean(t, r)
+}
+
 // sdkRefusal is a denial as applications see it, with the names of the errors
 // that the Python and Node SDKs raise. Go's has one error for every status.
 type sdkRefusal struct {

@@ -23,6 +23,7 @@ type Client struct {
 	Name    string
 	Retries bool // answers that may be retried are, twice
 	Tools   bool // knows the scenarios tools and embeddings
+	Free    bool // knows the scenarios model and moderation
 
 	files   []string // that must exist, relative to the repository
 	command []string // relative to the repository where it holds a slash
@@ -41,12 +42,12 @@ var Messages = Client{
 // Clients are all the programs.
 var Clients = []Client{
 	{
-		Name: "python", Retries: true, Tools: true,
+		Name: "python", Retries: true, Tools: true, Free: true,
 		files:   []string{".tools/python/installed.txt"},
 		command: []string{".tools/python/bin/python", "test/sdk/python/client.py"},
 	},
 	{
-		Name: "node", Retries: true, Tools: true,
+		Name: "node", Retries: true, Tools: true, Free: true,
 		files:   []string{".tools/node/installed.json"},
 		command: []string{"node", "test/sdk/node/client.cjs"},
 		env:     []string{"NODE_PATH=.tools/node/node_modules"},

@@ -70,6 +70,16 @@ async function runEmbeddings(client) {
   return [response, { embeddings: data.data.map((one) => one.embedding.length), model: data.model, usage: usage(data.usage) }];
 }
 
+async function runModel(client) {
+  const { data, response } = await client.models.retrieve(model).withResponse();
+  return [response, { model: data.id }];
+}
+
+async function runModeration(client) {
+  const { data, response } = await client.moderations.create({ input: 'Say hello.' }).withResponse();
+  return [response, { model: data.model, content: String(data.results[0].flagged) }];
+}
+
 function usage(u) {
   return { prompt_tokens: u.prompt_tokens, completion_tokens: u.completion_tokens ?? 0, total_tokens: u.total_tokens };
 }
@@ -94,6 +104,8 @@ const scenarios = {
   'stream-usage': runStreamUsage,
   tools: runTools,
   embeddings: runEmbeddings,
+  model: runModel,
+  moderation: runModeration,
 };
 
 async function main(scenario) {

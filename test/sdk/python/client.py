@@ -83,6 +83,17 @@ def run_embeddings(client):
     }
 
 
+def run_model(client):
+    raw = client.models.with_raw_response.retrieve(MODEL)
+    return raw, {"model": raw.parse().id}
+
+
+def run_moderation(client):
+    raw = client.moderations.with_raw_response.create(input="Say hello.")
+    answer = raw.parse()
+    return raw, {"model": answer.model, "content": str(answer.results[0].flagged).lower()}
+
+
 def usage(u):
     return {
         "prompt_tokens": u.prompt_tokens,
@@ -120,6 +131,8 @@ SCENARIOS = {
     "stream-usage": run_stream_usage,
     "tools": run_tools,
     "embeddings": run_embeddings,
+    "model": run_model,
+    "moderation": run_moderation,
 }
 
 
