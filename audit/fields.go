@@ -102,6 +102,7 @@ func (a *facts) visit(f fields) {
 	f.optText("nonce", (*string)(&a.Nonce))
 	f.optCount("output_cap", &a.OutputCap)
 	f.optCount("output_tokens", &a.OutputTokens)
+	f.optText("region", &a.Region)
 	f.optText("run", (*string)(&a.Run))
 	f.optText("service", &a.Service)
 	f.optTexts("services", &a.Services)

@@ -21,6 +21,7 @@ func fullDecision() audit.Decision {
 	d.Facts.ExtraOutput, d.Facts.Needs = 12, []string{"chat", "stream"}
 	d.Facts.Kinds, d.Facts.Services = call.Of(call.CacheWrite1h, call.AudioInput, call.AudioOutput), []string{"priority"}
 	d.Facts.Service, d.Facts.Uncapped = "auto", true
+	d.Facts.Region = "any"
 	d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted = 2, "5ca1ab1e", 1, true
 	d.Existing, d.Facts.Target, d.Facts.Tool = true, "0badcafe", "0ddba11"
 	d.Facts.ToolResults, d.Facts.Tools = []call.ToolResult{{ID: "ca11ab1e", Tool: "search"}, {ID: "c0ffee"}}, []string{"search", "fetch"}

@@ -49,6 +49,7 @@ type Facts struct {
 	ExtraOutput int64    // tokens that can be billed beside the caps, of all choices together
 	Kinds       Kinds    // of tokens that it may use, beside those of Plain
 	Services    []string // service tiers beside the standard one that it may be served at
+	Region      string   // AnyRegion where the provider's account chooses it; else ""
 
 	OutputTokens int64 // at most, of all choices together: MostOutput, once it is known
 	Cost         int64 // nano-USD, at most: what the bounds come to at the price

@@ -57,6 +57,10 @@ func inputKinds() (k Kinds) {
 	return k
 }
 
+// AnyRegion is the region of a call that may run in any: it costs what the dearest of those
+// costs that the price knows.
+const AnyRegion = "any"
+
 // Standard is the service of an answer that says that it was served at the standard tier,
 // where others were possible. It costs what no service costs.
 const Standard = "standard"

@@ -336,10 +336,23 @@ func (q *quote) open(now time.Time) *policy.Denial {
 		return &policy.Denial{Reason: policy.NoPrice, Message: lacking}
 	}
 	q.price, q.served = price, nil
-	for _, service := range q.Services {
-		other, err := price.For(call.Key{Service: service})
+	if err := q.serve(); err != nil {
+		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
+	}
+	return nil
+}
+
+// serve finds the prices of what else the call may be served at: other services, and the
+// dearest region.
+func (q *quote) serve() error {
+	services := q.Services
+	if q.Region != "" {
+		services = append([]string{call.Standard}, services...)
+	}
+	for _, service := range services {
+		other, err := q.price.For(call.Key{Service: service, Region: q.Region})
 		if err != nil {
-			return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
+			return err
 		}
 		q.served = append(q.served, other)
 	}

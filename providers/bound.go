@@ -12,6 +12,9 @@ type Bound struct {
 	// Services are the service tiers, beside the standard one, that it may be served at and
 	// that may be dearer.
 	Services []string
+	// Region is call.AnyRegion where the provider's account chooses it, and "" where it
+	// makes nothing dearer.
+	Region string
 }
 
 // Input is at most Fixed plus the tokens of Texts, together, of any of Kinds.

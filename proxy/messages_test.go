@@ -71,6 +71,20 @@ func sentAs(body string) func(*testing.T, http.Header, string) {
 	}
 }
 
+// TestMessagesRegion: an account may have its models run in a dearer region, which only
+// the answer tells; then too no call costs more than it held.
+func TestMessagesRegion(t *testing.T) {
+	local := strings.Replace(claude, `upstreams: [up]}`, `upstreams: [up], price: {input: "0.001", output: "1", regions: {eu: "1.05", us: "1.1"}}}`, 1)
+	global := strings.Replace(claudeMessage, `"max_tokens"`, `"inference_geo":"global","max_tokens"`, 1)
+	const usage = `{"input_tokens":100,"output_tokens":100,"inference_geo":"`
+	play(t, []wireCase{
+		{name: "a dearer region", policy: local, path: messagesPath, body: claudeMessage, reply: reply{body: message(usage + `us"}`)},
+			want: want{basis: audit.BasisReported, charge: 110_110, within: true}},
+		{name: "anywhere", policy: local, path: messagesPath, body: global, reply: reply{body: message(usage + `global"}`)},
+			want: want{basis: audit.BasisReported, charge: 100_100, within: true}},
+	})
+}
+
 // TestMessages: Anthropic's API through the whole proxy.
 func TestMessages(t *testing.T) {
 	const usage = `{"input_tokens":20,"output_tokens":4}` // 40,000 nano-USD

@@ -68,7 +68,7 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 	}
 	in, out := &offer.Bound().Input, &offer.Bound().Output
 	boundInput(b, in, limits.ContextTokens*in.Contexts)
-	b.Service, b.Services = offer.Bound().Service, offer.Bound().Services
+	b.Service, b.Services, b.Region = offer.Bound().Service, offer.Bound().Services, offer.Bound().Region
 	b.Kinds = (in.Kinds | out.Kinds) &^ call.Plain
 	b.OutputCap, b.Choices = out.Cap, max(1, out.Choices)
 	b.ExtraOutput = out.Fixed * b.Choices

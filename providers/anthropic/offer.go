@@ -31,6 +31,9 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 		return o.free()
 	}
 	o.bound.Service, o.bound.Services = strings.Clone(r.tier.word), r.services(&t)
+	if !r.anywhere { // where it is not asked for, the account says it
+		o.bound.Region = call.AnyRegion
+	}
 	o.bound.Input = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider), Contexts: 1}
 	if r.maxTokens == 0 {
 		if !slices.Contains(silentProviders, t.Provider) {

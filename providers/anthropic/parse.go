@@ -84,7 +84,7 @@ var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]
 	"context_management": func(p *parser, name string) error { return p.contextManagement(name) },
 	"service_tier":       func(p *parser, name string) error { return p.serviceTier(name) },
 	"speed":              plainOnly("standard", "it makes every token dearer"),
-	"inference_geo":      plainOnly("global", "it makes every token dearer"),
+	"inference_geo":      func(p *parser, name string) error { return p.inferenceGeo(name) },
 	// Never part of the prompt.
 	"temperature":    (*parser).skipped,
 	"top_p":          (*parser).skipped,
@@ -154,6 +154,20 @@ func unlisted(place string) wire.Reader[*parser] {
 		}
 		return err
 	}
+}
+
+// inferenceGeo reads where the model is to run: anywhere, which is at the list price, or
+// where the account says.
+func (p *parser) inferenceGeo(name string) error {
+	var geo string
+	if err := p.Word(&geo, name); err != nil {
+		return err
+	}
+	p.anywhere = geo == "global"
+	if geo != "" && !p.anywhere {
+		p.costs(call.ExtraMember, name, "it makes every token dearer")
+	}
+	return nil
 }
 
 // plainOnly reads a word of which one value costs nothing more.

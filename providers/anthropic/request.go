@@ -25,6 +25,7 @@ type request struct {
 	capAt     wire.Span // of its value
 	thinking  thinking
 	tier      member // service_tier
+	anywhere  bool   // inference_geo says that it may run anywhere, which is no dearer
 
 	texts       []string // that become input, counted one by one
 	load        load

@@ -239,6 +239,26 @@ func TestServices(t *testing.T) {
 	}
 }
 
+// TestRegion: where the request leaves its region to the account, the hold is at the
+// dearest.
+func TestRegion(t *testing.T) {
+	for members, want := range map[string]string{
+		``: call.AnyRegion, `,"inference_geo":null`: call.AnyRegion, `,"inference_geo":"global"`: "",
+	} {
+		r, err := parse(t, members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.On(terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.Bound().Region; got != want {
+			t.Errorf("%s: %q", members, got)
+		}
+	}
+}
+
 // TestCountTokens: it costs nothing at Anthropic, whatever is in it.
 func TestCountTokens(t *testing.T) {
 	head := providers.Head{Method: "POST", Path: "/v1/messages/count_tokens", Query: "beta=true"}
