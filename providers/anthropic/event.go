@@ -76,7 +76,7 @@ func (f *findings) Event(payload []byte) wire.Addition {
 // price.
 func (f *findings) start(message []byte) {
 	v := gjson.ParseBytes(message)
-	f.started = true
+	f.started, f.seen.Ran = true, true
 	f.readModel(wire.Get(v, "model"))
 	if u, ok := parseUsage([]byte(wire.Get(v, "usage").Raw)); ok {
 		f.take(&u)

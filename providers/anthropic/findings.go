@@ -1,6 +1,8 @@
 package anthropic
 
 import (
+	"cmp"
+
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
@@ -60,12 +62,9 @@ func (f *findings) take(u *usage) {
 	if len(u.iterations) > 0 {
 		f.usage.iterations = u.iterations
 	}
-	if u.service != "" {
-		f.usage.service = u.service
-	}
-	if u.region != "" {
-		f.usage.region = u.region
-	}
+	f.usage.tier = cmp.Or(u.tier, f.usage.tier)
+	f.usage.speed = cmp.Or(u.speed, f.usage.speed)
+	f.usage.region = cmp.Or(u.region, f.usage.region)
 }
 
 func (f *findings) report(settled bool) providers.Report {

@@ -93,6 +93,8 @@ func TestReports(t *testing.T) {
 		{"thinking is part of the output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":50,"output_tokens_details":{"thinking_tokens":40}}`), io.EOF, call.Usage{call.Input: 10, call.Output: 10, call.Reasoning: 40}, true, true},
 		{"null beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":null}`), io.EOF, call.Usage{call.Input: 10}, false, true},
 		{"zero beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":0}`), io.EOF, call.Usage{call.Input: 10}, false, true},
+		{"a tier that cannot be read", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"service_tier":{"name":"priority"}}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, false, true},
+		{"a speed without end", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"speed":"` + strings.Repeat("x", providers.MaxModelBytes+1) + `"}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, false, true},
 		{"no input at all", jsonAnswer, doc(`{"input_tokens":0,"output_tokens":5}`), io.EOF, call.Usage{call.Output: 5}, false, true},
 		{"counts that are none", jsonAnswer, doc(`{"input_tokens":"10","output_tokens":5}`), io.EOF, call.Usage{call.Output: 5}, false, true},
 		{"no usage", jsonAnswer, doc(`null`), io.EOF, call.Usage{}, false, true},
@@ -115,6 +117,8 @@ func TestReports(t *testing.T) {
 		{"a total before more text", sseAnswer, sse(start, textStart, end, text, blockEnd, stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, false, true},
 		{"an error at first", sseAnswer, sse(overloaded), io.EOF, call.Usage{}, false, false},
 		{"an error in the middle", sseAnswer, sse(start, textStart, text, overloaded), io.EOF, call.Usage{call.Input: 25, call.Output: 1}, false, true},
+		{"an error behind a message without counts", sseAnswer, sse(`{"type":"message_start","message":{"model":"m","content":[]}}`, overloaded), io.EOF, call.Usage{}, false, true},
+		{"an error behind a message of zeros", sseAnswer, sse(`{"type":"message_start","message":{"model":"m","content":[],"usage":{"input_tokens":0,"output_tokens":0}}}`, overloaded), io.EOF, call.Usage{}, false, true},
 		{"an error behind the input", sseAnswer, sse(start, overloaded), io.EOF, call.Usage{call.Input: 25, call.Output: 1}, false, true},
 		{"no input told", sseAnswer, sse(textStart, text, blockEnd, end, stop), io.EOF, call.Usage{call.Output: 15}, false, true},
 	} {
@@ -129,6 +133,17 @@ func TestReports(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSpeedStays: what is told of the price at the beginning of a stream stands beside what
+// is told at its end.
+func TestSpeedStays(t *testing.T) {
+	fast := strings.Replace(start, `"service_tier":"standard"`, `"service_tier":"standard","speed":"fast"`, 1)
+	told := `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":15,"service_tier":"standard"}}`
+	r := report(t, "", sseAnswer, sse(fast, textStart, text, blockEnd, told, stop), 7, io.EOF)
+	if got := r.Lines[0].Service; got != "fast" || !r.HasUsage {
+		t.Errorf("served as %q", got)
 	}
 }
 

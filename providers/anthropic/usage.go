@@ -77,7 +77,8 @@ func (c *counts) usage(long bool) (u call.Usage) {
 type usage struct {
 	counts     counts
 	iterations []iteration
-	service    string
+	tier       string // "" where none is told, as speed
+	speed      string
 	region     string
 	broken     bool // it cannot be read
 }
@@ -101,23 +102,21 @@ func parseUsage(object []byte) (u usage, ok bool) {
 	if !v.IsObject() || !jsontext.Value(object).IsValid() {
 		return usage{broken: true}, true
 	}
-	tier, speed := "", ""
 	v.ForEach(func(name, value gjson.Result) bool {
 		switch name.Str {
 		case "iterations":
 			u.readIterations(value)
 		case "service_tier":
-			tier = wordIn(value)
+			u.tier = u.word(value)
 		case "speed":
-			speed = wordIn(value)
+			u.speed = u.word(value)
 		case "inference_geo":
-			u.region = regionIn(value)
+			u.region = regionOf(u.word(value))
 		default:
 			u.counts.member(name.Str, value)
 		}
 		return true
 	})
-	u.service = serviceOf(tier, speed)
 	u.broken = u.broken || u.counts.odd()
 	return u, true
 }
@@ -175,22 +174,30 @@ func wordIn(v gjson.Result) string {
 	return strings.Clone(v.Str)
 }
 
-// serviceOf is the service of a price, "" where none is told: a faster one costs more, and
-// so may another tier than the standard one.
-func serviceOf(tier, speed string) string {
-	if speed != "" && speed != "standard" {
-		return speed
-	}
-	if tier == "standard" {
-		return call.Standard
-	}
-	return tier
+// word is a string that multiplies the price. What should be one and cannot be read
+// makes the cost unknown.
+func (u *usage) word(v gjson.Result) string {
+	word := wordIn(v)
+	u.broken = u.broken || word == "" && v.Type != gjson.Null && v.Raw != `""`
+	return word
 }
 
-// regionIn is the region of a price: "" where none was asked for, as older models say
+// service is the service of a price, "" where none is told: a faster one costs more, and
+// so may another tier than the standard one.
+func (u *usage) service() string {
+	if u.speed != "" && u.speed != "standard" {
+		return u.speed
+	}
+	if u.tier == "standard" {
+		return call.Standard
+	}
+	return u.tier
+}
+
+// regionOf is the region of a price: "" where none was asked for, as older models say
 // that they do not tell.
-func regionIn(v gjson.Result) string {
-	switch region := wordIn(v); region {
+func regionOf(region string) string {
+	switch region {
 	case "global", "not_available":
 		return ""
 	default:
@@ -201,7 +208,7 @@ func regionIn(v gjson.Result) string {
 // lines are the runs that a usage tells of. What is told at the top is the run that
 // answered, or several of them; what others used stands in iterations alone.
 func (u *usage) lines(model string, long bool) []call.Line {
-	key := call.Key{Model: model, Service: u.service, Region: u.region}
+	key := call.Key{Model: model, Service: u.service(), Region: u.region}
 	lines := []call.Line{{Key: key, Usage: u.counts.usage(long)}}
 	var own call.Usage
 	for _, i := range u.iterations {
