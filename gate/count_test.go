@@ -199,3 +199,25 @@ func TestClampOfAnUncappedCall(t *testing.T) {
 	}
 	grant.End(gate.Outcome{})
 }
+
+// TestUncappedCallReplays: a receipt says that no cap was sent, and in which dialect.
+func TestUncappedCallReplays(t *testing.T) {
+	w := newWorld(t, daily(999_999_999))
+	r := gate.Request{Tenant: "acme", Key: "acme-1", Dialect: "openai", Model: "gpt-4", Input: gate.Input{Tokens: 9000}}
+	bid, denial, err := r.Bid(w.rules)
+	if denial != nil || err != nil {
+		t.Fatal(denial, err)
+	}
+	w.begin(bid).End(used(10, 10))
+	r.Dialect = "anthropic"
+	if bid, denial, _ = r.Bid(w.rules); denial == nil || denial.Reason != policy.NoRoute {
+		t.Fatalf("no upstream speaks it: %v", denial)
+	}
+	w.gate.Refuse(t.Context(), bid, denial)
+	w.settleAll(nil)
+	list := bodies[audit.Decision](w.receipts())
+	if f := list[0].Facts; !f.Uncapped || f.OutputCap != 8192 || f.Dialect != "openai" || list[1].Facts.Dialect != "anthropic" {
+		t.Errorf("the receipts say %+v and %+v", f, list[1].Facts)
+	}
+	w.mustReplay(t, w.rules)
+}
