@@ -177,6 +177,7 @@ func TestRefused(t *testing.T) {
 			if spent, held := w.balance(); spent != 0 || held != 0 {
 				t.Errorf("spent %d, held %d", spent, held)
 			}
+			w.mustReplay()
 		})
 	}
 }

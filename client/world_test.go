@@ -142,6 +142,23 @@ func read[B audit.Body](w *world) (list []B) {
 	return list
 }
 
+// mustReplay holds the receipts against a replay.
+func (w *world) mustReplay() {
+	w.t.Helper()
+	rules, err := gate.NewRules(w.policy)
+	w.must(err)
+	replay := gate.NewReplayer(rules)
+	sources, err := audit.Files(filepath.Join(w.dir, "receipts"))
+	w.must(err)
+	for receipt, err := range audit.Merge(sources...) {
+		w.must(err)
+		replay.Add(receipt)
+	}
+	if report := replay.Close(); !report.OK() {
+		w.t.Errorf("honest receipts do not follow: %v, unchecked %v", report.Findings, report.Unchecked)
+	}
+}
+
 // mustHaveEnded closes the gate: the one call was granted and ended once, on that basis,
 // and nothing is held. It returns the settlement.
 func (w *world) mustHaveEnded(basis string) audit.Settlement {

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -26,7 +27,12 @@ func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.D
 	}
 	upstreams = policy.Speaking(upstreams, a.Dialect)
 	if upstreams = a.reached(upstreams); len(upstreams) == 0 {
-		return refused(known, denied(policy.NoRoute, "no upstream of this model has the base URL that was called, "+a.BaseURL+"; call one that the policy names for it"))
+		reason := policy.NoRoute
+		known.Facts.Upstream = a.called(rules.Policy)
+		if why := routes.Unrouted(a.Key.Tenant, &known.Facts); why != nil {
+			reason = why.Reason
+		}
+		return refused(known, denied(reason, "no upstream of this model has the base URL that was called, "+a.BaseURL+"; call one that the policy names for it"))
 	}
 	var bids []gate.Bid
 	var offers []providers.Offer
@@ -41,6 +47,17 @@ func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.D
 		}
 	}
 	return bids, offers, nil
+}
+
+// called is the name of an upstream that the request's URL reaches, so that the receipt
+// tells which one does not serve it; "" if the policy has none any more.
+func (a *Ask) called(p *policy.Policy) string {
+	for _, name := range slices.Sorted(maps.Keys(p.Upstreams)) {
+		if slices.ContainsFunc(p.Upstreams[name].Speaks, func(s policy.Speech) bool { return s.BaseURL == a.BaseURL }) {
+			return name
+		}
+	}
+	return ""
 }
 
 // reached are those of some upstreams that the request's URL reaches.
