@@ -56,7 +56,7 @@ type Transport struct {
 // for its usage, or the call is cut and charged what it held, as the policy says
 // (on_disconnect). Gate.Close waits for that.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	x := &exchange{transport: t, in: r, answered: make(chan answered, 1)}
+	x := &exchange{transport: t, in: r, header: canonical(r.Header), answered: make(chan answered, 1)}
 	x.body, x.to = io.Pipe()
 	err := x.locate(t.Gate.Rules().Policy)
 	if err == nil && x.operation.Kind == providers.Listed {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -214,6 +215,29 @@ func TestWhatLeaves(t *testing.T) {
 				t.Errorf("told of as %+v", d.Facts)
 			}
 		})
+	}
+}
+
+// TestNamesOfHeaders: a name in another case is the same name, as it is on the wire.
+func TestNamesOfHeaders(t *testing.T) {
+	w, sim := simulated(t, simulator.Config{}, setting{upstream: ", api_key_env: " + keyVar})
+	r := w.request(t.Context(), chatPath, hello)
+	r.Header = http.Header{
+		"authorization": {"Bearer " + programKey}, "x-api-key": {programKey}, "accept-encoding": {"gzip"},
+		"x-aegis-run": {"nightly"}, "openai-beta": {"unheard-of=v9"}, "x-mine": {"stays"},
+	}
+	resp, body := w.do(r)
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("X-Aegis-Betas-Removed") != "unheard-of=v9" {
+		t.Fatalf("%d %v %s", resp.StatusCode, resp.Header, body)
+	}
+	h := sim.Calls()[0].Header
+	if strings.Contains(fmt.Sprint(h), programKey) || !slices.Equal(h["Authorization"], []string{"Bearer " + policyKey}) ||
+		!slices.Equal(h["Accept-Encoding"], []string{"identity"}) || h["X-Aegis-Run"] != nil || h["Openai-Beta"] != nil || h.Get("X-Mine") != "stays" {
+		t.Errorf("sent %v", h)
+	}
+	w.close()
+	if d := read[audit.Decision](w)[0]; d.Facts.Run == "" {
+		t.Errorf("told of as %+v", d.Facts)
 	}
 }
 

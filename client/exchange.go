@@ -25,6 +25,7 @@ import (
 type exchange struct {
 	transport *Transport
 	in        *http.Request // the program's
+	header    http.Header   // the program's, by the names that HTTP has
 	head      providers.Head
 	dialect   providers.Dialect
 	operation providers.Operation
@@ -104,7 +105,7 @@ func (x *exchange) Bid(rules *gate.Rules) (gate.Bid, *policy.Denial, error) {
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	origin, err := x.origin.Read(key.Tenant, x.in.Header)
+	origin, err := x.origin.Read(key.Tenant, x.header)
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,7 +18,7 @@ import (
 // to them, for which operation. The error is what to tell the program.
 func (x *exchange) locate(p *policy.Policy) error {
 	x.head = providers.Head{
-		Method: x.in.Method, Path: x.in.URL.EscapedPath(), Query: x.in.URL.RawQuery, Header: admission.ForDialect(x.in.Header),
+		Method: x.in.Method, Path: x.in.URL.EscapedPath(), Query: x.in.URL.RawQuery, Header: admission.ForDialect(x.header),
 	}
 	all := x.transport.dialects()
 	x.dialect, x.operation, _ = admission.Find(all, x.head) // to answer in
@@ -35,6 +36,17 @@ func (x *exchange) locate(p *policy.Policy) error {
 	var err error
 	x.dialect, x.operation, err = admission.Find(spoken, x.head)
 	return err
+}
+
+// canonical is a header by the names that HTTP has: a server knows no other, and a program
+// may write them in any case.
+func canonical(header http.Header) http.Header {
+	out := make(http.Header, len(header))
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		plain := http.CanonicalHeaderKey(name)
+		out[plain] = append(out[plain], header[name]...)
+	}
+	return out
 }
 
 // reached is the longest base URL of an upstream that a URL begins with, and the rest of
@@ -86,10 +98,11 @@ func origin(u *url.URL) string {
 // read reads the body, whole and bounded, and what is asked in it.
 func (x *exchange) read() error {
 	var err error
-	if x.origin.Run, err = admission.RunOf(x.in.Header, ""); err != nil {
+	if x.origin.Run, err = admission.RunOf(x.header, ""); err != nil {
 		return err
 	}
 	r := *x.in // its length is set anew, and the program's own must stay
+	r.Header = x.header
 	if r.Body == nil {
 		r.Body = http.NoBody
 	}

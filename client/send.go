@@ -65,6 +65,7 @@ func (x *exchange) outgoing(ctx context.Context, grant *gate.Grant, sent *provid
 	}
 	to.RawQuery = sent.Query
 	out := x.in.Clone(ctx)
+	out.Header = x.header.Clone()
 	admission.Adopt(out.Header, x.head.Header, sent.Header)
 	out.Header["Accept-Encoding"] = []string{"identity"}
 	authorization, err := admission.Authorization(grant)
