@@ -7,13 +7,13 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
-// withheld are the client's credentials, and what would have the call billed to another
-// account of the upstream's key.
+// withheld would have the call billed to another account than the upstream's key, or of it.
 var withheld = []string{
-	"Authorization", "X-Api-Key", "Api-Key", "Cookie",
 	"Anthropic-Workspace-Id", "Anthropic-Organization-Id", "Anthropic-User-Profile-Id", "Anthropic-Billing-Policy",
+	"X-Goog-User-Project",
 }
 
 // betaHeader asks for betas, by a list with commas.
@@ -70,10 +70,10 @@ func parameter(pair string) (name string, known bool) {
 		return "", false
 	}
 	switch name {
-	case "", betaParameter, "key", "api_key", "access_token":
+	case "", betaParameter:
 		return name, true
 	}
-	return name, false
+	return name, wire.Secret(name)
 }
 
 // betaParameter is in the query of every call that an SDK makes through its beta
@@ -173,7 +173,7 @@ func (r *request) header(t *providers.Terms) (header map[string][]string, taken 
 	}
 	for name := range header {
 		plain := providers.Plain(name)
-		if plain == betaHeader && len(taken) > 0 || !slices.Contains(ownHosts, t.Provider) && !isPlain(plain) && !t.Allow.Has(call.ExtraHeader, strings.ToLower(plain)) {
+		if wire.Secret(name) || plain == betaHeader && len(taken) > 0 || !slices.Contains(ownHosts, t.Provider) && !isPlain(plain) && !t.Allow.Has(call.ExtraHeader, strings.ToLower(plain)) {
 			delete(header, name)
 		}
 	}

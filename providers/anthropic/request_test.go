@@ -334,8 +334,9 @@ func TestSend(t *testing.T) {
 }
 
 func TestSentHead(t *testing.T) {
-	h := providers.Head{Query: "beta=true&api_key=mine", Header: headers{
+	h := providers.Head{Query: "beta=true&api_key=mine&Api-Key=mine&token=mine", Header: headers{
 		"X-Api-Key": {"mine"}, "Authorization": {"Bearer mine"}, "Api-Key": {"mine"}, "X_api_key": {"mine"}, "Cookie": {"mine"},
+		"X-Goog-Api-Key": {"mine"}, "Ocp-Apim-Subscription-Key": {"mine"}, "Proxy-Authorization": {"Basic mine"}, "X-Amz-Security-Token": {"mine"}, "X-Goog-User-Project": {"mine"},
 		"Anthropic-Workspace-Id": {"mine"}, "Anthropic-User-Profile-Id": {"mine"},
 		"Anthropic-Version": {"2023-06-01"}, "X-App": {"cli"},
 		"Anthropic-Beta": {"claude-code-20250219, fast-mode-2026-02-01", "context-1m-2025-08-07,interleaved-thinking-2025-05-14"},

@@ -8,6 +8,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // NoBound says why what a request costs has no bound at an upstream: what cannot be
@@ -98,7 +99,7 @@ func forbidden(path string) string {
 		return never[top]
 	}
 	for name := range strings.SplitSeq(path, ".") {
-		if isSecret(name) {
+		if wire.Secret(name) {
 			return "it may hold a credential"
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // billedHeaders are request headers by which a server or a gateway takes more into
@@ -119,7 +120,7 @@ func forward(t *providers.Terms, header map[string][]string) (betas []string) {
 		var room [maxHeaderBytes]byte
 		plain := plainHeader(room[:0], name)
 		switch {
-		case isSecret(name):
+		case wire.Secret(name):
 			delete(header, name)
 		case betaHeaders.have(plain):
 			kept, out := sift(t, h, values)

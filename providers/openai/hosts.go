@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
-	"github.com/aegis-proxy/aegis-proxy/internal/names"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // host is what one provider's servers take beyond everywhere, and what costs there
@@ -25,7 +25,7 @@ type host struct {
 // hostOf returns what is known of a provider, by the name that the policy gives it.
 // Nobody knows what others are: they are taken for gateways.
 func hostOf(provider string) *host {
-	plain := plainName(provider)
+	plain := wire.Squeezed(provider)
 	if h := hosts[plain]; h != nil {
 		return h
 	}
@@ -33,16 +33,6 @@ func hostOf(provider string) *host {
 		return hosts["huggingface"]
 	}
 	return unknownHost
-}
-
-// plainName is a name without its case and what joins its words.
-func plainName(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r == '.' || r == ' ' || r == '$' {
-			return -1
-		}
-		return r
-	}, names.Fold(name))
 }
 
 // members returns a host that takes these members for nothing.

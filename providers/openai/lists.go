@@ -203,21 +203,3 @@ func costlyNames() []string {
 	}
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(name string) bool { return strings.Contains(name, ".") })
 }
-
-// secret are the ends of names under which a credential is sent, without case and what
-// joins words.
-var secret = []string{
-	"apikey", "accesskey", "accesskeyid", "secret", "secretkey", "secretaccesskey", "accesstoken", "authtoken",
-	"bearertoken", "idtoken", "sessiontoken", "securitytoken", "adtoken", "subscriptionkey", "authorization",
-	"credential", "credentials", "password", "passwd",
-}
-
-// isSecret reports whether a name is one under which a credential is sent.
-func isSecret(name string) bool {
-	plain := plainName(name)
-	switch plain {
-	case "key", "token", "auth", "sig", "signature", "code":
-		return true
-	}
-	return slices.ContainsFunc(secret, func(end string) bool { return strings.HasSuffix(plain, end) })
-}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 const listsPage = "../../docs/lists.md"
@@ -97,7 +98,7 @@ func tables() string {
 	}
 	b.WriteString("\n### What goes nowhere\n\n| kind | name | why |\n|---|---|---|\n")
 	writeReasons(&b, "members", never)
-	fmt.Fprintf(&b, "| members | `key`, `token`, `auth`, `sig`, `signature`, `code` and what ends as `%s` do, in any case and with any of `-_.` between | it may hold a credential |\n", strings.Join(secret, "` `"))
+	fmt.Fprintf(&b, "| members | `key`, `token`, `auth`, `sig`, `signature`, `code` and what ends as `%s` do, in any case and with any of `-_.` between | it may hold a credential |\n", strings.Join(wire.SecretEnds, "` `"))
 	b.WriteString("\n### Headers\n\n| headers | |\n|---|---|\n")
 	for _, row := range []struct {
 		list headers
@@ -146,7 +147,7 @@ func TestListsPage(t *testing.T) {
 // TestListsAreSound: no host is listed twice, and nothing is free and costly at one.
 func TestListsAreSound(t *testing.T) {
 	for name, h := range hosts {
-		if plainName(name) != name {
+		if wire.Squeezed(name) != name {
 			t.Errorf("%s is never found", name)
 		}
 		for kind, free := range h.free {

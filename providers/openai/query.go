@@ -31,8 +31,8 @@ func (r *Request) SeeQuery(raw string) error {
 		if err != nil {
 			return err
 		}
-		plain := plainName(name)
-		if isSecret(name) || hidden[plain] {
+		plain := wire.Squeezed(name)
+		if wire.Secret(name) || hidden[plain] {
 			out = true
 			continue
 		}
