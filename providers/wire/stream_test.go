@@ -10,14 +10,17 @@ import (
 )
 
 // takings reads a stream, takes out whole events that say "drop", and of others the word
-// "cut" where it stands, and notes all that it was told.
+// "cut" where it stands, and notes all that it was told. An event without data says
+// nothing: behind one that was taken out it may go unread.
 type takings struct {
 	events []string
 	unread int
 }
 
 func (r *takings) Event(payload []byte) Addition {
-	r.events = append(r.events, string(payload))
+	if payload != nil {
+		r.events = append(r.events, string(payload))
+	}
 	if bytes.Contains(payload, []byte("drop")) {
 		return Addition{Event: true}
 	}
