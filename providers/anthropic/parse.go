@@ -16,6 +16,7 @@ type parser struct {
 	called map[string]string // names of the tools that the model called last, by id
 	block  block
 	tool   tool
+	edit   string // the type of an edit of the context
 }
 
 // parse reads a body and a head. The error is a *providers.ParseError.
@@ -336,15 +337,15 @@ var contextEdits = map[string]bool{"clear_tool_uses_20250919": true, "clear_thin
 
 func (p *parser) contextManagement(name string) error { return contextLevel.optional(p, name) }
 
+// editLevel is one edit. Of those that are known, what else they say costs nothing.
+var editLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
+	"type": func(p *parser, _ string) error { return p.Word(&p.edit, "context_management.edits.type") },
+})
+
 func (p *parser) contextEdit() error {
-	kind := ""
-	err := p.Object("context_management.edits", func(name string) error {
-		if name == "type" {
-			return p.Word(&kind, "context_management.edits.type")
-		}
-		return p.skipped(name)
-	})
-	if err == nil && !contextEdits[kind] {
+	p.edit = ""
+	err := editLevel.Object(p, "context_management.edits")
+	if err == nil && !contextEdits[p.edit] {
 		p.costs(call.ExtraMember, "context_management.edits", "the model may run once more to summarise")
 	}
 	return err

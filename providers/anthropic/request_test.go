@@ -140,6 +140,7 @@ func TestRefusedBodies(t *testing.T) {
 		{"messages that are none", `{"model":"m","max_tokens":1,"messages":"x"}`, "messages"},
 		{"a text that is none", `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","text":5}]}]}`, "messages.content.text"},
 		{"a block spelled otherwise", `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","Text":"x"}]}]}`, "messages.content.Text"},
+		{"an edit spelled otherwise", `{"model":"m","max_tokens":1,"messages":[],"context_management":{"edits":[{"type":"clear_tool_uses_20250919","Type":"compact_20260112"}]}}`, "context_management.edits.Type"},
 		{"a budget with a fraction", `{"model":"m","max_tokens":1,"messages":[],"thinking":{"budget_tokens":1.5}}`, "thinking.budget_tokens"},
 		{"more behind it", `{"model":"m","max_tokens":1,"messages":[]} {}`, ""},
 		{"no UTF-8", "{\"model\":\"\xff\",\"max_tokens\":1,\"messages\":[]}", ""},
