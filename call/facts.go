@@ -23,7 +23,8 @@ type Facts struct {
 	Service  string // the service tier that is asked for there, as it is sent; "" for none
 	Stream   bool
 
-	// Needs are the capabilities that it needs, its operation's own first.
+	// Needs are the capabilities that it needs, its operation's own first; what
+	// follows from other facts, AddImplied adds.
 	Needs []string
 	// Tools are the names of the tools and functions offered; of a tool that runs at the
 	// provider its type, and "" of one that has no name.

@@ -1,5 +1,7 @@
 package call
 
+import "slices"
+
 // What a call can need of its tenant's allowance. The first ones are what an operation
 // itself is.
 const (
@@ -54,4 +56,23 @@ func NeedOf(operation string) string {
 		return NeedModerations
 	}
 	return NeedChat
+}
+
+// AddImplied completes Needs by what other facts imply: the operation's own, which comes
+// first, a stream, tools and several choices.
+func (f *Facts) AddImplied() {
+	implied := []string{NeedOf(f.Endpoint)}
+	for _, need := range [...]struct {
+		used bool
+		name string
+	}{
+		{f.Stream, NeedStream},
+		{len(f.Tools) > 0, NeedTools},
+		{f.Choices > 1, NeedMultipleChoices},
+	} {
+		if need.used && !slices.Contains(f.Needs, need.name) {
+			implied = append(implied, need.name)
+		}
+	}
+	f.Needs = append(implied, f.Needs...)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
@@ -263,6 +264,71 @@ func TestListOfModelsPasses(t *testing.T) {
 	resp, body := w.do(r)
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"two"`) || len(sim.Calls()) != 1 {
 		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
+// TestWhatIsFreePasses: without a hold, and without a receipt; a kill switch stops it.
+func TestWhatIsFreePasses(t *testing.T) {
+	const body = `{"model":"omni-moderation-latest","input":"hello"}`
+	w, sim := simulated(t, simulator.Config{}, setting{})
+	if resp, said := w.do(w.request(t.Context(), "/v1/moderations", body)); resp.StatusCode != http.StatusOK || !strings.Contains(said, `"results"`) {
+		t.Fatalf("%d %s", resp.StatusCode, said)
+	}
+	_, err := w.ledger.Throw(t.Context(), "acme", policy.TenantSwitch)
+	w.must(err)
+	if resp, said := w.do(w.request(t.Context(), "/v1/moderations", body)); resp.StatusCode != http.StatusForbidden || len(sim.Calls()) != 1 {
+		t.Errorf("%d calls; %d %s", len(sim.Calls()), resp.StatusCode, said)
+	}
+	w.close()
+	if decisions := read[audit.Decision](w); len(decisions) != 1 || decisions[0].Verdict != audit.Deny {
+		t.Errorf("told of as %+v", decisions)
+	}
+}
+
+// TestMessages: two dialects at one base URL are told apart by what is called, and a key
+// stays where its SDK has put it.
+func TestMessages(t *testing.T) {
+	const message = `{"model":"claude-opus-4-1","max_tokens":20,"stream":true,"messages":[{"role":"user","content":"Say hello."}]}`
+	w, sim := simulated(t, simulator.Config{}, setting{})
+	call := func(model string) (*http.Response, string) {
+		r := w.request(t.Context(), "/v1/messages", strings.Replace(message, "claude-opus-4-1", model, 1))
+		r.Header.Del("Authorization")
+		r.Header.Set("X-Api-Key", programKey)
+		r.Header.Set("Anthropic-Version", "2023-06-01")
+		return w.do(r)
+	}
+	if resp, body := call("claude-opus-4-1"); resp.StatusCode != http.StatusOK || !strings.Contains(body, "message_stop") {
+		t.Fatalf("%d %s", resp.StatusCode, body)
+	}
+	if sent := sim.Calls()[0].Header; sent.Get("X-Api-Key") != programKey || sent["Authorization"] != nil {
+		t.Errorf("sent %v", sent)
+	}
+	if resp, body := call("toy"); resp.StatusCode != http.StatusForbidden || !strings.Contains(body, `"type":"permission_error"`) {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	w.mustHaveEnded(audit.BasisReported)
+}
+
+// TestNextCallFindsItSettled: a program that has seen the end of an answer, or of its
+// stream, has back what the answer did not use. Only one hold fits the budget.
+func TestNextCallFindsItSettled(t *testing.T) {
+	for _, body := range []string{hello, streaming} {
+		w, _ := simulated(t, simulator.Config{Script: simulator.Always(simulator.Answer{OutputTokens: 3})},
+			setting{tenant: `budgets: [{name: daily, window: forever, limit_usd: "0.0000009"}]`})
+		for i := range 10 {
+			resp, err := w.client.RoundTrip(w.request(t.Context(), chatPath, body))
+			w.must(err)
+			if resp.StatusCode != http.StatusOK {
+				t.Fatalf("call %d: %d", i, resp.StatusCode)
+			}
+			seen, all := "", make([]byte, 1<<10)
+			for err == nil && !strings.Contains(seen, "[DONE]") {
+				var n int
+				n, err = resp.Body.Read(all)
+				seen += string(all[:n])
+			}
+			defer resp.Body.Close()
+		}
 	}
 }
 

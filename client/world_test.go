@@ -36,7 +36,10 @@ const policyText = `generation: 1
 upstreams:
   - {name: sim, base_url: "{up}/v1", provider: openai, cap_field: max_completion_tokens{upstream}}
   - {name: other, base_url: "{up}/other/v1", provider: openai, cap_field: max_completion_tokens}
+  - {name: claude, base_url: "{up}/v1", provider: anthropic, dialects: [{name: anthropic}]}
+free_upstream: sim
 models:
+  - {match: "claude-*", upstreams: [claude]}
   - {match: "toy", upstreams: [sim, other], default_output_cap: 100, price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
   - {match: "text-*", upstreams: [sim]}
 plans: {every: {denial_receipts_per_second: 1000000}}

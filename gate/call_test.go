@@ -48,7 +48,7 @@ func (w *world) must(err error) {
 
 // asking is a request whose worst case is 200 nano-USD.
 func asking() gate.Request {
-	return gate.Request{Tenant: "acme", Model: "toy", Input: gate.Input{Tokens: 100}, OutputCap: 50}
+	return gate.Request{Tenant: "acme", Facts: call.Facts{Model: "toy", InputTokens: 100, OutputCap: 50}}
 }
 
 var errBroke = errors.New("the function broke")
@@ -237,7 +237,7 @@ func TestFiftyCallsWithABudgetForTen(t *testing.T) {
 // TestCallKnowsWhatItAsksFor: names are found in the policy in force, and what
 // is not said has a default.
 func TestCallKnowsWhatItAsksFor(t *testing.T) {
-	capped := func(cap int64) func(*gate.Request) { return func(r *gate.Request) { r.OutputCap = cap } }
+	capped := func(cap int64) func(*gate.Request) { return func(r *gate.Request) { r.Facts.OutputCap = cap } }
 	for _, row := range []struct {
 		name   string
 		change func(*gate.Request)
@@ -245,16 +245,14 @@ func TestCallKnowsWhatItAsksFor(t *testing.T) {
 	}{
 		{"as it is", capped(50), "|chat/completions|sim|[chat]|50|1|caller"},
 		{"a key", func(r *gate.Request) { r.Key = "acme-1" }, "acme-1|chat/completions|sim|[chat]|50|1|caller"},
-		{"streamed, with tools", func(r *gate.Request) { r.Stream, r.Tools = true, []string{"search"} }, "|chat/completions|sim|[chat stream tools]|50|1|caller"},
-		{"choices, images", func(r *gate.Request) { r.Choices, r.Needs = 2, []string{call.NeedImages} }, "|chat/completions|sim|[chat multiple_choices images]|50|2|caller"},
-		{"an endpoint of another API", func(r *gate.Request) { r.Endpoint = "messages" }, "|messages|sim|[chat]|50|1|caller"},
-		{"embeddings write nothing", func(r *gate.Request) { r.Endpoint = call.Embeddings }, "|embeddings|sim|[embeddings]|0|1|caller"},
-		{"the upstream by name", func(r *gate.Request) { r.Upstream = "sim" }, "|chat/completions|sim|[chat]|50|1|caller"},
-		{"counted tokens", func(r *gate.Request) { r.Input.How = "exact" }, "|chat/completions|sim|[chat]|50|1|exact"},
-		{"the model's own cap", func(r *gate.Request) { r.Model, r.OutputCap = "gpt-4o", 0 }, "|chat/completions|sim|[chat]|16384|1|caller"},
-		{"no more than the model's own", func(r *gate.Request) { r.Model, r.OutputCap = "gpt-4o", 1<<20 }, "|chat/completions|sim|[chat]|16384|1|caller"},
-		{"no cap known", capped(0), "no_bound"},
-		{"no such upstream", func(r *gate.Request) { r.Upstream = "elsewhere" }, "no_upstream"},
+		{"streamed, with tools", func(r *gate.Request) { r.Facts.Stream, r.Facts.Tools = true, []string{"search"} }, "|chat/completions|sim|[chat stream tools]|50|1|caller"},
+		{"choices, images", func(r *gate.Request) { r.Facts.Choices, r.Facts.Needs = 2, []string{call.NeedImages} }, "|chat/completions|sim|[chat multiple_choices images]|50|2|caller"},
+		{"an endpoint of another API", func(r *gate.Request) { r.Facts.Endpoint = "messages" }, "|messages|sim|[chat]|50|1|caller"},
+		{"embeddings write nothing", func(r *gate.Request) { r.Facts.Endpoint, r.Facts.OutputCap = call.Embeddings, 0 }, "|embeddings|sim|[embeddings]|0|1|caller"},
+		{"the upstream by name", func(r *gate.Request) { r.Facts.Upstream = "sim" }, "|chat/completions|sim|[chat]|50|1|caller"},
+		{"counted tokens", func(r *gate.Request) { r.Facts.InputBound = "exact" }, "|chat/completions|sim|[chat]|50|1|exact"},
+		{"no cap", capped(0), "no_bound"},
+		{"no such upstream", func(r *gate.Request) { r.Facts.Upstream = "elsewhere" }, "no_upstream"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newLibrary(t, daily(900_000_000))
@@ -292,7 +290,7 @@ func TestCallOfNobody(t *testing.T) {
 		}
 	}
 	r := asking()
-	r.Endpoint = "actions/payment"
+	r.Facts.Endpoint = "actions/payment"
 	if _, _, err := w.callWith(t.Context(), r, func() answer { t.Error("it ran"); return answer{} }); err == nil {
 		t.Error("a call passed for an action")
 	}
@@ -368,19 +366,20 @@ func TestCallOfTheImpossible(t *testing.T) {
 	long := strings.Repeat("x", 257)
 	w := newLibrary(t, daily(900_000_000)+"\nreplay: {}")
 	for name, change := range map[string]func(*gate.Request){
-		"a negative depth":         func(r *gate.Request) { r.Depth = -1 },
-		"too deep":                 func(r *gate.Request) { r.Depth = policy.MaxDepthFact + 1 },
-		"a negative attempt":       func(r *gate.Request) { r.Nonce, r.Attempt = "n", -1 },
-		"negative input":           func(r *gate.Request) { r.Input.Tokens = -1 },
-		"too much input":           func(r *gate.Request) { r.Input.Tokens = pricing.MaxTokens + 1 },
-		"a negative cap":           func(r *gate.Request) { r.OutputCap = -1 },
-		"negative choices":         func(r *gate.Request) { r.Choices = -1 },
-		"output beyond all counts": func(r *gate.Request) { r.ExtraOutput = math.MaxInt64 },
-		"a model too long":         func(r *gate.Request) { r.Model = "toy" + long },
-		"a model that is no text":  func(r *gate.Request) { r.Model = "toy\xff" },
-		"an endpoint too long":     func(r *gate.Request) { r.Endpoint = long },
-		"a capability too long":    func(r *gate.Request) { r.Needs = []string{long} },
-		"too many capabilities":    func(r *gate.Request) { r.Needs = make([]string, 65) },
+		"a negative depth":                func(r *gate.Request) { r.Facts.Depth = -1 },
+		"too deep":                        func(r *gate.Request) { r.Facts.Depth = policy.MaxDepthFact + 1 },
+		"a negative attempt":              func(r *gate.Request) { r.Nonce, r.Facts.Attempt = "n", -1 },
+		"negative input":                  func(r *gate.Request) { r.Facts.InputTokens = -1 },
+		"too much input":                  func(r *gate.Request) { r.Facts.InputTokens = pricing.MaxTokens + 1 },
+		"a negative cap":                  func(r *gate.Request) { r.Facts.OutputCap = -1 },
+		"negative choices":                func(r *gate.Request) { r.Facts.Choices = -1 },
+		"output beyond all counts":        func(r *gate.Request) { r.Facts.ExtraOutput = math.MaxInt64 },
+		"a model too long":                func(r *gate.Request) { r.Facts.Model = "toy" + long },
+		"a model that is no text":         func(r *gate.Request) { r.Facts.Model = "toy\xff" },
+		"an endpoint too long":            func(r *gate.Request) { r.Facts.Endpoint = long },
+		"a capability too long":           func(r *gate.Request) { r.Facts.Needs = []string{long} },
+		"a tool's result by its plain id": func(r *gate.Request) { r.Facts.ToolResults = []call.ToolResult{{ID: "call-1"}} },
+		"too many capabilities":           func(r *gate.Request) { r.Facts.Needs = make([]string, 65) },
 	} {
 		r := asking()
 		change(&r)
@@ -398,7 +397,7 @@ func TestCallOfTheImpossible(t *testing.T) {
 func TestRefusedUpstreamFollows(t *testing.T) {
 	w := newLibrary(t, daily(1000))
 	r := asking()
-	r.Upstream = "elsewhere"
+	r.Facts.Upstream = "elsewhere"
 	_, _, err := w.callWith(t.Context(), r, func() answer { t.Error("it ran"); return answer{} })
 	if refusal, ok := errors.AsType[*gate.Refusal](err); !ok || refusal.Reason != policy.NoRoute {
 		t.Fatalf("got %v", err)

@@ -203,13 +203,14 @@ func TestClampOfAnUncappedCall(t *testing.T) {
 // TestUncappedCallReplays: a receipt says that no cap was sent, and in which dialect.
 func TestUncappedCallReplays(t *testing.T) {
 	w := newWorld(t, daily(999_999_999))
-	r := gate.Request{Tenant: "acme", Key: "acme-1", Dialect: "openai", Model: "gpt-4", Input: gate.Input{Tokens: 9000}}
+	r := gate.Request{Tenant: "acme", Key: "acme-1", Facts: call.Facts{Dialect: "openai", Model: "gpt-4", InputTokens: 9000, OutputCap: 4096}}
 	bid, denial, err := r.Bid(w.rules)
+	bid.Fit = &gate.Fit{Cap: 4096, Context: 8192}
 	if denial != nil || err != nil {
 		t.Fatal(denial, err)
 	}
 	w.begin(bid).End(used(10, 10))
-	r.Dialect = "anthropic"
+	r.Facts.Dialect = "anthropic"
 	if bid, denial, _ = r.Bid(w.rules); denial == nil || denial.Reason != policy.NoRoute {
 		t.Fatalf("no upstream speaks it: %v", denial)
 	}

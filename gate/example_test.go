@@ -61,10 +61,12 @@ func ExampleCall() {
 
 	const prompt = "What is a lease?"
 	result, err := gate.Call(context.Background(), g, gate.Request{
-		Tenant:    "acme",
-		Model:     "gpt-4o-mini",
-		Input:     gate.Input{Tokens: tokenizer.UpperBound(prompt) + 16}, // what the API puts around it
-		OutputCap: 500,
+		Tenant: "acme",
+		Facts: call.Facts{
+			Model:       "gpt-4o-mini",
+			InputTokens: tokenizer.UpperBound(prompt) + 16, // what the API puts around it
+			OutputCap:   500,
+		},
 	}, func(ctx context.Context, grant *gate.Grant) (string, gate.Outcome, error) {
 		text, usage, err := complete(ctx, prompt, grant.OutputCap)
 		return text, gate.Used(usage), err
@@ -88,8 +90,7 @@ func ExampleCall_denied() {
 	defer remove()
 
 	_, err := gate.Call(context.Background(), g, gate.Request{
-		Tenant: "acme", Model: "gpt-4o-mini",
-		Input: gate.Input{Tokens: 1000}, OutputCap: 5000,
+		Tenant: "acme", Facts: call.Facts{Model: "gpt-4o-mini", InputTokens: 1000, OutputCap: 5000},
 	}, func(context.Context, *gate.Grant) (string, gate.Outcome, error) {
 		panic("this does not run")
 	})
@@ -113,8 +114,7 @@ func ExampleCall_stream() {
 
 	ask := func(cut bool) (gate.Result[int], error) {
 		return gate.Call(context.Background(), g, gate.Request{
-			Tenant: "acme", Model: "gpt-4o-mini", Stream: true,
-			Input: gate.Input{Tokens: 100}, OutputCap: 90,
+			Tenant: "acme", Facts: call.Facts{Model: "gpt-4o-mini", Stream: true, InputTokens: 100, OutputCap: 90},
 		}, func(_ context.Context, grant *gate.Grant) (int, gate.Outcome, error) {
 			for i, text := range events {
 				if cut && i == 1 {
@@ -161,7 +161,7 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	gate.Call(ctx, g, gate.Request{
-		Tenant: "acme", Model: "gpt-4o-mini", Input: gate.Input{Tokens: 100}, OutputCap: 90,
+		Tenant: "acme", Facts: call.Facts{Model: "gpt-4o-mini", InputTokens: 100, OutputCap: 90},
 	}, func(ctx context.Context, grant *gate.Grant) (string, gate.Outcome, error) {
 		text, usage, err := complete(ctx, "What is a lease?", grant.OutputCap)
 		return text, gate.Used(usage), err

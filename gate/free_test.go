@@ -62,7 +62,7 @@ func TestFreeCalls(t *testing.T) {
 // TestFreeCallOfAProgram: it needs no bound either.
 func TestFreeCallOfAProgram(t *testing.T) {
 	w := newWorld(t, daily(1))
-	bid, denial, err := gate.Request{Tenant: "acme", Model: "toy", Endpoint: call.Moderations}.Bid(w.rules)
+	bid, denial, err := gate.Request{Tenant: "acme", Facts: call.Facts{Model: "toy", Endpoint: call.Moderations}}.Bid(w.rules)
 	w.must(err)
 	if denial != nil {
 		t.Fatal(denial)

@@ -11,8 +11,8 @@
 //	...
 //	defer g.Close()
 //	result, err := gate.Call(ctx, g, gate.Request{
-//		Tenant: "acme", Model: "gpt-4o-mini",
-//		Input: gate.Input{Tokens: tokenizer.UpperBound(prompt) + 16}, OutputCap: 500,
+//		Tenant: "acme",
+//		Facts:  call.Facts{Model: "gpt-4o-mini", InputTokens: tokenizer.UpperBound(prompt) + 16, OutputCap: 500},
 //	}, func(ctx context.Context, grant *gate.Grant) (string, gate.Outcome, error) {
 //		text, usage, err := complete(ctx, prompt, grant.OutputCap)
 //		return text, gate.Used(usage), err
@@ -21,7 +21,7 @@
 // A denied call does not run; its error is a *Refusal. A function that fails, or
 // panics, or does not say what it used is charged what was held, because nobody
 // knows what it cost: never less than the truth. The hold is a bound only if
-// Input is one and the provider obeys the cap that is sent.
+// InputTokens is one and the provider obeys the cap that is sent.
 //
 // # One call
 //

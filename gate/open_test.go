@@ -160,7 +160,7 @@ func (p *parts) call(g *gate.Gate) gate.Result[string] {
 
 func askFor(g *gate.Gate, input int64) (gate.Result[string], error) {
 	r := asking()
-	r.Input.Tokens = input
+	r.Facts.InputTokens = input
 	return gate.Call(context.Background(), g, r, func(context.Context, *gate.Grant) (string, gate.Outcome, error) {
 		return "value", gate.Used(call.Usage{call.Input: 90, call.Output: 10}), nil
 	})

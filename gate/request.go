@@ -6,7 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -34,57 +34,30 @@ const (
 // boundByCaller is how an input was bounded where the caller does not say.
 const boundByCaller = "caller"
 
-// Request is an LLM call as the program that makes it knows it. Tenant, Model
-// and Input are required.
+// Request is an LLM call that no dialect reads: the program that makes it says itself what
+// the call is and what bounds its cost. Tenant is required.
 type Request struct {
 	Tenant string // whose budgets, as the policy names it
 	Key    string // the id of one of its keys; "": the tenant itself, whom no limit of a key concerns
 	Run    string // whose budgets concern the call too; "": none
 	User   string // end user, alike; "": none
+	Nonce  string // spent once, where the policy says so; "": none
 
-	Model    string
-	Upstream string   // of the policy's for this model and tenant; "": the first
-	Dialect  string   // the API that is called, as the policy names it: "openai"; "": not told, any upstream will do
-	Endpoint string   // "": call.ChatCompletions; what it needs is call.NeedOf
-	Stream   bool     // the answer is streamed
-	Tools    []string // names of the tools offered to the model
-	Needs    []string // of call.Needs, beside endpoint, Stream and Tools
-	Depth    int64    // of the recursion that the call comes from
-	Nonce    string   // spent once, where the policy says so
-	Attempt  int64    // of the call with that nonce; 0: the first
-
-	// ToolResults are the results of tools that the call brings: those after the
-	// last message of the assistant. The policy can limit them.
-	ToolResults []ToolResult
-
-	// Input bounds the tokens of all that is sent and billed as input: messages
-	// with what the API puts around each, tool schemas, images. Package
-	// tokenizer bounds and counts text.
-	Input Input
-
-	// OutputCap is the cap asked for on each choice, in tokens; 0: the policy's
-	// default for the model, else what the model can write. Send the Grant's,
-	// which can be lower, in the field that the upstream obeys.
-	OutputCap   int64
-	Choices     int64 // n or best_of; 0: 1
-	ExtraOutput int64 // tokens billed beside the caps, of all choices together
-	Audio       bool  // audio rates may apply
-}
-
-// Input bounds a call's input tokens.
-type Input struct {
-	Tokens int64  // at most
-	How    string // "exact", "bytes", "context" or "caller", for the receipt
-
-	// Tighten and Long are those of a Bid.
-	Tighten func() (tokens int64, how string)
-	Long    bool
-}
-
-// ToolResult is the result of a tool that a call brings.
-type ToolResult struct {
-	CallID string // as the model gave it, counted once; "": counted each time
-	Tool   string // "" if not known: then limits that name a tool do not count it
+	// Facts are the call's, as a dialect would tell them, less what Request and the gate
+	// fill in: Tenant, Key, Run, User, Nonce, Cost. Model and the bounds are required:
+	//
+	//   - InputTokens, of all that is sent and billed as input: messages with what the API
+	//     puts around each, tool schemas, images. Package tokenizer bounds and counts text.
+	//   - OutputCap, in tokens of one choice; 0 only for what writes nothing, as
+	//     embeddings. Send the Grant's, which can be lower, in the field that the upstream
+	//     obeys.
+	//
+	// Endpoint "" is call.ChatCompletions, Upstream "" the first of the policy's for
+	// this model and tenant, Dialect "" any, InputBound "" "caller", Choices 0 one, Kinds 0
+	// call.Writes, which some providers bill by default. Needs are those that
+	// do not follow from Endpoint, Stream, Tools and Choices. The ID of a tool's result is
+	// the call.HashName of its call's id, which counts once; one without counts each time.
+	Facts call.Facts
 }
 
 // Bidder says what a call can cost under some rules. A Request is one; package client has
@@ -118,30 +91,34 @@ func isStale(err error) bool {
 
 // valid refuses, with ErrInvalid, what no receipt can tell.
 func (r *Request) valid() error {
+	f := &r.Facts
 	for _, n := range [...]struct {
 		name         string
 		number, most int64
 	}{
-		{"Depth", r.Depth, policy.MaxDepthFact},
-		{"Attempt", r.Attempt, policy.BadAttempt},
-		{"Input.Tokens", r.Input.Tokens, pricing.MaxTokens},
-		{"OutputCap", r.OutputCap, pricing.MaxTokens},
-		{"Choices", r.Choices, pricing.MaxTokens},
-		{"ExtraOutput", r.ExtraOutput, pricing.MaxTokens},
+		{"Depth", f.Depth, policy.MaxDepthFact},
+		{"Attempt", f.Attempt, policy.BadAttempt},
+		{"InputTokens", f.InputTokens, pricing.MaxTokens},
+		{"OutputCap", f.OutputCap, pricing.MaxTokens},
+		{"Choices", f.Choices, pricing.MaxTokens},
+		{"ExtraOutput", f.ExtraOutput, pricing.MaxTokens},
+		{"the number of Needs", int64(len(f.Needs)), maxNeeds},
 	} {
 		if n.number < 0 || n.number > n.most {
 			return fmt.Errorf("%w: %s is %d, not 0 to %d", ErrInvalid, n.name, n.number, n.most)
 		}
 	}
-	if strings.HasPrefix(r.Endpoint, call.ActionEndpoint) {
-		return fmt.Errorf("gate: endpoint %q is one of actions: see Authorize", r.Endpoint)
+	if f.Action() != "" {
+		return fmt.Errorf("gate: endpoint %q is one of actions: see Authorize", f.Endpoint)
 	}
-	if len(r.Needs) > maxNeeds {
-		return fmt.Errorf("%w: %d Needs, at most %d", ErrInvalid, len(r.Needs), maxNeeds)
-	}
-	for _, name := range append([]string{r.Model, r.Upstream, r.Dialect, r.Endpoint, r.Input.How}, r.Needs...) {
+	for _, name := range append([]string{f.Model, f.Upstream, f.Dialect, f.Endpoint, f.InputBound}, f.Needs...) {
 		if len(name) > maxNameBytes || !utf8.ValidString(name) {
 			return fmt.Errorf("%w: a name is not at most %d bytes of UTF-8: %.64q", ErrInvalid, maxNameBytes, name)
+		}
+	}
+	for _, result := range f.ToolResults {
+		if n := len(result.ID); n != 0 && n != call.NameBytes {
+			return fmt.Errorf("%w: the ID of a tool's result is none of call.HashName", ErrInvalid)
 		}
 	}
 	return nil
@@ -185,79 +162,42 @@ func (r Request) Bid(rules *Rules) (Bid, *policy.Denial, error) {
 	return bid, denial, nil
 }
 
-// bid finds where the request goes and what bounds it there. A denial says what
-// is missing.
+// bid finds where the request goes. A denial says what is missing.
 func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
-	b := Bid{
-		Rules: rules, Key: key, Facts: r.facts(), Tighten: r.Input.Tighten, Long: r.Input.Long,
-	}
-	routes := rules.Policy.For(b.Facts.Endpoint)
-	model, upstream := r.route(routes, key.Tenant)
-	if upstream == nil {
-		b.Facts.Upstream = r.Upstream // else the receipt would not tell why there is none
+	b := Bid{Rules: rules, Key: key, Facts: r.facts()}
+	routes := rules.Policy.For(b.Endpoint)
+	if b.Upstream = r.route(routes, key.Tenant); b.Upstream == nil {
 		return b, routes.Unrouted(key.Tenant, &b.Facts)
 	}
-	b.Upstream, b.Facts.Upstream = upstream, upstream.Name
-	if b.Facts.Endpoint == call.Embeddings || call.Free(b.Facts.Endpoint, upstream.Provider) {
-		return b, nil
-	}
-	limits := rules.Limits(upstream.Provider, model, r.Model)
-	b.OutputCap = limits.OutputCap(r.OutputCap)
-	if r.OutputCap == 0 {
-		b.OutputCap = limits.OutputCap(model.DefaultOutputCap)
-		b.Fit = NewFit(b.OutputCap, model, limits)
-	}
-	if b.OutputCap == 0 {
-		return b, &policy.Denial{Reason: policy.NoBound, Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
+	b.Facts.Upstream = b.Upstream.Name
+	if b.MostOutput() == 0 && b.Endpoint != call.Embeddings && !call.Free(b.Endpoint, b.Upstream.Provider) {
+		return b, &policy.Denial{Reason: policy.NoBound, Message: "the request has no output cap; set Facts.OutputCap"}
 	}
 	return b, nil
 }
 
 // route finds the upstream that the request names, or the first.
-func (r *Request) route(p *policy.Policy, t *policy.Tenant) (*policy.Model, *policy.Upstream) {
-	model, upstreams := p.Route(t, r.Model)
+func (r *Request) route(p *policy.Policy, t *policy.Tenant) *policy.Upstream {
+	_, upstreams := p.Route(t, r.Facts.Model)
 	for _, u := range upstreams {
-		if (r.Upstream == "" || r.Upstream == u.Name) && (r.Dialect == "" || u.In(r.Dialect) != nil) {
-			return model, u
+		if (r.Facts.Upstream == "" || r.Facts.Upstream == u.Name) && (r.Facts.Dialect == "" || u.In(r.Facts.Dialect) != nil) {
+			return u
 		}
 	}
-	return model, nil
+	return nil
 }
 
-func (r *Request) toolResults() []call.ToolResult {
-	var list []call.ToolResult
-	for _, result := range r.ToolResults {
-		id := cmp.Or(result.CallID, rand.Text())
-		list = append(list, call.ToolResult{ID: call.HashName(id), Tool: result.Tool})
-	}
-	return list
-}
-
+// facts are the caller's, completed, and without those that are never a caller's.
 func (r *Request) facts() call.Facts {
-	f := call.Facts{
-		Dialect: r.Dialect, Endpoint: cmp.Or(r.Endpoint, call.ChatCompletions), Model: r.Model, Stream: r.Stream, Needs: r.needs(),
-		Tools: r.Tools, ToolResults: r.toolResults(), Depth: r.Depth, Attempt: r.Attempt,
-		InputTokens: r.Input.Tokens, InputBound: cmp.Or(r.Input.How, boundByCaller),
-		Choices: max(1, r.Choices), ExtraOutput: r.ExtraOutput,
-		Kinds: call.Writes, // some provider's default
-	}
-	if r.Audio {
-		f.Kinds |= call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite, call.AudioOutput)
+	f := r.Facts
+	f.Counted, f.Uncapped, f.ActionID, f.Target, f.Tool = false, false, "", "", ""
+	f.Endpoint, f.InputBound = cmp.Or(f.Endpoint, call.ChatCompletions), cmp.Or(f.InputBound, boundByCaller)
+	f.Choices, f.Kinds = max(1, f.Choices), cmp.Or(f.Kinds, call.Writes)
+	f.AddImplied()
+	f.ToolResults = slices.Clone(f.ToolResults)
+	for i := range f.ToolResults {
+		f.ToolResults[i].ID = cmp.Or(f.ToolResults[i].ID, call.HashName(rand.Text()))
 	}
 	f.SetNames(r.Run, r.User, r.Nonce)
 	return f
-}
-
-func (r *Request) needs() []string {
-	list := []string{call.NeedOf(r.Endpoint)}
-	if r.Stream {
-		list = append(list, call.NeedStream)
-	}
-	if len(r.Tools) > 0 {
-		list = append(list, call.NeedTools)
-	}
-	if r.Choices > 1 {
-		list = append(list, call.NeedMultipleChoices)
-	}
-	return append(list, r.Needs...)
 }

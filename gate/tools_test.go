@@ -198,19 +198,19 @@ func TestTheLargestReceiptFits(t *testing.T) {
 // without an id count each time.
 func TestToolCallsOfTheLibrary(t *testing.T) {
 	w := newLibrary(t, "tool_calls: [{name: all, limit: 3}, {name: searches, tool: search, limit: 1}]")
-	ask := func(want string, results ...gate.ToolResult) {
+	ask := func(want string, results ...call.ToolResult) {
 		t.Helper()
 		r := asking()
-		r.ToolResults = results
+		r.Facts.ToolResults = results
 		_, _, err := w.callWith(t.Context(), r, func() answer { return answer{outcome: used(1, 1)} })
 		if got := told(err); got != want {
 			t.Errorf("%v: %q, want %q", results, got, want)
 		}
 	}
-	first, unnamed := gate.ToolResult{CallID: "c1", Tool: "search"}, gate.ToolResult{}
+	first, unnamed := call.ToolResult{ID: call.HashName("c1"), Tool: "search"}, call.ToolResult{}
 	ask("", first)
 	ask("", first, unnamed)
-	ask("tool_calls_exceeded searches never", gate.ToolResult{CallID: "c2", Tool: "search"})
+	ask("tool_calls_exceeded searches never", call.ToolResult{ID: call.HashName("c2"), Tool: "search"})
 	ask("", unnamed)
 	ask("tool_calls_exceeded all never", unnamed)
 	ask("", first)

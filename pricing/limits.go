@@ -18,15 +18,6 @@ type Limits struct {
 	ContextTokens, MaxOutputTokens int64
 }
 
-// OutputCap is an output cap that the model can fill: the one asked for, at most the model's own maximum, or that where
-// none is asked for; 0 if neither is known.
-func (l Limits) OutputCap(asked int64) int64 {
-	if asked == 0 || (l.MaxOutputTokens > 0 && asked > l.MaxOutputTokens) {
-		return l.MaxOutputTokens
-	}
-	return asked
-}
-
 // limit is one entry of limits.json: the limits of a model's releases, as the source states them.
 type limit struct {
 	Provider        string `json:"provider"`

@@ -27,7 +27,7 @@ type Ask struct {
 func (a *Ask) facts() call.Facts {
 	facts := a.Request.Facts()
 	facts.Dialect, facts.Endpoint, facts.Choices = a.Dialect, a.Operation, 1
-	facts.Needs = append([]string{call.NeedOf(a.Operation)}, facts.Needs...)
+	facts.AddImplied()
 	facts.Depth, facts.Attempt = a.Origin.Depth, a.Origin.Attempt
 	user := ""
 	if field := a.Key.Tenant.UserField; field != "" && a.Key.Trusted {
