@@ -60,7 +60,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x.body, x.to = io.Pipe()
 	err := x.locate(t.Gate.Rules().Policy)
 	if err == nil && x.operation.Kind == providers.Listed {
-		return t.base().RoundTrip(r)
+		return t.base().RoundTrip(x.listing())
 	}
 	if err == nil {
 		err = x.read()

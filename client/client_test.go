@@ -261,7 +261,12 @@ func TestListOfModelsPasses(t *testing.T) {
 	w, sim := simulated(t, simulator.Config{Models: []string{"one", "two"}}, setting{})
 	r := w.request(t.Context(), "/v1/models", "")
 	r.Method, r.Body, r.ContentLength = http.MethodGet, nil, 0
+	r.Header.Set("X-Aegis-Run", "nightly")
+	r.Header.Set("X-Http-Method-Override", "DELETE")
 	resp, body := w.do(r)
+	if h := sim.Calls()[0].Header; h["X-Aegis-Run"] != nil || h["X-Http-Method-Override"] != nil || h.Get("Authorization") != "Bearer "+programKey {
+		t.Errorf("sent %v", h)
+	}
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"two"`) || len(sim.Calls()) != 1 {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}

@@ -101,10 +101,16 @@ func takeRest(params map[string]string, name, path string) (map[string]string, b
 		}
 		parts = append(parts, part)
 	}
+	whole := strings.Join(parts, "/")
+	for part := range strings.SplitSeq(whole, "/") { // a slash may have been escaped
+		if part == "" || part == "." || part == ".." {
+			return nil, false
+		}
+	}
 	if params == nil {
 		params = map[string]string{}
 	}
-	params[name] = strings.Join(parts, "/")
+	params[name] = whole
 	return params, true
 }
 

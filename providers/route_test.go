@@ -48,6 +48,7 @@ func TestFindRoute(t *testing.T) {
 		{"an escaped verb", "POST", "/models/g-1%3Agenerate", "generate", map[string]string{"model": "g-1"}},
 		{"another verb", "POST", "/models/g-1:stream", "", nil},
 		{"a verb alone", "POST", "/models/:generate", "", nil},
+		{"a step up behind escaped slashes", "GET", "/whole/x%2F..%2F..%2Ffiles", "", nil},
 		{"two names", "POST", "/projects/x/models/y", "project", map[string]string{"p": "x", "m": "y"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
