@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ const (
 type upstream struct {
 	goOn chan struct{} // closed: it sends the rest
 	gone chan struct{} // closed when its caller has hung up meanwhile
+	over chan struct{} // nil, or closed: it ends the answer that is complete
 }
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -32,6 +34,10 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-u.goOn:
 		io.WriteString(w, lastEvents)
+		if u.over != nil {
+			w.(http.Flusher).Flush()
+			<-u.over
+		}
 	case <-r.Context().Done():
 		close(u.gone)
 	}
@@ -86,7 +92,8 @@ func caught(f func()) (value any) {
 	return nil
 }
 
-const cancels = ample + ", on_disconnect: cancel"
+// cancels has nobody wait for a drain.
+const cancels = ample + ", on_disconnect: cancel, drain_limit: 10m"
 
 // TestEveryCallEndsOnce: however it ends, on what is known by then, and nothing stays held.
 func TestEveryCallEndsOnce(t *testing.T) {
@@ -167,6 +174,16 @@ func TestEveryCallEndsOnce(t *testing.T) {
 				t.Error("no error")
 			}
 		}, audit.BasisUnbilled},
+		{"the upstream hangs up without an answer", ample, func(t *testing.T, s *stage) {
+			s.client.Base = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+				ours, theirs := net.Pipe()
+				go func() { theirs.Read(make([]byte, 1)); theirs.Close() }()
+				return ours, nil
+			}}
+			if _, err := s.client.RoundTrip(s.request(s.ctx, chatPath, hello)); err == nil {
+				t.Error("no error")
+			}
+		}, audit.BasisUnknown},
 		{"the transport fails", ample, func(t *testing.T, s *stage) {
 			s.client.Base = below(func(*http.Request) (*http.Response, error) { return nil, errBroke })
 			if _, err := s.client.RoundTrip(s.request(s.ctx, chatPath, hello)); !errors.Is(err, errBroke) {
