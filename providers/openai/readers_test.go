@@ -3,6 +3,7 @@ package openai_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -178,7 +179,11 @@ type named struct {
 // checkServed compares what a server in Go reads with what Parse has read.
 func checkServed(t fataler, endpoint openai.Endpoint, body []byte, r *openai.Request) {
 	var s served
-	if err := json.Unmarshal(body, &s); err != nil {
+	err := json.Unmarshal(body, &s)
+	if _, refused := errors.AsType[*json.UnmarshalTypeError](err); refused && endpoint == openai.Completions {
+		return // it reads chat's members here, which are no business of Parse
+	}
+	if err != nil {
 		t.Fatalf("%q: %v", body, err)
 	}
 	is := func(what string, got, want any) {
