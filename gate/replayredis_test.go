@@ -82,6 +82,7 @@ func TestReplayOfTwoReplicas(t *testing.T) {
 		}
 		grant.End(used(1, 1))
 	}
+	fillSlots(t, replicas[0], rules)
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() { spend(replicas[i%2], rules, rand.New(rand.NewPCG(uint64(i), 1))) })
@@ -107,6 +108,19 @@ func TestReplayOfTwoReplicas(t *testing.T) {
 	if alone.OK() || alone.Findings[0].Fault != gate.EventGap {
 		t.Errorf("one log alone: %v", alone.Findings)
 	}
+}
+
+// fillSlots opens calls until there is no slot for one more, and ends them.
+func fillSlots(t *testing.T, r *replica, rules *gate.Rules) {
+	t.Helper()
+	for range 100 {
+		grant, err := r.gate.Begin(t.Context(), callOf(rules, 1, 1))
+		if err != nil {
+			return
+		}
+		defer grant.End(used(1, 1))
+	}
+	t.Fatal("there is always a slot")
 }
 
 // callOf is a call of the model toy.
