@@ -90,6 +90,7 @@ func TestReports(t *testing.T) {
 		{"an answer", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, true, true},
 		{"input beside the cache", jsonAnswer, doc(`{"input_tokens":10,"cache_read_input_tokens":100,"cache_creation_input_tokens":50,"cache_creation":{"ephemeral_5m_input_tokens":50,"ephemeral_1h_input_tokens":0},"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.CachedInput: 100, call.CacheWrite: 50, call.Output: 5}, true, true},
 		{"writes that are not divided", jsonAnswer, doc(`{"input_tokens":10,"cache_creation_input_tokens":50,"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.CacheWrite: 50, call.Output: 5}, true, true},
+		{"writes for a time that has no price", jsonAnswer, doc(`{"input_tokens":10,"cache_creation":{"ephemeral_24h_input_tokens":50},"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, false, true},
 		{"thinking is part of the output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":50,"output_tokens_details":{"thinking_tokens":40}}`), io.EOF, call.Usage{call.Input: 10, call.Output: 10, call.Reasoning: 40}, true, true},
 		{"null beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":null}`), io.EOF, call.Usage{call.Input: 10}, false, true},
 		{"zero beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":0}`), io.EOF, call.Usage{call.Input: 10}, false, true},

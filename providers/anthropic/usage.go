@@ -133,13 +133,33 @@ func (c *counts) member(name string, v gjson.Result) {
 	case "cache_creation_input_tokens":
 		c.write = wire.ExactCount(v)
 	case "cache_creation":
-		c.write5m = wire.ExactCount(wire.Get(v, "ephemeral_5m_input_tokens"))
-		c.write1h = wire.ExactCount(wire.Get(v, "ephemeral_1h_input_tokens"))
+		c.lifetimes(v)
 	case "output_tokens_details":
 		c.thinking = wire.Discount(wire.Get(v, "thinking_tokens"))
 	case "server_tool_use":
 		c.searches = wire.ExactCount(wire.Get(v, "web_search_requests"))
 		c.sessions = wire.ExactCount(wire.Get(v, "code_execution_requests"))
+	}
+}
+
+// lifetimes takes how writes divide. One for a time that no price is known of makes the
+// cost unknown.
+func (c *counts) lifetimes(v gjson.Result) {
+	c.write5m, c.write1h = wire.Count{}, wire.Count{}
+	other := false
+	v.ForEach(func(name, n gjson.Result) bool {
+		switch name.Str {
+		case "ephemeral_5m_input_tokens":
+			c.write5m = wire.ExactCount(n)
+		case "ephemeral_1h_input_tokens":
+			c.write1h = wire.ExactCount(n)
+		default:
+			other = other || wire.ExactCount(n).N > 0
+		}
+		return true
+	})
+	if other {
+		c.write1h = wire.Count{Told: true, Odd: true}
 	}
 }
 
