@@ -35,7 +35,8 @@ var Needs = [...]string{
 	NeedActions,
 }
 
-// Operations that are no chat, by the names that policies and receipts have for them.
+// Operations that several packages must tell apart, by the names that policies and
+// receipts have for them. NeedOf takes any other for a chat.
 const (
 	ChatCompletions = "chat/completions"
 	Completions     = "completions"

@@ -1,6 +1,7 @@
-// Package call is what a call to a model is made of, in numbers: the units that
-// providers bill, what a call used of each, and what it can use at most. It is the
-// leaf below the leaves and imports nothing of ours.
+// Package call is what a call to a model is made of: its facts, which a dialect fills in,
+// rules look at and receipts tell; what it needs of its tenant's allowance; the units that
+// providers bill, what it used of each, and what it can use at most. It stands below
+// the other packages and imports none of them.
 //
 // Units are disjoint: a token that was read from a cache is counted as
 // CachedInput and not as Input too, so that a cost is a sum of products and no

@@ -3,12 +3,12 @@
 // upstream of the proxy.
 //
 // It promises three things. It answers as OpenAI does (chat completions,
-// completions, embeddings, the model list, errors, headers, streams event by
-// event), or breaks in exactly the way that a test's script asks for. It
-// keeps books of its own of every request it received and every token it
-// billed, so that a test compares the proxy's ledger with somebody else's
-// truth. And it is deterministic: the same requests in the same order get the
-// same bytes.
+// completions, embeddings, moderations, the model list, errors, headers, streams
+// event by event), and as Anthropic does to Messages, or breaks in exactly the
+// way that a test's script asks for. It keeps books of its own of every
+// request it received and every token it billed, so that a test compares the
+// proxy's ledger with somebody else's truth. And it is deterministic: the same
+// requests in the same order get the same bytes.
 //
 //	sim := simulator.New(simulator.Config{
 //		Script: simulator.InTurn(

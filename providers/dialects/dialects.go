@@ -1,5 +1,5 @@
 // Package dialects lists the dialects that are spoken here. A new one is a package
-// beside it, and a line in it.
+// below providers, and a line of All.
 package dialects
 
 import (

@@ -1,8 +1,9 @@
 // Package openai is the dialect of OpenAI's API and of the many servers that speak it:
-// chat completions, completions and embeddings.
+// chat completions, completions, embeddings and moderations.
 //
 // Dialect answers what the seam asks. A request is read by Parse, changed by
-// Request.Rewrite, and its answer metered by a Meter. Whatever this package does not know
-// passes untouched; whatever could cost money that it cannot bound is named in
-// Request.Unbounded.
+// Request.Rewrite, and its answer metered by a Meter. What costs money that nothing here
+// bounds is named in Request.Unbounded. What the API does not have is held against the
+// lists of the upstream's provider (docs/lists.md) and the operator's: what they have
+// passes untouched, and the rest has no bound.
 package openai
