@@ -8,7 +8,7 @@ import (
 // picoPerNano: prices are pico-USD, costs nano-USD.
 const picoPerNano = 1000
 
-// picoSum is a sum in pico-USD, of 128 bits: a dozen products of token counts and prices cannot overflow it.
+// picoSum is a sum in pico-USD, of 128 bits: a product of a count and a price for each unit cannot overflow it.
 type picoSum struct{ hi, lo uint64 }
 
 // add adds tokens x price. Both must not be negative.

@@ -49,8 +49,8 @@ type noMetrics struct{}
 func (noMetrics) Added(time.Duration) {}
 func (noMetrics) Rejected(string)     {}
 
-// Proxy is an http.Handler for the routes that its dialects govern or pass for nothing.
-// Any other is denied.
+// Proxy is an http.Handler for the routes that its dialects govern or pass for nothing, for
+// lists of models, and for actions. Any other is denied.
 type Proxy struct {
 	gate       *gate.Gate
 	dialects   providers.Registry
