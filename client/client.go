@@ -15,7 +15,7 @@
 // that base URL and serves the model. Any other URL is refused, and there are no
 // fallbacks. The upstream's key is the policy's, or where that names none the program's
 // own. Run, nonce and depth are told by the proxy's headers, which do not leave the
-// program. Lists of models are the provider's.
+// program. Lists of models are asked of the provider.
 package client
 
 import (
