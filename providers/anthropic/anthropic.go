@@ -8,7 +8,9 @@
 // beside what the API writes around them. What a body does not show (images, documents,
 // files, stored context, tools that run at the provider, other models, dearer tiers and
 // regions) has no bound, and is refused by name: members, content blocks, tools, query
-// parameters and betas are read by lists of what is known.
+// parameters and betas are read by lists of what is known. Where the account chooses the
+// region, a call is bounded at the dearest that the model's price knows; where it chooses
+// the service tier, at the dearest that the policy names.
 //
 // Its counts stand beside each other: input_tokens are those that no cache has, and what
 // was read from a cache or written to it is beside them. The counts of a stream are
