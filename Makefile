@@ -22,7 +22,7 @@ test:
 	$(GO) test -race -timeout 30m ./...
 
 bench: build
-	$(GO) test -run '^$$' -bench . -benchmem ./audit ./budget/... ./gate ./oxdeai ./policy ./pricing ./providers ./tokenizer
+	$(GO) test -run '^$$' -bench . -benchmem ./audit ./budget/... ./gate ./oxdeai ./policy ./pricing ./providers/... ./proxy ./tokenizer
 	$(GO) run ./internal/bench -aegis bin/aegis-proxy
 
 # fuzz runs each fuzzer for FUZZTIME.
