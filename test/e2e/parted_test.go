@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"errors"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
@@ -36,6 +38,7 @@ func TestPartedHistory(t *testing.T) {
 	other := w.start("replica1", "--ledger", cluster.URL())
 	w.serve([]*replica{other, other, other}, q)
 	freeze(t, saw, syscall.SIGCONT)
+	w.untilLost(saw)
 	replicas := []*replica{saw, other}
 	w.refusedAsLost(replicas)
 	for _, r := range replicas {
@@ -64,6 +67,22 @@ func TestPartedHistory(t *testing.T) {
 		t.Errorf("a tenant that is served was replaced:\n%s", out)
 	}
 	checkStanding(t, other, standing(8*one, 0))
+}
+
+// untilLost asks a proxy until it has found the new master, and with it that state is
+// lost. Until then it grants nothing.
+func (w *world) untilLost(r *replica) {
+	w.t.Helper()
+	eventually(w.t, 10*time.Second, func() error {
+		got := w.must(r, request{cap: outputCap})
+		if got.status != 503 {
+			w.t.Fatalf("got %d %s", got.status, got.body)
+		}
+		if !strings.Contains(got.body, "rebuild") {
+			return errors.New(got.body)
+		}
+		return nil
+	})
 }
 
 // ownerOf is the master that has a key, and its replica.
