@@ -72,7 +72,8 @@ func reports(lines []call.Line) bool {
 	return slices.ContainsFunc(lines, func(l call.Line) bool { return l.Usage != call.Usage{} || l.Billed != 0 })
 }
 
-// charge is what the lines of a response cost, in nano-USD.
+// charge is what the lines of a response cost, in nano-USD: each by its price, or what the
+// response says that it cost, if that is more.
 func (q *quote) charge(lines []call.Line) (nano int64, err error) {
 	if len(lines) == 0 {
 		lines = []call.Line{{}} // a request has a fee, maybe
@@ -81,6 +82,9 @@ func (q *quote) charge(lines []call.Line) (nano int64, err error) {
 		cost, err := q.lineCost(&lines[i], i == 0)
 		if err != nil {
 			return 0, err
+		}
+		if lines[i].Billed < 0 {
+			return 0, fmt.Errorf("the answer names %d nano-USD, which is no amount", lines[i].Billed)
 		}
 		nano += max(cost, lines[i].Billed)
 		if nano > pricing.MaxCost {

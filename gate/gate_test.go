@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,11 @@ func TestOutcomesAreCharged(t *testing.T) {
 	reported := func(u call.Usage) gate.Outcome {
 		return gate.Outcome{Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Usage: u}}}
 	}
+	named := func(nano int64) gate.Outcome {
+		o := used(100, 10) // 120 by its price
+		o.Lines[0].Billed = nano
+		return o
+	}
 	for _, row := range []struct {
 		name    string
 		outcome gate.Outcome
@@ -49,6 +55,11 @@ func TestOutcomesAreCharged(t *testing.T) {
 		basis   string
 		overrun int64
 	}{
+		{"the answer names less than the price", named(50), 120, audit.BasisReported, 0},
+		{"the answer names more than the price", named(150), 150, audit.BasisReported, 0},
+		{"the answer names more than the hold", named(1234), 1234, audit.BasisReported, 1034},
+		{"the answer names an amount of less than nothing", named(-1), 200, audit.BasisUnknown, 0},
+		{"the answer names more money than there is", named(math.MaxInt64), 200, audit.BasisUnknown, 0},
 		{"reported", used(100, 50), 200, audit.BasisReported, 0},
 		{"not sent, whatever the basis says", gate.Outcome{Basis: audit.BasisUnknown}, 0, audit.BasisUnbilled, 0},
 		{"an error that is not billed", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: 429}, 0, audit.BasisUnbilled, 0},
@@ -79,6 +90,8 @@ func TestOutcomesAreCharged(t *testing.T) {
 			if row.basis == audit.BasisUnknown && len(s.Lines) > 0 {
 				t.Errorf("a charge that rests on no usage states one: %+v", s.Lines)
 			}
+			w.settleAll(nil)
+			w.mustReplay(t, w.rules)
 		})
 	}
 }

@@ -56,6 +56,32 @@ func TestOnePriceForHoldAndCharge(t *testing.T) {
 	}
 }
 
+// TestBilled: where the answer names what it cost, the larger of that and the price is
+// charged, and what is above the hold is an overrun.
+func TestBilled(t *testing.T) {
+	const ask = `{"model":"m","max_tokens":1000,"messages":[{"role":"user","content":"hi"}]}`
+	policy := casePolicy("openrouter", "max_tokens", `{match: "m", upstreams: [up], price: {input: "1", output: "2"}}`, "100")
+	usage := func(cost string) string {
+		return `{"prompt_tokens":8,"completion_tokens":10,"total_tokens":18,"cost":` + cost + `,"is_byok":false}`
+	}
+	for _, row := range []struct {
+		name, cost string
+		want       want
+	}{
+		{"less than the price", "0.000001", want{basis: audit.BasisReported, charge: 28_000, within: true}},
+		{"more than the price", "0.00005", want{basis: audit.BasisReported, charge: 50_000, within: true}},
+		{"more than the hold", "0.25", want{basis: audit.BasisReported, charge: 250_000_000}},
+		{"no amount", "-1", want{basis: audit.BasisUnknown, within: true}},
+	} {
+		stream := events(`{"choices":[{"delta":{"content":"Hi."},"finish_reason":"stop"}]}`, `{"choices":[],"usage":`+usage(row.cost)+`}`)
+		asks := strings.Replace(ask, "{", `{"stream":true,"stream_options":{"include_usage":true},`, 1)
+		play(t, []wireCase{
+			{name: row.name, policy: policy, body: ask, reply: reply{body: says("m", "Hi.", usage(row.cost))}, want: row.want},
+			{name: row.name + ", in a stream", policy: policy, body: asks, reply: reply{kind: sse, body: stream}, want: row.want},
+		})
+	}
+}
+
 // TestOwnPriceKeepsTheLimit: what the policy's own prices bound stays bounded, when
 // the answer has another name.
 func TestOwnPriceKeepsTheLimit(t *testing.T) {

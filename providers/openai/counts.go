@@ -9,7 +9,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
-// counts are the token counts of usage objects, under the names that the servers of this
+// counts are the counts of usage objects, of tokens most of them, under the names that the servers of this
 // API have for them. A name that several have means the same at all of them; where two
 // names of one count differ, the one that makes the answer dearer counts.
 type counts struct {
@@ -24,6 +24,7 @@ type counts struct {
 	reasoning, spoken wire.Count
 	drawn             wire.Count
 	searches          wire.Count
+	billed            wire.Count // nano-USD that the provider says that it charges
 
 	// apart says that the cache may lie beside the input: it is told as Anthropic tells it,
 	// and no other name says that it does not.
@@ -63,7 +64,7 @@ func (r *reads) merge(other reads) {
 func (c *counts) all() []*wire.Count {
 	return []*wire.Count{
 		&c.prompt, &c.completion, &c.total, &c.miss, &c.written, &c.short, &c.long, &c.day, &c.audio, &c.image, &c.video,
-		&c.reasoning, &c.spoken, &c.drawn, &c.searches, &c.inputPart, &c.outputPart,
+		&c.reasoning, &c.spoken, &c.drawn, &c.searches, &c.billed, &c.inputPart, &c.outputPart,
 	}
 }
 

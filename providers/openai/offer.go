@@ -152,7 +152,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	header := providers.Forwarded(r.head.Header, withheld)
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
-	endpoint, silent := r.Endpoint, r.Silent()
+	endpoint, silent, bill := r.Endpoint, r.Silent(), hostOf(o.terms.Provider).bill
 	return providers.Sent{
 		Path:   "/" + r.Endpoint.String(),
 		Query:  r.query,
@@ -160,7 +160,9 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Betas:  betas,
 		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider)}),
 		Meter: func(a providers.Answer) providers.Meter {
-			return NewMeter(endpoint, a, asks, silent)
+			m := NewMeter(endpoint, a, asks, silent)
+			m.found.bill = bill
+			return m
 		},
 	}
 }

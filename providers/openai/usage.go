@@ -17,6 +17,7 @@ import (
 // findings collects what a response tells.
 type findings struct {
 	endpoint Endpoint
+	bill     bill // that of its provider; nil where none is known
 	seen     providers.Report
 	key      call.Key // of what answered
 	counts   counts   // of all usage that was told
@@ -77,7 +78,7 @@ var (
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
 	usage, whole := f.counts.usage(f.endpoint)
-	r.Lines = []call.Line{{Key: f.key, Usage: usage}}
+	r.Lines = []call.Line{{Key: f.key, Usage: usage, Billed: f.counts.billed.N}}
 	unsaid := usage.InputTokens() == 0 || f.text && !f.silent && f.endpoint != Embeddings && f.counts.completion.N == 0
 	whole = whole || f.silent && f.counts.prompt.Told && f.counts.total.Told
 	r.HasUsage = settled && whole && !unsaid && !f.broken && !f.stale
@@ -149,7 +150,7 @@ func (f *findings) readUsage(object []byte) {
 	if object = bytes.TrimSpace(object); bytes.HasPrefix([]byte("null"), object) {
 		return
 	}
-	c, ok := parseCounts(object)
+	c, ok := f.parseCounts(object)
 	if !ok {
 		f.broken, f.tells = true, true
 		return
@@ -161,7 +162,7 @@ func (f *findings) readUsage(object []byte) {
 }
 
 // parseCounts reads a usage object; ok is false if it is malformed.
-func parseCounts(object []byte) (c counts, ok bool) {
+func (f *findings) parseCounts(object []byte) (c counts, ok bool) {
 	if !jsontext.Value(object).IsValid() {
 		return c, false
 	}
@@ -170,5 +171,8 @@ func parseCounts(object []byte) (c counts, ok bool) {
 		return c, false
 	}
 	c = readCounts(v)
-	return c, !c.prompt.Odd && !c.completion.Odd && !c.total.Odd
+	if f.bill != nil {
+		c.billed = f.bill(v)
+	}
+	return c, !c.prompt.Odd && !c.completion.Odd && !c.total.Odd && !c.billed.Odd
 }
