@@ -30,12 +30,17 @@ type Answer struct {
 	Reasoning    int64         // of OutputTokens, how many are billed but never shown
 	PromptTokens int64         // to bill, 0: what Config.CountPrompt says
 	CachedTokens int64         // of the prompt tokens
+	CacheWrites  int64         // of the prompt tokens
 	Model        string        // that the answer reports, empty: the one asked for
+
+	Text     string   // said, in place of as many words as OutputTokens; no tool is called then
+	Call     ToolCall // made, whichever tools are offered; without a name the first one offered is called
+	Searches int64    // of the web, each billed and shown; in Responses and Messages only
 
 	Fault Fault
 
 	NoUsage            bool    // the answer never says what it cost
-	NoDone             bool    // a stream ends without "data: [DONE]"
+	NoDone             bool    // a stream ends without its last event: "data: [DONE]", message_stop, response.completed
 	UsageBesideChoices bool    // a stream tells its usage in the finishing event, asked or not
 	Gzip               bool    // compressed, whatever was accepted
 	OddWhitespace      bool    // valid, but nobody writes JSON or events like that
@@ -43,6 +48,14 @@ type Answer struct {
 	PadBytes           int     // adds an unknown member of that length
 	TrickleBytes       int     // writes at most so many bytes at a time, TokenDelay apart
 	Informational      int     // 100 or 103: a status sent ahead of the answer
+}
+
+// ToolCall is a call that the model makes of a tool.
+type ToolCall struct {
+	Name      string
+	Namespace string // of the tool, in Responses only
+	Arguments string // JSON; of a custom tool any text
+	Custom    bool   // a custom tool of Responses, not a function
 }
 
 // Fault is a way for the connection to break.
@@ -122,6 +135,8 @@ var settings = map[string]func(*Answer, string) error{
 	"retry-after": func(a *Answer, v string) error { return setDuration(&a.RetryAfter, v) },
 	"tokens":      func(a *Answer, v string) error { return setCount(&a.OutputTokens, v) },
 	"prompt":      func(a *Answer, v string) error { return setCount(&a.PromptTokens, v) },
+	"writes":      func(a *Answer, v string) error { return setCount(&a.CacheWrites, v) },
+	"searches":    func(a *Answer, v string) error { return setCount(&a.Searches, v) },
 	"cached":      func(a *Answer, v string) error { return setCount(&a.CachedTokens, v) },
 	"reasoning":   func(a *Answer, v string) error { return setCount(&a.Reasoning, v) },
 	"pad":         func(a *Answer, v string) error { return setSize(&a.PadBytes, v) },

@@ -18,6 +18,9 @@ type Usage struct {
 	Completion int64
 	Cached     int64 // of Prompt
 	Reasoning  int64 // of Completion
+
+	CacheWrites int64 // of Prompt
+	Searches    int64 // of the web
 }
 
 // Total is what the API calls total_tokens.
@@ -28,6 +31,8 @@ func (u *Usage) add(v Usage) {
 	u.Completion += v.Completion
 	u.Cached += v.Cached
 	u.Reasoning += v.Reasoning
+	u.CacheWrites += v.CacheWrites
+	u.Searches += v.Searches
 }
 
 // Call is one request and what became of it. It is entered before the client

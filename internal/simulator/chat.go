@@ -80,7 +80,7 @@ func chat(r *Request, a Answer, usage Usage) reply {
 func (c choice) message(r *Request) *chatMessage {
 	m := &chatMessage{Role: "assistant", Annotations: []string{}}
 	text := c.text()
-	if c.tool == "" {
+	if c.tool.Name == "" {
 		m.Content = &text
 		return m
 	}
@@ -93,7 +93,7 @@ func (c choice) message(r *Request) *chatMessage {
 // call is the head of a function call, its arguments still empty.
 func (c choice) call(r *Request) toolCall {
 	call := toolCall{ID: id("call", r), Type: "function"}
-	call.Function.Name = c.tool
+	call.Function.Name = c.tool.Name
 	return call
 }
 
@@ -137,7 +137,7 @@ func chatStream(r *Request, a Answer, body chatBody, choices []choice, usage Usa
 
 // opening is the delta that says who speaks, or which function is called.
 func (c choice) opening(r *Request) chatDelta {
-	if c.tool == "" {
+	if c.tool.Name == "" {
 		empty := ""
 		return chatDelta{Role: "assistant", Content: &empty}
 	}
@@ -148,7 +148,7 @@ func (c choice) opening(r *Request) chatDelta {
 
 // delta is the token at that place.
 func (c choice) delta(at int) chatDelta {
-	if c.tool == "" {
+	if c.tool.Name == "" {
 		return chatDelta{Content: &c.tokens[at]}
 	}
 	part := toolCall{Index: new(int)}

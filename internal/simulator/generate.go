@@ -19,7 +19,7 @@ var vocabulary = strings.Fields("the ledger of a house is kept by hand and every
 // choice is one generated answer.
 type choice struct {
 	tokens []string // as shown, one by one
-	tool   string   // the function called, empty for plain text
+	tool   ToolCall // the tool called; without a name: plain text
 	finish string
 	billed Usage // only completion and reasoning
 }
@@ -28,8 +28,13 @@ func (c choice) text() string { return strings.Join(c.tokens, "") }
 
 // generate makes one choice. Its index varies the text, so that choices differ.
 func generate(r *Request, a Answer, index int) choice {
-	if r.wantsTool() {
-		return callTool(r, a)
+	switch {
+	case a.Call.Name != "":
+		return callTool(r, a, a.Call)
+	case a.Text != "":
+		return say(r, a, choice{finish: "stop"}, a.Text)
+	case r.wantsTool():
+		return callTool(r, a, r.firstTool())
 	}
 	length, finish := outputLength(r, a)
 	reasoning := min(a.Reasoning, length)
@@ -60,19 +65,29 @@ func outputLength(r *Request, a Answer) (length int64, finish string) {
 	return length, "stop"
 }
 
-// tokenBytes is how much of a function call's arguments one token holds.
-const tokenBytes = 4
+// tokenRunes is how much of a given text, or of a call's arguments, one token holds.
+const tokenRunes = 4
 
-// callTool makes a call of the first function offered; a cap cuts it short.
-func callTool(r *Request, a Answer) choice {
-	c := choice{tool: r.Tools[0], finish: "tool_calls"}
-	for part := range slices.Chunk(arguments(r.parameters), tokenBytes) {
+// callTool makes a call of a tool; a cap cuts it short.
+func callTool(r *Request, a Answer, call ToolCall) choice {
+	return say(r, a, choice{tool: call, finish: "tool_calls"}, call.Arguments)
+}
+
+// firstTool is a call of the first function offered.
+func (r *Request) firstTool() ToolCall {
+	return ToolCall{Name: r.Tools[0], Arguments: string(arguments(r.parameters)), Custom: r.custom}
+}
+
+// say gives a choice its text, or as much of it as the cap allows, behind the reasoning.
+func say(r *Request, a Answer, c choice, text string) choice {
+	for part := range slices.Chunk([]rune(text), tokenRunes) {
 		c.tokens = append(c.tokens, string(part))
 	}
-	if r.Cap > 0 && int64(len(c.tokens)) > r.Cap && !a.IgnoreCap {
-		c.tokens, c.finish = c.tokens[:r.Cap], "length"
+	c.billed = Usage{Completion: a.Reasoning + int64(len(c.tokens)), Reasoning: a.Reasoning}
+	if r.Cap > 0 && c.billed.Completion > r.Cap && !a.IgnoreCap {
+		c.billed = Usage{Completion: r.Cap, Reasoning: min(a.Reasoning, r.Cap)}
+		c.tokens, c.finish = c.tokens[:r.Cap-c.billed.Reasoning], "length"
 	}
-	c.billed.Completion = int64(len(c.tokens))
 	return c
 }
 
@@ -189,18 +204,4 @@ func (s *stream) done(a Answer) {
 	default:
 		s.pieces = append(s.pieces, piece{data: []byte("data: [DONE]\n\n")})
 	}
-}
-
-func modelList(names []string) reply {
-	type model struct {
-		ID      string `json:"id"`
-		Object  string `json:"object"`
-		Created int64  `json:"created"`
-		OwnedBy string `json:"owned_by"`
-	}
-	models := make([]model, len(names))
-	for i, name := range names {
-		models[i] = model{ID: name, Object: "model", Created: created, OwnedBy: "system"}
-	}
-	return document(map[string]any{"object": "list", "data": models}, Usage{}, Answer{})
 }

@@ -5,16 +5,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
 // block is a content block of a message, whole or as it begins.
 type block struct {
-	Type  string          `json:"type"`
-	Text  *string         `json:"text,omitempty"`
-	ID    string          `json:"id,omitempty"`
-	Name  string          `json:"name,omitempty"`
-	Input json.RawMessage `json:"input,omitempty"`
+	Type      string          `json:"type"`
+	Text      *string         `json:"text,omitempty"`
+	Thinking  *string         `json:"thinking,omitempty"`
+	Signature *string         `json:"signature,omitempty"`
+	ID        string          `json:"id,omitempty"`
+	Name      string          `json:"name,omitempty"`
+	Input     json.RawMessage `json:"input,omitempty"`
+	ToolUseID string          `json:"tool_use_id,omitempty"`
+	Content   json.RawMessage `json:"content,omitempty"`
+
+	tokens []string // as streamed, one by one
+	hidden int64    // billed, but not streamed one by one
 }
 
 // messageBody is a message, whole or as a stream begins with it.
@@ -45,30 +53,14 @@ func messages(r *Request, a Answer, usage Usage) reply {
 		return messageStream(r, a, body, c, usage)
 	}
 	reason := stopReasons[c.finish]
-	body.Content, body.StopReason = append(body.Content, c.block(r)), &reason
+	body.StopReason = &reason
+	for _, b := range c.blocks(r, a) {
+		body.Content = append(body.Content, b.whole())
+	}
 	if !a.NoUsage {
 		body.Usage = usage.message(usage.Completion)
 	}
 	return document(body, usage, a)
-}
-
-// block is the whole of what was generated.
-func (c choice) block(r *Request) block {
-	b := c.beginning(r)
-	if text := c.text(); c.tool == "" {
-		b.Text = &text
-	} else if json.Valid([]byte(text)) {
-		b.Input = json.RawMessage(text)
-	}
-	return b
-}
-
-// beginning is the block as a stream begins with it.
-func (c choice) beginning(r *Request) block {
-	if c.tool == "" {
-		return block{Type: "text", Text: new(string)}
-	}
-	return block{Type: "tool_use", ID: id("toolu", r), Name: c.tool, Input: json.RawMessage("{}")}
 }
 
 // messageUsage is usage as Anthropic writes it: what was cached lies beside the input.
@@ -81,15 +73,29 @@ type messageUsage struct {
 	OutputHas struct {
 		Thinking int64 `json:"thinking_tokens"`
 	} `json:"output_tokens_details"`
+	Creation struct {
+		Short int64 `json:"ephemeral_5m_input_tokens"`
+		Long  int64 `json:"ephemeral_1h_input_tokens"`
+	} `json:"cache_creation"`
+	ServerTools *serverTools `json:"server_tool_use,omitempty"`
+}
+
+type serverTools struct {
+	Searches int64 `json:"web_search_requests"`
+	Fetches  int64 `json:"web_fetch_requests"`
 }
 
 func (u Usage) message(output int64) json.RawMessage {
-	b := messageUsage{Input: u.Prompt - u.Cached, Read: u.Cached, Output: output, Tier: "standard"}
+	b := messageUsage{Input: u.Prompt - u.Cached - u.CacheWrites, Write: u.CacheWrites, Read: u.Cached, Output: output, Tier: "standard"}
+	b.Creation.Short = u.CacheWrites
+	if u.Searches > 0 {
+		b.ServerTools = &serverTools{Searches: u.Searches}
+	}
 	b.OutputHas.Thinking = min(u.Reasoning, output)
 	return encode(b)
 }
 
-// messageStream sends the message as it begins, its one block token by token, why it
+// messageStream sends the message as it begins, its blocks token by token, why it
 // ended, and what it used: the input at first, the output at last.
 func messageStream(r *Request, a Answer, body messageBody, c choice, usage Usage) reply {
 	s := stream{odd: a.OddWhitespace}
@@ -98,16 +104,14 @@ func messageStream(r *Request, a Answer, body messageBody, c choice, usage Usage
 	}
 	s.named("message_start", 0, "message", encode(body))
 	s.named("ping", 0)
-	s.named("content_block_start", usage.Reasoning, "index", "0", "content_block", encode(c.beginning(r)))
-	kind, member := "text_delta", "text"
-	if c.tool != "" {
-		kind, member = "input_json_delta", "partial_json"
+	for i, b := range c.blocks(r, a) {
+		index := strconv.Itoa(i)
+		s.named("content_block_start", b.hidden, "index", index, "content_block", encode(b.beginning()))
+		for _, d := range b.deltas() {
+			s.named("content_block_delta", d.tokens, "index", index, "delta", d.data)
+		}
+		s.named("content_block_stop", 0, "index", index)
 	}
-	for _, token := range c.tokens {
-		delta := map[string]string{"type": kind, member: token}
-		s.named("content_block_delta", 1, "index", "0", "delta", encode(delta))
-	}
-	s.named("content_block_stop", 0, "index", "0")
 	s.finish(a, c, usage)
 	return reply{status: 200, stream: true, usage: usage, pieces: s.pieces, broken: brokenMessage}
 }
@@ -163,7 +167,7 @@ func messageFailure(status int, message string) reply {
 
 // key is the API key that a request brings.
 func (r *Request) key() string {
-	if key := r.Header.Get("X-Api-Key"); key != "" && r.Endpoint == Messages {
+	if key := r.Header.Get("X-Api-Key"); key != "" && r.Endpoint.anthropic() {
 		return key
 	}
 	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,15 +20,26 @@ const (
 	Embeddings      Endpoint = "embeddings"
 	Moderations     Endpoint = "moderations"
 	Models          Endpoint = "models"
-	Messages        Endpoint = "messages" // Anthropic's
+	Responses       Endpoint = "responses"
+	InputTokens     Endpoint = "responses/input_tokens"
+	Compact         Endpoint = "responses/compact"
+	Messages        Endpoint = "messages" // Anthropic's, as the next two
+	CountTokens     Endpoint = "messages/count_tokens"
+	Hello           Endpoint = "/api/hello" // the whole path: a probe
 )
 
 func (e Endpoint) method() string {
-	if e == Models {
+	switch e {
+	case Models:
 		return http.MethodGet
+	case Hello:
+		return http.MethodHead
 	}
 	return http.MethodPost
 }
+
+// anthropic says whether errors are in Anthropic's form.
+func (e Endpoint) anthropic() bool { return e == Messages || e == CountTokens || e == Hello }
 
 // Request is one request as it arrived.
 type Request struct {
@@ -51,18 +63,24 @@ type Request struct {
 	BestOf       int      // choices to generate and bill, at least N
 	Tools        []string // names of the functions offered
 	Inputs       []string // prompts, or texts to embed
+	AfterTool    bool     // the last word is the result of a tool
 
 	messages       []message
+	custom         bool            // the first tool is a custom one
 	parameters     json.RawMessage // of the first function
 	tokens         int             // of inputs that came as token ids
 	base64         bool
 	dimensions     int
 	toolsForbidden bool
+	thinking       bool // of Messages
 }
 
+// message is a message, or another item of the input of a response.
 type message struct {
+	Type    string          `json:"type"`
 	Role    string          `json:"role"`
 	Content json.RawMessage `json:"content"`
+	Output  json.RawMessage `json:"output"` // of a call
 }
 
 // body holds the members that a Server reads; the others it ignores.
@@ -80,9 +98,15 @@ type body struct {
 			Name       string          `json:"name"`
 			Parameters json.RawMessage `json:"parameters"`
 		} `json:"function"`
-		Name   string          `json:"name"` // Anthropic's
-		Schema json.RawMessage `json:"input_schema"`
+		Type       string          `json:"type"`
+		Name       string          `json:"name"` // of Messages and Responses
+		Schema     json.RawMessage `json:"input_schema"`
+		Parameters json.RawMessage `json:"parameters"`
 	} `json:"tools"`
+	Instructions string `json:"instructions"`
+	Thinking     *struct {
+		Type string `json:"type"`
+	} `json:"thinking"`
 	ToolChoice     json.RawMessage `json:"tool_choice"`
 	Prompt         json.RawMessage `json:"prompt"`
 	Input          json.RawMessage `json:"input"`
@@ -94,7 +118,7 @@ type body struct {
 func (r *Request) parse(capFields []string) error {
 	r.Endpoint = endpointOf(r.Path)
 	r.N, r.BestOf = 1, 1
-	if r.Endpoint == "" || r.Endpoint == Models {
+	if r.Endpoint == "" || r.Endpoint.method() != http.MethodPost {
 		return nil
 	}
 	var b body
@@ -108,21 +132,57 @@ func (r *Request) parse(capFields []string) error {
 	r.messages = b.Messages
 	r.base64 = b.EncodingFormat == "base64"
 	r.dimensions = b.Dimensions
-	r.toolsForbidden = string(b.ToolChoice) == `"none"`
-	for _, tool := range b.Tools {
-		r.Tools = append(r.Tools, cmp.Or(tool.Function.Name, tool.Name))
-	}
-	if len(b.Tools) > 0 {
-		r.parameters = append(b.Tools[0].Function.Parameters, b.Tools[0].Schema...)
-	}
+	r.thinking = b.Thinking != nil && b.Thinking.Type != "disabled"
+	r.readTools(b)
 	r.readInputs(b.Prompt, b.Input)
+	if b.Instructions != "" {
+		r.Inputs = append(r.Inputs, b.Instructions)
+	}
+	r.AfterTool = len(r.messages) > 0 && r.messages[len(r.messages)-1].isToolResult()
 	return r.readCap(capFields)
 }
 
+// readTools takes the tools that a client would run, not those that the provider runs.
+func (r *Request) readTools(b body) {
+	r.toolsForbidden = slices.Contains([]string{`"none"`, `{"type":"none"}`}, string(b.ToolChoice))
+	for _, tool := range b.Tools {
+		name := cmp.Or(tool.Function.Name, tool.Name)
+		if name == "" || strings.HasPrefix(tool.Type, "web_search") {
+			continue
+		}
+		if len(r.Tools) == 0 {
+			r.custom = tool.Type == "custom"
+			r.parameters = slices.Concat(tool.Function.Parameters, tool.Schema, tool.Parameters)
+		}
+		r.Tools = append(r.Tools, name)
+	}
+}
+
+// isToolResult says whether a message holds what a tool answered.
+func (m message) isToolResult() bool {
+	if m.Role == "tool" || strings.HasSuffix(m.Type, "_call_output") {
+		return true
+	}
+	var parts []struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(m.Content, &parts) != nil {
+		return false
+	}
+	return slices.ContainsFunc(parts, func(p struct {
+		Type string `json:"type"`
+	}) bool {
+		return p.Type == "tool_result"
+	})
+}
+
 func endpointOf(path string) Endpoint {
+	if path == string(Hello) {
+		return Hello
+	}
 	_, name, _ := strings.Cut(path, "/v1/")
 	switch e := Endpoint(name); e {
-	case ChatCompletions, Completions, Embeddings, Moderations, Models, Messages:
+	case ChatCompletions, Completions, Embeddings, Moderations, Models, Responses, InputTokens, Compact, Messages, CountTokens:
 		return e
 	}
 	return ""
@@ -152,6 +212,7 @@ func (r *Request) readInputs(fields ...json.RawMessage) {
 		var texts []string
 		var ids []int
 		var lists [][]int
+		var items []message
 		switch {
 		case len(field) == 0:
 		case json.Unmarshal(field, &text) == nil:
@@ -167,6 +228,8 @@ func (r *Request) readInputs(fields ...json.RawMessage) {
 				r.Inputs = append(r.Inputs, string(encoded))
 				r.tokens += len(list)
 			}
+		case json.Unmarshal(field, &items) == nil:
+			r.messages = append(r.messages, items...)
 		}
 	}
 }
@@ -179,7 +242,7 @@ func (r *Request) textBytes() int {
 	}
 	total := 0
 	for _, m := range r.messages {
-		total += contentBytes(m.Content)
+		total += contentBytes(m.Content) + contentBytes(m.Output)
 	}
 	for _, input := range r.Inputs {
 		total += len(input)
@@ -210,6 +273,5 @@ func (r *Request) wantsTool() bool {
 	if len(r.Tools) == 0 || r.toolsForbidden {
 		return false
 	}
-	last := len(r.messages) - 1
-	return last < 0 || r.messages[last].Role != "tool"
+	return !r.AfterTool
 }

@@ -1,10 +1,11 @@
-// Package simulator is a pretend LLM provider that speaks the OpenAI API, and
-// Anthropic's Messages, over real HTTP: what the demo, the end-to-end tests and the benchmarks put
+// Package simulator is a pretend LLM provider that speaks the OpenAI API and
+// Anthropic's over real HTTP: what the demo, the end-to-end tests and the benchmarks put
 // upstream of the proxy.
 //
-// It promises three things. It answers as OpenAI does (chat completions,
+// It promises three things. It answers as OpenAI does (chat completions, responses,
 // completions, embeddings, moderations, the model list, errors, headers, streams
-// event by event), and as Anthropic does to Messages, or breaks in exactly the
+// event by event), and as Anthropic does (messages, counts of tokens, the model
+// list), or breaks in exactly the
 // way that a test's script asks for. It keeps books of its own of every
 // request it received and every token it billed, so that a test compares the
 // proxy's ledger with somebody else's truth. And it is deterministic: the same
@@ -74,7 +75,8 @@ type Config struct {
 	Key string
 
 	// CapFields are the members that cap the output here, the first one
-	// present wins; nil means max_completion_tokens, then max_tokens.
+	// present wins; nil means max_completion_tokens, then max_tokens, and
+	// max_output_tokens in Responses.
 	CapFields []string
 
 	// Models is what GET /v1/models lists; nil lists a few well-known names.
@@ -106,7 +108,7 @@ func New(config Config) *Server {
 		config.CountPrompt = PromptQuarter
 	}
 	if config.CapFields == nil {
-		config.CapFields = []string{"max_completion_tokens", "max_tokens"}
+		config.CapFields = []string{"max_completion_tokens", "max_tokens", "max_output_tokens"}
 	}
 	if config.Models == nil {
 		config.Models = []string{"gpt-4o", "gpt-4o-mini", "text-embedding-3-small"}
@@ -158,12 +160,12 @@ func (s *Server) refuse(r *Request, problem error) *reply {
 		refusal = failure(http.StatusMethodNotAllowed, "method_not_supported", "Not allowed to "+r.Method+" on "+r.Path+".")
 	case problem != nil:
 		refusal = failure(http.StatusBadRequest, "", "We could not parse the JSON body of your request: "+problem.Error())
-	case r.Model == "" && r.Endpoint != Models && r.Endpoint != Moderations:
+	case r.Model == "" && r.Endpoint.method() != http.MethodGet && r.Endpoint != Moderations:
 		refusal = failure(http.StatusBadRequest, "", "you must provide a model parameter")
 	default:
 		return nil
 	}
-	if r.Endpoint == Messages {
+	if r.Endpoint.anthropic() {
 		refusal = messageFailure(refusal.status, "")
 	}
 	return &refusal
@@ -173,16 +175,18 @@ func (s *Server) refuse(r *Request, problem error) *reply {
 // the client.
 func (s *Server) reply(r *Request, a Answer) reply {
 	switch {
-	case a.Status >= http.StatusMultipleChoices && r.Endpoint == Messages && a.Body == nil:
+	case a.Status >= http.StatusMultipleChoices && r.Endpoint.anthropic() && a.Body == nil:
 		return messageFailure(a.Status, a.Message)
 	case a.Status >= http.StatusMultipleChoices:
 		return a.failure()
 	case r.Endpoint == Models:
-		return modelList(s.config.Models)
+		return modelList(r, s.config.Models)
+	case r.Endpoint == Hello:
+		return reply{status: http.StatusOK}
 	case r.Endpoint == Moderations:
 		return moderation(r, a)
 	}
-	usage := Usage{Prompt: a.PromptTokens, Cached: a.CachedTokens}
+	usage := Usage{Prompt: a.PromptTokens, Cached: a.CachedTokens, CacheWrites: a.CacheWrites, Searches: a.Searches}
 	if usage.Prompt == 0 {
 		usage.Prompt = s.config.CountPrompt(r)
 	}
@@ -193,6 +197,12 @@ func (s *Server) reply(r *Request, a Answer) reply {
 		return completion(r, a, usage)
 	case Messages:
 		return messages(r, a, usage)
+	case Responses:
+		return responses(r, a, usage)
+	case CountTokens, InputTokens:
+		return count(r, a, usage)
+	case Compact:
+		return compaction(r, a, usage)
 	default:
 		return chat(r, a, usage)
 	}
