@@ -148,7 +148,7 @@ func TestReport(t *testing.T) {
 		return all
 	}
 	var out bytes.Buffer
-	err := report(&out, []*contestant{
+	err := report(&out, workloads(), []*contestant{
 		{name: "direct", rounds: rounds(0)},
 		{name: "plain", proxy: &process{}, rounds: rounds(50 * time.Microsecond)},
 		{name: "aegis redis", proxy: &process{}, redis: &process{}, rounds: rounds(75 * time.Microsecond)},

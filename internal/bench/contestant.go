@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,30 +17,31 @@ import (
 // entry is a line of the table of contestants. In command, these are replaced:
 // {listen} an address, {upstream} a base URL without /v1, {redis} a host and
 // port, {dir} a directory of its own, {bin} where the programs beside this one
-// are, {aegis} the binary under test. The environment has OPENAI_API_KEY.
+// are. The environment has OPENAI_API_KEY.
 type entry struct {
 	name    string
 	command []string // empty: requests go straight to the upstream
+	aegis   string   // path of the binary under test; "": it is another program
 	redis   bool     // needs a Redis of its own
-
-	// prepare fills dir and returns the key that clients show; nil: none.
-	prepare func(ctx context.Context, g ground, c *contestant, dir string) (key string, err error)
 }
 
-var entries = []entry{
-	{name: "direct"},
-	{name: "plain", command: []string{"{bin}/plain", "{listen}", "{upstream}"}},
-	{
-		name:    "aegis embedded",
-		command: []string{"{aegis}", "serve", "--listen", "{listen}", "--admin-listen", "127.0.0.1:0", "--policy", "{dir}/policy.yaml", "--data", "{dir}/data"},
-		prepare: writePolicy,
-	},
-	{
-		name:    "aegis redis",
-		command: []string{"{aegis}", "serve", "--listen", "{listen}", "--admin-listen", "127.0.0.1:0", "--policy", "{dir}/policy.yaml", "--data", "{dir}/data", "--ledger", "redis://{redis}"},
-		redis:   true,
-		prepare: writePolicy,
-	},
+// entries are all contestants: the yardsticks, and each binary with both ledgers.
+func entries(binaries []string) []entry {
+	list := []entry{
+		{name: "direct"},
+		{name: "plain", command: []string{"{bin}/plain", "{listen}", "{upstream}"}},
+	}
+	for _, path := range binaries {
+		name := "aegis"
+		if len(binaries) > 1 {
+			name = filepath.Base(path)
+		}
+		serve := []string{path, "serve", "--listen", "{listen}", "--admin-listen", "127.0.0.1:0", "--policy", "{dir}/policy.yaml", "--data", "{dir}/data"}
+		list = append(list,
+			entry{name: name + " embedded", command: serve, aegis: path},
+			entry{name: name + " redis", command: append(slices.Clip(serve), "--ledger", "redis://{redis}"), aegis: path, redis: true})
+	}
+	return list
 }
 
 // contestant is an entry that runs, and what was measured of it.
@@ -56,7 +58,6 @@ type contestant struct {
 // ground is what the contestants stand on.
 type ground struct {
 	dir      string
-	aegis    string
 	upstream string // address
 }
 
@@ -69,15 +70,11 @@ func (g *ground) startUpstream(ctx context.Context) (*process, error) {
 	return start(ctx, address, filepath.Join(g.dir, "bin", "upstream"), address)
 }
 
-// start starts a contestant; it returns nil without an error where the binary
-// was not given.
+// start starts a contestant.
 func (g ground) start(ctx context.Context, e entry) (*contestant, error) {
 	c := &contestant{name: e.name, target: g.upstream, rounds: map[string][]round{}}
-	switch {
-	case len(e.command) == 0:
+	if len(e.command) == 0 {
 		return c, nil
-	case e.command[0] == "{aegis}" && g.aegis == "":
-		return nil, nil
 	}
 	dir := filepath.Join(g.dir, strings.ReplaceAll(e.name, " ", "-"))
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -96,8 +93,8 @@ func (g ground) startHelpers(ctx context.Context, e entry, c *contestant, dir st
 			return err
 		}
 	}
-	if e.prepare != nil {
-		c.key, err = e.prepare(ctx, g, c, dir)
+	if e.aegis != "" {
+		c.key, err = g.writePolicy(ctx, e, c, dir)
 	}
 	return err
 }
@@ -111,7 +108,7 @@ func (g ground) startProxy(ctx context.Context, e entry, c *contestant, dir stri
 		redis = c.redis.address
 	}
 	fill := strings.NewReplacer("{listen}", c.target, "{upstream}", "http://"+g.upstream, "{redis}", redis,
-		"{dir}", dir, "{bin}", filepath.Join(g.dir, "bin"), "{aegis}", g.aegis)
+		"{dir}", dir, "{bin}", filepath.Join(g.dir, "bin"))
 	arguments := make([]string, len(e.command))
 	for i, a := range e.command {
 		arguments[i] = fill.Replace(a)
@@ -159,20 +156,20 @@ tenants:
 
 // writePolicy makes a policy with one tenant and ample budgets, a signing key,
 // and where there is a shared ledger the tenant in it.
-func writePolicy(ctx context.Context, g ground, c *contestant, dir string) (string, error) {
+func (g ground) writePolicy(ctx context.Context, e entry, c *contestant, dir string) (string, error) {
 	secret, hash := policy.NewSecret()
 	path, data := filepath.Join(dir, "policy.yaml"), filepath.Join(dir, "data")
 	text := fmt.Appendf(nil, benchPolicy, g.upstream, hash)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return "", err
 	}
-	if err := runQuietly(ctx, g.aegis, "init", "--policy", path+".unused", "--data", data); err != nil {
+	if err := runQuietly(ctx, e.aegis, "init", "--policy", path+".unused", "--data", data); err != nil {
 		return "", err
 	}
 	if c.redis == nil {
 		return secret, nil
 	}
-	return secret, runQuietly(ctx, g.aegis, "ledger", "provision", "--policy", path, "--ledger", "redis://"+c.redis.address)
+	return secret, runQuietly(ctx, e.aegis, "ledger", "provision", "--policy", path, "--ledger", "redis://"+c.redis.address)
 }
 
 func runQuietly(ctx context.Context, name string, args ...string) error {

@@ -26,6 +26,9 @@
 // that remembering a prompt does not help. Events of a stream are 1 ms apart unless said otherwise, so
 // that each is read, metered and flushed by itself. A request that does not get
 // a complete answer with status 200 is counted as failed and never as fast.
+//
+// With several binaries, as -aegis ./before -aegis ./after, each is a contestant, so that a change is
+// measured in the same rounds as what was before it; -only takes a part of the loads.
 package main
 
 import (
@@ -37,20 +40,30 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"time"
 )
 
 // options are the command line.
 type options struct {
-	aegis       string // path of the binary, empty: its contestants are skipped
+	aegis       []string       // paths of binaries
+	only        *regexp.Regexp // names of loads
 	rounds      int
 	connections int
 	percent     int // of the usual number of requests
 }
 
 func main() {
-	var o options
-	flag.StringVar(&o.aegis, "aegis", "", "`path` of the aegis-proxy binary; without it only the others run")
+	o := options{only: regexp.MustCompile("")}
+	flag.Func("aegis", "`path` of an aegis-proxy binary, may be repeated; without it only the others run", func(path string) error {
+		o.aegis = append(o.aegis, path)
+		return nil
+	})
+	flag.Func("only", "run the loads whose names this `regexp` matches", func(text string) (err error) {
+		o.only, err = regexp.Compile(text)
+		return err
+	})
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contestant runs each workload")
 	flag.IntVar(&o.connections, "connections", 64, "requests under way at once in the loads that do not say themselves")
 	flag.IntVar(&o.percent, "percent", 100, "of the usual number of requests a round")
@@ -77,32 +90,29 @@ func run(ctx context.Context, o options) error {
 	if err := build(ctx, dir); err != nil {
 		return err
 	}
-	g := ground{dir: dir, aegis: o.aegis}
+	g := ground{dir: dir}
 	upstream, err := g.startUpstream(ctx)
 	if err != nil {
 		return err
 	}
 	defer upstream.end()
 	var running []*contestant
-	for _, entry := range entries {
+	for _, entry := range entries(o.aegis) {
 		c, err := g.start(ctx, entry)
 		if err != nil {
 			return fmt.Errorf("%s: %w", entry.name, err)
 		}
-		if c == nil {
-			fmt.Printf("%s: skipped, give -aegis PATH\n", entry.name)
-			continue
-		}
 		defer c.end()
 		running = append(running, c)
 	}
-	for _, w := range workloads() {
+	loads := slices.DeleteFunc(workloads(), func(w workload) bool { return !o.only.MatchString(w.name) })
+	for _, w := range loads {
 		w.requests = max(o.connections, w.requests*o.percent/100)
 		if err := measure(ctx, o, w, running); err != nil {
 			return err
 		}
 	}
-	return report(os.Stdout, running)
+	return report(os.Stdout, loads, running)
 }
 
 // build compiles the programs beside this one.

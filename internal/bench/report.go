@@ -11,9 +11,9 @@ import (
 
 // report prints one block per workload: the median of each figure over the
 // rounds, ratios to plain, latencies added to direct.
-func report(w io.Writer, running []*contestant) error {
+func report(w io.Writer, loads []workload, running []*contestant) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, kind := range workloads() {
+	for _, kind := range loads {
 		fmt.Fprintf(table, "\n%s\tCPU/request\tto plain\trequests/s\tfirst byte\tp50\tp99\tadded p50\tadded p99\tmemory\tRedis CPU\tfailed\t\n", kind.name)
 		plain, direct := find(running, "plain"), find(running, "direct")
 		for _, c := range running {
