@@ -3,7 +3,7 @@
 
 GO ?= go
 
-.PHONY: check build tools lint test bench fuzz soak demo clean
+.PHONY: check build tools lint test bench fuzz soak race demo clean
 
 check: tools lint test
 
@@ -40,6 +40,12 @@ fuzz:
 SOAK ?= 30m
 soak: tools
 	$(GO) test ./test/e2e -run TestSoak -v -timeout 3h -soak $(SOAK)
+
+# race runs each race for a budget RACE times: in each API, plain and streamed, on each
+# ledger.
+RACE ?= 20
+race: tools
+	$(GO) test ./test/e2e -run 'TestHardStop|TestBudgetIsUsedUp' -v -timeout 2h -repetitions $(RACE)
 
 demo:
 	$(GO) run ./cmd/aegis-proxy demo

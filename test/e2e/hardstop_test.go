@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,8 +21,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
-// repetitions is how often each race for a budget is run.
-var repetitions = flag.Int("repetitions", 20, "how often to run each race for a budget")
+// repetitions is how often each race for a budget is run; make race runs each 20 times.
+var repetitions = flag.Int("repetitions", 3, "how often to run each race for a budget")
 
 const (
 	clients    = 200
@@ -84,28 +85,33 @@ func usd(nano int64) string { return fmt.Sprintf("%d.%09d", nano/1e9, nano%1e9) 
 // exactly 20, and the ledger must show the limit spent and nothing held. Each
 // repetition is a run with a budget of its own.
 func TestHardStop(t *testing.T) {
-	for _, d := range deployments {
-		for _, stream := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/stream=%v", d.name, stream), func(t *testing.T) {
-				raceForBudgets(t, d, request{cap: outputCap, stream: stream})
-			})
+	everyRace(t, raceForBudgets)
+}
+
+// everyRace runs a race in each API, plain and streamed, on each ledger.
+func everyRace(t *testing.T, race func(*testing.T, deployment, spoken, bool)) {
+	for _, s := range spokens {
+		for _, d := range deployments {
+			for _, stream := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/stream=%v", s.name, d.name, stream), func(t *testing.T) { race(t, d, s, stream) })
+			}
 		}
 	}
 }
 
-func raceForBudgets(t *testing.T, d deployment, q request) {
-	limit := fits * bound(t, q)
-	w := newWorld(t, simulator.Config{
-		CountPrompt: exactPrompt,
+func raceForBudgets(t *testing.T, d deployment, s spoken, stream bool) {
+	limit := fits * s.cost(t, outputCap)
+	w := newSpokenWorld(t, simulator.Config{
+		CountPrompt: s.prompt,
 		Script:      simulator.Always(simulator.Answer{Latency: upstreamMS * time.Millisecond}),
 	}, fmt.Sprintf(`budgets: [{name: run, scope: run, window: month, limit_usd: "%s"}]`, usd(limit)))
 	replicas := d.up(t, w)
 	for i := range *repetitions {
 		seed := rand.Uint64()
 		t.Logf("repetition %d, seed %d", i, seed)
-		q.headers = map[string]string{"X-Aegis-Run": fmt.Sprintf("repetition-%d", i)}
+		q := s.request(outputCap, stream, map[string]string{"X-Aegis-Run": fmt.Sprintf("repetition-%d", i)})
 		before := w.sim.Totals().Complete
-		served := w.volley(replicas, q, seed, orDenied(t))
+		served := w.volley(replicas, q, seed, s.orDenied(t))
 		if calls := w.sim.Totals().Complete - before; calls != fits || served != fits {
 			t.Errorf("provider answered %d, clients were served %d, want %d", calls, served, fits)
 		}
@@ -120,12 +126,12 @@ func raceForBudgets(t *testing.T, d deployment, q request) {
 }
 
 // orDenied accepts an answer, and the two denials of a budget that is taken.
-func orDenied(t *testing.T) func(response) {
+func (s spoken) orDenied(t *testing.T) func(response) {
 	return func(r response) {
 		switch {
 		case r.status == 200 && r.err == nil:
-		case r.status == 402 && r.code() == "insufficient_quota":
-		case r.status == 429 && r.code() == "rate_limit_exceeded":
+		case r.status == 402 && strings.Contains(r.body, s.exhausted):
+		case r.status == 429 && strings.Contains(r.body, s.held):
 		default:
 			t.Errorf("unexpected answer: %d %s %v", r.status, r.body, r.err)
 		}
@@ -193,29 +199,22 @@ func verifyAll(t testing.TB, replicas []*replica) {
 // at least 95 % is spent before the first exhausted denial, and never more
 // than all of it.
 func TestBudgetIsUsedUp(t *testing.T) {
-	for _, d := range deployments {
-		for _, stream := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/stream=%v", d.name, stream), func(t *testing.T) {
-				t.Parallel() // its clients sleep most of the time
-				useUpBudgets(t, d, stream)
-			})
-		}
-	}
+	everyRace(t, useUpBudgets)
 }
 
-func useUpBudgets(t *testing.T, d deployment, stream bool) {
-	q := request{cap: 1000, stream: stream}
-	prompt := exactPrompt(&simulator.Request{Body: []byte(q.json())})
-	limit := fits * bound(t, q)
-	w := newWorld(t, simulator.Config{
+func useUpBudgets(t *testing.T, d deployment, s spoken, stream bool) {
+	t.Parallel() // its clients sleep most of the time
+	limit := fits * s.cost(t, 1000)
+	prompt := s.prompt(&simulator.Request{Body: []byte(s.request(1000, stream, nil).json())})
+	w := newSpokenWorld(t, simulator.Config{
 		CountPrompt: func(*simulator.Request) int64 { return prompt },
 		Script:      simulator.Always(simulator.Answer{Latency: 20 * time.Millisecond, OutputTokens: 100}),
 	}, fmt.Sprintf(`budgets: [{name: run, scope: run, window: month, limit_usd: "%s"}]`, usd(limit)))
 	replicas := d.up(t, w)
-	each := cost(t, call.Usage{call.Input: prompt, call.Output: 100})
+	each := s.cost(t, 100)
 	var answers int64 // that clients of all repetitions have
 	for first := 0; first < *repetitions; first += abreast {
-		races := w.race(replicas, q, first, min(first+abreast, *repetitions))
+		races := w.race(replicas, s, stream, first, min(first+abreast, *repetitions))
 		for _, r := range races {
 			answers += r.served.Load()
 			spent := r.served.Load() * each
@@ -241,18 +240,20 @@ type race struct {
 }
 
 // race runs repetitions until each budget is used up.
-func (w *world) race(replicas []*replica, q request, from, to int) []*race {
+func (w *world) race(replicas []*replica, s spoken, stream bool, from, to int) []*race {
 	var races []*race
 	var group sync.WaitGroup
 	for i := from; i < to; i++ {
 		r := &race{run: fmt.Sprintf("repetition-%d", i)}
 		races = append(races, r)
+		q := s.request(1000, stream, map[string]string{"X-Aegis-Run": r.run})
 		group.Go(func() { w.allUntilExhausted(replicas, q, r) })
 	}
 	group.Wait()
 	return races
 }
 
+// cost is what usage of gpt-4o-mini costs, in nano-USD.
 func cost(t *testing.T, u call.Usage) int64 {
 	t.Helper()
 	price, err := pricing.Builtin().Lookup("openai", "gpt-4o-mini", time.Now())
@@ -267,7 +268,6 @@ func cost(t *testing.T, u call.Usage) int64 {
 }
 
 func (w *world) allUntilExhausted(replicas []*replica, q request, run *race) {
-	q.headers = map[string]string{"X-Aegis-Run": run.run}
 	client := newClient(w.t)
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)

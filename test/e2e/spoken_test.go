@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"encoding/json"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+	"github.com/aegis-proxy/aegis-proxy/tokenizer"
+)
+
+// spoken is an API as the clients of a race speak it: one question, which the provider
+// bills by what the proxy bounds its input by.
+type spoken struct {
+	name, path      string
+	provider, model string
+	ask             map[string]any // beside model, cap and stream
+	capMember       string
+	header          map[string]string
+	exhausted, held string // codes of the denials of a budget that is taken
+}
+
+var helloMessages = []map[string]string{{"role": "user", "content": "Say hello."}}
+
+var spokens = []spoken{
+	{
+		name: "chat", path: "/v1/chat/completions", provider: "openai", model: "gpt-4o-mini",
+		ask: map[string]any{"messages": helloMessages}, capMember: "max_completion_tokens",
+		exhausted: "insufficient_quota", held: "rate_limit_exceeded",
+	},
+	{
+		name: "messages", path: "/v1/messages", provider: "anthropic", model: "claude-haiku-4-5",
+		ask: map[string]any{"messages": helloMessages}, capMember: "max_tokens",
+		header:    map[string]string{"Anthropic-Version": "2023-06-01"},
+		exhausted: "budget_exhausted", held: "budget_held",
+	},
+}
+
+// spokenPolicy is policyText with a second upstream, which speaks Messages.
+var spokenPolicy = strings.NewReplacer(
+	"models:\n", "  - {name: claude, base_url: %[2]s/v1, api_key_env: SIM_KEY, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}\n"+
+		"models:\n  - {match: \"claude-*\", upstreams: [claude]}\n",
+	"generation: %d", "generation: %[1]d", "base_url: %s", "base_url: %[2]s", `"%s"`, `"%[3]s"`, "\n%s", "\n%[4]s",
+).Replace(policyText)
+
+// newSpokenWorld is newWorld with an upstream for each API.
+func newSpokenWorld(t *testing.T, config simulator.Config, rules string) *world {
+	t.Helper()
+	w := newWorld(t, config, rules)
+	w.layout = spokenPolicy
+	w.writePolicy(1, rules)
+	return w
+}
+
+// request is the question with an output cap, in tokens, and with these headers.
+func (s spoken) request(limit int64, stream bool, more map[string]string) request {
+	body := maps.Clone(s.ask)
+	body["model"], body[s.capMember] = s.model, limit
+	if stream {
+		body["stream"] = true
+	}
+	text, _ := json.Marshal(body)
+	header := maps.Clone(more)
+	if header == nil {
+		header = map[string]string{}
+	}
+	maps.Copy(header, s.header)
+	return request{path: s.path, body: string(text), headers: header, cap: limit, stream: stream}
+}
+
+// prompt bills what the proxy's bound is, in tokens: exact where it counts, else by bytes.
+func (s spoken) prompt(r *simulator.Request) (tokens int64) {
+	head := providers.Head{Method: "POST", Path: s.path, Header: map[string][]string{}}
+	for name, value := range s.header {
+		head.Header[name] = []string{value}
+	}
+	dialect, operation, _ := dialects.All().Match(head)
+	parsed, err := dialect.Parse(operation, head, r.Body)
+	if err != nil {
+		return 0
+	}
+	offer, err := parsed.On(providers.Terms{Provider: s.provider, Obeys: providers.Obeys{CapField: openai.FieldMaxCompletionTokens}})
+	if err != nil {
+		return 0
+	}
+	in := offer.Bound().Input
+	encoding, known := tokenizer.ForModel(s.model)
+	for _, text := range in.Texts {
+		n := tokenizer.UpperBound(text)
+		if known && in.Exact {
+			n, _ = encoding.Count(text)
+		}
+		tokens += n
+	}
+	return tokens + in.Fixed
+}
+
+// cost is what the question costs, answered with so many tokens, in nano-USD.
+func (s spoken) cost(t *testing.T, output int64) int64 {
+	t.Helper()
+	price, err := pricing.Builtin().Lookup(s.provider, s.model, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompt := s.prompt(&simulator.Request{Body: []byte(s.request(outputCap, false, nil).json())})
+	nano, err := price.Cost(call.Usage{call.Input: prompt, call.Output: output})
+	if err != nil || prompt == 0 {
+		t.Fatalf("%d tokens: %v", prompt, err)
+	}
+	return nano
+}
