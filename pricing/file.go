@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -54,23 +55,28 @@ func readBounded(path string) ([]byte, error) {
 	return data, err
 }
 
-// tableOf checks and compiles providers. Their version is that of the file that they would be written as.
+// tableOf checks providers. Their version is that of the file that they would be written as.
 func tableOf(list []*table.Provider) (*Table, error) {
 	if len(list) == 0 {
 		return nil, errors.New("no provider has a price in it")
 	}
+	t := &Table{providers: map[string]*provider{}}
+	for _, p := range list {
+		if t.providers[p.Provider] != nil {
+			return nil, fmt.Errorf("the provider %q is in it twice", p.Provider)
+		}
+		var text bytes.Buffer
+		if err := p.Write(&text); err != nil {
+			return nil, err
+		}
+		t.providers[p.Provider] = newProvider(p.Provider, func() ([]byte, error) { return text.Bytes(), nil })
+	}
+	if err := t.check(); err != nil {
+		return nil, err
+	}
 	text, err := source.Write(list)
 	if err != nil {
 		return nil, err
-	}
-	if list, _, err = source.Parse(text); err != nil { // which checks each value
-		return nil, err
-	}
-	t := &Table{providers: map[string]*provider{}}
-	for _, p := range list {
-		if t.providers[p.Provider], err = compile(p); err != nil {
-			return nil, err
-		}
 	}
 	limits, err := parseLimits(limitsFile)
 	if err != nil {
@@ -79,37 +85,29 @@ func tableOf(list []*table.Provider) (*Table, error) {
 	content := sha256.New()
 	content.Write(text)
 	content.Write(limitsFile)
-	t.files, t.limits = list, compileLimits(limits)
+	t.limits = compileLimits(limits)
 	t.builtin = hex.EncodeToString(content.Sum(nil))
 	t.version = t.builtin
-	return t, t.checkFallbacks()
+	return t, nil
+}
+
+// files are the table's providers, parsed anew, sorted.
+func (t *Table) files() []*table.Provider {
+	var list []*table.Provider
+	for _, id := range t.Providers() {
+		list = append(list, t.providers[id].file())
+	}
+	return list
 }
 
 // Update is the table with a newer one over it: the newer's price of a unit wins, and what only this one has stays.
 // Overrides are neither's.
 func (t *Table) Update(newer *Table, day time.Time) (*Table, error) {
-	older, err := copyOf(t.files)
-	if err != nil {
-		return nil, err
-	}
-	over, err := copyOf(newer.files)
-	if err != nil {
-		return nil, err
-	}
-	return tableOf(source.Merge(older, over, day.UTC().Format(time.DateOnly), &source.Report{}))
-}
-
-func copyOf(list []*table.Provider) ([]*table.Provider, error) {
-	text, err := source.Write(list)
-	if err != nil {
-		return nil, err
-	}
-	again, _, err := source.Parse(text)
-	return again, err
+	return tableOf(source.Merge(t.files(), newer.files(), day.UTC().Format(time.DateOnly), &source.Report{}))
 }
 
 // Bytes is the table as a file of our own form, which ReadFile reads. Overrides are not in it.
-func (t *Table) Bytes() ([]byte, error) { return source.Write(t.files) }
+func (t *Table) Bytes() ([]byte, error) { return source.Write(t.files()) }
 
 // Change is one price that differs between two tables, in pico-USD per unit; NoRate where one of them has none.
 type Change struct {
@@ -161,7 +159,7 @@ type priceKey struct {
 
 func (t *Table) flat() map[priceKey]int64 {
 	all := map[priceKey]int64{}
-	for _, p := range t.files {
+	for _, p := range t.files() {
 		for _, m := range p.Models {
 			for _, s := range m.Prices {
 				for _, tier := range s.Tiers {

@@ -36,6 +36,15 @@ func TestBytesAreReadBack(t *testing.T) {
 	}
 }
 
+func TestReadFileRefusesAProviderTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "prices.json")
+	const provider = `{"provider":"p","models":[{"id":"m","names":["m"],"prices":[{"tiers":[{"input":1}]}]}]}`
+	write(t, path, []byte("{\"aegis_prices\":1,\"providers\":["+provider+","+provider+"]}"))
+	if _, err := pricing.ReadFile(path); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestFactorOfAChange(t *testing.T) {
 	for _, tt := range []struct{ old, new, want int64 }{{10, 20, 2}, {20, 10, 2}, {10, 21, 3}, {pricing.NoRate, 5, 0}, {0, 5, 0}, {5, 5, 1}} {
 		if got := (pricing.Change{Old: tt.old, New: tt.new}).Factor(); got != tt.want {

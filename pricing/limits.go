@@ -36,7 +36,7 @@ func (t *Table) Limits(providerID, model string) Limits {
 	limits, _ := t.caps.find(providerID, model)
 	limits = limits.or(t.limitsOf(providerID, model))
 	if p := t.providers[providerID]; p != nil {
-		for _, other := range p.fallback {
+		for _, other := range p.models().fallback {
 			limits = limits.or(t.limitsOf(other, model))
 		}
 	}

@@ -48,7 +48,7 @@ func (t *Table) With(overrides []Override) (*Table, error) {
 	if len(overrides) > maxOverrides {
 		return nil, fmt.Errorf("%d price overrides are more than %d", len(overrides), maxOverrides)
 	}
-	with := &Table{providers: t.providers, files: t.files, limits: t.limits, builtin: t.builtin, version: t.builtin}
+	with := &Table{providers: t.providers, limits: t.limits, builtin: t.builtin, version: t.builtin}
 	for i := range overrides {
 		if err := with.override(&overrides[i]); err != nil {
 			return nil, fmt.Errorf("price override %d (provider %q, model %q): %w", i+1, overrides[i].Provider, overrides[i].Model, err)

@@ -18,12 +18,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/aegis-proxy/aegis-proxy/call"
-	"github.com/aegis-proxy/aegis-proxy/pricing/internal/table"
 )
 
 //go:embed table/*.json
@@ -39,27 +38,28 @@ type Table struct {
 	limits    map[string]*matcher[Limits] // by provider
 	prices    overlay[*entry]
 	caps      overlay[Limits]
-	files     []*table.Provider // of which it is made
-	builtin   string            // version without overrides
+	builtin   string // version without overrides
 	version   string
 }
 
-type provider struct {
-	matcher[*entry]
-	fallback []string
-	listed   []string // every name and the text of every pattern
-}
-
-// Builtin is the table that the program carries. It panics if the embedded files are damaged, which the tests exclude.
+// Builtin is the table that the program carries. Its look-ups panic if the embedded files are damaged, which the tests
+// exclude.
 func Builtin() *Table { return builtin() }
 
 var builtin = sync.OnceValue(func() *Table {
-	t, err := load(tableFiles, limitsFile)
+	names, err := fs.Glob(tableFiles, tablePattern)
+	if err != nil {
+		panic(err)
+	}
+	t, err := load(names, tableFiles.ReadFile, limitsFile)
 	if err != nil {
 		panic(err)
 	}
 	return t
 })
+
+// tablePattern is where a table's files are: one a provider, named for it.
+const tablePattern = "table/*.json"
 
 // Read is the table of another version of this package: of its files table/*.json and limits.json.
 func Read(files fs.FS) (*Table, error) {
@@ -67,7 +67,7 @@ func Read(files fs.FS) (*Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("price table: %w", err)
 	}
-	t, err := load(files, limits)
+	t, err := read(files, limits)
 	if err != nil {
 		return nil, fmt.Errorf("price table: %w", err)
 	}
@@ -77,26 +77,36 @@ func Read(files fs.FS) (*Table, error) {
 	return t, nil
 }
 
-func load(files fs.FS, limits []byte) (*Table, error) {
-	names, err := fs.Glob(files, "table/*.json")
+// read keeps the files, which may change, and checks them.
+func read(files fs.FS, limits []byte) (*Table, error) {
+	names, err := fs.Glob(files, tablePattern)
 	if err != nil {
 		return nil, err
 	}
+	texts := map[string][]byte{}
+	for _, name := range names {
+		if texts[name], err = fs.ReadFile(files, name); err != nil {
+			return nil, err
+		}
+	}
+	t, err := load(names, func(name string) ([]byte, error) { return texts[name], nil }, limits)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.check()
+}
+
+// load is the table of files that the caller vouches for: each is parsed when one of its models is asked for.
+func load(names []string, text func(name string) ([]byte, error), limits []byte) (*Table, error) {
 	t := &Table{providers: map[string]*provider{}}
 	content := sha256.New()
 	for _, name := range names { // sorted
-		data, err := fs.ReadFile(files, name)
+		data, err := text(name)
 		if err != nil {
 			return nil, err
 		}
-		file, err := table.Parse(data)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if t.providers[file.Provider], err = compile(file); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		t.files = append(t.files, file)
+		id := strings.TrimSuffix(path.Base(name), ".json")
+		t.providers[id] = newProvider(id, func() ([]byte, error) { return text(name) })
 		fmt.Fprintf(content, "%s %d\n", name, len(data))
 		content.Write(data)
 	}
@@ -109,12 +119,17 @@ func load(files fs.FS, limits []byte) (*Table, error) {
 	t.limits = compileLimits(list)
 	t.builtin = hex.EncodeToString(content.Sum(nil))
 	t.version = t.builtin
-	return t, t.checkFallbacks()
+	return t, nil
 }
 
-func (t *Table) checkFallbacks() error {
-	for id, p := range t.providers {
-		for _, other := range p.fallback {
+// check parses every file once.
+func (t *Table) check() error {
+	for _, id := range t.Providers() {
+		m, err := t.providers[id].compile()
+		if err != nil {
+			return err
+		}
+		for _, other := range m.fallback {
 			if t.providers[other] == nil {
 				return fmt.Errorf("price table of %q: the fallback %q is no provider", id, other)
 			}
@@ -166,11 +181,12 @@ func (t *Table) entry(providerID, model string) *entry {
 	if p == nil {
 		return nil
 	}
-	if e, ok := p.find(model); ok {
+	models := p.models()
+	if e, ok := models.find(model); ok {
 		return e
 	}
-	for _, other := range p.fallback {
-		if e, ok := t.providers[other].find(model); ok {
+	for _, other := range models.fallback {
+		if e, ok := t.providers[other].models().find(model); ok {
 			return e
 		}
 	}
@@ -186,96 +202,8 @@ func (t *Table) Providers() []string { return slices.Sorted(maps.Keys(t.provider
 func (t *Table) Models(providerID string) []string {
 	names := t.prices.names(providerID)
 	if p := t.providers[providerID]; p != nil {
-		names = append(names, p.listed...)
+		names = append(names, p.models().listed...)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-func compile(file *table.Provider) (*provider, error) {
-	p := &provider{fallback: file.Fallback}
-	for i := range file.Models {
-		m := &file.Models[i]
-		e, err := compileEntry(m.Prices)
-		if err != nil {
-			return nil, err
-		}
-		e.name, e.regions = file.Provider+"/"+m.ID, m.Regions
-		e.limits = Limits{ContextTokens: m.ContextTokens, MaxOutputTokens: m.MaxOutputTokens}
-		p.enter(m, e)
-	}
-	p.sort()
-	return p, nil
-}
-
-func compileEntry(prices []table.Schedule) (*entry, error) {
-	e := &entry{}
-	for i := range prices {
-		s, err := compileSchedule(&prices[i])
-		if err != nil {
-			return nil, err
-		}
-		e.schedules = append(e.schedules, s)
-	}
-	return e, nil
-}
-
-// enter makes an entry findable.
-func (p *provider) enter(m *table.Model, e *entry) {
-	for _, name := range m.Names {
-		p.addName(name, e)
-	}
-	p.listed = slices.Concat(p.listed, m.Names, m.Prefixes, m.Infixes)
-	for _, text := range m.Prefixes {
-		p.addPattern(text, false, e)
-	}
-	for _, text := range m.Infixes {
-		p.addPattern(text, true, e)
-	}
-}
-
-func compileSchedule(file *table.Schedule) (*schedule, error) {
-	s := &schedule{service: file.Service, variant: file.Variant}
-	var err error
-	if s.from, err = file.FromUnix(); err != nil {
-		return nil, err
-	}
-	if s.start, s.end, err = file.Hours(); err != nil {
-		return nil, err
-	}
-	for i := range file.Tiers {
-		s.tiers = append(s.tiers, compileRates(&file.Tiers[i]))
-	}
-	return s, nil
-}
-
-// compileRates fills in absent prices by package call's table.
-func compileRates(file *table.Rates) rates {
-	r := rates{over: file.Over}
-	for u := range call.Units {
-		r.per[u] = fallback(file, u)
-	}
-	return r
-}
-
-// fallback is a unit's own price, else the dearest of the own prices of the units that it names, else what these fall
-// back to.
-func fallback(file *table.Rates, u call.Unit) int64 {
-	if file.Price[u] != NoRate {
-		return file.Price[u]
-	}
-	if call.Table[u].Free {
-		return 0
-	}
-	price := int64(NoRate)
-	for _, other := range call.Table[u].Else {
-		price = max(price, file.Price[other])
-	}
-	if price != NoRate {
-		return price
-	}
-	for _, other := range call.Table[u].Else {
-		price = max(price, fallback(file, other))
-	}
-	return price
 }

@@ -112,6 +112,33 @@ func TestLoadRefusesAnUnknownFallback(t *testing.T) {
 	}
 }
 
+func TestLoadRefusesAFileThatIsNamedForAnotherProvider(t *testing.T) {
+	_, err := pricing.Load(fstest.MapFS{"table/p.json": {Data: []byte(`{"provider":"q","models":[]}`)}})
+	if err == nil || !strings.Contains(err.Error(), `of the provider "q"`) {
+		t.Errorf("error %v, want one that names q", err)
+	}
+}
+
+// TestOnlyProvidersThatAreAskedForAreParsed: what a process does not ask for takes none of its memory.
+func TestOnlyProvidersThatAreAskedForAreParsed(t *testing.T) {
+	reads := map[string]int{}
+	table, err := pricing.LoadTrusted([]string{"table/p.json", "table/q.json"}, func(name string) ([]byte, error) {
+		reads[name]++
+		return []byte(`{"provider":"` + name[len("table/"):len("table/x")] + `","models":[{"id":"m","names":["m"],"prices":[{"tiers":[{"input":1}]}]}]}`), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := table.Lookup("p", "m", summer2026); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reads["table/p.json"] != 2 || reads["table/q.json"] != 1 {
+		t.Errorf("files were read %v, want each once for the version and that of p once more", reads)
+	}
+}
+
 func TestModels(t *testing.T) {
 	table := pricing.Builtin()
 	providers := table.Providers()
