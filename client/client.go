@@ -59,8 +59,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := &exchange{transport: t, in: r, header: canonical(r.Header), answered: make(chan answered, 1)}
 	x.body, x.to = io.Pipe()
 	err := x.locate(t.Gate.Rules().Policy)
-	if err == nil && x.operation.Kind == providers.Listed {
-		return t.base().RoundTrip(x.listing())
+	if kind := x.operation.Kind; err == nil && (kind == providers.Listed || kind == providers.Probed) {
+		return t.base().RoundTrip(x.plain())
 	}
 	if err == nil {
 		err = x.read()

@@ -48,8 +48,8 @@ func (x *exchange) send(ctx context.Context, grant *gate.Grant) (*answer, gate.O
 	return a, a.outcome(), nil
 }
 
-// listing is the program's own request, without what must not leave it.
-func (x *exchange) listing() *http.Request {
+// plain is the program's own request, without what must not leave it.
+func (x *exchange) plain() *http.Request {
 	out := x.in.WithContext(x.in.Context())
 	out.Header = x.head.Header
 	return out

@@ -13,6 +13,7 @@ const (
 	Governed Kind = iota + 1 // it can cost money, and is bounded
 	Free                     // it costs nothing at some provider, leaves nothing behind, and passes without a hold
 	Listed                   // a list of models, which the proxy answers from its policy
+	Probed                   // it asks whether there is a server, who answers anybody, with a status alone
 	Denied                   // it can cost money that nothing here bounds, or reaches what is another's
 )
 

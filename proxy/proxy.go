@@ -125,6 +125,9 @@ func (p *Proxy) enter() bool {
 // to do but to tell the client.
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules, t *target) error {
 	arrived := time.Now()
+	if t.operation.Kind == providers.Probed {
+		return nil // there is a server: 200
+	}
 	credential, err := t.dialect.Credential(t.head)
 	if err != nil {
 		return err

@@ -46,12 +46,12 @@ func noOperation(dialects providers.Registry, h providers.Head) error {
 		"%s %s is no operation of an API that this proxy speaks; %s", Clip(h.Method), Clip(h.Path), helps)
 }
 
-// served are the operations that are not denied, by method and path.
+// served are the operations that do something, by method and path.
 func served(dialects providers.Registry) (list []string) {
 	for _, d := range dialects {
 		for _, route := range d.Routes() {
 			name := route.Method + " " + route.Path
-			if route.Kind != providers.Denied && !slices.Contains(list, name) {
+			if route.Kind != providers.Denied && route.Kind != providers.Probed && !slices.Contains(list, name) {
 				list = append(list, name)
 			}
 		}

@@ -17,6 +17,9 @@ var routes = append([]providers.Route{
 	{Method: "POST", Path: "/messages/count_tokens", Kind: providers.Free, Operation: call.CountTokens},
 	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
 	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: "models/{model}"},
+	// What Claude Code asks before its first message, without a key.
+	{Method: "HEAD", Path: "/", Kind: providers.Probed, Operation: "hello"},
+	{Method: "HEAD", Path: "/api/hello", Kind: providers.Probed, Operation: "hello"},
 }, denied()...)
 
 // denied makes the routes of the operations that are denied. One whose path is all words
@@ -51,10 +54,11 @@ func (Dialect) Match(h providers.Head) (providers.Operation, bool) {
 	if rest, ok := strings.CutPrefix(path, "/v1/"); ok {
 		path = "/" + rest
 	}
-	if !own(path) && len(h.Header["Anthropic-Version"]) == 0 {
+	op, ok := providers.FindRoute(routes, h.Method, path)
+	if ok && op.Kind != providers.Probed && !own(path) && len(h.Header["Anthropic-Version"]) == 0 {
 		return providers.Operation{}, false
 	}
-	return providers.FindRoute(routes, h.Method, path)
+	return op, ok
 }
 
 // own reports whether a path is no other API's.

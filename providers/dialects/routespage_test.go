@@ -43,6 +43,7 @@ func lists(b *strings.Builder, d providers.Dialect) {
 		{providers.Governed, "governed"},
 		{providers.Free, "free, passed on"},
 		{providers.Listed, "free, answered from the policy"},
+		{providers.Probed, "free, answered to anybody"},
 	} {
 		only := slices.DeleteFunc(slices.Clone(routes), func(r providers.Route) bool { return r.Kind != row.kind })
 		if len(only) > 0 {
