@@ -127,7 +127,7 @@ func TestMessages(t *testing.T) {
 			reply: reply{body: message(`{"input_tokens":20,"output_tokens":4,"service_tier":"priority"}`)},
 			want:  want{basis: audit.BasisUnknown}},
 		{name: "a beta that may cost more", policy: claude, path: messagesPath, body: claudeMessage, reply: reply{body: message(usage)},
-			header: map[string]string{"Anthropic-Beta": "fast-mode-2026-02-01, effort-2025-11-24"},
+			header: map[string]string{"Anthropic-Beta": "cache-keepalive-2026-09-03, effort-2025-11-24"},
 			want: want{basis: audit.BasisReported, charge: 40_000, sent: func(t *testing.T, h http.Header, _ string) {
 				if got := h.Get("Anthropic-Beta"); got != "effort-2025-11-24" {
 					t.Errorf("betas %q", got)
@@ -142,6 +142,65 @@ func TestMessages(t *testing.T) {
 				}
 			}}},
 	})
+}
+
+// TestMessagesBounded: what a body does not show is bounded, and charged as it is told.
+func TestMessagesBounded(t *testing.T) {
+	saying := func(content, members string) string {
+		return strings.Replace(strings.Replace(claudeMessage, `"hi"`, content, 1), `"messages"`, members+`"messages"`, 1)
+	}
+	fast := strings.Replace(saying(`"hi"`, `"speed":"fast","inference_geo":"global",`), "haiku-4-5", "opus-5-5", 1)
+	opus := func(usage string) reply {
+		return reply{body: strings.Replace(message(usage), "haiku-4-5-20251001", "opus-5-5", 1)}
+	}
+	play(t, []wireCase{
+		{name: "an image, and one in a result", policy: claude, path: messagesPath,
+			body:  saying(`[{"type":"image","source":{"type":"url","url":"http://x"}},{"type":"tool_result","tool_use_id":"t","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AA=="}}]}]`, ""),
+			reply: reply{body: message(`{"input_tokens":3200,"output_tokens":4}`)},
+			want:  want{basis: audit.BasisReported, charge: 3_220_000, within: true}},
+		{name: "pages, up to the model's context", policy: claude, path: messagesPath,
+			body:  saying(`[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"JVBERi0="}}]`, ""),
+			reply: reply{body: message(`{"input_tokens":190000,"output_tokens":4}`)},
+			want:  want{basis: audit.BasisReported, charge: 190_020_000, within: true}},
+		{name: "a faster answer", policy: claude, path: messagesPath, body: fast, reply: opus(`{"input_tokens":20,"output_tokens":4,"service_tier":"standard","speed":"fast"}`),
+			want: want{basis: audit.BasisReported, charge: 320_000, within: true}},
+		{name: "a faster answer that was none", policy: claude, path: messagesPath, body: fast, reply: opus(`{"input_tokens":20,"output_tokens":4,"service_tier":"standard","speed":"standard"}`),
+			want: want{basis: audit.BasisReported, charge: 160_000, within: true}},
+		{name: "a faster answer that does not say so", policy: claude, path: messagesPath, body: fast, reply: opus(`{"input_tokens":20,"output_tokens":4,"service_tier":"standard"}`),
+			want: want{basis: audit.BasisReported, charge: 320_000, within: true}},
+		{name: "a region", policy: claude, path: messagesPath, body: strings.Replace(fast, `"speed":"fast","inference_geo":"global"`, `"inference_geo":"us"`, 1),
+			reply: opus(`{"input_tokens":20,"output_tokens":4,"inference_geo":"us"}`),
+			want:  want{basis: audit.BasisReported, charge: 176_000, within: true}},
+		{name: "a summary before the answer", policy: claude, path: messagesPath, body: saying(`"hi"`, `"context_management":{"edits":[{"type":"compact_20260112"}]},`),
+			reply: reply{body: message(`{"input_tokens":20,"output_tokens":4,"iterations":[{"type":"compaction","input_tokens":300,"output_tokens":50},{"type":"message","input_tokens":20,"output_tokens":4}]}`)},
+			want:  want{basis: audit.BasisReported, charge: 40_000 + 550_000, within: true}},
+		{name: "a summary alone", policy: claude, path: messagesPath, body: saying(`"hi"`, `"compaction":{"type":"summarize"},`),
+			reply: reply{body: message(`{"input_tokens":0,"output_tokens":0,"iterations":[{"type":"compaction","input_tokens":300,"output_tokens":50}]}`)},
+			want:  want{basis: audit.BasisReported, charge: 550_000, within: true}},
+		{name: "counts that shrink, and no word of the summary", policy: claude, path: messagesPath,
+			body: strings.Replace(saying(`"hi"`, `"context_management":{"edits":[{"type":"compact_20260112"}]},`), `"max_tokens"`, `"stream":true,"max_tokens"`, 1),
+			reply: reply{kind: "text/event-stream", body: named(strings.Replace(claudeStart, `:20`, `:300`, 1), claudeBlock, claudeText, claudeClose,
+				strings.Replace(claudeEnd, `"output_tokens"`, `"input_tokens":20,"output_tokens"`, 1), claudeStop)},
+			want: want{basis: audit.BasisUnknown}},
+		{name: "counts that shrink where nothing is summed up", policy: claude, path: messagesPath, body: claudeStream,
+			reply: reply{kind: "text/event-stream", body: named(strings.Replace(claudeStart, `:20`, `:300`, 1), claudeBlock, claudeText, claudeClose,
+				strings.Replace(claudeEnd, `"output_tokens"`, `"input_tokens":20,"output_tokens"`, 1), claudeStop)},
+			want: want{basis: audit.BasisReported, charge: 40_000}},
+	})
+}
+
+// TestMessagesProbe: whether there is a server is told to anybody.
+func TestMessagesProbe(t *testing.T) {
+	w := newWorld(t, setting{upstreams: []http.Handler{&caseUpstream{}}, policy: claude})
+	for path, status := range map[string]int{"/": 200, "/api/hello": 200, "/run/r1/api/hello": 200, "/api/hello/": 200, "/api/other": 404} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, w.front.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.do(r); got.status != status {
+			t.Errorf("HEAD %s is answered with %d, want %d", path, got.status, status)
+		}
+	}
 }
 
 // TestMessagesPassAsTheyAre compares every behaviour of a provider with and without the
@@ -177,8 +236,10 @@ func TestMessagesDenied(t *testing.T) {
 	play(t, []wireCase{
 		{name: "no budget", policy: claudeOf("0.0001", ""), path: messagesPath, body: claudeMessage,
 			want: want{status: 402, says: []string{`{"type":"error","error":{"type":"billing_error","message":"aegis: `, `"error_code":"budget_exhausted"`, `"aegis":{"budget":"b"`}}},
-		{name: "an image", policy: claude, path: messagesPath, body: strings.Replace(claudeMessage, `"content":"hi"`, `"content":[{"type":"image","source":{"type":"url","url":"http://x"}}]`, 1),
-			want: want{status: 403, says: []string{`"type":"permission_error"`, "a content block of type image"}}},
+		{name: "what is stored elsewhere", policy: claude, path: messagesPath, body: strings.Replace(claudeMessage, `"content":"hi"`, `"content":[{"type":"container_upload","file_id":"f"}]`, 1),
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "a content block of type container_upload"}}},
+		{name: "a speed that the model does not have", policy: claude, path: messagesPath, body: with(`,"speed":"fast"`),
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "fast"}}},
 		{name: "a tool of the provider's", policy: claude, path: messagesPath, body: with(`,"tools":[{"type":"web_search_20250305","name":"web_search"}]`),
 			want: want{status: 403, says: []string{`"type":"permission_error"`, "a tool of type web_search_20250305"}}},
 		{name: "a member that nobody knows", policy: claude, path: messagesPath, body: with(`,"zip":1`),

@@ -1,16 +1,17 @@
 // Package anthropic is the dialect of Anthropic's Messages API, and of the servers that
-// speak like it, for calls of text: what a client sends and gets passes unchanged but for
-// what docs/transparency.md lists.
+// speak like it: what a client sends and gets passes unchanged but for what
+// docs/transparency.md lists.
 //
 // It promises a bound of every call that it offers. The output is at most max_tokens,
 // which the API requires and which holds for thinking too. The input is at most the bytes
 // of its texts, since no tokenizer is published and every token covers at least one byte,
-// beside what the API writes around them. What a body does not show (images, documents,
-// files, stored context, tools that run at the provider, other models, dearer tiers and
-// regions) has no bound, and is refused by name: members, content blocks, tools, query
-// parameters and betas are read by lists of what is known. Where the account chooses the
-// region, a call is bounded at the dearest that the model's price knows; where it chooses
-// the service tier, at the dearest that the policy names.
+// beside what the API writes around them; images, each by what its model fits it into;
+// and where a body brings pages that it does not show, what the model reads at most. What
+// else a body does not show (files in containers, tools that run at the provider, other
+// models, tiers without a price) has no bound, and is refused by name: members, content
+// blocks, tools, query parameters and betas are read by lists of what is known. Where the
+// account chooses the region, a call is bounded at the dearest that the model's price
+// knows; where it chooses the service tier, at the dearest that the policy names.
 //
 // Its counts stand beside each other: input_tokens are those that no cache has, and what
 // was read from a cache or written to it is beside them. The counts of a stream are

@@ -6,6 +6,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -18,6 +19,8 @@ type findings struct {
 	usage usage // of all that was told
 	final bool  // the usage was told with its output, and no output followed
 	text  bool  // there is output
+	// shrank says that counts of input became smaller as the answer went on.
+	shrank bool
 
 	started  bool // the message began
 	stopped  bool // it says why it ended
@@ -57,7 +60,9 @@ func (f *findings) ofDocument(d *wire.Document) providers.Report {
 // take takes in a usage. What multiplies the price is told once; one that cannot be read
 // makes the cost unknown, whatever follows.
 func (f *findings) take(u *usage) {
+	before := f.usage.counts.total()
 	f.usage.counts.update(&u.counts)
+	f.shrank = f.shrank || f.usage.counts.total() < before
 	f.usage.broken = f.usage.broken || u.broken
 	if len(u.iterations) > 0 {
 		f.usage.iterations = u.iterations
@@ -69,12 +74,23 @@ func (f *findings) take(u *usage) {
 
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
-	r.Lines = f.usage.lines(f.model, f.asked.long)
-	used := &r.Lines[0].Usage
-	unsaid := used.InputTokens() == 0 || f.text && !f.asked.silent && used.OutputTokens() == 0
-	r.HasUsage = settled && f.usage.counts.input.Told && !unsaid && !f.usage.broken
+	r.Lines = f.usage.lines(f.model, f.asked)
+	r.HasUsage = settled && f.usage.counts.input.Told && !f.unsaid(r.Lines) && !f.usage.broken
 	r.Ran = r.Ran || f.text || f.usage.broken || f.usage.counts.any()
 	return r
+}
+
+// unsaid reports whether the counts leave out what was seen: there is no call without
+// input. Counts that shrank, where the conversation may have been summed up, leave the
+// summary out unless it stands among the runs.
+func (f *findings) unsaid(lines []call.Line) bool {
+	var input, output int64
+	for i := range lines {
+		input += lines[i].Usage.InputTokens()
+		output += lines[i].Usage.OutputTokens()
+	}
+	return input == 0 || f.text && !f.asked.silent && output == 0 ||
+		f.shrank && f.asked.sums && len(f.usage.iterations) == 0
 }
 
 func (f *findings) readModel(v gjson.Result) {

@@ -98,45 +98,6 @@ func (r *request) query() string {
 
 const betaPair = betaParameter + "=true"
 
-// betas are those that cost nothing by themselves: what they let a request have is in
-// its members, which are read by lists of their own. One that is not here may change
-// what known members cost.
-var betas = map[string]bool{
-	"claude-code-20250219":                     true,
-	"oauth-2025-04-20":                         true,
-	"interleaved-thinking-2025-05-14":          true, // thinking stays in max_tokens
-	"dev-full-thinking-2025-05-14":             true,
-	"redact-thinking-2026-02-12":               true,
-	"adaptive-thinking-2026-01-28":             true,
-	"thinking-token-count-2026-05-13":          true,
-	"thinking-display-updates-2026-08-18":      true,
-	"effort-2025-11-24":                        true,
-	"task-budgets-2026-03-13":                  true,
-	"output-128k-2025-02-19":                   true, // max_tokens bounds it
-	"max-tokens-3-5-sonnet-2024-07-15":         true,
-	"prompt-caching-2024-07-31":                true,
-	"prompt-caching-scope-2026-01-05":          true,
-	"extended-cache-ttl-2025-04-11":            true,
-	"token-counting-2024-11-01":                true,
-	"token-efficient-tools-2025-02-19":         true,
-	"fine-grained-tool-streaming-2025-05-14":   true,
-	"tool-examples-2025-10-29":                 true,
-	"advanced-tool-use-2025-11-20":             true,
-	"structured-outputs-2025-11-13":            true,
-	"context-management-2025-06-27":            true,
-	"model-context-window-exceeded-2025-08-26": true,
-	"computer-use-2024-10-22":                  true,
-	"computer-use-2025-01-24":                  true,
-	"computer-use-2025-11-24":                  true,
-	contextBeta:                                true,
-}
-
-// contextBeta makes the context larger, of models that have it.
-const (
-	contextBeta   = "context-1m-2025-08-07"
-	contextTokens = 1_000_000
-)
-
 // takes reports whether an upstream gets a beta. A larger context than the one that is
 // known is no bound.
 func takes(t *providers.Terms, beta string) bool {

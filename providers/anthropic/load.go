@@ -19,6 +19,14 @@ const (
 	toolTokens = 32
 	// formatTokens are the system prompt that goes with a schema of the answer.
 	formatTokens = 1024
+	// documentTokens frame a document, or a result of a search.
+	documentTokens = 64
+	// citeTokens frame a piece that can be cited.
+	citeTokens = 16
+	// citationTokens are the system prompt that goes with citations.
+	citationTokens = 1024
+	// summaryTokens are the prompt that asks for a summary.
+	summaryTokens = 4096
 	// thinkingTokens are what goes with thinking.
 	thinkingTokens = 64
 )
@@ -27,15 +35,22 @@ const (
 type load struct {
 	messages, blocks, toolBlocks int64
 	tools, formats               int64
+	documents, images            int64
+	cites                        int64 // pieces that can be cited
 	defined                      int64 // tokens of tools that the API defines
 	bytes                        int64 // of what the API may write into the prompt, at most
 	halves                       int64 // of surrogate pairs, anywhere in the body
 }
 
-// tokens bounds the input that texts do not show. Every token covers at least a byte.
+// tokens bounds the input that texts do not show, but for images. Every token covers at
+// least a byte.
 func (l *load) tokens() int64 {
 	total := promptTokens + l.messages*messageTokens + l.blocks*blockTokens + l.toolBlocks*toolBlockTokens
 	total += l.defined + l.bytes + l.halves*wire.HalfTokens + l.formats*formatTokens
+	total += l.documents*documentTokens + l.cites*citeTokens
+	if l.cites > 0 {
+		total += citationTokens
+	}
 	if l.tools > 0 {
 		total += toolsTokens + l.tools*toolTokens
 	}

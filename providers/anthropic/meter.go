@@ -13,6 +13,8 @@ type asked struct {
 	silent bool  // it asks for no output
 	limit  int64 // of the output, in tokens, as it was sent
 	long   bool  // it asks for writes to the cache that last an hour
+	fast   bool  // it asks for a faster run
+	sums   bool  // the conversation may be summed up
 }
 
 // meter reads a response as it passes and finds its usage, in bounded memory.

@@ -31,20 +31,70 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 		return o.free()
 	}
 	o.bound.Service, o.bound.Services = strings.Clone(r.tier.word), r.services(&t)
-	if !r.anywhere { // where it is not asked for, the account says it
+	o.bound.Region = regionOf(r.region)
+	if r.region == "" { // the account says it
 		o.bound.Region = call.AnyRegion
 	}
-	o.bound.Input = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider), Contexts: 1}
+	input, err := r.input(&t)
+	if err != nil {
+		return nil, err
+	}
+	o.bound.Input = input
 	if r.maxTokens == 0 {
 		if !slices.Contains(silentProviders, t.Provider) {
-			return nil, &providers.Unbounded{Member: "max_tokens", Message: "what this request costs has no bound, because of max_tokens: not every server takes 0 for no output"}
+			return nil, unbounded("max_tokens", "not every server takes 0 for no output")
 		}
 		return o, nil
 	}
 	o.bound.Output = providers.Output{
 		Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked, Kinds: call.Of(call.Output, call.Reasoning),
 	}
-	return o, nil
+	return o, o.sumUp()
+}
+
+// sumUp adds a run that sums the conversation up: it reads all of it, writes at most what
+// the model can, and what follows reads that too.
+func (o *offer) sumUp() error {
+	r, t := o.request, &o.terms
+	if r.summaries == 0 {
+		return nil
+	}
+	if t.MaxOutput <= 0 {
+		return unbounded("compaction", "the length of the summary is not known; max_output_tokens at the model in the policy bounds it")
+	}
+	in := &o.bound.Input
+	o.bound.Output.Fixed += t.MaxOutput
+	in.Fixed += summaryTokens
+	if !r.onlySums {
+		in.Fixed += in.Fixed + in.Bytes() + t.MaxOutput
+		in.Contexts++
+	}
+	return nil
+}
+
+// input bounds the input. Where the body does not show all of it, that is what the model
+// reads.
+func (r *request) input(t *providers.Terms) (in providers.Input, err error) {
+	in = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider), Contexts: 1}
+	if r.load.images > 0 {
+		each := imageTokens(r.model, t)
+		if each <= 0 || each > providers.MaxCap/r.load.images {
+			return in, unbounded("a content block of type image", "the tokens of an image are not known for this model; max_image_tokens at the model in the policy bounds them")
+		}
+		in.Fixed += r.load.images * each
+	}
+	if r.hidden == "" {
+		return in, nil
+	}
+	if t.Context <= 0 {
+		return in, unbounded(r.hidden, "the body does not show its tokens, and what the model reads at most is not known; context_tokens at the model in the policy bounds them")
+	}
+	in.Fixed = max(in.Fixed, t.Context)
+	return in, nil
+}
+
+func unbounded(member, why string) error {
+	return &providers.Unbounded{Member: member, Message: "what this request costs has no bound, because of " + member + ": " + why}
 }
 
 // free is a count of tokens, where it costs nothing.
@@ -67,6 +117,9 @@ func (r *request) services(t *providers.Terms) (list []string) {
 		if tier != standardOnly {
 			list = append(list, tier)
 		}
+	}
+	if r.fast {
+		list = append(list, fastSpeed)
 	}
 	return list
 }
@@ -99,7 +152,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	if outputCap > 0 {
 		limit = min(limit, outputCap)
 	}
-	asked := asked{silent: r.maxTokens == 0, limit: limit, long: r.cache.long}
+	asked := asked{silent: r.maxTokens == 0, limit: limit, long: r.cache.long, fast: r.fast, sums: r.summaries > 0}
 	return providers.Sent{
 		Path:   "/" + r.operation,
 		Query:  r.query(),

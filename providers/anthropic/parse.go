@@ -16,7 +16,11 @@ type parser struct {
 	called map[string]string // names of the tools that the model called last, by id
 	block  block
 	tool   tool
+	change change
 	edit   string // the type of an edit of the context
+
+	sizes      map[string]int64 // of tools by their names, in tokens at most
+	references []string         // names of tools that are referred to
 }
 
 // parse reads a body and a head. The error is a *providers.ParseError.
@@ -54,6 +58,8 @@ func (p *parser) whole() error {
 	}
 	p.load.halves = wire.Halves(p.Scanner.Body)
 	p.nameResults()
+	p.countReferences()
+	p.seeRunning()
 	return nil
 }
 
@@ -82,9 +88,10 @@ var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]
 	"output_config":      func(p *parser, name string) error { return outputLevel.optional(p, name) },
 	"output_format":      (*parser).format,
 	"cache_control":      func(p *parser, name string) error { return p.cacheControl(name) },
+	"compaction":         func(p *parser, name string) error { return p.compaction(name) },
 	"context_management": func(p *parser, name string) error { return p.contextManagement(name) },
 	"service_tier":       func(p *parser, name string) error { return p.serviceTier(name) },
-	"speed":              plainOnly("standard", "it makes every token dearer"),
+	"speed":              func(p *parser, name string) error { return p.speed(name) },
 	"inference_geo":      func(p *parser, name string) error { return p.inferenceGeo(name) },
 	// Never part of the prompt.
 	"temperature":    (*parser).skipped,
@@ -93,6 +100,8 @@ var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]
 	"stop_sequences": (*parser).skipped,
 	"metadata":       (*parser).skipped,
 	"diagnostics":    (*parser).skipped,
+	// It only makes a call cheaper.
+	"fallback_credit_token": (*parser).skipped,
 }, costly))
 
 // countLevel is the body of a count of tokens. Nothing in it costs anything.
@@ -104,11 +113,9 @@ var countLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser
 // costly are members that are known to cost more than the body shows.
 var costly = map[string]string{
 	"fallbacks":             "other models may run",
-	"fallback_credit_token": "it goes with fallbacks",
 	"thread":                "it continues a conversation that is stored elsewhere",
 	"mcp_servers":           "tools run at the provider",
 	"container":             "files of earlier calls are input",
-	"compaction":            "the model runs once more to summarise",
 	"betas":                 "it stands for the header anthropic-beta",
 	"anthropic_beta":        "it stands for the header anthropic-beta",
 	"user_profile_id":       "another account may be billed",
@@ -157,33 +164,43 @@ func unlisted(place string) wire.Reader[*parser] {
 	}
 }
 
-// inferenceGeo reads where the model is to run: anywhere, which is at the list price, or
-// where the account says.
+// inferenceGeo reads where the model is to run. Only two places are known by their price.
 func (p *parser) inferenceGeo(name string) error {
-	var geo string
-	if err := p.Word(&geo, name); err != nil {
+	if err := p.Word(&p.region, name); err != nil {
 		return err
 	}
-	p.anywhere = geo == "global"
-	if geo != "" && !p.anywhere {
-		p.costs(call.ExtraMember, name, "it makes every token dearer")
+	switch p.region {
+	case "", anywhere, "us":
+	default:
+		p.costs(call.ExtraMember, name, "what it costs to run there is not known")
+	}
+	p.region = strings.Clone(p.region)
+	return nil
+}
+
+// anywhere is where a call runs at the list price.
+const anywhere = "global"
+
+// speed reads how fast the answer is to be.
+func (p *parser) speed(name string) error {
+	var speed string
+	if err := p.Word(&speed, name); err != nil {
+		return err
+	}
+	switch speed {
+	case "", standardSpeed:
+	case fastSpeed:
+		p.fast = true
+	default:
+		p.costs(call.ExtraMember, name, "what it costs is not known")
 	}
 	return nil
 }
 
-// plainOnly reads a word of which one value costs nothing more.
-func plainOnly(plain, why string) wire.Reader[*parser] {
-	return func(p *parser, name string) error {
-		var word string
-		if err := p.Word(&word, name); err != nil {
-			return err
-		}
-		if word != "" && word != plain {
-			p.costs(call.ExtraMember, name, why)
-		}
-		return nil
-	}
-}
+const (
+	standardSpeed = "standard"
+	fastSpeed     = "fast"
+)
 
 // skipped reads what says nothing to a bound.
 func (p *parser) skipped(string) error {
@@ -319,34 +336,4 @@ func (p *parser) cacheControl(name string) error {
 	}
 	p.cache.short = true
 	return cacheLevel.Object(p, name)
-}
-
-// contextLevel is what is done about a context that grows long. Edits that only take
-// something out make no call dearer.
-var contextLevel = level("context_management", map[string]wire.Reader[*parser]{
-	"edits": func(p *parser, _ string) error {
-		if null, err := p.Null(); null || err != nil {
-			return err
-		}
-		return p.Array("context_management.edits", p.contextEdit)
-	},
-})
-
-// contextEdits are edits that take something out of the context.
-var contextEdits = map[string]bool{"clear_tool_uses_20250919": true, "clear_thinking_20251015": true}
-
-func (p *parser) contextManagement(name string) error { return contextLevel.optional(p, name) }
-
-// editLevel is one edit. Of those that are known, what else they say costs nothing.
-var editLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
-	"type": func(p *parser, _ string) error { return p.Word(&p.edit, "context_management.edits.type") },
-})
-
-func (p *parser) contextEdit() error {
-	p.edit = ""
-	err := editLevel.Object(p, "context_management.edits")
-	if err == nil && !contextEdits[p.edit] {
-		p.costs(call.ExtraMember, "context_management.edits", "the model may run once more to summarise")
-	}
-	return err
 }

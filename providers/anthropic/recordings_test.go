@@ -27,8 +27,11 @@ var suite = providertest.Suite{
 	ErrorMessage: errorMessage,
 }
 
-// someOutput is the most that is known of any model here, in tokens.
-const someOutput = 200_000
+// Limits of a model here, in tokens: the most that is known of any.
+const (
+	someOutput  = 200_000
+	someContext = 1_000_000
+)
 
 func place(r *providertest.Recording) (h providers.Head, t providers.Terms, ok bool) {
 	provider, spoken := strings.CutSuffix(r.Dialect, "-messages")
@@ -36,7 +39,7 @@ func place(r *providertest.Recording) (h providers.Head, t providers.Terms, ok b
 		return h, t, false
 	}
 	h = providers.Head{Method: "POST", Path: "/v1/messages", Query: r.Request.Query, Header: r.Request.Header()}
-	return h, providers.Terms{Provider: provider, MaxOutput: someOutput}, true
+	return h, providers.Terms{Provider: provider, MaxOutput: someOutput, Context: someContext}, true
 }
 
 // standIn asks for an hour of everything, so that no answer is beyond it.

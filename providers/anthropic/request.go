@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -25,10 +26,15 @@ type request struct {
 	capAt     wire.Span // of its value
 	thinking  thinking
 	tier      member // service_tier
-	anywhere  bool   // inference_geo says that it may run anywhere, which is no dearer
+	region    string // inference_geo; "" where the account says it
+	fast      bool   // speed asks for a faster run, at a price of its own
+	summaries int64  // runs that sum up the conversation
+	onlySums  bool   // it is summed up, and nothing else
 
 	texts       []string // that become input, counted one by one
 	load        load
+	hidden      string            // what has input that the body does not show; "" for nothing
+	running     map[string]string // calls that the provider runs, by id, which have no result: names of their tools
 	cache       lifetimes
 	tools       []string
 	toolResults []providers.ToolResult
@@ -78,6 +84,7 @@ func (r *request) needs() (list []string) {
 	}{
 		{r.stream, call.NeedStream},
 		{len(r.tools) > 0, call.NeedTools},
+		{r.load.images > 0, call.NeedImages},
 		{r.schema, call.NeedJSONSchema},
 	} {
 		if need.used {
@@ -109,6 +116,9 @@ func (r *request) Copied() int64 { return r.copied }
 func (r *request) costs(kind call.ExtraKind, name, why string) {
 	r.doubt(doubt{call.Extra{Kind: kind, Name: name}, why})
 }
+
+// hides notes what has input that the body does not show.
+func (r *request) hides(what string) { r.hidden = cmp.Or(r.hidden, what) }
 
 // unknown notes what nobody knows. whole says that it is a member whose whole value is
 // a number, a boolean or a string.

@@ -55,6 +55,9 @@ func TestAllowed(t *testing.T) {
 		{"what is null", `,"service_tier":null,"speed":null,"inference_geo":null,"tools":null,"thinking":null,"output_config":null,"cache_control":null,"context_management":null,"container":null,"mcp_servers":[],"fallbacks":null,"thread":null,"unheard_of":null`},
 		{"edits that clear the context", `,"context_management":{"edits":[{"type":"clear_tool_uses_20250919","keep":{"type":"tool_uses","value":3}},{"type":"clear_thinking_20251015","keep":"all"}]}`},
 		{"how blocks of thinking are bound, and who may read the cache", `,"thinking":{"type":"adaptive","block_binding":{}},"cache_control":{"type":"ephemeral","scope":"global"}`},
+		{"a faster answer, somewhere", `,"speed":"fast","inference_geo":"us"`},
+		{"what makes it cheaper", `,"fallback_credit_token":"t"`},
+		{"no compaction", `,"compaction":null`},
 		{"diagnostics", `,"diagnostics":{"previous_message_id":"msg_1"}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -78,12 +81,15 @@ func TestUnbounded(t *testing.T) {
 		return `{"model":"m","max_tokens":5,"messages":[]` + members + `}`
 	}
 	for _, row := range []struct{ name, body, member, says string }{
-		{"an image", block(`{"type":"image","source":{"type":"url","url":"http://x"}}`), "a content block of type image", ""},
-		{"an image in a result", block(`{"type":"tool_result","tool_use_id":"i","content":[{"type":"image","source":{"type":"base64","data":""}}]}`), "a content block of type image", ""},
-		{"a document", block(`{"type":"document","source":{"type":"file","file_id":"f"},"context":"c"}`), "a content block of type document", ""},
+		{"an image from somewhere else", block(`{"type":"image","source":{"type":"dream"}}`), "a content block of type image.source.dream", "allow"},
+		{"an image in a result, from nowhere", block(`{"type":"tool_result","tool_use_id":"i","content":[{"type":"image"}]}`), "a content block of type image.source.", ""},
+		{"a document whose model's context is not known", block(`{"type":"document","source":{"type":"file","file_id":"f"},"context":"c"}`), "a document of source file", "context_tokens"},
+		{"pages in a fetched result", block(`{"type":"web_fetch_tool_result","tool_use_id":"i","content":{"type":"web_fetch_result","url":"u","content":{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"x"}}}}`), "a document of source base64", "context_tokens"},
 		{"an upload", block(`{"type":"container_upload","file_id":"f"}`), "a content block of type container_upload", ""},
-		{"a call that the provider runs", block(`{"type":"server_tool_use","id":"i","name":"web_search","input":{}}`), "a content block of type server_tool_use", "provider"},
-		{"a result of the provider's", block(`{"type":"web_search_tool_result","tool_use_id":"i","content":[]}`), "a content block of type web_search_tool_result", "provider"},
+		{"a call that the provider has still to run", block(`{"type":"server_tool_use","id":"i","name":"web_search","input":{}},{"type":"web_search_tool_result","tool_use_id":"j","content":[]}`), "a content block of type server_tool_use", "provider"},
+		{"another server's tools that come in between", block(`{"type":"tool_addition","tool":{"type":"mcp_toolset_reference","server_name":"s"}}`), "messages.content.tool", "provider"},
+		{"a tool of the provider's that comes in between", block(`{"type":"tool_addition","tool":{"type":"tool_definition","definition":{"type":"web_search_20250305","name":"w"}}}`), "a tool of type web_search_20250305", "provider"},
+		{"a change of tools that nobody knows", block(`{"type":"tool_addition","tool":{"type":"wish"}}`), "messages.content.tool.type", "allow"},
 		{"a call by code", block(`{"type":"tool_use","id":"i","name":"f","input":{},"caller":{"type":"code_execution_20250825","tool_id":"t"}}`), "messages.content.caller", "provider"},
 		{"a block that nobody knows", block(`{"type":"hologram","x":1}`), "a content block of type hologram", `allow: {parts: ["hologram"]}`},
 		{"a block without a type", block(`{"text":"x"}`), "a content block of type none", ""},
@@ -100,11 +106,12 @@ func TestUnbounded(t *testing.T) {
 		{"a thread", with(`,"thread":{"id":"t"}`), "thread", ""},
 		{"fallbacks", with(`,"fallbacks":[{"model":"claude-opus-5"}]`), "fallbacks", ""},
 		{"the default fallbacks", with(`,"fallbacks":"default"`), "fallbacks", ""},
-		{"compaction", with(`,"compaction":{"type":"summarize"}`), "compaction", ""},
-		{"compaction as an edit", with(`,"context_management":{"edits":[{"type":"compact_20260112"}]}`), "context_management.edits", ""},
+		{"compaction by a model that may write any length", with(`,"compaction":{"type":"summarize"}`), "compaction", "max_output_tokens"},
+		{"the same as an edit", with(`,"context_management":{"edits":[{"type":"compact_20260112"}]}`), "compaction", "max_output_tokens"},
+		{"an edit that nobody knows", with(`,"context_management":{"edits":[{"type":"rewrite_1"}]}`), "context_management.edits", ""},
 		{"another lifetime", with(`,"cache_control":{"type":"ephemeral","ttl":"24h"}`), "cache_control.ttl", ""},
-		{"a faster answer", with(`,"speed":"fast"`), "speed", ""},
-		{"a region", with(`,"inference_geo":"us"`), "inference_geo", ""},
+		{"a speed that nobody knows", with(`,"speed":"faster"`), "speed", ""},
+		{"a region that nobody knows", with(`,"inference_geo":"mars"`), "inference_geo", ""},
 		{"another tier", with(`,"service_tier":"priority"`), "service_tier priority", `allow: {tiers: ["priority"]}`},
 		{"betas in the body", with(`,"betas":["x"]`), "betas", ""},
 		{"another API's cap", with(`,"max_completion_tokens":5`), "max_completion_tokens", ""},
@@ -218,6 +225,153 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// TestImages: an image is bounded by what its model fits it into.
+func TestImages(t *testing.T) {
+	const small, large = 1664, 4848
+	for _, row := range []struct {
+		model, provider string
+		max, want       int64
+	}{
+		{"claude-3-5-sonnet-20240620", "anthropic", 0, small},
+		{"claude-3-opus-20240229", "anthropic", 0, small},
+		{"claude-sonnet-4-20250514", "anthropic", 0, small},
+		{"claude-sonnet-4@20250514", "google", 0, small},
+		{"us.anthropic.claude-opus-4-1-20250805-v1:0", "aws", 0, small},
+		{"Claude-Haiku-4-5", "azure", 0, small},
+		{"claude-opus-4.6", "openrouter", 0, small},
+		{"claude-4-6-opus", "anthropic", 0, small},
+		{"claude-opus-4-7", "anthropic", 0, large},
+		{"claude-opus-4-10", "anthropic", 0, large},
+		{"claude-opus-5", "anthropic", 0, large},
+		{"claude-5-opus", "anthropic", 0, large},
+		{"claude-opus-5-5-20261001", "anthropic", 0, large},
+		{"claude-mythos-preview", "anthropic", 0, large},
+		{"claude", "somebody", 0, large},
+		{"something", "anthropic", 0, large},
+		{"glm-5", "somebody", 2000, 2000},
+		{"glm-5", "somebody", 0, 0},
+	} {
+		body := `{"model":"` + row.model + `","max_tokens":5,"messages":[{"role":"user","content":[%s]}]}`
+		fixed := func(content string) (int64, error) {
+			r, err := read(providers.Head{}, fmt.Sprintf(body, content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := r.On(providers.Terms{Provider: row.provider, MaxImage: row.max})
+			if err != nil {
+				return 0, err
+			}
+			return o.Bound().Input.Fixed, nil
+		}
+		without, _ := fixed(`{"type":"text"}`)
+		with, err := fixed(`{"type":"image","source":{"type":"url","url":"http://x"}}`)
+		if (err != nil) != (row.want == 0) || err == nil && with-without != row.want {
+			t.Errorf("%s at %s: %d, %v, want %d", row.model, row.provider, with-without, err, row.want)
+		}
+	}
+}
+
+// TestHiddenInput: where the body does not show an input it is what the model reads.
+func TestHiddenInput(t *testing.T) {
+	const context = 200_000
+	document := func(source string) string { return `{"type":"document","source":` + source + `}` }
+	for _, row := range []struct {
+		name, block string
+		hidden      bool
+		texts       int
+	}{
+		{"a text", document(`{"type":"text","media_type":"text/plain","data":"abc"}`), false, 0},
+		{"a text of blocks", document(`{"type":"content","content":[{"type":"text","text":"abc"}]}`), false, 1},
+		{"a text of one", document(`{"type":"content","content":"abc"}`), false, 1},
+		{"a result of a search", `{"type":"search_result","source":"http://x","title":"t","content":[{"type":"text","text":"abc"}],"citations":{"enabled":true}}`, false, 3},
+		{"pages", document(`{"type":"base64","media_type":"application/pdf","data":"JVBERi0="}`), true, 0},
+		{"pages elsewhere", document(`{"type":"url","url":"http://x"}`), true, 0},
+		{"pages that are stored", document(`{"type":"file","file_id":"f"}`), true, 0},
+		{"pages in a result", `{"type":"tool_result","tool_use_id":"t","content":[` + document(`{"type":"file","file_id":"f"}`) + `]}`, true, 0},
+		{"a tool's answer to the model", `{"type":"server_tool_use","id":"s","name":"web_search","input":{"query":"q"}},{"type":"web_search_tool_result","tool_use_id":"s","content":[{"type":"web_search_result","title":"t","url":"u","encrypted_content":"e","page_age":null}]}`, false, 1},
+		{"what a code said", `{"type":"code_execution_tool_result","tool_use_id":"s","content":{"type":"code_execution_result","stdout":"x","stderr":"","return_code":0,"content":[{"type":"code_execution_output","file_id":"f"}]}}`, false, 0},
+		{"a tool of another server", `{"type":"mcp_tool_use","id":"m","name":"n","server_name":"s","input":{}},{"type":"mcp_tool_result","tool_use_id":"m","is_error":false,"content":[{"type":"text","text":"abc"}]}`, false, 1},
+		{"an advice", `{"type":"advisor_tool_result","tool_use_id":"s","content":{"type":"advisor_result","text":"abc","stop_reason":"end_turn"}}`, false, 1},
+		{"a summary", `{"type":"compaction","content":"abc","encrypted_content":"e","signature":"s","tool_changes":[{"type":"tool_removal","tool":{"type":"tool_reference","name":"f"}}]}`, false, 1},
+		{"where another model took over", `{"type":"fallback","from":{"model":"a"},"to":{"model":"b"},"trigger":{}}`, false, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, err := read(providers.Head{}, `{"model":"claude-opus-5","max_tokens":5,"messages":[{"role":"user","content":[`+row.block+`]}]}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := r.On(providers.Terms{Provider: "anthropic", Context: context})
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := o.Bound().Input
+			if (in.Fixed >= context) != row.hidden || len(in.Texts) != row.texts {
+				t.Errorf("input %+v", in)
+			}
+			if images := slices.Contains(r.Facts().Needs, call.NeedImages); images != row.hidden {
+				t.Errorf("needs images: %v", images)
+			}
+		})
+	}
+}
+
+// TestToolReferences: a tool that is referred to may stand in the prompt once more.
+func TestToolReferences(t *testing.T) {
+	const tools = `,"tools":[{"name":"f","description":"12345678901234567890","input_schema":{},"defer_loading":true},{"name":"g","input_schema":{}}]`
+	fixed := func(content string) int64 {
+		r, err := read(providers.Head{}, `{"model":"claude-opus-5","max_tokens":5,"messages":[{"role":"user","content":[`+content+`]}]`+tools+`}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.On(terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.Bound().Input.Fixed
+	}
+	result := func(names ...string) string {
+		var list []string
+		for _, name := range names {
+			list = append(list, `{"type":"tool_reference","tool_name":"`+name+`"}`)
+		}
+		return `{"type":"tool_result","tool_use_id":"t","content":[` + strings.Join(list, ",") + `]}`
+	}
+	none, f, ff, g, unknown := fixed(result()), fixed(result("f")), fixed(result("f", "f")), fixed(result("g")), fixed(result("h"))
+	if f-none < 60 || ff-f != f-none || g-none >= f-none || unknown != f {
+		t.Errorf("none %d, f %d, twice %d, g %d, unknown %d", none, f, ff, g, unknown)
+	}
+	if added := fixed(`{"type":"tool_addition","tool":{"type":"tool_reference","name":"f"}}`); added-none < 60 {
+		t.Errorf("added %d, none %d", added, none)
+	}
+	r, err := read(providers.Head{}, `{"model":"m","max_tokens":5,"messages":[{"role":"system","content":[{"type":"tool_addition","tool":{"type":"tool_definition","definition":{"name":"h","input_schema":{}}}}]}]}`)
+	if err != nil || !slices.Equal(r.Facts().Tools, []string{"h"}) {
+		t.Errorf("a tool that is defined in between: %+v, %v", r.Facts(), err)
+	}
+}
+
+// TestSummaries: what sums the conversation up reads it once more, and writes what no cap
+// bounds.
+func TestSummaries(t *testing.T) {
+	bound := func(members string) *providers.Bound {
+		r, err := parse(t, members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.On(providers.Terms{Provider: "anthropic", MaxOutput: 9000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.Bound()
+	}
+	plain, alone, edit := bound(``), bound(`,"compaction":{"type":"summarize","instructions":"i"}`), bound(`,"context_management":{"edits":[{"type":"compact_20260112"}]}`)
+	if alone.Output.Fixed != 9000 || edit.Output.Fixed != 9000 || plain.Output.Fixed != 0 || edit.Output.Cap != 2048 {
+		t.Errorf("outputs %+v, %+v, %+v", plain.Output, alone.Output, edit.Output)
+	}
+	if alone.Input.Fixed <= plain.Input.Fixed || edit.Input.Fixed <= 2*plain.Input.Fixed+9000 || edit.Input.Contexts != 2 || alone.Input.Contexts != 1 {
+		t.Errorf("inputs %+v, %+v, %+v", plain.Input, alone.Input, edit.Input)
+	}
+}
+
 // TestServices: where the request leaves its tier to the account, the hold is made at
 // those that the policy says the account may be served at.
 func TestServices(t *testing.T) {
@@ -225,6 +379,7 @@ func TestServices(t *testing.T) {
 	allow.Names[call.ExtraTier] = []string{"priority"}
 	for members, want := range map[string][]string{
 		``: {"priority"}, `,"service_tier":"auto"`: {"priority"}, `,"service_tier":"priority"`: {"priority"}, `,"service_tier":"standard_only"`: nil,
+		`,"speed":"fast"`: {"priority", "fast"}, `,"service_tier":"standard_only","speed":"fast"`: {"fast"},
 	} {
 		r, err := parse(t, members)
 		if err != nil {
@@ -244,7 +399,7 @@ func TestServices(t *testing.T) {
 // dearest.
 func TestRegion(t *testing.T) {
 	for members, want := range map[string]string{
-		``: call.AnyRegion, `,"inference_geo":null`: call.AnyRegion, `,"inference_geo":"global"`: "",
+		``: call.AnyRegion, `,"inference_geo":null`: call.AnyRegion, `,"inference_geo":"global"`: "", `,"inference_geo":"us"`: "us",
 	} {
 		r, err := parse(t, members)
 		if err != nil {
@@ -340,7 +495,7 @@ func TestSentHead(t *testing.T) {
 		"X-Goog-Api-Key": {"mine"}, "Ocp-Apim-Subscription-Key": {"mine"}, "Proxy-Authorization": {"Basic mine"}, "X-Amz-Security-Token": {"mine"}, "X-Goog-User-Project": {"mine"},
 		"Anthropic-Workspace-Id": {"mine"}, "Anthropic-User-Profile-Id": {"mine"},
 		"Anthropic-Version": {"2023-06-01"}, "X-App": {"cli"},
-		"Anthropic-Beta": {"claude-code-20250219, fast-mode-2026-02-01", "context-1m-2025-08-07,interleaved-thinking-2025-05-14"},
+		"Anthropic-Beta": {"claude-code-20250219, cache-keepalive-2026-09-03", "context-1m-2025-08-07,interleaved-thinking-2025-05-14"},
 	}}
 	r, err := parseWith(t, h, "")
 	if err != nil {
@@ -363,7 +518,7 @@ func TestSentHead(t *testing.T) {
 	if sent.Header["Anthropic-Version"][0] != "2023-06-01" || sent.Header["X-App"][0] != "cli" {
 		t.Errorf("header %v", sent.Header)
 	}
-	if !slices.Equal(sent.Betas, []string{"fast-mode-2026-02-01", "context-1m-2025-08-07"}) {
+	if !slices.Equal(sent.Betas, []string{"cache-keepalive-2026-09-03", "context-1m-2025-08-07"}) {
 		t.Errorf("taken out: %q", sent.Betas)
 	}
 	odd, _ := parseWith(t, providers.Head{Query: "region=us"}, "")

@@ -45,6 +45,9 @@ func (c *counts) odd() bool {
 	return false
 }
 
+// total is all input.
+func (c *counts) total() int64 { return c.input.N + c.read.N + c.write.N }
+
 // update takes in a later usage of the same answer: running totals, of which those that
 // are told again replace the former, larger or not. How writes divide is told once.
 func (c *counts) update(later *counts) {
@@ -53,6 +56,9 @@ func (c *counts) update(later *counts) {
 		if theirs[i].Told {
 			*mine[i] = *theirs[i]
 		}
+	}
+	if divided := later.write5m.Told || later.write1h.Told; !divided && c.write.N < c.write5m.N+c.write1h.N {
+		c.write5m, c.write1h = wire.Count{}, wire.Count{} // they divide another total
 	}
 }
 
@@ -203,10 +209,14 @@ func (u *usage) word(v gjson.Result) string {
 }
 
 // service is the service of a price, "" where none is told: a faster one costs more, and
-// so may another tier than the standard one.
-func (u *usage) service() string {
-	if u.speed != "" && u.speed != "standard" {
+// so may another tier than the standard one. Where a faster one was asked for, only the
+// answer's word tells that it was not.
+func (u *usage) service(fast bool) string {
+	switch {
+	case u.speed != "" && u.speed != standardSpeed:
 		return u.speed
+	case u.speed == "" && fast:
+		return fastSpeed
 	}
 	if u.tier == "standard" {
 		return call.Standard
@@ -218,7 +228,7 @@ func (u *usage) service() string {
 // that they do not tell.
 func regionOf(region string) string {
 	switch region {
-	case "global", "not_available":
+	case anywhere, "not_available":
 		return ""
 	default:
 		return region
@@ -227,8 +237,9 @@ func regionOf(region string) string {
 
 // lines are the runs that a usage tells of. What is told at the top is the run that
 // answered, or several of them; what others used stands in iterations alone.
-func (u *usage) lines(model string, long bool) []call.Line {
-	key := call.Key{Model: model, Service: u.service(), Region: u.region}
+func (u *usage) lines(model string, of asked) []call.Line {
+	long := of.long
+	key := call.Key{Model: model, Service: u.service(of.fast), Region: u.region}
 	lines := []call.Line{{Key: key, Usage: u.counts.usage(long)}}
 	var own call.Usage
 	for _, i := range u.iterations {

@@ -43,7 +43,7 @@ func TestMessagesSDK(t *testing.T) {
 			{"chat", sdkAnswer, "max_tokens", ""},
 			{"stream", sdkAnswer, "max_tokens", ""},
 			{"tools", "", "tool_use", ""},
-			{"beta", sdkAnswer, "max_tokens", "fast-mode-2026-02-01"},
+			{"beta", sdkAnswer, "max_tokens", "cache-keepalive-2026-09-03"},
 		} {
 			t.Run(row.scenario, func(t *testing.T) {
 				t.Parallel()

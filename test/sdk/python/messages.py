@@ -58,7 +58,7 @@ def run_stream(client):
 
 def run_beta(client):
     raw = client.beta.messages.with_raw_response.create(
-        model=MODEL, messages=MESSAGES, max_tokens=MAX_TOKENS, betas=["interleaved-thinking-2025-05-14", "fast-mode-2026-02-01"]
+        model=MODEL, messages=MESSAGES, max_tokens=MAX_TOKENS, betas=["interleaved-thinking-2025-05-14", "cache-keepalive-2026-09-03"]
     )
     answer = raw.parse()
     return raw, answered(answer) | {"content": answer.content[0].text}
