@@ -76,6 +76,9 @@ func Scripts() map[string]string {
 	return all
 }
 
+// FillIn writes the values of constants in the place of their names.
+func FillIn(source string) string { return fillIn(source) }
+
 // Seen is what the replica remembers of a tenant.
 func (l *Ledger) Seen(tenant string) (epoch string, number int64) {
 	s := l.tenant(tenant).seen(0)

@@ -239,6 +239,14 @@ func TestKeys(t *testing.T) {
 
 // TestScripts: which verbs run with memory full is a promise, and every script
 // fits the server that it is for.
+func TestConstantsAreFilledInWhereTheyAreWholeWords(t *testing.T) {
+	const source = "local n = NEVER - NEVERS..A_NEVER + NEVER1 --(NEVER)\nNEVER"
+	want := strings.NewReplacer("= NEVER", "= 9007199254740991", "(NEVER", "(9007199254740991", "\nNEVER", "\n9007199254740991").Replace(source)
+	if got := redis.FillIn(source); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	l := open(t, redistest.Start(t).URL())

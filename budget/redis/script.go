@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -75,16 +74,30 @@ var constants = map[string]string{
 
 func digits(n int64) string { return strconv.FormatInt(n, 10) }
 
-var capitals = regexp.MustCompile(`\b[A-Z_]+\b`)
-
-// fillIn writes the values of constants in the place of their names.
+// fillIn writes the values of constants in the place of their names, where these are whole words.
 func fillIn(source string) string {
-	return capitals.ReplaceAllStringFunc(source, func(name string) string {
-		if value, ok := constants[name]; ok {
-			return value
+	var filled strings.Builder
+	filled.Grow(len(source))
+	for source != "" {
+		n := wordLength(source)
+		word := source[:max(n, 1)]
+		if value, ok := constants[word]; ok {
+			word = value
 		}
-		return name
-	})
+		filled.WriteString(word)
+		source = source[max(n, 1):]
+	}
+	return filled.String()
+}
+
+// wordLength is how many bytes of a word the text begins with.
+func wordLength(text string) int {
+	for i := range len(text) {
+		if c := text[i]; c != '_' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return i
+		}
+	}
+	return len(text)
 }
 
 // load puts shared files behind the first line of a verb's file, which tells the
