@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 func TestIdentify(t *testing.T) {
@@ -39,9 +42,16 @@ func TestNewSecret(t *testing.T) {
 	}
 }
 
+func starter(tenant string, hash [32]byte) *policy.Starter {
+	return &policy.Starter{
+		Tenant: tenant, KeyID: "key-1", Hash: hash, Vendors: policy.Vendors(),
+		Budgets: []policy.StarterBudget{{Name: "daily", Window: "day", Limit: 10e9}},
+	}
+}
+
 func TestStarterIsValid(t *testing.T) {
 	secret, hash := policy.NewSecret()
-	p := parse(t, string(policy.Starter("my-team", hash)))
+	p := parse(t, string(starter("my-team", hash).Bytes()))
 	k, ok := p.Identify(secret)
 	if !ok || k.Tenant.Name != "my-team" || k.ID != "key-1" {
 		t.Fatalf("found %v, %v", k, ok)
@@ -54,10 +64,40 @@ func TestStarterIsValid(t *testing.T) {
 	}
 }
 
+// Each vendor alone, and all together, are a policy; what a vendor serves has a price
+// in the table, unless it runs on one's own machine.
+func TestStarterKnowsItsVendors(t *testing.T) {
+	for _, v := range policy.Vendors() {
+		first := starter("team", [32]byte{1})
+		first.Vendors = []policy.Vendor{v}
+		p := parse(t, string(first.Bytes()))
+		if m := p.ModelFor("anything"); m == nil || m.Upstreams[0].Name != v.Name || m.Upstreams[0].In(v.Speaks()) == nil {
+			t.Errorf("%s: alone it does not serve every model: %+v", v.Name, m)
+		}
+		known := slices.ContainsFunc(pricing.Builtin().Models(v.Provider), func(model string) bool {
+			return slices.ContainsFunc(v.Models, func(pattern string) bool { return names.Match(pattern, model) })
+		})
+		if known == v.Local {
+			t.Errorf("%s: the price table has models of provider %s that match %v: %v, local: %v", v.Name, v.Provider, v.Models, known, v.Local)
+		}
+	}
+	first := starter("team", [32]byte{1})
+	first.Vendors = slices.DeleteFunc(first.Vendors, func(v policy.Vendor) bool { return v.Local })
+	p := parse(t, string(first.Bytes()))
+	for model, upstream := range map[string]string{
+		"gpt-5-codex": "openai", "claude-opus-4-5": "anthropic", "deepseek-chat": "deepseek", "llama-3.3-70b-versatile": "groq",
+		"anthropic/claude-opus-4.5": "openrouter", "accounts/fireworks/models/kimi-k2": "fireworks", "unheard-of": "openai",
+	} {
+		if m := p.ModelFor(model); m == nil || m.Upstreams[0].Name != upstream {
+			t.Errorf("%s goes to %+v, want %s", model, m, upstream)
+		}
+	}
+}
+
 // The longest tenant name still gives a valid policy.
 func TestStarterTakesAnyName(t *testing.T) {
 	_, hash := policy.NewSecret()
-	parse(t, string(policy.Starter(strings.Repeat("a", 64), hash)))
+	parse(t, string(starter(strings.Repeat("a", 64), hash).Bytes()))
 }
 
 func TestRoute(t *testing.T) {

@@ -51,6 +51,10 @@ func (r *reader) name(s *scalar) string {
 	return text
 }
 
+// IsName reports whether a text is one that things have as their name: 1 to 64 letters,
+// digits, ".", "_", "-" or "@".
+func IsName(text string) bool { return isName(text) }
+
 func isName(text string) bool {
 	return text != "" && len(text) <= maxNameBytes && only(text, "._-@")
 }

@@ -52,7 +52,7 @@ func newActors(length time.Duration) []*actor {
 			given: simulator.Answer{OutputTokens: 400, Latency: length / 8},
 		},
 		{
-			tenant: "agent", model: "gpt-4o", script: agent, cap: 800, runs: []string{"refactor", "changelog"},
+			tenant: "agent", model: "gpt-4o", script: wander, cap: 800, runs: []string{"refactor", "changelog"},
 			given: simulator.Answer{OutputTokens: 800, Latency: length / 11},
 		},
 	}
@@ -114,9 +114,9 @@ func (a *actor) spend(ctx context.Context, c *client) error {
 	}
 }
 
-// agent loops in its first run until it is stopped, then tries a model that it
+// wander loops in its first run until it is stopped, then tries a model that it
 // may not use, and does a small job in its second run.
-func agent(ctx context.Context, a *actor, c *client) error {
+func wander(ctx context.Context, a *actor, c *client) error {
 	talk := []message{{"system", document}}
 	if err := a.loop(ctx, c, a.runs[0], talk); err != nil {
 		return err

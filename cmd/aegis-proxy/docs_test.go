@@ -17,7 +17,7 @@ import (
 const root = "../.."
 
 // pages are the documents whose links and names must hold.
-var pages = []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/transparency.md", "docs/actions.md", "docs/admin.md", "docs/decision.md", "docs/routes.md"}
+var pages = []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/transparency.md", "docs/actions.md", "docs/admin.md", "docs/agents.md", "docs/decision.md", "docs/routes.md"}
 
 var (
 	link = regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`)

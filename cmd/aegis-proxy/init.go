@@ -27,13 +27,16 @@ func newInit() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Write a first policy, a tenant key and a signing key",
-		Args:  cobra.NoArgs,
+		Long: `Init writes a policy for the providers whose keys are in the environment (for
+OpenAI and Anthropic if there are none), a tenant's key and a signing key. serve
+reads the providers' keys from the same variables.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			secret, err := initialise(policyPath, dataDir, tenant, alg)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), initText, policyPath, dataDir, tenant, secret, policyPath, dataDir, secret)
+			fmt.Fprintf(cmd.OutOrStdout(), initText, policyPath, dataDir, tenant, secret, policyPath, dataDir, secret, secret)
 			return nil
 		},
 	}
@@ -50,11 +53,14 @@ The key of tenant %q, shown this once; the policy keeps only its SHA-256:
 
   %s
 
-Next:
-  OPENAI_API_KEY=... aegis-proxy serve --policy %s --data %s
+Next, with the providers' keys in the environment:
+  aegis-proxy serve --policy %s --data %s
 and in the application:
   OPENAI_BASE_URL=http://localhost:8080/v1
   OPENAI_API_KEY=%s
+or, for Anthropic's API:
+  ANTHROPIC_BASE_URL=http://localhost:8080
+  ANTHROPIC_AUTH_TOKEN=%s
 `
 
 // initialise writes everything that serve needs, and overwrites nothing.
@@ -65,7 +71,7 @@ func initialise(policyPath, dataDir, tenant, alg string) (secret string, err err
 		}
 	}
 	secret, hash := policy.NewSecret()
-	text := policy.Starter(tenant, hash)
+	text := firstPolicy(tenant, hash).Bytes()
 	if _, err := policy.Parse(policyPath, text); err != nil {
 		return "", err
 	}
@@ -73,6 +79,23 @@ func initialise(policyPath, dataDir, tenant, alg string) (secret string, err err
 		return "", err
 	}
 	return secret, os.WriteFile(policyPath, text, 0o644)
+}
+
+// firstPolicy is a policy for the providers whose keys are in the environment; without
+// any, for the two whose keys most people set first.
+func firstPolicy(tenant string, hash [32]byte) *policy.Starter {
+	vendors := keyedVendors()
+	if len(vendors) == 0 {
+		vendors = policy.Vendors()[:2]
+	}
+	return &policy.Starter{
+		Tenant: tenant, KeyID: "key-1", Hash: hash, Vendors: vendors,
+		Budgets: []policy.StarterBudget{
+			{Why: "A hard stop: what may cost more than is left is denied.", Name: "daily", Window: "day", Limit: 10e9},
+			{Why: "A warning on the response, before that.", Name: "early", Window: "day", Limit: 8e9, Soft: true},
+			{Why: "What one run of an agent may spend, if it names itself in x-aegis-run.", Name: "run", Scope: "run", Window: "forever", Limit: 2e9},
+		},
+	}
 }
 
 // writeSigner makes a signing key and the list of keys that verifiers trust.

@@ -26,15 +26,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	if err != errReported {
+	if err != errReported && err.Error() != "" {
 		fmt.Fprintln(stderr, "aegis-proxy:", err)
+	}
+	if coded, ok := errors.AsType[*exitCode](err); ok {
+		return coded.code
 	}
 	return 1
 }
 
 func newRoot() *cobra.Command {
 	root := newGroup("aegis-proxy", "A transparent proxy for LLM APIs that puts a hard stop on spend",
-		newServe(), newInit(), newDemo(), newVerify(), newReplay(), newExport(), newAuthorization(), newCheckpoint(), newProve(), newArchive(),
+		newServe(), newRun(), newInit(), newDemo(), newVerify(), newReplay(), newExport(), newAuthorization(), newCheckpoint(), newProve(), newArchive(),
 		newPolicy(), newKeys(), newPrice(), newPrices(), newBudgets(), newKill(), newLedger(),
 	)
 	root.Long = `aegis-proxy stands between an application and an LLM API. It bounds what each

@@ -25,7 +25,7 @@ import (
 
 // The scripts run the real main, in a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"aegis-proxy": main})
+	testscript.Main(m, map[string]func(){"aegis-proxy": main, "child": child, "claude": child, "codex": child})
 }
 
 func TestScripts(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
-// stackConfig is what serve and demo build a proxy from.
+// stackConfig is what serve, run and demo build a proxy from.
 type stackConfig struct {
 	PolicyPath string
 	PricesPath string // "": the built-in table
@@ -37,6 +37,7 @@ type stackConfig struct {
 	BodyMemory int64  // bytes; 0: as proxy.Config has it
 	LedgerTLS  ledgerTLS
 	Logger     *slog.Logger
+	Tally      *tally // also told of every charge and denial; nil: none
 }
 
 // stack is a running proxy with everything behind it.
@@ -119,9 +120,13 @@ func (s *stack) openGate(ctx context.Context, c stackConfig, outbox *gate.Outbox
 	if s.prices != nil {
 		prices = s.prices
 	}
+	var telemetry gate.Telemetry = s.metrics
+	if c.Tally != nil {
+		c.Tally.Telemetry, telemetry = telemetry, c.Tally
+	}
 	g, err := gate.Open(ctx, gate.Config{
 		Policy: s.source, Prices: prices, Ledger: s.ledger, Log: s.log, Outbox: outbox, Authority: s.authority,
-		Telemetry: s.metrics, Logger: s.logger, AcceptMissing: c.Missing,
+		Telemetry: telemetry, Logger: s.logger, AcceptMissing: c.Missing,
 	})
 	if err != nil {
 		s.ledger, s.log = nil, nil

@@ -1,7 +1,6 @@
 package sdk_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,15 +25,20 @@ type house struct {
 func newHouse(t *testing.T, baseURL, limit string) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir()}
-	text := policy.Starter("default", [32]byte{1})
-	text = bytes.Replace(text, []byte("https://api.openai.com/v1"), []byte(baseURL), 1)
-	text = bytes.Replace(text, []byte(`limit_usd: "10"`), []byte(`limit_usd: "`+limit+`"`), 1)
+	nano, err := policy.ParseUSD(limit)
+	h.must(err)
+	vendor := policy.Vendors()[0]
+	vendor.BaseURL = baseURL
+	first := policy.Starter{
+		Tenant: "default", KeyID: "key-1", Hash: [32]byte{1}, Vendors: []policy.Vendor{vendor},
+		Budgets: []policy.StarterBudget{{Name: "daily", Window: "day", Limit: nano}},
+	}
 	signer, err := audit.NewSigner(audit.AlgEd25519)
 	h.must(err)
 	h.key = signer.Key()
 	h.must(os.Mkdir(filepath.Join(h.dir, "aegis-data"), 0o700))
 	h.must(audit.SaveSigner(filepath.Join(h.dir, "aegis-data/signing-key"), signer))
-	h.must(os.WriteFile(filepath.Join(h.dir, "policy.yaml"), text, 0o600))
+	h.must(os.WriteFile(filepath.Join(h.dir, "policy.yaml"), first.Bytes(), 0o600))
 	return h
 }
 

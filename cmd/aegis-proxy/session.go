@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+const (
+	// runTenant is the tenant of the policies that run makes.
+	runTenant = "run"
+	// runKey is the id of its key.
+	runKey = "run"
+	// runBudget is the name of the budget of a run.
+	runBudget = "run"
+	// runPolicyFile and runLogFile are files of a session's directory.
+	runPolicyFile = "policy.yaml"
+	runLogFile    = "proxy.log"
+	// lastCalls is how long calls in flight may take to end when their program has.
+	lastCalls = 5 * time.Second
+)
+
+// session is a proxy on loopback that governs one run.
+type session struct {
+	dir   string // policy, ledger, receipts and log
+	log   *os.File
+	stack *stack
+	front *house
+	tally *tally
+	door  doorway
+}
+
+// openSession starts the proxy of a run in a directory of its own, which it makes. Its
+// policy has the vendors that the run may use, and its budget in nano-USD.
+func openSession(ctx context.Context, dir, run string, vendors []policy.Vendor, limit int64) (s *session, err error) {
+	s = &session{dir: dir, tally: &tally{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	secret, hash := policy.NewSecret()
+	starter := policy.Starter{
+		Tenant: runTenant, KeyID: runKey, Hash: hash, Vendors: vendors,
+		Budgets: []policy.StarterBudget{{Why: "What the run may spend.", Name: runBudget, Window: "forever", Limit: limit}},
+	}
+	config, err := s.write(&starter)
+	if err != nil {
+		return s, err
+	}
+	if s.stack, err = openStack(ctx, config); err != nil {
+		return s, err
+	}
+	if s.front, err = openHouse(s.stack.front()); err != nil {
+		return s, err
+	}
+	s.door = doorway{root: s.front.url + "/run/" + run, key: secret}
+	return s, nil
+}
+
+// write makes the session's directory, as init makes that of serve.
+func (s *session) write(starter *policy.Starter) (stackConfig, error) {
+	c := stackConfig{PolicyPath: filepath.Join(s.dir, runPolicyFile), DataDir: s.dir, Tally: s.tally}
+	if err := writeSigner(s.dir, audit.AlgEd25519); err != nil {
+		return c, err
+	}
+	var err error
+	if s.log, err = os.OpenFile(filepath.Join(s.dir, runLogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
+		return c, err
+	}
+	c.Logger = slog.New(slog.NewJSONHandler(s.log, nil))
+	return c, os.WriteFile(c.PolicyPath, starter.Bytes(), 0o600)
+}
+
+// end lets what is in flight end, and closes the proxy. It says what was spent.
+func (s *session) end(ctx context.Context) (*statement, error) {
+	drained := s.stack.drain(s.front.server, lastCalls)
+	st, err := s.statement(ctx)
+	return st, errors.Join(drained, err, s.close())
+}
+
+// close ends everything that was opened.
+func (s *session) close() error {
+	var errs []error
+	if s.front != nil {
+		errs = append(errs, s.front.close())
+	}
+	if s.stack != nil {
+		errs = append(errs, s.stack.close())
+	}
+	if s.log != nil {
+		errs = append(errs, s.log.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// statement is what the run has spent, and what is left.
+func (s *session) statement(ctx context.Context) (*statement, error) {
+	st := &statement{Dir: s.dir}
+	st.Models, st.Denied = s.tally.spends()
+	counters := s.stack.currentPolicy().Tenant(runTenant).Standings(policy.Scope{}, s.stack.ledger.Now())
+	balances, err := s.stack.ledger.Balances(ctx, runTenant, policy.ClaimsOf(counters))
+	if err != nil {
+		return st, fmt.Errorf("what is left of the budget: %w", err)
+	}
+	for i, counter := range counters {
+		seen := balances.Observed[i]
+		st.Budgets = append(st.Budgets, spentOf{counter.Budgets[0].Name, seen.Spent, seen.Held, counter.Budgets[0].Limit})
+	}
+	return st, nil
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+// statement is what a run has spent. Amounts are nano-USD.
+type statement struct {
+	Models  []modelSpend
+	Denied  int // calls
+	Budgets []spentOf
+	Dir     string // of the receipts
+}
+
+// spentOf is one budget of a run.
+type spentOf struct {
+	Name               string
+	Spent, Held, Limit int64
+}
+
+// print writes it for a person.
+func (s *statement) print(w io.Writer) error {
+	for _, b := range s.Budgets {
+		fmt.Fprintf(w, "aegis: %s: spent %s of %s, %s left\n", b.Name, policy.USD(b.Spent), policy.USD(b.Limit), policy.USD(max(0, b.Limit-b.Spent-b.Held)))
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, m := range s.Models {
+		fmt.Fprintf(table, "aegis:   %s\t%s\t%s\n", m.Model, counted(m.Calls, "call"), policy.USD(m.Nano))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if s.Denied > 0 {
+		fmt.Fprintf(w, "aegis: %s denied\n", counted(s.Denied, "call"))
+	}
+	_, err := fmt.Fprintf(w, "aegis: receipts: %s\n", s.Dir)
+	return err
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
