@@ -87,6 +87,7 @@ type facts call.Facts
 
 func (a *facts) visit(f fields) {
 	f.optCount("attempt", &a.Attempt)
+	f.optLines("beside", &a.Beside)
 	f.optTexts("capabilities", &a.Needs)
 	f.optCount("choices", &a.Choices)
 	f.optFlag("counted", &a.Counted)
@@ -95,12 +96,14 @@ func (a *facts) visit(f fields) {
 	f.optText("endpoint", &a.Endpoint)
 	f.optCount("extra_output", &a.ExtraOutput)
 	f.optWord("input_bound", &a.InputBound, inputBounds)
+	f.optCount("input_rereads", &a.InputRereads)
 	f.optCount("input_tokens", &a.InputTokens)
 	f.optText("key", &a.Key)
 	f.optKinds("kinds", &a.Kinds)
 	f.optText("model", &a.Model)
 	f.optText("nonce", (*string)(&a.Nonce))
 	f.optCount("output_cap", &a.OutputCap)
+	f.optCount("output_rereads", &a.OutputRereads)
 	f.optCount("output_tokens", &a.OutputTokens)
 	f.optText("region", &a.Region)
 	f.optText("run", (*string)(&a.Run))

@@ -52,6 +52,18 @@ type Facts struct {
 	Services    []string // service tiers beside the standard one that it may be served at
 	Region      string   // AnyRegion where the provider's account chooses it; else ""
 
+	// InputRereads is how often the model may read the input again, at most MaxRereads: once
+	// after each call of a tool that runs at the provider, in a round of its own.
+	InputRereads int64
+	// OutputRereads is how often a token of the caps may be read as input by later rounds, at
+	// most MaxRereads: as the input, where the cap bounds all rounds together.
+	OutputRereads int64
+	// Beside is what it may use beside all that, at most. A line without a Key is of its
+	// own model: fees, and input tokens that results of tools add to all rounds together.
+	// Others are whole runs of a model inside the call. Their tokens may be of any of
+	// Kinds.
+	Beside []Line
+
 	OutputTokens int64 // at most, of all choices together: MostOutput, once it is known
 	Cost         int64 // nano-USD, at most: what the bounds come to at the price
 	Free         bool  // it costs nothing there, and no limit of money concerns it
@@ -75,8 +87,23 @@ func (f *Facts) Action() string {
 	return kind
 }
 
+// MaxRereads is more than any API's rounds come to.
+const MaxRereads = 10_000
+
 // MostOutput is how many tokens all choices together can write, at most.
 func (f *Facts) MostOutput() int64 { return f.OutputCap*f.Choices + f.ExtraOutput }
+
+// MostInput is how many tokens all rounds of its own model together can read, at most,
+// and how many one of them.
+func (f *Facts) MostInput() (all, round int64) {
+	for i := range f.Beside {
+		if l := &f.Beside[i]; l.Key == (Key{}) {
+			all += l.Usage.InputTokens()
+		}
+	}
+	round = f.InputTokens + all + f.MostOutput()
+	return all + f.InputTokens*(1+f.InputRereads) + f.OutputCap*f.OutputRereads, round
+}
 
 // SetNames fills in what the caller named, in one piece of memory; "" for what it did
 // not.

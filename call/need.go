@@ -59,6 +59,17 @@ func NeedOf(operation string) string {
 	return NeedChat
 }
 
+// Withdraw takes tools out of what the call offers; without any left it needs none.
+func (f *Facts) Withdraw(tools []string) {
+	if len(tools) == 0 {
+		return
+	}
+	f.Tools = slices.DeleteFunc(slices.Clone(f.Tools), func(t string) bool { return slices.Contains(tools, t) })
+	if len(f.Tools) == 0 {
+		f.Needs = slices.DeleteFunc(slices.Clone(f.Needs), func(n string) bool { return n == NeedTools })
+	}
+}
+
 // AddImplied completes Needs by what other facts imply: the operation's own, which comes
 // first, a stream, tools and several choices.
 func (f *Facts) AddImplied() {

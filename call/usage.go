@@ -48,6 +48,9 @@ var (
 	Outputs = Of(Output, Reasoning, AudioOutput, ImageOutput, VideoOutput)
 )
 
+// Fees are all units but those of tokens.
+var Fees = (1<<Units - 1) &^ (Inputs | Outputs)
+
 func inputKinds() (k Kinds) {
 	for u := range Units {
 		if Table[u].Input {
@@ -82,18 +85,14 @@ type Line struct {
 	Billed int64 // nano-USD that the answer itself names; the larger is charged. 0: it names none
 }
 
-// Part bounds one part of a call: it uses at most Fixed plus the tokens of Texts,
-// together, of any of Kinds.
+// Part bounds one part of a run: it uses at most Fixed, of any of Kinds.
 type Part struct {
 	Fixed int64
-	Texts []string
 	Kinds Kinds
 }
 
-// Bound is the most that one run can use. The run is of one of Keys, and the dearest
-// counts; so does the dearest of the Kinds of each part.
+// Bound is the most that one run can use. Of each part the dearest of its Kinds counts.
 type Bound struct {
-	Keys []Key
 	// Round is how long the input of one round can be, in tokens, which picks the
 	// context tier where Parts are the sum of several rounds. 0: there is one round.
 	Round int64

@@ -18,7 +18,8 @@ type quote struct {
 	Bid
 	price    pricing.Price   // of the standard service
 	served   []pricing.Price // of the other services that it may be served at
-	parts    [2]call.Part    // room for its bound
+	others   []run           // of models inside the call
+	parts    [4]call.Part    // room for its bound
 	pricedAt time.Time       // zero before the price was looked up
 	now      time.Time       // of the latest decision, or before it
 	lease    string
@@ -332,45 +333,14 @@ func (q *quote) open(now time.Time) *policy.Denial {
 	if err != nil {
 		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
 	}
-	if lacking := lacks(price, q.Kinds.Has(call.AudioOutput)); lacking != "" {
+	if lacking := q.lacking(price); lacking != "" {
 		return &policy.Denial{Reason: policy.NoPrice, Message: lacking}
 	}
-	q.price, q.served = price, nil
+	q.price = price
 	if err := q.serve(); err != nil {
 		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
 	}
 	return nil
-}
-
-// serve finds the prices of what else the call may be served at: other services, and the
-// dearest region.
-func (q *quote) serve() error {
-	services := q.Services
-	if q.Region != "" {
-		services = append([]string{call.Standard}, services...)
-	}
-	for _, service := range services {
-		other, err := q.price.For(call.Key{Service: service, Region: q.Region})
-		if err != nil {
-			return err
-		}
-		q.served = append(q.served, other)
-	}
-	return nil
-}
-
-// lacks says what of a model's output has no bound in money: audio that the price list
-// does not know, and images and video, which no response tells apart from text.
-func lacks(price pricing.Price, audio bool) string {
-	if audio && !price.Has(call.AudioOutput) {
-		return "the price table does not tell what this model's audio output costs"
-	}
-	for _, u := range [...]call.Unit{call.ImageOutput, call.VideoOutput, call.Citation} {
-		if price.Has(u) {
-			return "this model bills " + u.String() + ", which its answers do not tell apart from text here"
-		}
-	}
-	return ""
 }
 
 // decide prices the bounds at hand and applies the policy.
@@ -407,48 +377,6 @@ func (q *quote) observe(seen []budget.Observed) {
 	}
 }
 
-// worstServed is the most that the call can cost: at the dearest service.
-func (q *quote) worstServed() (int64, error) {
-	bound := q.bound()
-	worst, err := q.price.Worst(bound)
-	for i := range q.served {
-		if err != nil {
-			return 0, err
-		}
-		var other int64
-		other, err = q.served[i].Worst(bound)
-		worst = max(worst, other)
-	}
-	return worst, err
-}
-
-// outputPart is the place of the output in a bound's parts.
-const outputPart = 1
-
-// bound is what the call can use, the input first.
-func (q *quote) bound() call.Bound {
-	kinds := call.Plain | q.Kinds
-	if q.hasImages() {
-		kinds |= call.Of(call.ImageInput, call.CachedImageInput)
-	}
-	q.parts = [2]call.Part{
-		{Fixed: q.InputTokens, Kinds: kinds & call.Inputs},
-		outputPart: {Fixed: q.MostOutput(), Kinds: kinds & call.Outputs},
-	}
-	return call.Bound{Parts: q.parts[:]}
-}
-
-// outputWithin is the largest output, in tokens of all choices, that fits the room at
-// every service.
-func (q *quote) outputWithin(room int64) int64 {
-	bound := q.bound()
-	most := q.price.Within(bound, outputPart, room)
-	for i := range q.served {
-		most = min(most, q.served[i].Within(bound, outputPart, room))
-	}
-	return most
-}
-
 // tighten replaces a loose input bound by the exact one. It reports whether
 // that lowered what the call can cost.
 func (q *quote) tighten() bool {
@@ -479,17 +407,4 @@ func (q *quote) clamp(m *misfit) bool {
 	}
 	q.OutputCap, q.Uncapped, q.clamped = largest, false, true
 	return true
-}
-
-// largestCap is the largest output cap, below the one asked for, whose worst
-// case fits the room; 0 if there is none.
-func (q *quote) largestCap(room int64) int64 {
-	if q.OutputCap == 0 || room < 0 {
-		return 0
-	}
-	largest := (q.outputWithin(room) - q.ExtraOutput) / q.Choices
-	if largest >= q.OutputCap {
-		return 0
-	}
-	return max(0, largest)
 }

@@ -79,7 +79,7 @@ func (q *quote) charge(lines []call.Line) (nano int64, err error) {
 		lines = []call.Line{{}} // a request has a fee, maybe
 	}
 	for i := range lines {
-		cost, err := q.lineCost(&lines[i], i == 0)
+		cost, err := q.lineCost(&lines[i], lines[0].Model)
 		if err != nil {
 			return 0, err
 		}
@@ -94,20 +94,22 @@ func (q *quote) charge(lines []call.Line) (nano int64, err error) {
 	return nano, nil
 }
 
-// lineCost is what one run costs. The first is of the model that was asked for, at the
-// price which the hold was made with. The operator's own price is final, whatever name
-// the answer has: a dated one, or that of a deployment. The table's yields to that of
-// the model which the answer names, if that one costs more for this usage.
-func (q *quote) lineCost(l *call.Line, first bool) (nano int64, err error) {
+// lineCost is what one run costs. Those that have the name of the first are of the model
+// that was asked for, at the price which the hold was made with. The operator's own price
+// is final, whatever name the answer has: a dated one, or that of a deployment. The
+// table's yields to that of the model which the answer names, if that one costs more for
+// this usage.
+func (q *quote) lineCost(l *call.Line, first string) (nano int64, err error) {
 	named := l.Model != "" && l.Model != q.Facts.Model
-	if !first && named {
+	if named && l.Model != first {
 		other, err := q.Rules.Prices.Lookup(q.Upstream.Provider, l.Model, q.pricedAt)
 		if err != nil {
 			return 0, err
 		}
-		return q.costAt(other, l)
+		return q.costAt(other, l, l.Usage.InputTokens())
 	}
-	nano, err = q.costAt(q.price, l)
+	round := q.roundOf(l)
+	nano, err = q.costAt(q.price, l, round)
 	if err != nil || !named || q.price.Own() {
 		return nano, err
 	}
@@ -115,7 +117,7 @@ func (q *quote) lineCost(l *call.Line, first bool) (nano int64, err error) {
 	if err != nil {
 		return nano, nil // it has no price of its own
 	}
-	dearer, err := q.costAt(other, l)
+	dearer, err := q.costAt(other, l, round)
 	if errors.Is(err, pricing.ErrNoPrice) {
 		return nano, nil // nor for such usage
 	}
@@ -123,8 +125,9 @@ func (q *quote) lineCost(l *call.Line, first bool) (nano int64, err error) {
 }
 
 // costAt is what a line costs at a model's price: that of the service which the response
-// reports, or the dearest of those that it may have been served at.
-func (q *quote) costAt(price pricing.Price, l *call.Line) (dearest int64, err error) {
+// reports, or the dearest of those that it may have been served at. Of its input no more
+// than round is one round's.
+func (q *quote) costAt(price pricing.Price, l *call.Line, round int64) (dearest int64, err error) {
 	services := []string{l.Service}
 	if l.Service == "" {
 		services = append(services, q.Services...)
@@ -136,7 +139,7 @@ func (q *quote) costAt(price pricing.Price, l *call.Line) (dearest int64, err er
 		if err != nil {
 			return 0, err
 		}
-		cost, err := q.costOf(at, l.Usage)
+		cost, err := q.costOf(at, l.Usage, round)
 		if err != nil {
 			return 0, err
 		}
@@ -147,15 +150,27 @@ func (q *quote) costAt(price pricing.Price, l *call.Line) (dearest int64, err er
 
 // costOf is what usage costs. Where the request brought images, and the response does
 // not tell their tokens apart, all of the input may be theirs.
-func (q *quote) costOf(price pricing.Price, u call.Usage) (nano int64, err error) {
-	nano, err = price.Cost(u)
+func (q *quote) costOf(price pricing.Price, u call.Usage, round int64) (nano int64, err error) {
+	nano, err = price.CostInRounds(u, round)
 	if err != nil || !q.hasImages() || u[call.ImageInput]+u[call.CachedImageInput] > 0 {
 		return nano, err
 	}
 	u[call.ImageInput], u[call.Input] = u[call.Input], 0
 	u[call.CachedImageInput], u[call.CachedInput] = u[call.CachedInput], 0
-	asImages, err := price.Cost(u)
+	asImages, err := price.CostInRounds(u, round)
 	return max(nano, asImages), err
+}
+
+// roundOf is how long the longest round of a line can have been, which picks its context
+// tier, in tokens: all of its input, unless it is the sum of several rounds and no more
+// than they were held for.
+func (q *quote) roundOf(l *call.Line) int64 {
+	used := l.Usage.InputTokens()
+	all, round := q.MostInput()
+	if q.InputRereads == 0 || used > all {
+		return used
+	}
+	return min(used, round)
 }
 
 func (q *quote) hasImages() bool { return slices.Contains(q.Needs, call.NeedImages) }

@@ -221,8 +221,9 @@ type Bid struct {
 
 // bounded reports whether the bid's numbers are ones that can be priced.
 func (b *Bid) bounded() bool {
-	return b.Choices >= 1 && b.InputTokens >= 0 && b.ExtraOutput >= 0 &&
-		b.OutputCap >= 0 && b.OutputCap <= pricing.MaxTokens/b.Choices
+	return b.Choices >= 1 && b.InputTokens >= 0 && b.InputTokens <= pricing.MaxTokens && b.ExtraOutput >= 0 && b.ExtraOutput <= pricing.MaxTokens &&
+		b.OutputCap >= 0 && b.OutputCap <= pricing.MaxTokens/b.Choices &&
+		min(b.InputRereads, b.OutputRereads) >= 0 && max(b.InputRereads, b.OutputRereads) <= call.MaxRereads && len(b.Beside) <= maxLines
 }
 
 // Refusal is a call that must not run.

@@ -144,6 +144,7 @@ func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 	switch {
 	case !o.Sent, gr.quote.free(), o.Basis == audit.BasisUnbilled && gr.quote.mayBeUnbilled(o.Status):
 		return 0, audit.BasisUnbilled
+	case o.Basis == audit.BasisFloor && gr.quote.hidden(): // nobody saw what ran inside
 	case o.Basis == audit.BasisReported || o.Basis == audit.BasisFloor:
 		if cost, err := gr.quote.charge(o.Lines); err == nil {
 			return cost, o.Basis
@@ -151,6 +152,9 @@ func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 	}
 	return gr.Hold(), audit.BasisUnknown
 }
+
+// hidden reports whether more may run inside the call than its output shows.
+func (q *quote) hidden() bool { return q.InputRereads > 0 || len(q.Beside) > 0 }
 
 // mayBeUnbilled reports whether the call can have cost nothing, by the status of
 // its answer.

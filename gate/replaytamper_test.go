@@ -364,7 +364,7 @@ func numbersOf(v reflect.Value, name string, list []number) []number {
 func taken(body audit.Body, name string) bool {
 	switch b := body.(type) {
 	case audit.Decision:
-		if name == "PricedAt" || (name == "Facts.Choices" && b.Facts.OutputCap == 0) { // it makes no difference
+		if name == "PricedAt" || slices.Contains([]string{"Facts.Choices", "Facts.OutputRereads"}, name) && b.Facts.OutputCap == 0 { // it makes no difference
 			return true
 		}
 		if name == "Facts.Depth" || name == "Facts.Attempt" { // the story's policy has no rule that looks at them

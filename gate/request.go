@@ -102,6 +102,9 @@ func (r *Request) valid() error {
 		{"OutputCap", f.OutputCap, pricing.MaxTokens},
 		{"Choices", f.Choices, pricing.MaxTokens},
 		{"ExtraOutput", f.ExtraOutput, pricing.MaxTokens},
+		{"InputRereads", f.InputRereads, call.MaxRereads},
+		{"OutputRereads", f.OutputRereads, call.MaxRereads},
+		{"the number of lines Beside", int64(len(f.Beside)), maxLines},
 		{"the number of Needs", int64(len(f.Needs)), maxNeeds},
 	} {
 		if n.number < 0 || n.number > n.most {

@@ -28,7 +28,7 @@ func (r *rooms) ample(q *quote) bool {
 	if !ok {
 		return false
 	}
-	cost, err := q.price.Worst(q.bound())
+	cost, err := q.worst()
 	return err == nil && cost < seen.(*room).left.Load()/ampleFactor
 }
 

@@ -28,13 +28,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // signingKey signs nothing outside this package's tests.
 const signingKey = "hmac-sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
 
-// policyText has one model, whose input costs 1 nano-USD a token and whose
-// output 2, so that costs can be read off.
+// policyText has a model whose input costs 1 nano-USD a token, whose output 2 and a
+// search 1,000, so that costs can be read off. A helper's cost 10, 20 and 5,000.
 const policyText = `generation: %d
 upstreams:
   - {name: sim, base_url: "http://127.0.0.1:1/v1", provider: openai, cap_field: max_completion_tokens}
 models:
-  - {match: "toy", upstreams: [sim], price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
+  - {match: "toy", upstreams: [sim], price: {input: "0.001", output: "0.002", searches: "0.001"}}
+  - {match: "helper", upstreams: [sim], price: {input: "0.01", output: "0.02", searches: "0.005"}}
+  - {match: "bare", upstreams: [sim], price: {input: 1, output: 1}}
   - {match: "*", upstreams: [sim]}
 plans: {every: {denial_receipts_per_second: 1000000}} # a receipt for every denial
 tenants:

@@ -29,6 +29,7 @@ var verdicts = [...]struct {
 	{"action_kinds", allowAction},
 	{"endpoints", allowEndpoint},
 	{"tools", allowTools},
+	{"hosted_tools", capHosted},
 	{"replay", checkNonce},
 	{"max_depth", capDepth},
 	{"tool_calls", capToolResults},

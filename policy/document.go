@@ -86,6 +86,7 @@ type rulesDoc struct {
 	Models        section[accessDoc]   `yaml:"models"`
 	Endpoints     section[accessDoc]   `yaml:"endpoints"`
 	Tools         section[accessDoc]   `yaml:"tools"`
+	HostedTools   list[hostedDoc]      `yaml:"hosted_tools"`
 	Upstreams     words                `yaml:"upstreams"`
 	PerRequest    scalar               `yaml:"per_request_usd"`
 	MinOutput     scalar               `yaml:"min_output_tokens"`
@@ -125,6 +126,14 @@ type keyDoc struct {
 type accessDoc struct {
 	Allow words `yaml:"allow"`
 	Deny  words `yaml:"deny"`
+}
+
+// hostedDoc is what is said of one kind of call.HostedKinds.
+type hostedDoc struct {
+	Kind   scalar `yaml:"kind"`
+	When   scalar `yaml:"when_offered"`
+	Calls  scalar `yaml:"calls"`
+	Tokens scalar `yaml:"tokens"`
 }
 
 type replayDoc struct {

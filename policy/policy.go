@@ -106,14 +106,15 @@ type Tenant struct {
 	Environment    string
 	Mode           Mode
 	Keys           []*Key
-	Capabilities   []string      // of call.Needs; nil: all
-	ActionKinds    []string      // beside those of ActionKinds
-	AllowModels    []string      // patterns; nil: all
-	DenyModels     []string      // patterns
-	AllowEndpoints []string      // patterns; nil: all
-	DenyEndpoints  []string      // patterns
-	AllowTools     []string      // patterns of the names of tools offered; nil: all
-	DenyTools      []string      // patterns
+	Capabilities   []string // of call.Needs; nil: all
+	ActionKinds    []string // beside those of ActionKinds
+	AllowModels    []string // patterns; nil: all
+	DenyModels     []string // patterns
+	AllowEndpoints []string // patterns; nil: all
+	DenyEndpoints  []string // patterns
+	AllowTools     []string // patterns of the names of tools offered; nil: all
+	DenyTools      []string // patterns
+	HostedTools    call.HostedTools
 	Upstreams      []string      // names of upstreams in order of preference; nil: the model's
 	PerRequest     int64         // nano-USD; 0: no cap
 	MinOutput      int64         // tokens; a cap clamped below denies instead

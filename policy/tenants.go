@@ -68,6 +68,7 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.DenyEndpoints = l.patterns(&endpoints.Deny, t.DenyEndpoints)
 	t.AllowTools = l.patterns(&tools.Allow, t.AllowTools)
 	t.DenyTools = l.patterns(&tools.Deny, t.DenyTools)
+	t.HostedTools = l.hosted(&d.HostedTools, t.HostedTools)
 	t.Upstreams = l.upstreamNames(&d.Upstreams, t.Upstreams)
 	t.PerRequest = l.usd(&d.PerRequest, t.PerRequest)
 	t.MinOutput = l.count(&d.MinOutput, t.MinOutput, 1, maxTokens)

@@ -22,7 +22,7 @@ var (
 	ErrNoPrice = errors.New("no price")
 	// ErrOverflow: the cost is above MaxCost, or a count above MaxTokens.
 	ErrOverflow = errors.New("cost overflows")
-	// ErrUsage: counts that cannot be: negative, or texts that nobody has counted.
+	// ErrUsage: counts that cannot be: negative.
 	ErrUsage = errors.New("impossible counts")
 )
 

@@ -33,18 +33,3 @@ func (s picoSum) nanoUSD() (int64, error) {
 	}
 	return int64(cost), nil
 }
-
-// tokensWithin is how many tokens at price still fit when the sum may grow to room nano-USD. The sum must be within room.
-func (s picoSum) tokensWithin(room, price int64) int64 {
-	if price == 0 {
-		return MaxTokens
-	}
-	hi, lo := bits.Mul64(uint64(room), picoPerNano)
-	lo, borrow := bits.Sub64(lo, s.lo, 0)
-	hi, _ = bits.Sub64(hi, s.hi, borrow)
-	if hi >= uint64(price) {
-		return MaxTokens
-	}
-	tokens, _ := bits.Div64(hi, lo, uint64(price))
-	return int64(min(tokens, MaxTokens))
-}

@@ -10,7 +10,7 @@ import (
 
 // Worst is the most that a run within b can cost, in nano-USD, rounded up once: for every usage u within b,
 // Cost(u) <= Worst(b). It assumes the dearest that b can cause: of the context tiers that its input reaches, and of the
-// kinds of each part. The parts' texts must have been counted into Fixed. b.Keys are the caller's: see For.
+// kinds of each part.
 func (p Price) Worst(b call.Bound) (int64, error) {
 	w, err := p.weigh(&b)
 	if err != nil {
@@ -29,34 +29,6 @@ func (p Price) Worst(b call.Bound) (int64, error) {
 		worst = max(worst, cost)
 	}
 	return worst, nil
-}
-
-// Within is the largest Fixed of b.Parts[part], which must be no input, with which a run within b costs at most room
-// nano-USD: 0 if not even the rest fits, MaxTokens if that part is free.
-func (p Price) Within(b call.Bound, part int, room int64) int64 {
-	kinds := b.Parts[part].Kinds
-	b.Parts = slices.Clone(b.Parts)
-	b.Parts[part].Fixed = 0
-	if cost, err := p.Worst(b); err != nil || cost > room {
-		return 0
-	}
-	w, err := p.weigh(&b)
-	if err != nil {
-		return 0
-	}
-	most := int64(MaxTokens)
-	for i := range w.tiers {
-		sum, err := w.sum(i)
-		if err != nil {
-			return 0
-		}
-		price, err := p.dearest(&w.tiers[i], kinds)
-		if err != nil {
-			return 0
-		}
-		most = min(most, sum.tokensWithin(min(room, MaxCost), price))
-	}
-	return most
 }
 
 // weighed is a bound with the context tiers that it reaches.
@@ -96,9 +68,6 @@ func inputOf(b *call.Bound) (tokens int64, err error) {
 		part := &b.Parts[i]
 		if err := check(part.Fixed); err != nil {
 			return 0, err
-		}
-		if len(part.Texts) > 0 {
-			return 0, fmt.Errorf("%w: a part's texts have not been counted", ErrUsage)
 		}
 		if part.Kinds&call.Inputs != 0 {
 			tokens += part.Fixed

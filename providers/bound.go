@@ -15,6 +15,10 @@ type Bound struct {
 	// Region is call.AnyRegion where the provider's account chooses it, and "" where it
 	// makes nothing dearer.
 	Region string
+	// Beside is what it can use beside Input and Output: see call.Facts.
+	Beside []call.Line
+	// Stripped are the names of tools, of those in its facts, that Send takes out.
+	Stripped []string
 }
 
 // Input is at most Fixed plus the tokens of Texts, together, of any of Kinds.
@@ -27,6 +31,9 @@ type Input struct {
 	Exact bool
 	// Contexts is how many inputs it is, each with the model's context to itself.
 	Contexts int64
+	// Rereads is how often the model may read it again, at most call.MaxRereads: once after
+	// each call of a tool that runs at the provider.
+	Rereads int64
 }
 
 // Bytes is the size of Texts.
@@ -40,9 +47,14 @@ func (in *Input) Bytes() (n int64) {
 // Output is for each choice at most Cap and Fixed tokens and those of Beside, together,
 // of any of Kinds. The zero Output is none.
 type Output struct {
-	Cap     int64 // tokens
-	Fixed   int64 // tokens that no cap bounds
-	Choices int64 // how many outputs the call pays for
+	Cap   int64 // tokens
+	Fixed int64 // tokens that no cap bounds
+	// Choices is how many outputs the call pays for: so many rounds, where each round of
+	// hosted tools has the whole cap.
+	Choices int64
+	// Rereads is how often a token of the cap may be read as input by later rounds, at
+	// most call.MaxRereads.
+	Rereads int64
 	// Fit says how the cap was come by, and so whether it may yield to what the input
 	// leaves of the context.
 	Fit Fit

@@ -118,6 +118,10 @@ type Terms struct {
 	// model.
 	Allow  *call.Allow
 	Priced bool
+	// Tools is what becomes of tools that run at the provider. Those that are priced need
+	// a cap of their calls in what is sent; a tool that the request's history or its
+	// choice of tools names cannot be stripped, and is denied.
+	Tools call.HostedTools
 
 	DefaultOutput int64 // the policy's output cap where the client sent none, in tokens
 	MaxOutput     int64 // the most that the model writes, in tokens

@@ -1,7 +1,9 @@
 package proxy_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -54,28 +56,32 @@ func (double) Deny(op providers.Operation, _ providers.Head, d *providers.Denial
 	return providers.Reply{Status: d.Class.Status(), Header: map[string][]string{"Content-Type": {"application/json"}}, Body: body}
 }
 
-// doubled is a request. Its body is {"text": ..., "max": ...}, max at the end.
+// doubled is a request. Its body is {"text": ..., "max": ...}, max at the end, maybe with
+// "tools" between them: "search" runs at the provider, up to "uses" times, and "judge" is
+// another model that reads all and writes as much again.
 type doubled struct {
-	op   providers.Operation
-	head providers.Head
-	body []byte
-	text string
-	max  int64
+	op    providers.Operation
+	head  providers.Head
+	body  []byte
+	text  string
+	max   int64
+	tools []string
 }
 
 func (double) Parse(op providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
 	var told struct {
-		Text string
-		Max  int64
+		Text  string
+		Max   int64
+		Tools []string
 	}
 	if err := json.Unmarshal(body, &told); err != nil {
 		return nil, wire.Errorf("text", "not this API's")
 	}
-	return &doubled{op, h, body, told.Text, told.Max}, nil
+	return &doubled{op, h, body, told.Text, told.Max, told.Tools}, nil
 }
 
 func (r *doubled) Facts() call.Facts {
-	return call.Facts{Model: r.op.Params["model"], Stream: r.op.Operation == "stream"}
+	return call.Facts{Model: r.op.Params["model"], Stream: r.op.Operation == "stream", Tools: r.tools}
 }
 func (r *doubled) Field(string) (string, bool) { return "", false }
 func (r *doubled) Copied() int64               { return 0 }
@@ -83,16 +89,51 @@ func (r *doubled) Copied() int64               { return 0 }
 type doubleOffer struct {
 	*doubled
 	bound providers.Bound
+	uses  int64 // of the search; 0: there is none
 }
 
 func (r *doubled) On(t providers.Terms) (providers.Offer, error) {
 	if r.max == 0 {
 		return nil, &providers.Unbounded{Member: "max", Message: "max is missing"}
 	}
-	return &doubleOffer{r, providers.Bound{
+	o := &doubleOffer{doubled: r, bound: providers.Bound{
 		Input:  providers.Input{Texts: []string{r.text}, Kinds: call.Of(call.Input), Contexts: 1},
 		Output: providers.Output{Cap: t.OutputCap(r.max), Choices: 1, Kinds: call.Of(call.Output)},
-	}}, nil
+	}}
+	if slices.Contains(r.tools, "judge") {
+		o.bound.Beside = append(o.bound.Beside, call.Line{Key: call.Key{Model: "judge"}, Usage: call.Usage{call.Input: int64(len(r.text)), call.Output: r.max}})
+	}
+	if slices.Contains(r.tools, "search") {
+		return o, o.search(t.Tools[call.WebSearch])
+	}
+	return o, nil
+}
+
+// search bounds or strips the tool, each call of which is a round of its own.
+func (o *doubleOffer) search(rule call.HostedTool) error {
+	switch n := rule.Calls; rule.When {
+	case call.StripHosted:
+		o.bound.Stripped = []string{"search"}
+	case call.PriceHosted:
+		o.uses, o.bound.Input.Rereads, o.bound.Output.Rereads = n, n, n
+		o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Searches: n, call.Input: rule.Tokens * n * (n + 1) / 2}})
+	default:
+		return &providers.Unbounded{Member: "tools", Message: "search has no bound; write hosted_tools"}
+	}
+	return nil
+}
+
+// splices take the search out, or limit it.
+func (o *doubleOffer) splices() []wire.Splice {
+	const tool = `"search"`
+	at := bytes.Index(o.body, []byte(tool))
+	switch {
+	case o.uses > 0:
+		return []wire.Splice{wire.Insert(1, fmt.Sprintf(`"uses":%d,`, o.uses))}
+	case len(o.bound.Stripped) > 0:
+		return []wire.Splice{wire.Replace(wire.Span{Start: at, End: at + len(tool)}, "null")}
+	}
+	return nil
 }
 
 func (o *doubleOffer) Bound() *providers.Bound { return &o.bound }
@@ -105,12 +146,13 @@ func (o *doubleOffer) Send(int64) providers.Sent {
 		Path:   "/models/" + url.PathEscape(o.op.Params["model"]) + ":" + verb,
 		Query:  query.Encode(),
 		Header: providers.Forwarded(o.head.Header, []string{"X-Double-Key", "Authorization"}),
-		Body:   wire.Apply(o.body, nil),
+		Body:   wire.Apply(o.body, o.splices()),
 		Meter:  func(providers.Answer) providers.Meter { return newDoubleMeter(verb == "stream") },
 	}
 }
 
-// doubleMeter reads the last usage of an object, or of all objects in an array.
+// doubleMeter reads the last usage of an object, or of all objects in an array, with the
+// number of searches, and the output of the judge, which reads nothing.
 type doubleMeter struct {
 	document wire.Document
 	stream   bool
@@ -137,12 +179,17 @@ func (m *doubleMeter) Edits() (edits, sure bool) { return false, true }
 func (m *doubleMeter) Seen() (int64, bool)       { return 0, m.document.Complete() }
 
 func (m *doubleMeter) Report() providers.Report {
-	var told struct{ In, Out int64 }
+	var told struct{ In, Out, Searches, Judge int64 }
 	err := json.Unmarshal(m.document.Kept("usage").Last(), &told)
 	line := call.Line{}
 	line.Usage[call.Input], line.Usage[call.Output] = told.In, told.Out
+	line.Usage[call.Searches] = told.Searches
+	lines := []call.Line{line}
+	if told.Judge > 0 {
+		lines = append(lines, call.Line{Key: call.Key{Model: "judge"}, Usage: call.Usage{call.Output: told.Judge}})
+	}
 	return providers.Report{
-		Lines: []call.Line{line}, HasUsage: err == nil && m.document.Complete(), Stream: m.stream,
+		Lines: lines, HasUsage: err == nil && m.document.Complete(), Stream: m.stream,
 		Complete: m.document.Complete() || m.ended, Ran: m.document.Output(),
 	}
 }
@@ -194,6 +241,49 @@ func TestAnotherDialect(t *testing.T) {
 	}
 	if d := read[audit.Decision](w)[0]; d.Facts.Endpoint != "generate" || d.Facts.Model != "toy" {
 		t.Errorf("receipt of %q for %q", d.Facts.Endpoint, d.Facts.Model)
+	}
+}
+
+// TestHostedTools: what runs at the provider is held with its fees, its rounds and its
+// other model, capped in what is sent, charged by what is told, and made again.
+func TestHostedTools(t *testing.T) {
+	const (
+		priced = "hosted_tools: [{kind: web_search, when_offered: price, calls: 2, tokens: 100}]\n"
+		strip  = "hosted_tools: [{kind: web_search, when_offered: strip}]\ntools: {deny: [search]}\n"
+		asked  = `{"text":"hello","tools":["search","judge"],"max":9}`
+		usage  = `{"text":"hi","usage":{"in":30,"out":2,"searches":2,"judge":4}}`
+		hold   = (3*6 + 2*9 + 300) + 9*2 + 2*1000 + 5*10 + 9*20
+	)
+	for _, row := range []struct {
+		name, tenant, body string
+		status             int
+		sent               string
+		hold, charge       int64
+	}{
+		{"priced", priced + ampleBudget, asked, 200, `{"uses":2,"text":"hello","tools":["search","judge"],"max":9}`, hold, 30 + 2*2 + 2*1000 + 4*20},
+		{"too dear", priced + fmt.Sprintf(`budgets: [{name: daily, window: forever, limit_usd: "%.9f"}]`, float64(hold-1)/1e9), asked, 402, "", 0, 0},
+		{"stripped", strip + ampleBudget, `{"text":"hello","tools":["search"],"max":9}`, 200, `{"text":"hello","tools":[null],"max":9}`, 6 + 9*2, 30 + 2*2 + 2*1000 + 4*20},
+		{"denied", ampleBudget, asked, 403, "", 0, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			sent := ""
+			w := doubleWorld(t, row.tenant, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				sent = string(body)
+				io.WriteString(w, usage)
+			}))
+			if a := w.doublePost(doublePath, row.body); a.status != row.status || sent != row.sent {
+				t.Fatalf("%d %s, sent %s, want %d and %s", a.status, a.body, sent, row.status, row.sent)
+			}
+			if row.status != 200 {
+				w.nothingReserved()
+				return
+			}
+			if s := w.settled(1)[0]; s.Basis != audit.BasisReported || s.Hold != row.hold || s.Charge != row.charge {
+				t.Errorf("held %d, charged %d on the basis %s; want %d and %d", s.Hold, s.Charge, s.Basis, row.hold, row.charge)
+			}
+			w.mustReplay()
+		})
 	}
 }
 

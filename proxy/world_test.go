@@ -43,12 +43,13 @@ const (
 	defaultModel = "toy"
 )
 
-// policyText prices the toy model at 1 nano-USD an input token and 2 an output
-// token, so that charges can be read off.
+// policyText prices the toy model at 1 nano-USD an input token, 2 an output token and
+// 1,000 a search, so that charges can be read off. A judge's cost 10 and 20.
 const policyText = `generation: 1
 upstreams:
 %smodels:
-  - {match: "toy", upstreams: [%s], default_output_cap: 100, price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
+  - {match: "toy", upstreams: [%s], default_output_cap: 100, price: {input: "0.001", output: "0.002", searches: "0.001"}}
+  - {match: "judge", upstreams: [up1], price: {input: "0.01", output: "0.02"}}
   - {match: "*", upstreams: [%s]}
 plans: {every: {denial_receipts_per_second: 1000000}} # a receipt for every denial
 tenants:

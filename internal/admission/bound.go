@@ -79,6 +79,7 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 		MaxImage:      model.MaxImageTokens,
 		Allow:         &b.Upstream.Allow,
 		Priced:        model.Price != nil,
+		Tools:         a.Key.Tenant.HostedTools,
 	})
 	if err != nil {
 		return nil, denied(policy.NoBound, err.Error())
@@ -86,6 +87,8 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 	in, out := &offer.Bound().Input, &offer.Bound().Output
 	boundInput(b, in, limits.ContextTokens*in.Contexts)
 	b.Service, b.Services, b.Region = offer.Bound().Service, offer.Bound().Services, offer.Bound().Region
+	b.InputRereads, b.OutputRereads, b.Beside = in.Rereads, out.Rereads, offer.Bound().Beside
+	b.Withdraw(offer.Bound().Stripped)
 	b.Kinds = (in.Kinds | out.Kinds) &^ call.Plain
 	b.OutputCap, b.Choices = out.Cap, max(1, out.Choices)
 	b.ExtraOutput = out.Fixed * b.Choices
