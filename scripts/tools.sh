@@ -18,6 +18,7 @@ main() {
   at_least node 20 "$(node --version | sed -E 's/v([0-9]+).*/\1/')"
   at_least java 17 "$(java -version 2>&1 | sed -nE '1s/.*"([0-9]+).*/\1/p')"
   python_client
+  openai_python
   valkey_server
   node_client
   go_client
@@ -67,6 +68,24 @@ python_client() {
     cp "$want" "$home/installed.txt"
   fi
   echo "python client: openai $("$home/bin/python" -c 'import openai; print(openai.__version__)'), anthropic $("$home/bin/python" -c 'import anthropic; print(anthropic.__version__)')"
+}
+
+# openai_python installs the tests of OpenAI's SDK for Python, which its source
+# distribution has.
+openai_python() {
+  local want=test/sdk/openai-python home=.tools/openai-python
+  if ! cat "$want"/*.txt | cmp -s - "$home/installed.txt"; then
+    rm -rf "$home"
+    python3 -m venv "$home" || die "python3 cannot make a virtual environment; on Debian run: apt-get install python3-venv"
+    "$home/bin/pip" install -q --disable-pip-version-check -r "$want/requirements.txt" || die "pip could not install $want/requirements.txt, see above"
+    "$home/bin/pip" download -q --disable-pip-version-check --no-deps --no-binary openai --require-hashes -d "$home/source" -r "$want/sdist.txt" ||
+      die "pip could not get what $want/sdist.txt names, see above"
+    "$home/bin/python" -m tarfile -e "$home"/source/openai-*.tar.gz "$home/source" || die "the sources of openai could not be unpacked, see above"
+    mv "$home"/source/openai-*/tests "$home/tests"
+    rm -r "$home/source"
+    cat "$want"/*.txt >"$home/installed.txt"
+  fi
+  echo "openai-python's tests: $(sed -nE 's/^openai==([^ ]+).*/\1/p' "$want/sdist.txt")"
 }
 
 # valkey_server takes it from where it is, from the system's packages, or, where they
