@@ -45,14 +45,16 @@ type retry struct {
 // counter is one ledger counter of a tenant. Limits of the same unit, scope
 // and window share it, so that a soft and a hard one see the same balance.
 type counter struct {
-	unit    *unit
-	rule    string // the tightest limit's name
-	scope   []string
-	models  string
-	tool    string
-	window  Period
-	limit   int64
-	budgets []*Budget // hard ones first
+	unit   *unit
+	rule   string // the tightest limit's name
+	scope  []string
+	models string
+	tool   string
+	// endpoint is a pattern of those that are counted; "" for all.
+	endpoint string
+	window   Period
+	limit    int64
+	budgets  []*Budget // hard ones first
 
 	key   string // where the tenant's calls all share one; else ""
 	tail  string // of the key: window and models
@@ -66,10 +68,10 @@ func counters(budgets []*Budget) []*counter {
 	var list []*counter
 	for _, b := range budgets {
 		i := slices.IndexFunc(list, func(c *counter) bool {
-			return c.unit == b.unit && slices.Equal(c.scope, b.Scope) && c.models == b.Models && c.tool == b.Tool && c.window.Equal(b.Window)
+			return c.unit == b.unit && slices.Equal(c.scope, b.Scope) && c.models == b.Models && c.tool == b.Tool && c.endpoint == b.Endpoint && c.window.Equal(b.Window)
 		})
 		if i < 0 {
-			list = append(list, &counter{unit: b.unit, scope: b.Scope, models: b.Models, tool: b.Tool, window: b.Window})
+			list = append(list, &counter{unit: b.unit, scope: b.Scope, models: b.Models, tool: b.Tool, endpoint: b.Endpoint, window: b.Window})
 			i = len(list) - 1
 		}
 		list[i].budgets = append(list[i].budgets, b)
@@ -113,6 +115,10 @@ func (c *counter) name() {
 		c.tail += "/tools:" + string(call.HashName(c.tool))
 	case c.tool != "":
 		c.tail += "/tool:" + c.tool
+	case c.endpoint != "" && c.models != "":
+		c.tail += "/endpoints:" + string(call.HashName(c.endpoint))
+	case c.endpoint != "":
+		c.tail += "/endpoint:" + c.endpoint
 	}
 	if c.models != "" {
 		c.tail += "/model:" + c.models
@@ -168,6 +174,9 @@ func (c *caller) names(f *call.Facts) {
 // counter concerns it at all.
 func (c *counter) claim(claim *budget.Claim, who *caller, f *call.Facts) bool {
 	if c.models != "" && (f.Action() != "" || !names.Match(c.models, f.Model)) || c.unit.once && f.Counted {
+		return false
+	}
+	if c.endpoint != "" && !names.Match(c.endpoint, f.Endpoint) {
 		return false
 	}
 	key, applies := c.keyOf(who)

@@ -166,7 +166,8 @@ type budgetDoc struct {
 type rateDoc struct {
 	limitDoc
 	windowDoc
-	Limit scalar `yaml:"limit"`
+	Endpoint scalar `yaml:"endpoint"`
+	Limit    scalar `yaml:"limit"`
 }
 
 type toolCallsDoc struct {

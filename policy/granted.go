@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,9 +14,9 @@ import (
 // CheckGranted reports in what the claims of a grant are not those of the tenant's
 // policy, where no receipt tells who asked for what. The claims themselves name the
 // key, the run and the end user, as far as a counter asks for them. With those they
-// must be all that the policy gives, but for three kinds, of which only the request
-// tells whether they concern it: limits of some models, tool calls with the nonce,
-// and rates, which a fallback does not count again.
+// must be all that the policy gives, but for four kinds, of which only the request
+// tells whether they concern it: limits of some models or of some endpoints, tool calls with the
+// nonce, and rates, which a fallback does not count again.
 //
 // That the names are the right ones, and that none was left out together with
 // every claim that has it, is not known.
@@ -136,7 +137,7 @@ func (g *granted) checkCounters(key *Key) error {
 	counted, missing := false, ""
 	for _, counter := range g.tenant.counters {
 		f := g.facts
-		f.Model = counter.models
+		f.Model, f.Endpoint = counter.models, cmp.Or(counter.endpoint, f.Endpoint)
 		var want budget.Claim
 		if !counter.claim(&want, who, &f) {
 			continue
@@ -144,13 +145,13 @@ func (g *granted) checkCounters(key *Key) error {
 		i := slices.IndexFunc(g.claims, func(c budget.Placed) bool { return c.Key == want.Key })
 		once := counter.unit.once && counter.unit != toolCalls && f.Action() == ""
 		switch {
-		case i < 0 && (counter.models != "" || counter.unit == toolCalls):
+		case i < 0 && (counter.models != "" || counter.endpoint != "" || counter.unit == toolCalls):
 		case i < 0 && once:
 			missing = want.Key
 		case i < 0:
 			return fmt.Errorf("it lacks a claim on %q, which the policy gives", want.Key)
 		default:
-			counted = counted || once && counter.models == ""
+			counted = counted || once && counter.models == "" && counter.endpoint == ""
 			if counter.unit == toolCalls {
 				want.Amount = g.claims[i].Amount
 			}

@@ -33,6 +33,7 @@ var planLimits = []struct {
 	}},
 	{"rates", []string{
 		"{name: r1, window: minute, limit: 9}", "{name: r2, scope: run, window: minute, limit: 9}", "{name: r3, scope: key, window: hour, limit: 9}",
+		"{name: r4, endpoint: \"messages*\", window: hour, limit: 9}", "{name: r5, endpoint: \"chat/*\", scope: model, models: \"gpt-*\", window: day, limit: 9}",
 	}},
 }
 
@@ -82,7 +83,8 @@ func drawFacts(rt *rapid.T) (facts call.Facts, now time.Time) {
 	facts = call.Facts{
 		Attempt: rapid.Int64Range(0, 2).Draw(rt, "attempt"),
 		Model:   rapid.SampledFrom([]string{"gpt-4o", "o1"}).Draw(rt, "model"), Cost: rapid.Int64Range(0, 1_000_000).Draw(rt, "cost"),
-		Counted: rapid.Bool().Draw(rt, "counted"),
+		Endpoint: rapid.SampledFrom([]string{call.ChatCompletions, "messages", call.CountTokens}).Draw(rt, "endpoint"),
+		Counted:  rapid.Bool().Draw(rt, "counted"),
 	}
 	facts.SetNames(name.Draw(rt, "run"), name.Draw(rt, "user"), name.Draw(rt, "nonce"))
 	for i, tool := range rapid.SliceOfN(rapid.SampledFrom([]string{"", "db_read", "search"}), 0, 5).Draw(rt, "results") {

@@ -166,9 +166,11 @@ type Budget struct {
 	Scope  []string // of "key", "run", "user", "model"; empty: the whole tenant
 	Models string   // pattern, with scope "model"
 	Tool   string   // pattern of tools, where only their calls count
-	Window Period
-	Kind   LimitKind
-	Limit  int64 // nano-USD; of any other a plain count
+	// Endpoint is a pattern of endpoints, where only requests to them count.
+	Endpoint string
+	Window   Period
+	Kind     LimitKind
+	Limit    int64 // nano-USD; of any other a plain count
 
 	unit *unit
 }

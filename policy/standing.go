@@ -39,7 +39,7 @@ func (t *Tenant) standings(s Scope, now time.Time, wanted func(*unit) bool) []St
 		if !wanted(c.unit) {
 			continue
 		}
-		f := call.Facts{Model: c.models}
+		f := call.Facts{Model: c.models, Endpoint: c.endpoint}
 		f.SetNames(s.Run, s.User, "")
 		for _, k := range keys {
 			if s.Key != "" && k.ID != s.Key {

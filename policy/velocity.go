@@ -11,6 +11,7 @@ import (
 
 // requests is the unit of velocity. The rule: each request that is sent counts
 // as one in every rate that concerns it, also where it fails or costs nothing.
+// A rate of an endpoint concerns the requests to it alone.
 // One that is denied, or of which no byte was sent, does not count, and a
 // request that goes on to a fallback counts once.
 var requests = &unit{
@@ -56,6 +57,9 @@ func clampRetry(seconds int64) int64 { return min(max(seconds, 1), maxRetryAfter
 func (l *loader) rate(n *yaml.Node, d *rateDoc) *Budget {
 	b := &Budget{Kind: Hard, unit: requests, Window: l.window(n, &d.windowDoc)}
 	l.limit(n, &d.limitDoc, b)
+	if d.Endpoint.given() {
+		b.Endpoint, _ = l.pattern(&d.Endpoint)
+	}
 	if l.require(n, &d.Limit.entry, "limit", "write how many requests may be sent in the window") {
 		b.Limit = l.count(&d.Limit, 0, 1, maxCount)
 	}

@@ -20,6 +20,8 @@ func TestRateClaims(t *testing.T) {
 	run := "requests/run:" + string(call.HashName("r"))
 	fallback := ask
 	fallback.Counted = true
+	counting := ask
+	counting.Endpoint = call.CountTokens
 	for _, c := range []struct {
 		name, rate string
 		facts      call.Facts
@@ -33,6 +35,11 @@ func TestRateClaims(t *testing.T) {
 			&budget.Claim{Key: run + "/forever", Window: idle(720 * time.Hour), Group: "requests/run/forever", GroupMax: 100000}},
 		{"rolling", "window: rolling, length: 1h", ask,
 			&budget.Claim{Key: "requests/rolling-3600000ms", Window: budget.Window{Kind: budget.Rolling, Length: time.Hour}}},
+		{"an endpoint", `endpoint: "messages/count_tokens", window: minute`, counting, &budget.Claim{Key: "requests/minute/endpoint:messages/count_tokens", Window: minute}},
+		{"another endpoint", `endpoint: "messages", window: minute`, counting, nil},
+		{"endpoints of a pattern and a model", `endpoint: "messages*", scope: model, models: "gpt-*", window: minute`, counting,
+			&budget.Claim{Key: "requests/minute/endpoints:" + string(call.HashName("messages*")) + "/model:gpt-*", Window: minute}},
+		{"an endpoint of all", "window: minute", counting, &budget.Claim{Key: "requests/minute", Window: minute}},
 		{"a fallback of what was sent", "window: minute", fallback, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
