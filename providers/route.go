@@ -37,16 +37,68 @@ type Operation struct {
 	Params map[string]string // what stands for the names in its path, unescaped
 }
 
-// FindRoute returns the operation of a method and an escaped path. A path that ends in
+// Table is the routes of an API, in an order in which the first that fits is taken. A
+// request is compared with the few that begin as its path does: an API has hundreds.
+type Table struct {
+	routes []Route
+	byWord map[string][]*Route // by their path's first segment; with those of named among them
+	named  []*Route            // whose first segment may be anything
+}
+
+// NewTable returns the table of routes, which must not change any more.
+func NewTable(routes []Route) *Table {
+	t := &Table{routes: routes, byWord: map[string][]*Route{}}
+	for i := range routes {
+		if word := firstOf(routes[i].Path); !strings.HasPrefix(word, "{") {
+			t.byWord[word] = nil
+		}
+	}
+	for i := range routes {
+		t.enter(&routes[i])
+	}
+	return t
+}
+
+// enter puts a route behind those that may begin alike.
+func (t *Table) enter(r *Route) {
+	word := firstOf(r.Path)
+	if !strings.HasPrefix(word, "{") {
+		t.byWord[word] = append(t.byWord[word], r)
+		return
+	}
+	t.named = append(t.named, r)
+	for other := range t.byWord {
+		t.byWord[other] = append(t.byWord[other], r)
+	}
+}
+
+// firstOf is the first segment of a path, behind its slash.
+func firstOf(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return first
+}
+
+// Routes are all of them, in order.
+func (t *Table) Routes() []Route { return t.routes }
+
+// Find returns the operation of a method and an escaped path. A path that ends in
 // a slash, or has two in a row, is another path. HEAD is a GET, less the body of the
 // answer, of what the proxy itself answers.
-func FindRoute(routes []Route, method, path string) (Operation, bool) {
-	for i := range routes {
-		if !routes[i].takes(method) {
+func (t *Table) Find(method, path string) (Operation, bool) {
+	word, err := url.PathUnescape(firstOf(path))
+	if err != nil {
+		return Operation{}, false
+	}
+	routes, known := t.byWord[word]
+	if !known {
+		routes = t.named
+	}
+	for _, r := range routes {
+		if !r.takes(method) {
 			continue
 		}
-		if params, ok := matchPath(routes[i].Path, path); ok {
-			return Operation{routes[i], params}, true
+		if params, ok := matchPath(r.Path, path); ok {
+			return Operation{*r, params}, true
 		}
 	}
 	return Operation{}, false

@@ -16,7 +16,11 @@ func TestFindRoute(t *testing.T) {
 		{Method: "GET", Path: "/whole/{model...}", Operation: "whole", Kind: providers.Listed},
 		{Method: "POST", Path: "/models/{model}:generate", Operation: "generate"},
 		{Method: "POST", Path: "/projects/{p}/models/{m}", Operation: "project"},
+		{Method: "POST", Path: "/{kind}/latest", Operation: "latest"},
+		{Method: "POST", Path: "/chat/{id}", Operation: "stored"},
+		{Method: "HEAD", Path: "/", Operation: "hello"},
 	}
+	table := providers.NewTable(routes)
 	for _, row := range []struct {
 		name, method, path, want string
 		params                   map[string]string
@@ -49,10 +53,16 @@ func TestFindRoute(t *testing.T) {
 		{"another verb", "POST", "/models/g-1:stream", "", nil},
 		{"a verb alone", "POST", "/models/:generate", "", nil},
 		{"a step up behind escaped slashes", "GET", "/whole/x%2F..%2F..%2Ffiles", "", nil},
+		{"a name first", "POST", "/files/latest", "latest", map[string]string{"kind": "files"}},
+		{"a name first, of a word that others begin with", "POST", "/chat/latest", "latest", map[string]string{"kind": "chat"}},
+		{"a name behind one that comes before", "POST", "/chat/1", "stored", map[string]string{"id": "1"}},
+		{"a first word that is escaped", "POST", "/ch%61t/completions", "chat", nil},
+		{"no slash in front", "POST", "chat/completions", "", nil},
+		{"the root", "HEAD", "/", "hello", nil},
 		{"two names", "POST", "/projects/x/models/y", "project", map[string]string{"p": "x", "m": "y"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			op, ok := providers.FindRoute(routes, row.method, row.path)
+			op, ok := table.Find(row.method, row.path)
 			if ok != (row.want != "") || op.Operation != row.want || !maps.Equal(op.Params, row.params) {
 				t.Errorf("found %v %q %v, want %q %v", ok, op.Operation, op.Params, row.want, row.params)
 			}
@@ -63,22 +73,22 @@ func TestFindRoute(t *testing.T) {
 // speaker is a dialect that has routes alone.
 type speaker struct {
 	providers.Dialect
-	name   string
-	routes []providers.Route
+	name  string
+	table *providers.Table
 }
 
 func (s speaker) Name() string              { return s.name }
-func (s speaker) Routes() []providers.Route { return s.routes }
+func (s speaker) Routes() []providers.Route { return s.table.Routes() }
 func (s speaker) Match(h providers.Head) (providers.Operation, bool) {
-	return providers.FindRoute(s.routes, h.Method, h.Path)
+	return s.table.Find(h.Method, h.Path)
 }
 
 // TestRegistry: a request goes to the dialect that knows its path, and an unknown one is
 // answered by the dialect that it is closest to.
 func TestRegistry(t *testing.T) {
 	registry := providers.Registry{
-		speaker{name: "first", routes: []providers.Route{{Method: "POST", Path: "/v1/messages", Operation: "messages"}, {Method: "GET", Path: "/v1/models", Operation: "models"}}},
-		speaker{name: "last", routes: []providers.Route{{Method: "POST", Path: "/chat/completions", Operation: "chat"}, {Method: "GET", Path: "/v1/models", Operation: "models"}}},
+		speaker{name: "first", table: providers.NewTable([]providers.Route{{Method: "POST", Path: "/v1/messages", Operation: "messages"}, {Method: "GET", Path: "/v1/models", Operation: "models"}})},
+		speaker{name: "last", table: providers.NewTable([]providers.Route{{Method: "POST", Path: "/chat/completions", Operation: "chat"}, {Method: "GET", Path: "/v1/models", Operation: "models"}})},
 	}
 	for _, row := range []struct{ name, method, path, dialect, operation string }{
 		{"the first's", "POST", "/v1/messages", "first", "messages"},
@@ -108,9 +118,9 @@ func FuzzFindRoute(f *testing.F) {
 	f.Add("/models/a%2Fb:generate")
 	f.Add("/models/..%2f:generate")
 	f.Add("/models//:generate")
-	routes := []providers.Route{{Method: "POST", Path: "/models/{model}:generate", Operation: "generate"}}
+	table := providers.NewTable([]providers.Route{{Method: "POST", Path: "/models/{model}:generate", Operation: "generate"}})
 	f.Fuzz(func(t *testing.T, path string) {
-		op, ok := providers.FindRoute(routes, "POST", path)
+		op, ok := table.Find("POST", path)
 		model, tail, _ := strings.Cut(strings.TrimPrefix(path, "/models/"), "/")
 		if !ok {
 			return
@@ -128,7 +138,7 @@ func BenchmarkUnknownRoute(b *testing.B) {
 	for _, name := range strings.Fields(strings.Repeat("files batches threads ", 100)) {
 		routes = append(routes, providers.Route{Method: "POST", Path: "/" + name + "/{id}/cancel", Operation: name})
 	}
-	registry := providers.Registry{speaker{name: "a", routes: routes}, speaker{name: "b", routes: routes}}
+	registry := providers.Registry{speaker{name: "a", table: providers.NewTable(routes)}, speaker{name: "b", table: providers.NewTable(routes)}}
 	path := strings.Repeat("/v1", 2_700)
 	for b.Loop() {
 		registry.Match(providers.Head{Method: "POST", Path: path})

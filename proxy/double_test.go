@@ -34,7 +34,7 @@ func (double) Name() string              { return "double" }
 func (double) Routes() []providers.Route { return doubleRoutes }
 
 func (double) Match(h providers.Head) (providers.Operation, bool) {
-	return providers.FindRoute(doubleRoutes, h.Method, h.Path)
+	return providers.NewTable(doubleRoutes).Find(h.Method, h.Path)
 }
 
 func (double) Credential(h providers.Head) (string, error) {

@@ -22,6 +22,8 @@ var routes = append([]providers.Route{
 	{Method: "HEAD", Path: "/api/hello", Kind: providers.Probed, Operation: "hello"},
 }, denied()...)
 
+var table = providers.NewTable(routes)
+
 // denied makes the routes of the operations that are denied. One whose path is all words
 // goes before those that have a name for one of them.
 func denied() (list []providers.Route) {
@@ -51,10 +53,10 @@ func spelled(path string) string { return strings.ReplaceAll(path, "{", "\x7f") 
 // every client of this API sends.
 func (Dialect) Match(h providers.Head) (providers.Operation, bool) {
 	path := h.Path
-	if rest, ok := strings.CutPrefix(path, "/v1/"); ok {
-		path = "/" + rest
+	if strings.HasPrefix(path, "/v1/") {
+		path = path[len("/v1"):]
 	}
-	op, ok := providers.FindRoute(routes, h.Method, path)
+	op, ok := table.Find(h.Method, path)
 	if ok && op.Kind != providers.Probed && !own(path) && len(h.Header["Anthropic-Version"]) == 0 {
 		return providers.Operation{}, false
 	}

@@ -33,10 +33,10 @@ func (Dialect) Routes() []providers.Route { return routes }
 // Match finds the operation of a request, with or without the leading /v1.
 func (Dialect) Match(h providers.Head) (providers.Operation, bool) {
 	path := h.Path
-	if rest, ok := strings.CutPrefix(path, "/v1/"); ok {
-		path = "/" + rest
+	if strings.HasPrefix(path, "/v1/") {
+		path = path[len("/v1"):]
 	}
-	return providers.FindRoute(routes, h.Method, path)
+	return table.Find(h.Method, path)
 }
 
 // errNoKey says where the SDKs put a key.

@@ -19,6 +19,8 @@ var routes = slices.Concat([]providers.Route{
 	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: "models/{model}"},
 }, deniedRoutes())
 
+var table = providers.NewTable(routes)
+
 // denied is a list of operations that are denied for one reason.
 type denied struct {
 	why   string
