@@ -42,9 +42,9 @@ func TestStatelessRules(t *testing.T) {
 			policy.CapabilityNotAllowed, "is not allowed"},
 		{"the per-request cap itself", "per_request_usd: 0.001", nil, "", ""},
 		{"above the per-request cap", "per_request_usd: 0.000999999", nil, policy.RequestCapExceeded,
-			"the request may cost 0.001 USD, more than the per-request cap of 0.000999999 USD"},
+			"spend limit of one request: it may cost 0.001 USD, more than the per-request cap of 0.000999999 USD"},
 		{"above it, amounts redacted", "{per_request_usd: 0.0009, redact_amounts: true}", nil, policy.RequestCapExceeded,
-			"the request may cost more than the per-request cap"},
+			"spend limit of one request: it may cost more than the per-request cap"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rules := strings.Split(strings.Trim(c.rules, "{}"), ", ")
@@ -251,15 +251,15 @@ func TestExplain(t *testing.T) {
 		says    string
 	}{
 		{"exhausted", false, []budget.Reason{budget.Exhausted, budget.Fits}, policy.BudgetExhausted,
-			`budget "daily" has too little left for this request: limit 1.00 USD, spent 0.90 USD, held 0.05 USD, needed 0.001 USD; it resets at 2026-03-29T00:00:00Z`},
+			`spend limit reached: budget "daily" has too little left for this request: limit 1.00 USD, spent 0.90 USD, held 0.05 USD, needed 0.001 USD; it resets at 2026-03-29T00:00:00Z`},
 		{"held", false, []budget.Reason{budget.Held, budget.Fits}, policy.BudgetHeld,
-			`budget "daily" is held by requests in flight: limit 1.00 USD, spent 0.90 USD, held 0.05 USD, needed 0.001 USD; it resets at 2026-03-29T00:00:00Z`},
+			`spend limit held: what is left of budget "daily" is held by requests in flight: limit 1.00 USD, spent 0.90 USD, held 0.05 USD, needed 0.001 USD; what they do not use comes back when they end`},
 		{"the exhausted one before the held", false, []budget.Reason{budget.Held, budget.Exhausted}, policy.BudgetExhausted,
-			`budget "run" has too little left for this request: limit 2.00 USD, spent 1.00 USD, held 0.00 USD, needed 0.001 USD; it does not reset at a fixed time`},
+			`spend limit reached: budget "run" has too little left for this request: limit 2.00 USD, spent 1.00 USD, held 0.00 USD, needed 0.001 USD; it does not reset at a fixed time`},
 		{"crowded", false, []budget.Reason{budget.Fits, budget.Crowded}, policy.TooManyNames,
 			`budget "run" has as many live names as the policy allows; it does not reset at a fixed time`},
 		{"redacted", true, []budget.Reason{budget.Exhausted, budget.Fits}, policy.BudgetExhausted,
-			`budget "daily" has too little left for this request; it resets at 2026-03-29T00:00:00Z`},
+			`spend limit reached: budget "daily" has too little left for this request; it resets at 2026-03-29T00:00:00Z`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			owner := tenant(t, append([]string{fmt.Sprintf("redact_amounts: %v", c.redact)}, rules...)...)

@@ -30,11 +30,11 @@ func spendReason(r budget.Reason) Reason {
 }
 
 func describeSpend(d *Denial, _ budget.Window) string {
-	what := "has too little left for this request"
 	if d.Reason == BudgetHeld {
-		what = "is held by requests in flight"
+		return fmt.Sprintf("spend limit held: what is left of %s is held by requests in flight%s; what they do not use comes back when they end",
+			d.subject(), d.amounts())
 	}
-	return fmt.Sprintf("%s %s%s; %s", d.subject(), what, d.amounts(), d.reset())
+	return fmt.Sprintf("spend limit reached: %s has too little left for this request%s; %s", d.subject(), d.amounts(), d.reset())
 }
 
 // capRequest denies a request that alone may cost more than the tenant's
@@ -49,9 +49,9 @@ func capRequest(t *Tenant, f *call.Facts) *Denial {
 		Limit:  t.PerRequest,
 		Needed: f.Cost,
 	}
-	d.Message = "the request may cost more than the per-request cap"
+	d.Message = "spend limit of one request: it may cost more than the per-request cap"
 	if !t.Redact {
-		d.Message = fmt.Sprintf("the request may cost %s, more than the per-request cap of %s",
+		d.Message = fmt.Sprintf("spend limit of one request: it may cost %s, more than the per-request cap of %s",
 			USD(f.Cost), USD(t.PerRequest))
 	}
 	return d
