@@ -7,6 +7,27 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
+// TestWithdraw: tools that are taken out are offered no more, and without any left none
+// are needed. What another attempt has stays.
+func TestWithdraw(t *testing.T) {
+	for _, row := range []struct {
+		name         string
+		out          []string
+		tools, needs []string
+	}{
+		{"none", nil, []string{"a", "search", "search"}, []string{"chat", "tools"}},
+		{"one that is there twice", []string{"search"}, []string{"a"}, []string{"chat", "tools"}},
+		{"all", []string{"search", "a"}, []string{}, []string{"chat"}},
+	} {
+		given := call.Facts{Tools: []string{"a", "search", "search"}, Needs: []string{"chat", "tools"}}
+		f := given
+		f.Withdraw(row.out)
+		if !slices.Equal(f.Tools, row.tools) || !slices.Equal(f.Needs, row.needs) || len(given.Needs) != 2 || given.Tools[1] != "search" {
+			t.Errorf("%s: %v and %v, of %v", row.name, f.Tools, f.Needs, given)
+		}
+	}
+}
+
 // TestAddImplied: what follows from other facts is added once, in front.
 func TestAddImplied(t *testing.T) {
 	for _, row := range []struct {

@@ -112,6 +112,37 @@ func TestHostedToolsOnRedis(t *testing.T) {
 	}
 }
 
+// TestContextTierOfRounds: a sum of rounds is held and charged at the tier that the longest
+// can reach. What is more than was bounded has no rounds that anybody knows.
+func TestContextTierOfRounds(t *testing.T) {
+	for _, row := range []struct {
+		name          string
+		results, used int64
+		hold, charge  int64
+	}{
+		{"each round is below", 300, 700, 820 + 2*40 + 3000, 700 + 2*30 + 2000},
+		{"one round can be above, and the sum is not", 500, 500, 2*(1020+2*40) + 3000, 500 + 2*30 + 2000},
+		{"one round can be above, and the sum is", 500, 700, 2*(1020+2*40) + 3000, 2*(700+2*30) + 2000},
+		{"more than was bounded", 300, 821, 820 + 2*40 + 3000, 2*(821+2*30) + 2000},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := hostedWorld(t, 20_000)
+			bid := hosted(w.rules)
+			bid.Facts.Model, bid.Beside = "tiered", []call.Line{{Usage: call.Usage{call.Searches: 3, call.Input: row.results}}}
+			grant := w.begin(bid)
+			if grant.Hold() != row.hold {
+				t.Errorf("hold %d, want %d", grant.Hold(), row.hold)
+			}
+			o := used(row.used, 30)
+			o.Lines[0].Usage[call.Searches] = 2
+			grant.End(o)
+			w.mustBalance(row.charge, 0)
+			w.settleAll(nil)
+			w.mustReplay(t, w.rules)
+		})
+	}
+}
+
 // TestClampWithHostedTools: the cap that fits is found beside all that does not depend on it.
 func TestClampWithHostedTools(t *testing.T) {
 	const each = 2 + 3 // of output, and read again in three rounds
