@@ -1,6 +1,9 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // MaxEventBytes is the longest event that is read of a stream. A longer one passes
 // through unread.
@@ -13,6 +16,14 @@ type EventReader interface {
 	Event(payload []byte) Addition
 	// Unread says that so many bytes passed unread, in an event beyond MaxEventBytes.
 	Unread(bytes int)
+}
+
+// LongReader is an EventReader that reads also events beyond MaxEventBytes, in one data
+// line, as they pass.
+type LongReader interface {
+	EventReader
+	// Long reads the next piece of the payload; last says that it ends there.
+	Long(piece []byte, last bool)
 }
 
 // Addition is what is taken out of an event: all of it but its comments, or a
@@ -36,10 +47,11 @@ type EventStream struct {
 	nesting nesting    // of the JSON in its data lines
 	joined  []byte
 
-	afterCR bool // a LF now belongs to the line end before it
-	gone    bool // the last line was dropped
-	leaving bool // the event was dropped: what follows of it goes too
-	tooLong bool // the line is of an event beyond MaxEventBytes and passes unread
+	afterCR bool       // a LF now belongs to the line end before it
+	gone    bool       // the last line was dropped
+	leaving bool       // the event was dropped: what follows of it goes too
+	long    LongReader // reads the event beyond MaxEventBytes; nil: it passes unread
+	tooLong bool       // the line is of an event beyond MaxEventBytes and passes unread
 }
 
 // dataLine is the value of one data line of an event.
@@ -84,9 +96,12 @@ func (s *EventStream) Close() []byte {
 	if s.out != nil {
 		s.out = s.out[:0]
 	}
-	if len(s.held) > 0 {
+	switch {
+	case len(s.held) > 0:
 		s.addLine(s.held, s.start)
 		s.event(s.held)
+	case s.tooLong && s.long != nil:
+		s.long.Long(nil, true)
 	}
 	return s.out
 }
@@ -126,7 +141,7 @@ func (s *EventStream) second(lf []byte) {
 // take adds bytes to the current line and handles it once it is complete.
 func (s *EventStream) take(b []byte, complete bool) {
 	if s.tooLong || len(s.held)+len(b) > MaxEventBytes {
-		s.passUnread(b)
+		s.passUnread(b, complete)
 		s.tooLong = !complete
 		return
 	}
@@ -140,14 +155,43 @@ func (s *EventStream) take(b []byte, complete bool) {
 	}
 }
 
-// passUnread passes on an event that is too long. It may have held usage, and
-// each of its bytes may have been a token.
-func (s *EventStream) passUnread(b []byte) {
-	s.reader.Unread(len(s.held) + len(b))
+// passUnread passes on an event that is too long. Where it is not read piece by piece, it
+// may have held usage, and each of its bytes may have been a token.
+func (s *EventStream) passUnread(b []byte, complete bool) {
+	piece := b
+	if !s.tooLong {
+		piece, s.long = s.longBegins(b)
+	}
+	if s.long != nil {
+		s.long.Long(piece, complete)
+	} else {
+		s.reader.Unread(len(s.held) + len(b))
+	}
 	s.pass(s.held)
 	s.pass(b)
 	s.reset()
 	s.gone, s.leaving = false, false
+}
+
+// longBegins returns what has come of the payload of an event that is too long now, and
+// who reads it on: it is one data line, behind lines of other fields.
+func (s *EventStream) longBegins(b []byte) (piece []byte, long LongReader) {
+	long, ok := s.reader.(LongReader)
+	if !ok || len(s.lines) > 0 {
+		return nil, nil
+	}
+	line := b
+	if s.start < len(s.held) {
+		line = slices.Concat(s.held[s.start:], b)
+	}
+	if s.start == 0 {
+		line = trimMark(line)
+	}
+	piece, ok = bytes.CutPrefix(line, []byte("data:"))
+	if !ok {
+		return nil, nil
+	}
+	return piece, long
 }
 
 // reset begins another event.

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,6 +127,56 @@ func TestBetween(t *testing.T) {
 		s := NewEventStream(new(takings), false)
 		if s.Feed([]byte(text)); s.Between() != want {
 			t.Errorf("%q: between %v", text, !want)
+		}
+	}
+}
+
+// longEvents keeps what it is told of events.
+type longEvents struct {
+	events, long []string
+	unread       int
+}
+
+func (r *longEvents) Event(payload []byte) (none Addition) {
+	r.events = append(r.events, string(payload))
+	return none
+}
+
+func (r *longEvents) Unread(n int) { r.unread += n }
+
+func (r *longEvents) Long(piece []byte, last bool) {
+	if len(r.long) == 0 {
+		r.long = []string{""}
+	}
+	r.long[len(r.long)-1] += string(piece)
+	if last {
+		r.long = append(r.long, "")
+	}
+}
+
+// TestLongEvents: an event that is too long to be kept is read as it passes, whole and
+// once, and those around it as ever.
+func TestLongEvents(t *testing.T) {
+	payload := `{"a":"` + strings.Repeat("x", MaxEventBytes) + `"}`
+	for _, row := range []struct{ name, text, want string }{
+		{"between others", "data: 1\n\nevent: e\ndata: " + payload + "\n\ndata: 2\n\n", " " + payload + "\n"},
+		{"without a blank", "data: 1\n\ndata:" + payload + "\r\n\r\ndata: 2\n\n", payload + "\r"},
+		{"at the end", "data: 1\n\ndata: 2\n\ndata:" + payload, payload},
+	} {
+		for _, size := range []int{1 << 30, 1000, 4096, MaxEventBytes} {
+			var r longEvents
+			s := NewEventStream(&r, false)
+			for chunk := range slices.Chunk([]byte(row.text), min(size, len(row.text))) {
+				s.Feed(chunk)
+			}
+			s.Close()
+			if len(r.long) != 2 || strings.TrimSpace(r.long[0]) != strings.TrimSpace(row.want) || r.unread != 0 {
+				t.Fatalf("%s in pieces of %d: %d long events, %d bytes unread", row.name, size, len(r.long), r.unread)
+			}
+			told := slices.DeleteFunc(r.events, func(e string) bool { return e == "" })
+			if strings.Join(told, ",") != "1,2" {
+				t.Errorf("%s in pieces of %d: %q", row.name, size, told)
+			}
 		}
 	}
 }
