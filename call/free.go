@@ -4,14 +4,22 @@ package call
 // whatever is in it, and leaves nothing behind there. Receipts of such a call tell no
 // price and are recomputed by this function.
 //
-// OpenAI bills no moderation (https://platform.openai.com/docs/guides/moderation).
+// OpenAI bills no moderation (https://platform.openai.com/docs/guides/moderation), and
+// has no price for a count of the tokens of a response's input
+// (https://platform.openai.com/docs/api-reference/responses/input-tokens).
 // Mistral bills its own by the token, and nobody knows of others. Anthropic bills no count
 // of tokens (https://platform.claude.com/docs/en/build-with-claude/token-counting).
 func Free(operation, provider string) bool {
-	return operation == Moderations && provider == "openai" || operation == CountTokens && provider == "anthropic"
+	switch operation {
+	case Moderations, CountResponses:
+		return provider == "openai"
+	case CountTokens:
+		return provider == "anthropic"
+	}
+	return false
 }
 
 // FreeSomewhere reports whether there is a provider at which an operation costs nothing.
 func FreeSomewhere(operation string) bool {
-	return operation == Moderations || operation == CountTokens
+	return operation == Moderations || operation == CountTokens || operation == CountResponses
 }

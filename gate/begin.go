@@ -402,7 +402,7 @@ func (q *quote) clamp(m *misfit) bool {
 		return false
 	}
 	largest := q.largestCap(m.room)
-	if largest < max(1, q.Key.Tenant.MinOutput) {
+	if largest < max(call.LeastCap(q.Endpoint), q.Key.Tenant.MinOutput) {
 		return false
 	}
 	q.OutputCap, q.Uncapped, q.clamped = largest, false, true

@@ -17,6 +17,11 @@ func (r *Request) NoBound(at *providers.Terms) *providers.Unbounded {
 	if len(r.Unbounded) > 0 {
 		return unbounded(r.Unbounded[0], because(r.Unbounded[0]))
 	}
+	if r.Endpoint.isResponse() { // which has one cap, whatever that of a chat is
+		terms := *at
+		terms.Obeys.CapField = FieldMaxOutputTokens
+		at = &terms
+	}
 	h := hostOf(at.Provider)
 	if h.isAgent(r.Model) {
 		return unbounded("model", "the model, which runs other models or tools by itself")

@@ -271,7 +271,7 @@ func (p *parser) toolChoice(name string) error {
 	err := p.renderedOf(name, choiceNames)
 	if err == nil {
 		kind := wire.Get(gjson.ParseBytes(p.Scanner.Body[start:p.Offset()]), "type").Str
-		if !choiceTypes[kind] {
+		if !choiceTypes[kind] && !(p.Endpoint.isResponse() && clientTools[kind]) {
 			p.extra(call.ExtraTool, kind, false)
 		}
 	}

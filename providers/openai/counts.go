@@ -176,6 +176,15 @@ func (c *counts) divideWrites(u *call.Usage, written int64, odd bool) {
 	}
 }
 
+// lengthen takes writes whose lifetime is not told for the longest that was asked for.
+func (c *counts) lengthen(u *call.Usage) {
+	if c.day.Told || c.short.Told {
+		return
+	}
+	u[call.CacheWrite12h] += u[call.CacheWrite]
+	u[call.CacheWrite] = 0
+}
+
 // beside is how much of the input lies beside prompt_tokens, as the cache does at
 // Anthropic and audio at Mistral.
 //

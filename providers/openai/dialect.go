@@ -22,6 +22,10 @@ var endpoints = map[string]Endpoint{
 	call.Completions:     Completions,
 	call.Embeddings:      Embeddings,
 	call.Moderations:     Moderations,
+
+	call.Responses:        Responses,
+	call.CompactResponses: CompactResponses,
+	call.CountResponses:   CountResponses,
 }
 
 // Name returns the dialect's name.

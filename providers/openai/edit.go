@@ -29,7 +29,7 @@ type Edit struct {
 // it there, and OpenAI refuses a request with both.
 func (r *Request) Rewrite(e Edit) *wire.Edited {
 	var splices []wire.Splice
-	if e.OutputCap > 0 && r.Endpoint != Embeddings {
+	if e.OutputCap > 0 && r.Endpoint != Embeddings && r.Endpoint != CompactResponses {
 		splices = r.capSplices(e)
 	}
 	if e.IncludeUsage && r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings {
@@ -56,8 +56,11 @@ func (r *Request) capSplices(e Edit) []wire.Splice {
 	}
 }
 
-// capField is the field that the edit means: completions have only one.
+// capField is the field that the edit means: only chats have more than one.
 func (r *Request) capField(field string) string {
+	if r.Endpoint == Responses {
+		return FieldMaxOutputTokens
+	}
 	if r.Endpoint == ChatCompletions && field == FieldMaxCompletionTokens {
 		return FieldMaxCompletionTokens
 	}

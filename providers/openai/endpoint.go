@@ -11,6 +11,9 @@ const (
 	Completions
 	Embeddings
 	Moderations
+	Responses
+	CompactResponses
+	CountResponses
 )
 
 // String returns the operation's name, which is the route's path without its version.
@@ -24,6 +27,12 @@ func (e Endpoint) String() string {
 		return call.Embeddings
 	case Moderations:
 		return call.Moderations
+	case Responses:
+		return call.Responses
+	case CompactResponses:
+		return call.CompactResponses
+	case CountResponses:
+		return call.CountResponses
 	}
 	return "unknown"
 }

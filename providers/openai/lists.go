@@ -148,6 +148,7 @@ var costly = map[call.ExtraKind]map[string]string{
 		"chat_template":            "a template may write more than the texts show",
 		"speculation":              "what is predicted may be billed as output",
 		"prompt_cache_options.ttl": "what is kept longer costs more to write",
+		"input.content.file_id":    "all tenants share the upstream's key, and nobody knows whose file it is",
 	},
 	call.ExtraPart: {
 		"video_url":    "the tokens of a video do not show",
@@ -161,7 +162,23 @@ var costly = map[call.ExtraKind]map[string]string{
 		"input_image":  "the tokens of an image do not show",
 		"image":        "the tokens of an image do not show",
 	},
+	call.ExtraTool: {
+		"web_search":                    searchesCost,
+		"web_search_2025_08_26":         searchesCost,
+		"web_search_preview":            searchesCost,
+		"web_search_preview_2025_03_11": searchesCost,
+		"x_search":                      searchesCost,
+		"file_search":                   searchesCost,
+		"code_interpreter":              "its container has a fee for as long as it stays, and what it gives is input",
+		"shell":                         "its container has a fee for as long as it stays, and what it gives is input; one whose environment is local runs at the client",
+		"image_generation":              "another model makes images, at its own price",
+		"mcp":                           "what its server gives is input, and the model runs again with it",
+		"tool_search":                   "the model runs again with what is found; one whose execution is client runs there",
+		"programmatic_tool_calling":     "a program calls tools as often as it likes",
+	},
 }
+
+const searchesCost = "searches have a fee, and the model runs again with their results"
 
 // reasons say why what is in Request.Unbounded has no bound anywhere.
 var reasons = map[string]string{
@@ -172,6 +189,13 @@ var reasons = map[string]string{
 	UnboundedModality:   "output that is neither text nor audio",
 	UnboundedExtras:     "more than can be judged",
 	UnboundedWebSearch:  "each search has a fee, and its results are input",
+
+	UnboundedConversation: "what is stored under that name is input, and other calls add to it",
+	UnboundedPrompt:       "what is stored under that name can have tools, a cap and images",
+	UnboundedMultiAgent:   "agents start others, and nothing says how many",
+	UnboundedReasoning:    "several runs of the model are billed together, and nothing says how many",
+	UnboundedCompaction:   "the model runs once more, over all of the input",
+	UnboundedTrigger:      "the model runs once more, over all of the input",
 }
 
 // never are members that no allowance admits, and why.

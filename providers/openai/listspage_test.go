@@ -93,7 +93,7 @@ func tables() string {
 	b.WriteString("\n### By provider\n\n")
 	writeHosts(&b)
 	b.WriteString("\n### What is known to cost\n\n| kind | name | why |\n|---|---|---|\n")
-	for _, kind := range []call.ExtraKind{call.ExtraMember, call.ExtraPart} {
+	for _, kind := range []call.ExtraKind{call.ExtraMember, call.ExtraPart, call.ExtraTool} {
 		writeReasons(&b, kind.String(), costly[kind])
 	}
 	b.WriteString("\n### What goes nowhere\n\n| kind | name | why |\n|---|---|---|\n")

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -33,6 +32,10 @@ var bodies = map[Endpoint]*wire.Level[*parser]{
 	Completions:     body(completionsMembers),
 	Embeddings:      body(embeddingsMembers),
 	Moderations:     moderationsBody,
+
+	Responses:        body(responsesMembers),
+	CompactResponses: body(responsesMembers),
+	CountResponses:   body(responsesMembers),
 }
 
 // commonMembers are those that every endpoint has, and those that mean the same
@@ -98,15 +101,13 @@ func (p *parser) cacheOptions(place string) error {
 	}
 	return p.Object(place, func(name string) error {
 		switch {
-		case name == "mode":
+		case name == "mode", name == "prewarm" && p.Endpoint.isResponse():
 			return p.scalar(place, name)
 		case name != "ttl" || p.Peek() != '"':
 			return p.note(place, name)
 		}
 		life, err := p.ReadString()
-		if life != cacheLife {
-			p.extra(call.ExtraMember, wire.Under(place, name), true)
-		}
+		p.lasting(life, place)
 		return err
 	})
 }

@@ -55,8 +55,11 @@ type offer struct {
 
 // On bounds the request on one upstream.
 func (r *Request) On(t providers.Terms) (providers.Offer, error) {
-	if r.Endpoint == Moderations {
+	switch r.Endpoint {
+	case Moderations:
 		return r.moderationOn(t)
+	case CountResponses:
+		return r.countOn(t)
 	}
 	if no := r.NoBound(&t); no != nil {
 		return nil, no
@@ -64,11 +67,14 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	o := &offer{request: r, terms: t}
 	overhead, err := r.Overhead(r.Model, t.MaxImage)
 	if err != nil {
-		return nil, &providers.Unbounded{Member: "messages.content.image_url", Message: err.Error()}
+		return nil, &providers.Unbounded{Member: r.imageMember(), Message: err.Error()}
 	}
 	o.bound.Input = providers.Input{
 		Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider),
 		Exact: slices.Contains(exactProviders, t.Provider), Contexts: r.Prompts(),
+	}
+	if err := o.boundContext(); err != nil {
+		return nil, err
 	}
 	o.bound.Service, o.bound.Services = r.tierAt(t.Provider), r.Services(&t)
 	if r.Endpoint == Embeddings {
@@ -78,13 +84,23 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 		return nil, unbounded(UnboundedZeroCap, UnboundedZeroCap+": not every server takes 0 for no output")
 	}
 	o.bound.Output = r.output(&t)
-	if o.bound.Output.Cap == 0 && !o.echoes() {
+	if o.bound.Output.Cap == 0 && !o.uncapped() {
 		return nil, &providers.Unbounded{Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
 	}
 	return o, nil
 }
 
+func (r *Request) imageMember() string {
+	if r.Endpoint.isResponse() {
+		return "input.content.input_image"
+	}
+	return "messages.content.image_url"
+}
+
 func (r *Request) inputKinds(provider string) call.Kinds {
+	if r.Endpoint.isResponse() {
+		return r.responseKinds(provider)
+	}
 	kinds := call.Of(call.Input, call.CachedInput)
 	if r.CacheControl || !slices.Contains(explicitCaches, provider) {
 		kinds |= call.Writes // for how long, nobody tells
@@ -97,6 +113,9 @@ func (r *Request) inputKinds(provider string) call.Kinds {
 
 // output bounds what the model writes.
 func (r *Request) output(t *providers.Terms) providers.Output {
+	if r.Endpoint == CompactResponses {
+		return r.compaction(t)
+	}
 	out := providers.Output{Choices: r.Choices, Beside: r.Prediction, Kinds: call.Of(call.Output, call.Reasoning)}
 	if r.AudioOutput {
 		out.Kinds |= call.Of(call.AudioOutput)
@@ -114,7 +133,10 @@ func (r *Request) output(t *providers.Terms) providers.Output {
 }
 
 // echoes reports whether the request asks for no output.
-func (o *offer) echoes() bool { return o.bound.Output.Fixed > 0 }
+func (o *offer) echoes() bool { return o.request.Endpoint == Completions && o.uncapped() }
+
+// uncapped reports whether the output is bounded by something else than a cap.
+func (o *offer) uncapped() bool { return o.bound.Output.Fixed > 0 }
 
 // impliedCap is the most that one choice may write where the client says nothing: the
 // policy's default, else what the model can write at most; 0 if nothing is known. A
@@ -128,8 +150,11 @@ func (r *Request) impliedCap(t *providers.Terms) (int64, providers.Fit) {
 			least = implied
 		}
 	}
-	if r.Prompts() > 1 { // each has a context to itself, and nobody knows which is how long
+	if r.Prompts() > 1 || r.load.beyond != "" { // nobody knows how long the input is
 		fit = providers.Kept
+	}
+	if least > 0 {
+		least = max(least, call.LeastCap(r.Endpoint.String()))
 	}
 	return t.OutputCap(least), fit
 }
@@ -139,7 +164,7 @@ func (o *offer) Bound() *providers.Bound { return &o.bound }
 
 // withheld are the client's credentials, and what would have the call billed to
 // another account of the upstream's key.
-var withheld = []string{"Authorization", "Api-Key", "X-Api-Key", "Openai-Organization", "Openai-Project"}
+var withheld = []string{"Authorization", "Api-Key", "X-Api-Key", "Openai-Organization", "Openai-Project", "Chatgpt-Account-Id"}
 
 // Send makes the least change to the body that makes its bound true and its usage
 // visible.
@@ -148,11 +173,11 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	if o.echoes() {
 		outputCap = leastOutput // which leaves a cap of 0 as it is, and lowers any other
 	}
-	asks := r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings && o.terms.Obeys.StreamUsage
+	asks := r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings && !r.Endpoint.isResponse() && o.terms.Obeys.StreamUsage
 	header := providers.Forwarded(r.head.Header, withheld)
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
-	endpoint, silent, bill := r.Endpoint, r.Silent(), hostOf(o.terms.Provider).bill
+	endpoint, silent, long, bill := r.Endpoint, r.Silent(), r.longWrites, hostOf(o.terms.Provider).bill
 	return providers.Sent{
 		Path:   "/" + r.Endpoint.String(),
 		Query:  r.query,
@@ -160,6 +185,9 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Betas:  betas,
 		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider)}),
 		Meter: func(a providers.Answer) providers.Meter {
+			if endpoint.isResponse() {
+				return newResponseMeter(long, bill, a)
+			}
 			m := NewMeter(endpoint, a, asks, silent)
 			m.found.bill = bill
 			return m

@@ -25,11 +25,21 @@ const (
 	replyTokens = 3
 	// promptTokens are the beginning and end marks of one prompt or input.
 	promptTokens = 4
+	// responseTokens allow for what OpenAI writes around the input of a response beyond
+	// that. In recordings it was 17 at most, with an empty list of tools.
+	responseTokens = 64
+	// compactTokens are what it asks of the model to have an input made shorter. In
+	// recordings it was 93 at most.
+	compactTokens = 1024
 	// toolsTokens frame the list of tools and toolTokens each tool in it, in
 	// OpenAI's rendering as a TypeScript namespace. The cookbook gives 12 for
 	// the list and 7 to 10 a function.
 	toolsTokens = 32
 	toolTokens  = 16
+	// builtinTokens are what OpenAI says to the model of a tool that the client runs and
+	// only the API describes, such as apply_patch. It publishes no number; a page of
+	// text is less.
+	builtinTokens = 2048
 	// formatTokens introduce the schema of a structured output.
 	formatTokens = 32
 	// templateTokens is what the chat template of a model that is not OpenAI's
@@ -59,6 +69,19 @@ type load struct {
 	// rewritten is the size, in bytes, of texts that templates of models
 	// other than OpenAI's may parse and write anew.
 	rewritten int64
+	// encrypted is the size, in bytes, of what only the provider can read.
+	encrypted int64
+	builtins  int64 // tools that the client runs and the provider describes
+	// beyond is the first member that brings an input which only the model's context
+	// bounds; "" for none.
+	beyond string
+}
+
+// needContext notes such a member.
+func (l *load) needContext(member string) {
+	if l.beyond == "" {
+		l.beyond = member
+	}
 }
 
 // Overhead bounds the input tokens that Texts do not show, for this model:
@@ -71,13 +94,20 @@ type load struct {
 func (r *Request) Overhead(model string, imageTokens int64) (int64, error) {
 	l := &r.load
 	total := l.rendered + l.tokenIDs + l.prompts*promptTokens + l.names*nameTokens + l.formats*formatTokens + l.halves*wire.HalfTokens
-	if r.Endpoint == ChatCompletions {
+	if r.Endpoint == ChatCompletions || r.Endpoint.isResponse() {
 		total += l.messages*messageTokens + l.parts*partTokens + replyTokens
+	}
+	switch r.Endpoint {
+	case Responses:
+		total += responseTokens
+	case CompactResponses:
+		total += responseTokens + compactTokens
 	}
 	if l.tools > 0 {
 		total += toolsTokens + l.tools*toolTokens
 	}
-	if r.Endpoint == ChatCompletions && !isOpenAIModel(model) {
+	total += l.encrypted + l.builtins*builtinTokens
+	if (r.Endpoint == ChatCompletions || r.Endpoint.isResponse()) && !isOpenAIModel(model) {
 		total += templateTokens + l.rewritten
 	}
 	images, err := l.images.tokens(model, imageTokens)

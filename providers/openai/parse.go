@@ -22,6 +22,9 @@ type parser struct {
 	detail    string // of the image
 	toolType  string
 	function  struct{ place, name string }
+	item      item      // of a response's input
+	inPart    inputPart // of that
+	offered   offered   // tool of a response
 }
 
 func (p *parser) request() error {
@@ -154,6 +157,11 @@ func (p *parser) addText(param string) error {
 	if err != nil {
 		return err
 	}
+	return p.keepText(param, text)
+}
+
+// keepText adds a text that was read.
+func (p *parser) keepText(param, text string) error {
 	if len(p.Texts) == providers.MaxTexts {
 		return wire.Errorf(param, "request has more than %d texts", providers.MaxTexts)
 	}
@@ -205,7 +213,7 @@ func (p *parser) finish() error {
 	if _, ok := p.members.Find("messages"); !ok && p.Endpoint == ChatCompletions {
 		return wire.Errorf("messages", "messages is missing")
 	}
-	if _, ok := p.members.Find("input"); !ok && p.Endpoint == Embeddings {
+	if _, ok := p.members.Find("input"); !ok && p.Endpoint == Embeddings { // a response may do without
 		return wire.Errorf("input", "input is missing")
 	}
 	if _, ok := p.members.Find("prompt"); !ok && p.Endpoint == Completions {
@@ -217,6 +225,9 @@ func (p *parser) finish() error {
 	}
 	if strings.Contains(names.Fold(p.Model), "-search-") {
 		p.unbounded(UnboundedWebSearch) // these models search without being asked
+	}
+	if p.Endpoint.isResponse() {
+		return p.fewResults("input")
 	}
 	return p.nameResults()
 }

@@ -41,7 +41,9 @@ func (r *Request) SeeQuery(raw string) error {
 		}
 		seen[plain] = true
 		kept = append(kept, pair)
-		r.extra(call.ExtraQuery, name, false)
+		if name != "beta" || !r.Endpoint.isResponse() { // there it lets members be asked for that are read
+			r.extra(call.ExtraQuery, name, false)
+		}
 	}
 	if out {
 		r.query = strings.Join(kept, "&")

@@ -19,7 +19,7 @@ var suite = providertest.Suite{
 	Usage:   usageTold,
 	Caps:    capsIn,
 	MayChange: []string{
-		openai.FieldMaxTokens, openai.FieldMaxCompletionTokens, "stream_options", "service_tier",
+		openai.FieldMaxTokens, openai.FieldMaxCompletionTokens, openai.FieldMaxOutputTokens, "stream_options", "service_tier",
 	},
 	Credentials: []func(*providers.Head, string){
 		func(h *providers.Head, key string) { h.Header["Authorization"] = []string{"Bearer " + key} },
@@ -30,8 +30,9 @@ var suite = providertest.Suite{
 // Most that is known of no model here, in tokens: enough that nothing is unbounded for
 // want of a number.
 const (
-	someOutput = 200_000
-	someImage  = 30_000
+	someOutput  = 200_000
+	someImage   = 30_000
+	someContext = 2_000_000
 )
 
 // place puts a recording behind the proxy. What stands before the operation is the base
@@ -41,11 +42,11 @@ func place(r *providertest.Recording) (h providers.Head, t providers.Terms, ok b
 	if r.Request.Method != "POST" || strings.Contains(path, "/prompts/") {
 		return h, t, false
 	}
-	for _, operation := range [...]string{"/chat/completions", "/completions", "/embeddings"} {
+	for _, operation := range [...]string{"/chat/completions", "/completions", "/embeddings", "/responses", "/responses/compact"} {
 		if strings.HasSuffix(path, operation) {
 			provider, _, _ := strings.Cut(r.Dialect, "-")
 			t = providers.Terms{
-				Provider: provider, MaxOutput: someOutput, MaxImage: someImage, Priced: true,
+				Provider: provider, MaxOutput: someOutput, MaxImage: someImage, Context: someContext, Priced: true,
 				Obeys: providers.Obeys{CapField: openai.FieldMaxTokens, StreamUsage: true},
 			}
 			if provider == "openai" || provider == "azure" {
@@ -64,6 +65,8 @@ func standIn(op providers.Operation, stream bool) []byte {
 		body["messages"], body["max_tokens"] = []any{map[string]string{"role": "user", "content": "x"}}, 9
 	case "completions":
 		body["prompt"], body["max_tokens"] = "x", 9
+	case "responses":
+		body["input"], body["max_output_tokens"] = "x", 20
 	default:
 		body["input"] = "x"
 	}
@@ -78,6 +81,8 @@ func standIn(op providers.Operation, stream bool) []byte {
 type usageObject struct {
 	Prompt     *float64 `json:"prompt_tokens"`
 	Completion *float64 `json:"completion_tokens"`
+	Input      *float64 `json:"input_tokens"`
+	Output     *float64 `json:"output_tokens"`
 	Total      *float64 `json:"total_tokens"`
 }
 
@@ -86,6 +91,9 @@ type toldAnswer struct {
 	Groq  struct {
 		Usage *usageObject `json:"usage"`
 	} `json:"x_groq"`
+	Response struct {
+		Usage *usageObject `json:"usage"`
+	} `json:"response"`
 }
 
 func usageTold(answer []byte, _ bool) (u providertest.Usage, ok bool) {
@@ -98,8 +106,8 @@ func usageTold(answer []byte, _ bool) (u providertest.Usage, ok bool) {
 		if json.Unmarshal(payload, &told) != nil {
 			continue
 		}
-		for _, usage := range [...]*usageObject{told.Usage, told.Groq.Usage} {
-			if usage != nil && (usage.Prompt != nil || usage.Total != nil) {
+		for _, usage := range [...]*usageObject{told.Usage, told.Groq.Usage, told.Response.Usage} {
+			if usage != nil && (usage.Prompt != nil || usage.Input != nil || usage.Total != nil) {
 				u, ok = plainUsage(usage), true
 			}
 		}
@@ -108,12 +116,16 @@ func usageTold(answer []byte, _ bool) (u providertest.Usage, ok bool) {
 }
 
 func plainUsage(o *usageObject) (u providertest.Usage) {
-	if o.Prompt != nil {
+	if o.Input != nil {
+		u.Input = int64(*o.Input)
+	} else if o.Prompt != nil {
 		u.Input = int64(*o.Prompt)
 	} else {
 		u.Input = int64(*o.Total)
 	}
-	if o.Completion != nil {
+	if o.Output != nil {
+		u.Output = int64(*o.Output)
+	} else if o.Completion != nil {
 		u.Output = int64(*o.Completion)
 	}
 	return u
@@ -132,11 +144,12 @@ func capsIn(body []byte) (caps []int64) {
 	var told struct {
 		Old *int64 `json:"max_tokens"`
 		New *int64 `json:"max_completion_tokens"`
+		All *int64 `json:"max_output_tokens"`
 	}
 	if json.Unmarshal(body, &told) != nil {
 		return nil
 	}
-	for _, c := range [...]*int64{told.Old, told.New} {
+	for _, c := range [...]*int64{told.Old, told.New, told.All} {
 		if c != nil {
 			caps = append(caps, *c)
 		}

@@ -78,6 +78,9 @@ type Request struct {
 	PredictedOutput bool
 	MultipleChoices bool // n or best_of above 1
 
+	// Previous is the id of the response that this one goes on from, "" for none.
+	Previous string
+
 	Store           bool
 	ServiceTier     string // empty: the provider project's default
 	ReasoningEffort string // reasoning tokens are output, inside the cap
@@ -93,17 +96,21 @@ type Request struct {
 	body     []byte
 	copied   int64
 	members  wire.Members // of the body
-	caps     [2]outputCap
+	caps     [3]outputCap
 	includes includeUsage
 
 	n, bestOf, prompts int64
 	load               load
 
-	calls   wire.Span // tool_calls of the last message of the assistant
-	results int64     // tool results since then
+	calls   wire.Span         // tool_calls of the last message of the assistant
+	called  map[string]string // names of the tools that a response called last, by the call's id
+	results int64             // tool results since then
+
+	audioInput bool // of a response
+	longWrites bool // something is to stay in the cache for twelve hours
 }
 
-// outputCap is one of the two cap fields.
+// outputCap is one of the cap fields.
 type outputCap struct {
 	tokens int64
 	set    bool
@@ -172,8 +179,11 @@ func (r *Request) Silent() bool {
 }
 
 func capIndex(field string) int {
-	if field == FieldMaxCompletionTokens {
+	switch field {
+	case FieldMaxCompletionTokens:
 		return 1
+	case FieldMaxOutputTokens:
+		return 2
 	}
 	return 0
 }

@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"maps"
+	"strconv"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -94,7 +95,7 @@ func (e *responseEvents) begin(response []byte) {
 
 // failedEvent is the last event of a response that has begun.
 func (e *responseEvents) failedEvent(d *providers.Denial) []byte {
-	dst := wire.AppendInt([]byte(`{"type":"response.failed","sequence_number":`), e.sequence+1)
+	dst := strconv.AppendInt([]byte(`{"type":"response.failed","sequence_number":`), e.sequence+1, 10)
 	dst = append(append(dst, `,"response":{`...), e.created...)
 	dst = append(dst, `"status":"failed","error":{"code":"insufficient_quota","message":`...)
 	dst = append(wire.AppendString(dst, d.Message), `},"incomplete_details":null,"output":[],"usage":null},"error":`...)
@@ -103,7 +104,7 @@ func (e *responseEvents) failedEvent(d *providers.Denial) []byte {
 
 // errorEvent is an error, in both ways in which the API is known to write one.
 func (e *responseEvents) errorEvent(d *providers.Denial) []byte {
-	dst := wire.AppendInt([]byte(`{"type":"error","sequence_number":`), e.sequence+1)
+	dst := strconv.AppendInt([]byte(`{"type":"error","sequence_number":`), e.sequence+1, 10)
 	dst = append(dst, `,"code":"insufficient_quota","message":`...)
 	dst = append(wire.AppendString(dst, d.Message), `,"param":null,"error":`...)
 	return append(append(dst, e.errorObject(d)...), '}')

@@ -15,6 +15,9 @@ var routes = slices.Concat([]providers.Route{
 	{Method: "POST", Path: "/completions", Kind: providers.Governed, Operation: call.Completions},
 	{Method: "POST", Path: "/embeddings", Kind: providers.Governed, Operation: call.Embeddings},
 	{Method: "POST", Path: "/moderations", Kind: providers.Free, Operation: call.Moderations},
+	{Method: "POST", Path: "/responses", Kind: providers.Governed, Operation: call.Responses},
+	{Method: "POST", Path: "/responses/compact", Kind: providers.Governed, Operation: call.CompactResponses},
+	{Method: "POST", Path: "/responses/input_tokens", Kind: providers.Free, Operation: call.CountResponses},
 	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
 	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: "models/{model}"},
 }, deniedRoutes())
@@ -46,9 +49,6 @@ const (
 // denials are the operations that are denied.
 var denials = []denied{
 	{whyUnbounded, []string{
-		"POST /responses",
-		"POST /responses/compact",
-		"POST /responses/input_tokens",
 		"POST /images/edits",
 		"POST /images/generations",
 		"POST /images/variations",

@@ -37,9 +37,14 @@ func (t *thoughts) beyond(at *providers.Terms) bool {
 	return t != nil && (t.covering == "" || at.Obeys.CapField != t.covering)
 }
 
+// thinks reports whether a model may think in an answer of this endpoint.
+func (e Endpoint) thinks() bool {
+	return e == ChatCompletions || e == Responses || e == CompactResponses
+}
+
 // unbounded says why what a chat's model thinks has no bound.
 func (t *thoughts) unbounded(r *Request, at *providers.Terms) string {
-	if r.Endpoint != ChatCompletions || !t.beyond(at) || r.told(t.off) || at.Allow.Has(call.ExtraMember, t.off) {
+	if !r.Endpoint.thinks() || !t.beyond(at) || r.told(t.off) || at.Allow.Has(call.ExtraMember, t.off) {
 		return ""
 	}
 	fits := func(pattern string) bool { return names.Match(pattern, r.Model) }

@@ -38,7 +38,8 @@ var pinning = []string{"openai"}
 // PinnedTier is the tier to send to a provider where the request leaves it to the
 // provider's project: "default", or "" where the body stays as it is.
 func (r *Request) PinnedTier(provider string) string {
-	if r.Endpoint == ChatCompletions && r.leavesTier() && slices.Contains(pinning, provider) {
+	pinned := r.Endpoint == ChatCompletions || r.Endpoint == Responses || r.Endpoint == CompactResponses
+	if pinned && r.leavesTier() && slices.Contains(pinning, provider) {
 		return "default"
 	}
 	return ""

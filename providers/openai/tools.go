@@ -64,17 +64,22 @@ func (p *parser) turn(m *turn) {
 // the message that called them. That goes before what the results themselves
 // say.
 func (p *parser) nameResults() error {
-	if p.results > providers.MaxTools {
-		return wire.Errorf("messages", "request has more than %d tool results", providers.MaxTools)
-	}
-	if p.results == 0 {
-		return nil
+	if err := p.fewResults("messages"); err != nil || p.results == 0 {
+		return err
 	}
 	names := p.calledNames()
 	for i := range p.ToolResults {
 		if name, ok := names[p.ToolResults[i].CallID]; ok {
 			p.ToolResults[i].Name = name
 		}
+	}
+	return nil
+}
+
+// fewResults refuses more results than can be kept.
+func (p *parser) fewResults(place string) error {
+	if p.results > providers.MaxTools {
+		return wire.Errorf(place, "request has more than %d tool results", providers.MaxTools)
 	}
 	return nil
 }

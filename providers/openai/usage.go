@@ -31,7 +31,12 @@ type findings struct {
 	ended    bool     // the response came to its end
 	unframed bool     // which only its connection tells
 	finished bool     // a choice was finished
-	head     []byte   // how the last event began, to its first member of its own
+	// Of a response:
+	searched   wire.Count // web searches, as told beside its usage
+	drew       bool       // an image was made
+	longWrites bool       // cache entries were asked for that stay for longLife
+
+	head []byte // how the last event began, to its first member of its own
 }
 
 // ofStream is the report of a stream. Its usage counts where it was the last word,
@@ -78,6 +83,10 @@ var (
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
 	usage, whole := f.counts.usage(f.endpoint)
+	if f.longWrites {
+		f.counts.lengthen(&usage)
+	}
+	whole = f.addTools(&usage) && whole
 	r.Lines = []call.Line{{Key: f.key, Usage: usage, Billed: f.counts.billed.N}}
 	unsaid := usage.InputTokens() == 0 || f.text && !f.silent && f.endpoint != Embeddings && f.counts.completion.N == 0
 	whole = whole || f.silent && f.counts.prompt.Told && f.counts.total.Told

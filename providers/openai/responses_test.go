@@ -1,0 +1,438 @@
+package openai_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
+)
+
+// responseTerms are those of a model of OpenAI's.
+var responseTerms = providers.Terms{Provider: "openai", MaxOutput: 1000, Context: 50_000, Obeys: providers.Obeys{CapField: openai.FieldMaxCompletionTokens, StreamUsage: true}}
+
+// responseOn parses the body of a response and bounds it.
+func responseOn(t testing.TB, path, body string, terms providers.Terms) (*openai.Request, providers.Offer, error) {
+	t.Helper()
+	h := providers.Head{Method: "POST", Path: path}
+	op, _ := openai.Dialect{}.Match(h)
+	r, err := openai.Dialect{}.Parse(op, h, []byte(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	offer, err := r.On(terms)
+	return r.(*openai.Request), offer, err
+}
+
+// TestResponseBound: what bounds each part of a response, or why nothing does.
+func TestResponseBound(t *testing.T) {
+	const context = 50_001 // tokens: told as the whole context
+	body := func(members string) string { return `{"model":"gpt-4o",` + members + `}` }
+	items := func(list string) string { return body(`"input":[` + list + `]`) }
+	for _, row := range []struct {
+		name, body string
+		input      int64  // at least so many tokens are fixed
+		below      int64  // and less than so many
+		member     string // that has no bound
+	}{
+		{"a text", body(`"input":"hi"`), 64, 200, ""},
+		{"no input at all", body(`"instructions":"hi"`), 64, 200, ""},
+		{"messages without a type", items(`{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"output_text","text":"x"}],"phase":"final"}`), 64, 200, ""},
+		{"a reference without a type", items(`{"id":"msg_1"}`), context, 1 << 30, ""},
+		{"a reference", items(`{"type":"item_reference","id":"msg_1"}`), context, 1 << 30, ""},
+		{"an earlier response", body(`"input":"hi","previous_response_id":"resp_1"`), context, 1 << 30, ""},
+		{"null is no earlier response", body(`"input":"hi","previous_response_id":null`), 64, 200, ""},
+		{"what was thought, by its bytes", items(`{"type":"reasoning","summary":[],"encrypted_content":"` + strings.Repeat("x", 3000) + `"}`), 3000, 3300, ""},
+		{"a compacted input, by its bytes", items(`{"type":"compaction","encrypted_content":"` + strings.Repeat("x", 3000) + `"}`), 3000, 3300, ""},
+		{"an image", items(`{"role":"user","content":[{"type":"input_image","image_url":"data:image/png;base64,AAAA","detail":"low"}]}`), 85, 300, ""},
+		{"an image by a URL", items(`{"role":"user","content":[{"type":"input_image","image_url":"https://example.com/a.png"}]}`), 85 + 8*170, 2000, ""},
+		{"an image that a tool gave", items(`{"type":"function_call_output","call_id":"c","output":[{"type":"input_image","image_url":"data:,"}]}`), 85 + 8*170, 2000, ""},
+		{"a screenshot", items(`{"type":"computer_call_output","call_id":"c","output":{"type":"computer_screenshot","image_url":"data:,"}}`), 85 + 8*170, 2000, ""},
+		{"an image that was made", items(`{"type":"image_generation_call","id":"ig","result":"` + strings.Repeat("A", 9000) + `"}`), 85 + 8*170, 2000, ""},
+		{"a file", items(`{"role":"user","content":[{"type":"input_file","filename":"a.pdf","file_data":"data:,"}]}`), context, 1 << 30, ""},
+		{"a file by a URL", items(`{"role":"user","content":[{"type":"input_file","file_url":"https://example.com/a.pdf"}]}`), context, 1 << 30, ""},
+		{"a file by its id", items(`{"role":"user","content":[{"type":"input_file","file_id":"file_1"}]}`), 0, 0, "input.content.file_id"},
+		{"audio", items(`{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AA","format":"wav"}}]}`), context, 1 << 30, ""},
+		{"a function", body(`"input":"hi","tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}]`), 112, 400, ""},
+		{"a custom tool", body(`"input":"hi","tools":[{"type":"custom","name":"apply_patch","format":{"type":"grammar","syntax":"lark","definition":"start: x"}}]`), 112, 500, ""},
+		{"a namespace", body(`"input":"hi","tools":[{"type":"namespace","name":"n","description":"d","tools":[{"type":"function","name":"f"}]}]`), 112, 500, ""},
+		{"tools that the client runs", body(`"input":"hi","tools":[{"type":"local_shell"},{"type":"shell","environment":{"type":"local"}},{"type":"apply_patch"},{"type":"tool_search","execution":"client"}]`), 4 * 2048, 9000, ""},
+		{"a shell in a container", body(`"input":"hi","tools":[{"type":"shell","environment":{"type":"container_auto"}}]`), 0, 0, "shell"},
+		{"a search of tools at the provider", body(`"input":"hi","tools":[{"type":"tool_search"}]`), 0, 0, "tool_search"},
+		{"a search of files", body(`"input":"hi","tools":[{"type":"file_search","vector_store_ids":["v"]}]`), 0, 0, "file_search"},
+		{"a tool inside a namespace", body(`"input":"hi","tools":[{"type":"namespace","name":"n","tools":[{"type":"mcp","server_url":"u"}]}]`), 0, 0, "mcp"},
+		{"a tool that an item brings", items(`{"type":"additional_tools","role":"developer","tools":[{"type":"code_interpreter"}]}`), 0, 0, "code_interpreter"},
+		{"a tool that was found", items(`{"tools":[{"type":"mcp"}],"type":"tool_search_output","call_id":"c","execution":"client"}`), 0, 0, "mcp"},
+		{"a list of tools that was told", items(`{"tools":[{"name":"f","input_schema":{}}],"type":"mcp_list_tools","id":"m","server_label":"s"}`), 64, 400, ""},
+		{"a tool that is only chosen", body(`"input":"hi","tool_choice":{"type":"image_generation"}`), 0, 0, "image_generation"},
+		{"in the background", body(`"input":"hi","background":true`), 0, 0, "background"},
+		{"not in the background", body(`"input":"hi","background":false`), 64, 200, ""},
+		{"a conversation", body(`"input":"hi","conversation":{"id":"conv_1"}`), 0, 0, "conversation"},
+		{"a stored prompt", body(`"prompt":{"id":"pmpt_1"}`), 0, 0, "prompt"},
+		{"agents", body(`"input":"hi","multi_agent":{"enabled":true}`), 0, 0, "multi_agent.enabled"},
+		{"no agents", body(`"input":"hi","multi_agent":{"enabled":false}`), 64, 200, ""},
+		{"several runs at once", body(`"input":"hi","reasoning":{"mode":"pro"}`), 0, 0, "reasoning.mode"},
+		{"one run", body(`"input":"hi","reasoning":{"mode":"standard","effort":"high","summary":"auto"}`), 64, 200, ""},
+		{"compaction on the way", body(`"input":"hi","context_management":[{"type":"compaction","compact_threshold":1000}]`), 0, 0, "context_management"},
+		{"no compaction", body(`"input":"hi","context_management":[]`), 64, 200, ""},
+		{"compaction at the end", items(`{"role":"user","content":"hi"},{"type":"compaction_trigger"}`), 0, 0, "input.compaction_trigger"},
+		{"an item that nobody knows", items(`{"type":"teleport"}`), 0, 0, "teleport"},
+		{"a part that nobody knows", items(`{"role":"user","content":[{"type":"input_smell"}]}`), 0, 0, "input_smell"},
+		{"a member that nobody knows", body(`"input":"hi","turbo":true`), 0, 0, "turbo"},
+		{"the cap of a chat", body(`"input":"hi","max_tokens":5`), 0, 0, "max_tokens"},
+		{"several choices", body(`"input":"hi","n":2`), 0, 0, "n"},
+		{"a schema", body(`"input":"hi","text":{"format":{"type":"json_schema","name":"s","schema":{"type":"object"}},"verbosity":"low"}`), 96, 400, ""},
+		{"moderation", body(`"input":"hi","moderation":{"model":"omni-moderation-latest","policy":{"input":{"mode":"block"}}}`), 64, 200, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, offer, err := responseOn(t, "/v1/responses", row.body, responseTerms)
+			if no, ok := errors.AsType[*providers.Unbounded](err); ok || row.member != "" {
+				if !ok || no.Member != row.member {
+					t.Fatalf("%v, want none because of %q", err, row.member)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := offer.Bound().Input.Fixed; got < row.input || got >= row.below {
+				t.Errorf("%d tokens are fixed, want %d to %d", got, row.input, row.below)
+			}
+		})
+	}
+}
+
+// TestResponseWithoutContext: what only the context bounds has no bound where nobody
+// knows that.
+func TestResponseWithoutContext(t *testing.T) {
+	terms := responseTerms
+	terms.Context = 0
+	_, _, err := responseOn(t, "/v1/responses", `{"model":"m","previous_response_id":"resp_1"}`, terms)
+	if no, ok := errors.AsType[*providers.Unbounded](err); !ok || no.Member != "previous_response_id" || !strings.Contains(no.Message, "context_tokens") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestResponseCap: which cap leaves, by the one that the client sent, the policy's and
+// what is granted.
+func TestResponseCap(t *testing.T) {
+	for _, row := range []struct {
+		name, members     string
+		policy            int64
+		grant             int64
+		bound             int64
+		want              string
+		provider, another string
+	}{
+		{"none", ``, 0, 1000, 1000, `,"max_output_tokens":1000`, "openai", ""},
+		{"the policy's", ``, 200, 200, 200, `,"max_output_tokens":200`, "openai", ""},
+		{"a policy's below what the API takes", ``, 5, 16, 16, `,"max_output_tokens":16`, "openai", ""},
+		{"the client's", `,"max_output_tokens":300`, 200, 300, 300, `,"max_output_tokens":300`, "openai", ""},
+		{"lowered", `,"max_output_tokens":300`, 0, 50, 300, `,"max_output_tokens":50`, "openai", ""},
+		{"null", `,"max_output_tokens":null`, 0, 1000, 1000, `,"max_output_tokens":1000`, "openai", ""},
+		{"elsewhere", ``, 0, 1000, 1000, `,"max_output_tokens":1000`, "groq", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			terms := responseTerms
+			terms.Provider, terms.DefaultOutput = row.provider, row.policy
+			_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":"hi","stream":true`+row.members+`}`, terms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := offer.Bound().Output.Cap; got != row.bound {
+				t.Errorf("the cap is bounded by %d, want %d", got, row.bound)
+			}
+			body, _ := io.ReadAll(offer.Send(row.grant).Body)
+			want := `{"model":"gpt-4o","input":"hi","stream":true` + row.want
+			if row.provider == "openai" {
+				want += `,"service_tier":"default"`
+			}
+			if string(body) != want+"}" {
+				t.Errorf("sent %s", body)
+			}
+		})
+	}
+}
+
+// TestCompaction: nothing caps its output but the model's own maximum.
+func TestCompaction(t *testing.T) {
+	_, offer, err := responseOn(t, "/v1/responses/compact", `{"model":"gpt-4o","input":"hi"}`, responseTerms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := offer.Bound().Output; out.Fixed != 1000 || out.Cap != 0 || out.Choices != 1 {
+		t.Errorf("output %+v", out)
+	}
+	if body, _ := io.ReadAll(offer.Send(0).Body); string(body) != `{"model":"gpt-4o","input":"hi","service_tier":"default"}` {
+		t.Errorf("sent %s", body)
+	}
+	terms := responseTerms
+	terms.MaxOutput = 0
+	if _, _, err := responseOn(t, "/v1/responses/compact", `{"model":"gpt-4o","input":"hi"}`, terms); err == nil {
+		t.Error("one of a model whose maximum nobody knows is bounded")
+	}
+}
+
+// TestResponseCaches: a token that stays in the cache for twelve hours is held at what
+// that costs, and only then.
+func TestResponseCaches(t *testing.T) {
+	const usage = `{"input_tokens":10,"input_tokens_details":{"cached_tokens":0,"cache_write_tokens":8},"output_tokens":1}`
+	for _, row := range []struct {
+		name, members string
+		long          bool
+	}{
+		{"by itself", ``, false},
+		{"for half an hour", `,"prompt_cache_options":{"mode":"explicit","ttl":"30m"}`, false},
+		{"for twelve hours", `,"prompt_cache_options":{"ttl":"12h"}`, true},
+		{"by a block", `,"instructions":[{"role":"user","content":[{"type":"input_text","text":"x","prompt_cache_breakpoint":{"mode":"explicit","ttl":"12h"}}]}]`, true},
+		{"by an older member", `,"prompt_cache_retention":"24h","prompt_cache_key":"k"`, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-5.6","input":"hi"`+row.members+`}`, responseTerms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinds := offer.Bound().Input.Kinds
+			if kinds.Has(call.CacheWrite12h) != row.long || !kinds.Has(call.CacheWrite) || kinds.Has(call.CacheWrite1h) {
+				t.Errorf("kinds %b", kinds)
+			}
+			m := offer.Send(20).Meter(providers.Answer{Status: 200, Framed: true})
+			m.Feed([]byte(`{"output":[],"usage":` + usage + `}`))
+			m.Close(io.EOF)
+			used := m.Report().Lines[0].Usage
+			want := call.Usage{call.Input: 2, call.CacheWrite: 8, call.Output: 1}
+			if row.long {
+				want[call.CacheWrite], want[call.CacheWrite12h] = 0, 8
+			}
+			if used != want {
+				t.Errorf("used %s, want %s", used, want)
+			}
+		})
+	}
+}
+
+// TestResponseResults: the results that a request brings are those behind the last thing
+// that the model said, with the names that its calls have.
+func TestResponseResults(t *testing.T) {
+	const (
+		user   = `{"role":"user","content":"hi"}`
+		says   = `{"type":"message","role":"assistant","content":"hm"}`
+		thinks = `{"type":"reasoning","summary":[]}`
+	)
+	calls := func(id string) string {
+		return `{"type":"function_call","call_id":"` + id + `","name":"f_` + id + `","arguments":"{}"}`
+	}
+	gives := func(id string) string { return `{"type":"function_call_output","call_id":"` + id + `","output":"x"}` }
+	for _, row := range []struct {
+		name, items string
+		want        string
+	}{
+		{"none", user, ""},
+		{"two at once", user + "," + calls("a") + "," + calls("b") + "," + gives("a") + "," + gives("b"), "a:f_a b:f_b"},
+		{"the last turn alone", user + "," + calls("a") + "," + gives("a") + "," + thinks + "," + calls("b") + "," + gives("b"), "b:f_b"},
+		{"a turn without a thought", calls("a") + "," + gives("a") + "," + calls("b") + "," + gives("b"), "b:f_b"},
+		{"the model has answered", calls("a") + "," + gives("a") + "," + says, ""},
+		{"a result, then a user", calls("a") + "," + gives("a") + "," + user, "a:f_a"},
+		{"of an earlier response", gives("a"), "a:"},
+		{"tools of other types", `{"type":"local_shell_call_output","id":"l","output":"x"},{"type":"shell_call_output","call_id":"s","output":[{"stdout":"x","stderr":"","outcome":{"type":"exit","exit_code":0}}]},{"type":"apply_patch_call_output","call_id":"p","status":"completed"},{"type":"custom_tool_call_output","call_id":"c","output":"x"}`,
+			"l:local_shell s:shell p:apply_patch c:"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r, _, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[`+row.items+`]}`, responseTerms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, result := range r.ToolResults {
+				got = append(got, result.CallID+":"+result.Name)
+			}
+			if strings.Join(got, " ") != row.want {
+				t.Errorf("results %q, want %q", got, row.want)
+			}
+		})
+	}
+}
+
+// TestResponseFacts: what the rules see.
+func TestResponseFacts(t *testing.T) {
+	r, _, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","stream":true,"metadata":{"customer":"c"},"text":{"format":{"type":"json_schema","schema":{}}},
+		"input":[{"role":"user","content":[{"type":"input_image","image_url":"u"}]},{"type":"additional_tools","tools":[{"type":"function","name":"late"}]}],
+		"tools":[{"type":"function","name":"f"},{"type":"namespace","name":"n","tools":[{"type":"custom","name":"c"}]},{"type":"local_shell"}]}`, responseTerms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := r.Facts()
+	if strings.Join(f.Tools, ",") != "late,f,c,local_shell" || !f.Stream || f.Model != "gpt-4o" {
+		t.Errorf("facts %+v", f)
+	}
+	for _, need := range []string{call.NeedStream, call.NeedTools, call.NeedImages, call.NeedJSONSchema} {
+		if !slices.Contains(f.Needs, need) {
+			t.Errorf("needs %q lack %s", f.Needs, need)
+		}
+	}
+	if user, _ := r.Field("metadata.customer"); user != "c" {
+		t.Errorf("user %q", user)
+	}
+}
+
+// responseMeter is the meter of a plain response.
+func responseMeter(t testing.TB, stream bool) providers.Meter {
+	t.Helper()
+	_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":"hi"}`, responseTerms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := providers.Answer{Status: 200, Framed: true}
+	if stream {
+		a.Header = map[string][]string{"Content-Type": {"text/event-stream"}}
+	}
+	return offer.Send(100).Meter(a)
+}
+
+func event(kind, members string) string {
+	return fmt.Sprintf("event: %s\ndata: {\"type\":%q%s}\n\n", kind, kind, members)
+}
+
+// TestResponseStops: a stream that is stopped ends as a response that has failed for want
+// of a quota, with what the response began with, and no call of a tool in it is whole.
+func TestResponseStops(t *testing.T) {
+	denial := &providers.Denial{Class: providers.Forbidden, Code: "kill_switch", Message: `aegis: spend limit "x"`}
+	created := event("response.created", `,"sequence_number":3,"response":{"id":"resp_1","object":"response","created_at":7,"status":"in_progress","error":null,"model":"gpt-4o","output":[],"tools":[],"parallel_tool_calls":true,"usage":null}`)
+	open := event("response.function_call_arguments.delta", `,"sequence_number":9,"delta":"{\"rm"`)
+	for _, row := range []struct {
+		name, sent string
+		want       string // the name of the event; "" for none
+		number     int64
+	}{
+		{"before it began", ": a comment\n\n", "error", 1},
+		{"once it began", created, "response.failed", 4},
+		{"inside a call of a tool", created + open, "response.failed", 10},
+		{"inside an event", created + "event: response.output_text.delta\ndata: {", "", 0},
+		{"after its end", created + event("response.completed", `,"response":{}`), "", 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := responseMeter(t, true)
+			m.Feed([]byte(row.sent))
+			words, whole := m.Stop(denial)
+			if row.want == "" {
+				if words != nil || whole {
+					t.Errorf("said %q", words)
+				}
+				return
+			}
+			name, data, _ := strings.Cut(strings.TrimPrefix(string(words), "\nevent: "), "\ndata: ")
+			var told struct {
+				Type     string `json:"type"`
+				Number   int64  `json:"sequence_number"`
+				Response struct {
+					ID, Status, Model string
+					Output            []any
+					Error             struct{ Code, Message string }
+				}
+				Error struct{ Message, Type, Code string }
+			}
+			if err := json.Unmarshal([]byte(data), &told); err != nil || !strings.HasSuffix(data, "}\n\n") {
+				t.Fatalf("%v: %q", err, words)
+			}
+			if name != row.want || told.Type != row.want || told.Number != row.number || !whole {
+				t.Errorf("%s %+v, whole %v", name, told, whole)
+			}
+			if told.Error.Message != denial.Message || told.Error.Code != "insufficient_quota" {
+				t.Errorf("error %+v", told.Error)
+			}
+			if r := told.Response; row.want == "response.failed" && (r.ID != "resp_1" || r.Status != "failed" || r.Model != "gpt-4o" || len(r.Output) != 0 || r.Error.Code != "insufficient_quota") {
+				t.Errorf("response %+v", r)
+			}
+		})
+	}
+}
+
+// TestLongResponse: a response whose last event repeats megabytes is read in bounded
+// memory, however it is cut and ended.
+func TestLongResponse(t *testing.T) {
+	image := strings.Repeat("iVBORw0KGgo", 300_000)
+	last := `{"type":"response.completed","sequence_number":7,"response":{"id":"resp_1","output":[{"type":"image_generation_call","result":"` + image + `"}],"model":"gpt-4o-x","usage":{"input_tokens":9,"output_tokens":5,"total_tokens":14},"tool_usage":{"web_search":{"num_requests":2}},"service_tier":"default"}}`
+	for _, row := range []struct {
+		name, text string
+		size       int
+		known      bool
+	}{
+		{"at once", "event: response.completed\ndata: " + last + "\n\n", 0, true},
+		{"in pieces", "event: response.completed\ndata: " + last + "\n\n", 30_000, true},
+		{"without a line end", "event: response.completed\ndata: " + last, 30_000, true},
+		{"with CRLF", "event: response.completed\r\ndata:" + last + "\r\n\r\n", 30_000, true},
+		{"cut off", "event: response.completed\ndata: " + last[:len(last)-3], 30_000, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			m := responseMeter(t, true)
+			m.Feed([]byte(event("response.created", `,"response":{"id":"resp_1"}`)))
+			size := row.size
+			if size == 0 {
+				size = len(row.text)
+			}
+			for chunk := range slices.Chunk([]byte(row.text), size) {
+				if got := m.Feed(chunk); len(got) != len(chunk) {
+					t.Fatalf("%d bytes became %d", len(chunk), len(got))
+				}
+			}
+			m.Close(io.EOF)
+			r := m.Report()
+			if r.HasUsage != row.known {
+				t.Fatalf("%+v", r)
+			}
+			want := call.Usage{call.Input: 9, call.Output: 5, call.Searches: 2}
+			if line := r.Lines[0]; row.known && (line.Usage != want || line.Model != "gpt-4o-x" || line.Service != call.Standard) {
+				t.Errorf("%+v", line)
+			}
+		})
+	}
+}
+
+// TestResponseSeen: output is seen by the bytes of its deltas, whatever they are of.
+func TestResponseSeen(t *testing.T) {
+	m := responseMeter(t, true)
+	for _, kind := range []string{"response.output_text.delta", "response.reasoning_summary_text.delta", "response.function_call_arguments.delta", "response.custom_tool_call_input.delta"} {
+		m.Feed([]byte(event(kind, `,"item_id":"an id that is no text","delta":"four"`)))
+	}
+	m.Feed([]byte(event("response.output_text.done", `,"text":"fourfour"`)))
+	if seen, complete := m.Seen(); seen != 16 || complete {
+		t.Errorf("saw %d, complete %v", seen, complete)
+	}
+	m.Close(io.ErrUnexpectedEOF)
+	if r := m.Report(); r.HasUsage || !r.Ran || r.OutputTokens != 16 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// FuzzResponse: no body panics, and how an answer is cut changes nothing.
+func FuzzResponse(f *testing.F) {
+	f.Add(`{"model":"m","input":[{"role":"user","content":[{"type":"input_text","text":"x"}]},{"id":"a"}],"tools":[{"type":"namespace","tools":[{}]}]}`, "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n", 3)
+	f.Add(`{"model":"m","input":[{"tools":[{"type":"mcp"}],"type":"mcp_list_tools"}]}`, `{"output":[],"usage":{"input_tokens":1,"output_tokens":0}}`, 1)
+	f.Fuzz(func(t *testing.T, body, answer string, size int) {
+		if r, offer, err := responseOn(t, "/v1/responses", body, responseTerms); err == nil {
+			_ = r.Facts()
+			if sent, err := io.ReadAll(offer.Send(offer.Bound().Output.Cap).Body); err != nil || !json.Valid(sent) {
+				t.Fatalf("%v: sent %s", err, sent)
+			}
+		}
+		var reports [2]providers.Report
+		for i, n := range [...]int{max(1, size), len(answer) + 1} {
+			m := responseMeter(t, true)
+			for chunk := range slices.Chunk([]byte(answer), n) {
+				m.Feed(chunk)
+			}
+			m.Stop(&providers.Denial{})
+			m.Close(io.EOF)
+			reports[i] = m.Report()
+		}
+		if fmt.Sprint(reports[0]) != fmt.Sprint(reports[1]) {
+			t.Fatalf("%+v and %+v", reports[0], reports[1])
+		}
+	})
+}

@@ -1,0 +1,104 @@
+package proxy_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/audit"
+)
+
+// Requests and answers of Responses. A token of gpt-4o costs 2500 nano-USD as input, 1250
+// where it is read from a cache, and 10000 as output.
+const (
+	responsesPath = "/v1/responses"
+	askResponse   = `{"model":"gpt-4o","input":"hi","max_output_tokens":100}`
+	askStream     = `{"model":"gpt-4o","input":"hi","max_output_tokens":100,"stream":true}`
+
+	responseUsage = `{"input_tokens":20,"input_tokens_details":{"cached_tokens":4},"output_tokens":4,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":24}`
+	responseCost  = 16*2500 + 4*1250 + 4*10000
+)
+
+// responseOf is a response with one message, of that usage and with these members more.
+func responseOf(usage, more string) string {
+	return `{"id":"resp_1","object":"response","status":"completed","error":null,"model":"gpt-4o-2024-08-06","output":[` +
+		`{"id":"msg_1","type":"message","role":"assistant","content":[{"type":"output_text","text":"Hello"}]}],"usage":` + usage + more + `}`
+}
+
+// Events of Responses.
+const (
+	responseBegins = `{"type":"response.created","sequence_number":0,"response":{"id":"resp_1","object":"response","status":"in_progress","model":"gpt-4o-2024-08-06","output":[],"usage":null}}`
+	responseRuns   = `{"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_1","status":"in_progress","usage":null}}`
+	responseText   = `{"type":"response.output_text.delta","sequence_number":2,"item_id":"msg_1","output_index":0,"content_index":0,"delta":"Hello"}`
+	responseQuota  = `{"type":"error","sequence_number":2,"error":{"type":"insufficient_quota","code":"insufficient_quota","message":"no more","param":null}}`
+	responseFails  = `{"type":"response.failed","sequence_number":3,"response":{"id":"resp_1","status":"failed","error":{"code":"insufficient_quota","message":"no more"},"usage":null}}`
+	responseBreaks = `{"type":"response.failed","sequence_number":3,"response":{"id":"resp_1","status":"failed","error":{"code":"server_error","message":"oh"},"usage":null}}`
+)
+
+// ends is the last event of a response.
+func ends(kind, response string) string {
+	return `{"type":"response.` + kind + `","sequence_number":3,"response":` + response + `}`
+}
+
+// gets holds the body that the upstream gets.
+func gets(body string) func(*testing.T, http.Header, string) {
+	return func(t *testing.T, _ http.Header, got string) {
+		t.Helper()
+		if got != body {
+			t.Errorf("the upstream gets %s, want %s", got, body)
+		}
+	}
+}
+
+// pinnedTo is a request as it leaves for OpenAI: at its plain tier.
+func pinnedTo(body string) string {
+	return strings.TrimSuffix(body, "}") + `,"service_tier":"default"}`
+}
+
+// TestResponses: OpenAI's Responses through the whole proxy.
+func TestResponses(t *testing.T) {
+	events := func(last ...string) reply {
+		return reply{kind: "text/event-stream", body: named(append([]string{responseBegins, responseRuns}, last...)...)}
+	}
+	large := responseOf(responseUsage, `,"tail":"`+strings.Repeat("x", 10)+`"`)
+	large = strings.Replace(large, `"Hello"`, `"`+strings.Repeat("Hello ", 500_000)+`"`, 1)
+	play(t, []wireCase{
+		{name: "a response", path: responsesPath, body: askResponse, reply: reply{body: responseOf(responseUsage, "")},
+			want: want{basis: audit.BasisReported, charge: responseCost, within: true, sent: gets(pinnedTo(askResponse))}},
+		{name: "as the beta resources of SDKs send it", path: "/run/r1/v1/responses?beta=true", body: askResponse, reply: reply{body: responseOf(responseUsage, "")},
+			want: want{basis: audit.BasisReported, charge: responseCost}},
+		{name: "a stream", path: responsesPath, body: askStream, reply: events(responseText, ends("completed", responseOf(responseUsage, ""))),
+			want: want{basis: audit.BasisReported, charge: responseCost, within: true, sent: gets(pinnedTo(askStream))}},
+		{name: "a stream whose cap was reached", path: responsesPath, body: askStream, reply: events(responseText, ends("incomplete", responseOf(responseUsage, ""))),
+			want: want{basis: audit.BasisReported, charge: responseCost}},
+		{name: "a stream whose last event is megabytes", path: responsesPath, body: askStream, reply: events(responseText, ends("completed", large)),
+			want: want{basis: audit.BasisReported, charge: responseCost}},
+		{name: "a stream that breaks off", path: responsesPath, body: askStream, reply: events(responseText),
+			want: want{basis: audit.BasisUnknown}},
+		{name: "a stream that fails after output", path: responsesPath, body: askStream, reply: events(responseText, responseFails),
+			want: want{basis: audit.BasisUnknown}},
+		{name: "a stream that fails for want of a quota", path: responsesPath, body: askStream, reply: events(responseQuota, responseFails),
+			want: want{basis: audit.BasisUnbilled}},
+		{name: "a stream that fails, and nobody knows what ran", path: responsesPath, body: askStream, reply: events(responseBreaks),
+			want: want{basis: audit.BasisUnknown}},
+		{name: "a stream of an error alone", path: responsesPath, body: askStream,
+			reply: reply{kind: "text/event-stream", body: named(responseQuota)},
+			want:  want{basis: audit.BasisUnbilled}},
+		{name: "no usage", path: responsesPath, body: askResponse, reply: reply{body: responseOf("null", "")},
+			want: want{basis: audit.BasisUnknown}},
+		{name: "a wrong request", path: responsesPath, body: askResponse, reply: reply{status: 400, body: `{"error":{"message":"no","type":"invalid_request_error","param":null,"code":null}}`},
+			want: want{basis: audit.BasisUnbilled}},
+		{name: "a tier without a price", path: responsesPath, body: askResponse, reply: reply{body: responseOf(responseUsage, `,"service_tier":"turbo"`)},
+			want: want{basis: audit.BasisUnknown}},
+		{name: "a compaction, which nothing caps", path: "/v1/responses/compact", body: `{"model":"gpt-4o","input":"hi"}`,
+			reply: reply{body: `{"id":"resp_1","object":"response.compaction","output":[{"type":"compaction","encrypted_content":"x"}],"usage":` + responseUsage + `}`},
+			want:  want{basis: audit.BasisReported, charge: responseCost, within: true, sent: gets(pinnedTo(`{"model":"gpt-4o","input":"hi"}`))}},
+		{name: "in the background", path: responsesPath, body: `{"model":"gpt-4o","input":"hi","background":true}`,
+			want: want{status: 403, code: "no_bound", says: []string{"background"}}},
+		{name: "a tool of the provider's", path: responsesPath, body: `{"model":"gpt-4o","input":"hi","tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}`,
+			want: want{status: 403, code: "no_bound", says: []string{"code_interpreter"}}},
+		{name: "a tool that an item brings", path: responsesPath,
+			body: `{"model":"gpt-4o","input":[{"type":"additional_tools","role":"developer","tools":[{"type":"web_search"}]}]}`,
+			want: want{status: 403, code: "no_bound", says: []string{"web_search"}}},
+	})
+}
