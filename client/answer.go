@@ -1,9 +1,11 @@
 package client
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
@@ -13,6 +15,10 @@ import (
 // copyBytes is how much of an answer is read at once, in bytes: what io.Copy reads.
 const copyBytes = 32 << 10
 
+// pieceBytes is how much of an answer a program must take within the idle timeout, in
+// bytes: as much as a client of the proxy.
+const pieceBytes = 4 << 10
+
 // answer is a response on its way to the program.
 type answer struct {
 	exchange *exchange
@@ -21,6 +27,7 @@ type answer struct {
 	src      io.ReadCloser
 	meter    providers.Meter // nil: it is compressed, although nobody asked for that, and its cost unknown
 
+	idle    *time.Timer // ends the call where the answer stands still
 	buffer  []byte
 	pending []byte // not passed on yet
 	err     error  // what comes after pending
@@ -39,6 +46,8 @@ func (x *exchange) receive(grant *gate.Grant, resp *http.Response, sent *provide
 			resp.Header.Del("Content-Length")
 		}
 	}
+	a.idle = time.AfterFunc(x.transport.idleTimeout(), func() { x.leave(ErrIdle) })
+	context.AfterFunc(x.life, func() { a.idle.Stop() })
 	admission.Mark(resp.Header, grant, sent.Betas)
 	admission.DropOurs(resp.Trailer)
 	resp.Request, resp.Body = x.in, &body{x}
@@ -70,8 +79,12 @@ func (a *answer) finish() {
 
 // pass writes what is pending. To a program that is gone there is nothing to pass.
 func (a *answer) pass() {
-	if len(a.pending) > 0 && !a.gone {
-		_, err := a.exchange.to.Write(a.pending)
+	for piece := range slices.Chunk(a.pending, pieceBytes) {
+		if a.gone {
+			break
+		}
+		a.idle.Reset(a.exchange.transport.idleTimeout())
+		_, err := a.exchange.to.Write(piece)
 		a.gone = err != nil
 	}
 	a.pending = nil
@@ -79,6 +92,7 @@ func (a *answer) pass() {
 
 // fill reads once.
 func (a *answer) fill() {
+	a.idle.Reset(a.exchange.transport.idleTimeout())
 	n, err := a.src.Read(a.buffer)
 	if a.meter == nil {
 		a.pending, a.err = a.buffer[:n], err

@@ -15,12 +15,15 @@
 // that base URL and serves the model. Any other URL is refused, and there are no
 // fallbacks. The upstream's key is the policy's, or where that names none the program's
 // own. Run, nonce and depth are told by the proxy's headers, which do not leave the
-// program. Lists of models are asked of the provider.
+// program. Lists of models are answered from the policy, as the proxy answers them.
 package client
 
 import (
+	"cmp"
+	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
@@ -31,6 +34,13 @@ import (
 // MaxBodyBytes bounds a request's body: as much as any API was found to take for one
 // request with images.
 const MaxBodyBytes = 50 << 20
+
+// DefaultIdleTimeout is longer than any API was found to be silent in an answer, and than a
+// program needs for what it has read.
+const DefaultIdleTimeout = 10 * time.Minute
+
+// ErrIdle says that an answer stood still for longer than the Transport's IdleTimeout.
+var ErrIdle = errors.New("client: the answer stood still for longer than IdleTimeout")
 
 // Transport sends what its gate gives leave for. It is safe for concurrent use, and must
 // not be changed once it is used. Gate and Tenant are required.
@@ -43,6 +53,12 @@ type Transport struct {
 	// second time would not be held. Timeouts are its own, or those of the program's
 	// contexts; the policy's of an upstream are the proxy's.
 	Base http.RoundTripper
+
+	// IdleTimeout is how long an answer may stand still, because nothing of it comes or
+	// because the program leaves what has come unread. Then the call ends as if the program
+	// had closed the answer, and reading on returns ErrIdle: one that is dropped without
+	// that would hold its budget for ever. 0: DefaultIdleTimeout.
+	IdleTimeout time.Duration
 
 	// Dialects that are spoken; nil: all.
 	Dialects providers.Registry
@@ -59,17 +75,18 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := &exchange{transport: t, in: r, header: canonical(r.Header), answered: make(chan answered, 1)}
 	x.body, x.to = io.Pipe()
 	err := x.locate(t.Gate.Rules().Policy)
-	if kind := x.operation.Kind; err == nil && (kind == providers.Listed || kind == providers.Probed) {
-		return t.base().RoundTrip(x.plain())
-	}
-	if err == nil {
+	asks := x.operation.Kind == providers.Listed || x.operation.Kind == providers.Probed
+	if err == nil && !asks {
 		err = x.read()
 	}
 	if r.Body != nil {
 		r.Body.Close()
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return x.denial(admission.DenialOf(err)), nil
+	case asks:
+		return x.told()
 	}
 	return x.run()
 }
@@ -80,6 +97,8 @@ func (t *Transport) base() http.RoundTripper {
 	}
 	return t.Base
 }
+
+func (t *Transport) idleTimeout() time.Duration { return cmp.Or(t.IdleTimeout, DefaultIdleTimeout) }
 
 func (t *Transport) dialects() providers.Registry {
 	if t.Dialects == nil {

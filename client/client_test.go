@@ -256,19 +256,44 @@ func TestURLChoosesTheUpstream(t *testing.T) {
 	}
 }
 
-// TestListOfModelsPasses: it costs nothing, and is the provider's.
-func TestListOfModelsPasses(t *testing.T) {
-	w, sim := simulated(t, simulator.Config{Models: []string{"one", "two"}}, setting{})
-	r := w.request(t.Context(), "/v1/models", "")
-	r.Method, r.Body, r.ContentLength = http.MethodGet, nil, 0
-	r.Header.Set("X-Aegis-Run", "nightly")
-	r.Header.Set("X-Http-Method-Override", "DELETE")
-	resp, body := w.do(r)
-	if h := sim.Calls()[0].Header; h["X-Aegis-Run"] != nil || h["X-Http-Method-Override"] != nil || h.Get("Authorization") != "Bearer "+programKey {
-		t.Errorf("sent %v", h)
+// TestListOfModels: the policy tells it, and nothing is sent: neither the program's key nor
+// what else it says.
+func TestListOfModels(t *testing.T) {
+	get := func(w *world, method, path string, header ...string) (*http.Response, string) {
+		r := w.request(t.Context(), path, "")
+		r.Method, r.Body, r.ContentLength = method, nil, 0
+		for _, name := range header {
+			r.Header.Set(name, "2023-06-01")
+		}
+		return w.do(r)
 	}
-	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"two"`) || len(sim.Calls()) != 1 {
-		t.Errorf("%d %s", resp.StatusCode, body)
+	for _, row := range []struct {
+		name, tenant, method, path string
+		header                     []string
+		status                     int
+		says                       string
+	}{
+		{"all", ample, "GET", "/v1/models", nil, 200, `"id":"toy"`},
+		{"those of Anthropic's", ample, "GET", "/v1/models", []string{"Anthropic-Version"}, 200, `"id":"claude-`},
+		{"one", ample, "GET", "/v1/models/toy", nil, 200, `"id":"toy"`},
+		{"one that the policy does not have", ample, "GET", "/v1/models/unheard-of", nil, 404, "model_not_found"},
+		{"one that the tenant may not use", ample + `, models: {allow: ["text-*"]}`, "GET", "/v1/models/toy", nil, 404, "model_not_found"},
+		{"all, by HEAD", ample, "HEAD", "/v1/models", nil, 200, ""},
+		{"a probe for a server", ample, "HEAD", "/v1/api/hello", nil, 200, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w, sim := simulated(t, simulator.Config{}, setting{tenant: row.tenant})
+			resp, body := get(w, row.method, row.path, row.header...)
+			if resp.StatusCode != row.status || !strings.Contains(body, row.says) || row.method == "HEAD" && body != "" {
+				t.Errorf("%d %s", resp.StatusCode, body)
+			}
+			if allowed := resp.Header.Get("X-Aegis-Decision") == "allow"; allowed != (row.status == 200) {
+				t.Errorf("%v", resp.Header)
+			}
+			if n := len(sim.Calls()); n != 0 {
+				t.Errorf("%d requests were sent", n)
+			}
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/client"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -227,6 +228,42 @@ func TestEveryCallEndsOnce(t *testing.T) {
 			s.mustHaveEnded(row.basis)
 		})
 	}
+}
+
+// TestAnswerThatStandsStill: one that the program neither reads nor closes, and one that
+// stops to come, end as if it had been closed. Nothing else would ever end them.
+func TestAnswerThatStandsStill(t *testing.T) {
+	for _, row := range []struct {
+		name, tenant string
+		upstream     func(*stage)
+		basis        string
+	}{
+		{"not read, and drained", ample, func(s *stage) { close(s.goOn) }, audit.BasisReported},
+		{"not read, where the policy cancels", cancels, func(s *stage) { <-s.gone }, audit.BasisUnknown},
+		{"not over within the drain limit", ample + ", drain_limit: 1ms", func(s *stage) { <-s.gone }, audit.BasisUnknown},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newStage(t, row.tenant)
+			s.client.IdleTimeout = 1
+			resp, err := s.client.RoundTrip(s.request(context.Background(), chatPath, streaming))
+			s.must(err)
+			row.upstream(s)
+			s.mustHaveEnded(row.basis)
+			if _, err := io.ReadAll(resp.Body); !errors.Is(err, client.ErrIdle) {
+				t.Errorf("read on: %v", err)
+			}
+		})
+	}
+	t.Run("read, and it comes no more", func(t *testing.T) {
+		s := newStage(t, cancels)
+		s.client.IdleTimeout = 1
+		resp, err := s.client.RoundTrip(s.request(context.Background(), chatPath, streaming))
+		s.must(err)
+		if _, err := io.ReadAll(resp.Body); !errors.Is(err, client.ErrIdle) {
+			t.Errorf("read %v", err)
+		}
+		s.mustHaveEnded(audit.BasisUnknown)
+	})
 }
 
 // readAll makes a call that is not streamed and reads its answer.

@@ -139,18 +139,46 @@ func (x *exchange) fail(err error) {
 	x.answered <- answered{err: err}
 }
 
-// denial is a response of our own, in the shape of the API.
+// told answers what costs nothing and asks for no more than the policy tells: nothing is
+// sent.
+func (x *exchange) told() (*http.Response, error) {
+	rules := x.transport.Gate.Rules()
+	key, err := rules.Key(x.transport.Tenant, x.transport.Key)
+	if err != nil {
+		return nil, err
+	}
+	reply := providers.Reply{Status: http.StatusOK} // there is a server
+	if x.operation.Kind == providers.Listed {
+		if reply, err = admission.ListModels(rules, key, x.dialect, x.operation); err != nil {
+			return x.denial(admission.DenialOf(err)), nil
+		}
+	}
+	r := x.response(reply)
+	r.Header.Set(admission.DecisionHeader, admission.Allowed)
+	return r, nil
+}
+
+// denial is the response that says no, in the shape of the API.
 func (x *exchange) denial(d *providers.Denial) *http.Response {
-	reply := x.dialect.Deny(x.operation, x.head, d)
+	r := x.response(x.dialect.Deny(x.operation, x.head, d))
+	admission.MarkDenied(r.Header, d)
+	return r
+}
+
+// response is one of our own.
+func (x *exchange) response(reply providers.Reply) *http.Response {
 	h := http.Header{}
 	maps.Copy(h, reply.Header)
-	admission.MarkDenied(h, d)
 	h.Set("Content-Length", strconv.Itoa(len(reply.Body)))
-	return &http.Response{
+	r := &http.Response{
 		Status: fmt.Sprintf("%d %s", reply.Status, http.StatusText(reply.Status)), StatusCode: reply.Status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h, Body: io.NopCloser(bytes.NewReader(reply.Body)), ContentLength: int64(len(reply.Body)), Request: x.in,
 	}
+	if x.in.Method == http.MethodHead {
+		r.Body = http.NoBody
+	}
+	return r
 }
 
 // errUnread cuts a call whose rest was not over in time.

@@ -48,13 +48,6 @@ func (x *exchange) send(ctx context.Context, grant *gate.Grant) (*answer, gate.O
 	return a, a.outcome(), nil
 }
 
-// plain is the program's own request, without what must not leave it.
-func (x *exchange) plain() *http.Request {
-	out := x.in.WithContext(x.in.Context())
-	out.Header = x.head.Header
-	return out
-}
-
 // capOf is the cap to send; 0 sends none.
 func capOf(grant *gate.Grant) int64 {
 	if grant.Uncapped {

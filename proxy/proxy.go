@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -140,7 +142,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules,
 	case t.action != nil:
 		return p.act(w, r, rules, key, t, credential)
 	case t.operation.Kind == providers.Listed:
-		return listModels(w, rules, key, t)
+		return t.listModels(w, rules, key)
 	}
 	load := &payload{room: p.intake.open(key.Tenant.Name)}
 	defer load.end()
@@ -156,6 +158,17 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules,
 	}
 	p.metrics.Added(time.Since(arrived))
 	return p.relay(w, r, x)
+}
+
+// listModels answers from the policy.
+func (t *target) listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key) error {
+	reply, err := admission.ListModels(rules, key, t.dialect, t.operation)
+	if err != nil {
+		return err
+	}
+	w.Header().Set(admission.DecisionHeader, admission.Allowed)
+	t.write(w, reply)
+	return nil
 }
 
 // Close cuts the requests that still run, waits until each is settled, and

@@ -1,35 +1,29 @@
-package proxy
+package admission
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
-	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// listModels answers from the policy: every model with a price that the tenant may use, or
-// the one that the path names.
-func listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key, t *target) error {
-	var list []providers.Model
-	if name, one := t.operation.Params["model"]; one {
-		m, known := modelNamed(rules, key, t.dialect.Name(), name)
-		if !known {
-			return admission.Deny(providers.NotFound, "model_not_found", providers.RetryNever,
-				"there is no model %s for this key", strconv.QuoteToASCII(admission.Clip(name)))
-		}
-		list = []providers.Model{m}
-	} else {
-		list = modelsFor(rules, key, t.dialect.Name())
+// ListModels answers from the policy: every model with a price that the tenant may use, or
+// the one that the operation's path names. The error is a *providers.Denial.
+func ListModels(rules *gate.Rules, key *policy.Key, dialect providers.Dialect, op providers.Operation) (providers.Reply, error) {
+	name, one := op.Params["model"]
+	if !one {
+		return dialect.Models(op, modelsFor(rules, key, dialect.Name())), nil
 	}
-	w.Header().Set(admission.DecisionHeader, admission.Allowed)
-	t.write(w, t.dialect.Models(t.operation, list))
-	return nil
+	m, known := modelNamed(rules, key, dialect.Name(), name)
+	if !known {
+		return providers.Reply{}, Deny(providers.NotFound, "model_not_found", providers.RetryNever,
+			"there is no model %s for this key", strconv.QuoteToASCII(Clip(name)))
+	}
+	return dialect.Models(op, []providers.Model{m}), nil
 }
 
 // modelNamed is a model that the tenant of a key may use in a dialect. It need not be in
