@@ -32,6 +32,11 @@ type counts struct {
 	// inputPart and outputPart are the largest details that have no price of their own,
 	// as of text and of predictions.
 	inputPart, outputPart wire.Count
+
+	// Of the usage object at hand: input_tokens, and whether it has details of the input and
+	// the cache in the way of Anthropic's API.
+	input             wire.Count
+	details, cacheOwn bool
 }
 
 // reads are what several names say of one count that makes an answer cheaper: the least
@@ -288,14 +293,35 @@ var outputCounts = readers{
 	"image_tokens":     loose(func(c *counts) *wire.Count { return &c.drawn }),
 }
 
+var allInput = inputCounts.rest(func(c *counts) *wire.Count { return &c.inputPart })
+
+// readDetails reads what the input consists of.
+func readDetails(c *counts, v gjson.Result) {
+	c.details = c.details || v.IsObject()
+	c.each(v, allInput)
+}
+
+// besideInput reads a count of the cache that stands beside the others under a name of
+// Anthropic's.
+func besideInput(read func(*counts, gjson.Result)) func(*counts, gjson.Result) {
+	return func(c *counts, v gjson.Result) {
+		c.cacheOwn = true
+		read(c, v)
+	}
+}
+
 var usageCounts = cacheCounts.and(readers{
+	"input_tokens":                exact(func(c *counts) *wire.Count { return &c.input }),
+	"cache_read_input_tokens":     besideInput(cacheCounts["cache_read_input_tokens"]),
+	"cache_creation_input_tokens": besideInput(cacheCounts["cache_creation_input_tokens"]),
+
 	"prompt_tokens":             exact(func(c *counts) *wire.Count { return &c.prompt }),
 	"completion_tokens":         exact(func(c *counts) *wire.Count { return &c.completion }),
 	"output_tokens":             exact(func(c *counts) *wire.Count { return &c.completion }),
 	"total_tokens":              exact(func(c *counts) *wire.Count { return &c.total }),
 	"reasoning_tokens":          loose(func(c *counts) *wire.Count { return &c.reasoning }),
-	"prompt_tokens_details":     within(inputCounts.rest(func(c *counts) *wire.Count { return &c.inputPart })),
-	"input_tokens_details":      within(inputCounts.rest(func(c *counts) *wire.Count { return &c.inputPart })),
+	"prompt_tokens_details":     readDetails,
+	"input_tokens_details":      readDetails,
 	"completion_tokens_details": within(outputCounts.rest(func(c *counts) *wire.Count { return &c.outputPart })),
 	"output_tokens_details":     within(outputCounts.rest(func(c *counts) *wire.Count { return &c.outputPart })),
 	"server_tool_use":           within(readers{"web_search_requests": loose(func(c *counts) *wire.Count { return &c.searches })}),
@@ -342,15 +368,7 @@ func (c *counts) each(object gjson.Result, r readers) {
 func readCounts(usage gjson.Result) counts {
 	var c counts
 	c.each(usage, usageCounts)
-	input := wire.ExactCount(wire.Get(usage, "input_tokens"))
-	details := wire.Get(usage, "input_tokens_details").IsObject() || wire.Get(usage, "prompt_tokens_details").IsObject()
-	c.apart = !details && (input.Told && !c.prompt.Told || cacheTold(usage) && !c.total.Told)
-	c.prompt.Add(input)
+	c.apart = !c.details && (c.input.Told && !c.prompt.Told || c.cacheOwn && !c.total.Told)
+	c.prompt.Add(c.input)
 	return c
-}
-
-// cacheTold reports whether the cache stands beside the other counts under Anthropic's
-// names.
-func cacheTold(usage gjson.Result) bool {
-	return wire.Get(usage, "cache_creation_input_tokens").Exists() || wire.Get(usage, "cache_read_input_tokens").Exists()
 }

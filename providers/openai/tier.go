@@ -84,7 +84,7 @@ func (r *Request) Services(at *providers.Terms) (list []string) {
 
 // readTier takes the tier that an answer says it was served at. The last counts.
 func (f *findings) readTier(value []byte) {
-	v := gjson.ParseBytes(value)
+	v := wire.Parse(value)
 	if v.Type != gjson.String || v.Str == "" || v.Str == "auto" {
 		return
 	}

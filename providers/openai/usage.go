@@ -104,7 +104,7 @@ func (f *findings) Unread(bytes int) {
 }
 
 func (f *findings) readModel(value []byte) {
-	v := gjson.ParseBytes(value)
+	v := wire.Parse(value)
 	if v.Type == gjson.String && v.Str != "" && v.Str != f.key.Model && len(v.Str) <= providers.MaxModelBytes {
 		f.key.Model = strings.Clone(v.Str)
 	}
@@ -121,7 +121,7 @@ var filterCodes = []string{"content_filter", "ResponsibleAIPolicyViolation"}
 // readError takes what an error member says, and reports whether there is one. An
 // error that says neither what it is nor its status might as well not be there.
 func (f *findings) readError(value []byte) bool {
-	v := gjson.ParseBytes(value)
+	v := wire.Parse(value)
 	text := v.Type == gjson.String && v.Str != ""
 	if !text && !v.IsObject() && !v.IsArray() {
 		return false
@@ -175,7 +175,7 @@ func (f *findings) parseCounts(object []byte) (c counts, ok bool) {
 	if !jsontext.Value(object).IsValid() {
 		return c, false
 	}
-	v := gjson.ParseBytes(object)
+	v := wire.Parse(object)
 	if !v.IsObject() {
 		return c, false
 	}

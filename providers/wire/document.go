@@ -28,7 +28,8 @@ type Document struct {
 	ended   bool   // a string was: a name, if a colon follows
 	word    []byte // how the string begins, as it is written, cut at maxWordBytes
 	labels  int    // the depth of an object whose member at hand is no text, or 0
-	value   []byte // of the member that is kept
+	store   []byte // of values that are kept, one behind the other
+	from    int    // where the one at hand begins
 	tooLong bool
 	begun   bool
 	closed  bool
@@ -42,6 +43,8 @@ type Kept struct {
 	Values  [][]byte // as they came, of the first ones; a nil one was too long
 	Dropped bool     // one of them was too long, or one too many
 	Cut     bool     // the document broke off in the last one
+
+	room [1][]byte // of Values: there is seldom another
 }
 
 // Last is the last value, nil without one.
@@ -51,6 +54,13 @@ func (k Kept) Last() []byte {
 	}
 	return k.Values[len(k.Values)-1]
 }
+
+// Memory is taken in pieces that are enough for what most answers have, in bytes: for the
+// beginnings of strings, and for all values that are kept.
+const (
+	wordBytes  = 64
+	storeBytes = 512
+)
 
 // maxWordBytes is enough to tell the names and values that matter, of up to 32
 // letters, from all others, also where each letter is an escape.
@@ -137,6 +147,9 @@ func (d *Document) beginString() {
 		d.noJSON()
 		return
 	}
+	if d.word == nil {
+		d.word = make([]byte, 0, wordBytes)
+	}
 	d.inside, d.word = true, d.word[:0]
 }
 
@@ -160,20 +173,16 @@ func (d *Document) scalar(c byte) {
 // last index it has read.
 func (d *Document) skipString(b []byte, i int) int {
 	from := i
-	for ; i < len(b); i++ {
-		switch {
-		case d.escaped:
-			d.escaped = false
-		case b[i] == '\\':
-			d.escaped = true
-		case b[i] == '"':
-			d.inside, d.ended = false, true
-			d.addWord(b[from:i])
-			return i
-		}
+	if d.escaped {
+		i++
 	}
-	d.addWord(b[from:])
-	return i
+	end := quoteFrom(b, i)
+	d.escaped = end > len(b)
+	if end < len(b) {
+		d.inside, d.ended = false, true
+	}
+	d.addWord(b[from:min(end, len(b))])
+	return end
 }
 
 func (d *Document) addWord(b []byte) {
@@ -227,8 +236,14 @@ func (d *Document) name() bool {
 	if d.member != nil && d.member.ends() {
 		d.active = d.member
 	}
-	d.value, d.tooLong = d.value[:0], false
-	return d.keeps()
+	if !d.keeps() {
+		return false
+	}
+	if cap(d.store)-len(d.store) < wordBytes {
+		d.store = make([]byte, 0, storeBytes) // the values before stay where they are
+	}
+	d.from, d.tooLong = len(d.store), false
+	return true
 }
 
 // child is the node of a member of the innermost object.
@@ -267,9 +282,12 @@ func (d *Document) leave(c byte) {
 func (d *Document) endMember() {
 	if d.keeps() {
 		k := &d.kept[d.active.slot]
-		value := slices.Clone(d.value)
+		value := slices.Clip(d.store[d.from:])
 		if d.tooLong {
 			value, k.Dropped = nil, true
+		}
+		if k.Values == nil {
+			k.Values = k.room[:0]
 		}
 		if len(k.Values) == maxKept {
 			k.Values, k.Dropped = k.Values[:maxKept-1], true
@@ -284,7 +302,9 @@ func (d *Document) keep(b []byte) {
 	if !d.keeps() || d.depth == 0 || d.tooLong {
 		return
 	}
-	if d.tooLong = len(d.value)+len(b) > MaxValueBytes; !d.tooLong {
-		d.value = append(d.value, b...)
+	if d.tooLong = len(d.store)-d.from+len(b) > MaxValueBytes; d.tooLong {
+		d.store = d.store[:d.from]
+		return
 	}
+	d.store = append(d.store, b...)
 }

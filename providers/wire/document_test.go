@@ -132,4 +132,9 @@ func TestDocumentBounds(t *testing.T) {
 	if k := d.Kept("a.usage"); !k.Cut || string(k.Last()) != `{"n":1` {
 		t.Errorf("cut %v, kept %q", k.Cut, k.Last())
 	}
+	value := `"usage":"` + strings.Repeat("x", MaxValueBytes-10) + `",`
+	d = read("{"+strings.Repeat(value, 100), 7)
+	if n := cap(d.store); n > 4*MaxValueBytes {
+		t.Errorf("values that went leave %d bytes", n)
+	}
 }

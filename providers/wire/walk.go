@@ -111,18 +111,40 @@ func (w *Walk) Bytes() []byte {
 	return w.Text[value.Start:value.End]
 }
 
-// stringEnd is where the string ends that begins at start. Most are so short that
-// a search for the quote would not pay.
-func stringEnd(text []byte, start int) int {
-	for at := start + 1; at < len(text); at++ {
+// stringEnd is where the string ends that begins at start.
+func stringEnd(text []byte, start int) int { return min(quoteFrom(text, start+1)+1, len(text)) }
+
+// shortString is how many bytes of a string are looked at one by one: most are so short
+// that a search for the quote would not pay.
+const shortString = 32
+
+// quoteFrom is where the quote is that ends a string, from a byte inside it on. Where the
+// text ends before it that is the text's length, or one more if the string's next byte is
+// escaped.
+func quoteFrom(text []byte, at int) int {
+	for end := min(at+shortString, len(text)); at < end; at++ {
 		switch text[at] {
 		case '"':
-			return at + 1
+			return at
 		case '\\':
 			at++
 		}
 	}
-	return len(text)
+	for quote := -1; at < len(text); {
+		if quote < at {
+			if quote = bytes.IndexByte(text[at:], '"'); quote < 0 {
+				quote = len(text)
+			} else {
+				quote += at
+			}
+		}
+		escape := bytes.IndexByte(text[at:quote], '\\')
+		if escape < 0 {
+			return quote
+		}
+		at += escape + 2
+	}
+	return at
 }
 
 // nestedEnd is where the object or array ends that begins at start.

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -23,6 +24,25 @@ func TestWalkFindsWhatGjsonFinds(t *testing.T) {
 		}
 		if rest := len(text) - w.At; rest > 3 { // the spaces after it
 			t.Fatalf("%s: %d bytes left", text, rest)
+		}
+	})
+}
+
+// TestQuoteFrom: the quote that ends a string is the first that no backslash escapes, however far it is.
+func TestQuoteFrom(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		pieces := rapid.SliceOfN(rapid.SampledFrom([]string{"a", `\`, `"`, strings.Repeat("b", shortString)}), 0, 12).Draw(t, "pieces")
+		text := []byte(strings.Join(pieces, ""))
+		want := 0
+		for want < len(text) && text[want] != '"' {
+			if text[want] == '\\' {
+				want++
+			}
+			want++
+		}
+		if got := quoteFrom(text, 0); got != want {
+			t.Fatalf("%q: %d, want %d", text, got, want)
 		}
 	})
 }
