@@ -9,17 +9,24 @@ import (
 )
 
 // allowModel denies a model that a deny pattern matches, or that no allow
-// pattern matches where there are any.
+// pattern matches where there are any: the one that is asked for, or another that the call
+// may run.
 func allowModel(t *Tenant, f *call.Facts) *Denial {
 	if f.Action() != "" {
 		return nil // it has no model
 	}
-	if allows(t.AllowModels, t.DenyModels, f.Model) {
+	model, ok := f.Model, allows(t.AllowModels, t.DenyModels, f.Model)
+	for i := 0; ok && i < len(f.Beside); i++ {
+		if other := f.Beside[i].Model; other != "" {
+			model, ok = other, allows(t.AllowModels, t.DenyModels, other)
+		}
+	}
+	if ok {
 		return nil
 	}
 	return &Denial{
 		Reason:  ModelNotAllowed,
-		Message: fmt.Sprintf("model %s is not allowed for this tenant", quote(f.Model)),
+		Message: fmt.Sprintf("model %s is not allowed for this tenant", quote(model)),
 	}
 }
 

@@ -189,6 +189,36 @@ func TestMessagesBounded(t *testing.T) {
 	})
 }
 
+// TestMessagesHosted: tools that run at the provider are priced or taken out as the policy
+// says, and other models are held and charged at their own prices.
+func TestMessagesHosted(t *testing.T) {
+	with := func(members string) string { return strings.TrimSuffix(claudeMessage, "}") + members + "}" }
+	const search = `{"type":"web_search_20250305","name":"web_search","max_uses":8}`
+	searching := with(`,"tools":[` + search + `]`)
+	price := claudeOf("1", "hosted_tools: [{kind: web_search, when_offered: price, calls: 3, tokens: 1000}]")
+	strip := claudeOf("1", "hosted_tools: [{kind: web_search, when_offered: strip}]")
+	falling := with(`,"fallbacks":[{"model":"claude-opus-5-5","max_tokens":200}]`)
+	fell := `{"input_tokens":20,"output_tokens":4,"iterations":[{"type":"message","input_tokens":20,"output_tokens":4},{"type":"fallback_message","model":"claude-opus-5-5","input_tokens":30,"output_tokens":10}]}`
+	play(t, []wireCase{
+		{name: "searches that are priced", policy: price, path: messagesPath, body: searching,
+			reply: reply{body: message(`{"input_tokens":8000,"output_tokens":200,"server_tool_use":{"web_search_requests":2,"web_fetch_requests":0}}`)},
+			want: want{basis: audit.BasisReported, charge: 8_000_000 + 1_000_000 + 20_000_000, within: true,
+				sent: sentAs(strings.Replace(searching, `"max_uses":8`, `"max_uses":3`, 1))}},
+		{name: "searches that the budget does not have", policy: strings.Replace(price, `limit_usd: "1"`, `limit_usd: "0.05"`, 1), path: messagesPath, body: searching,
+			want: want{status: 402, says: []string{`"type":"billing_error"`}}},
+		{name: "searches that are taken out", policy: strip, path: messagesPath, body: searching, reply: reply{body: message(`{"input_tokens":20,"output_tokens":4}`)},
+			want: want{basis: audit.BasisReported, charge: 40_000, within: true, sent: sentAs(claudeMessage)}},
+		{name: "a fallback", policy: claude, path: messagesPath, body: falling, reply: reply{body: message(fell)},
+			want: want{basis: audit.BasisReported, charge: 40_000 + 120_000 + 200_000, within: true, sent: sentAs(falling)}},
+		{name: "a fallback that the tenant may not use", policy: claudeOf("1", `models: {deny: ["claude-opus-*"]}`), path: messagesPath, body: falling,
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "claude-opus-5-5"}}},
+		{name: "a fallback that goes elsewhere", policy: strings.Replace(claude, `match: "claude-*"`, `match: "claude-haiku-*"`, 1), path: messagesPath, body: falling,
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "claude-opus-5-5"}}},
+		{name: "a fallback without a price", policy: claude, path: messagesPath, body: strings.Replace(falling, "opus-5-5", "epic-9", 1),
+			want: want{status: 403, says: []string{`"type":"permission_error"`, "claude-epic-9"}}},
+	})
+}
+
 // TestMessagesProbe: whether there is a server is told to anybody.
 func TestMessagesProbe(t *testing.T) {
 	w := newWorld(t, setting{upstreams: []http.Handler{&caseUpstream{}}, policy: claude})

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -84,6 +85,9 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 	if err != nil {
 		return nil, denied(policy.NoBound, err.Error())
 	}
+	if denial := a.unroutedInside(b, offer.Bound().Beside); denial != nil {
+		return nil, denial
+	}
 	in, out := &offer.Bound().Input, &offer.Bound().Output
 	boundInput(b, in, limits.ContextTokens*in.Contexts)
 	b.Service, b.Services, b.Region = offer.Bound().Service, offer.Bound().Services, offer.Bound().Region
@@ -104,6 +108,21 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 		}
 	}
 	return offer, nil
+}
+
+// unroutedInside denies a call inside which another model may run that the policy does not
+// send to this upstream.
+func (a *Ask) unroutedInside(b *gate.Bid, beside []call.Line) *policy.Denial {
+	for i := range beside {
+		other := beside[i].Model
+		if other == "" || other == b.Model {
+			continue
+		}
+		if _, upstreams := b.Rules.Policy.Route(a.Key.Tenant, other); !slices.Contains(upstreams, b.Upstream) {
+			return denied(policy.NoBound, fmt.Sprintf("model %.100q may run inside this call, and the policy does not send it to upstream %s: add it to the models", other, b.Upstream.Name))
+		}
+	}
+	return nil
 }
 
 func denied(reason policy.Reason, message string) *policy.Denial {

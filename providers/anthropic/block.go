@@ -1,6 +1,8 @@
 package anthropic
 
 import (
+	"strings"
+
 	"github.com/tidwall/gjson"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -117,10 +119,10 @@ var blockTypes = map[string]func(*parser, *block) error{
 	"tool_reference":  (*parser).toolReference,
 	"tool_addition":   nil, // what it names says it
 	"tool_removal":    nil,
-	"compaction":      nil, // a summary, in place of what it sums up
-	"fallback":        nil, // it is left out of the prompt
-	"mcp_tool_use":    (*parser).toolBlock,
-	"mcp_tool_result": (*parser).toolBlock,
+	"compaction":      nil,                    // a summary, in place of what it sums up
+	"fallback":        nil,                    // it is left out of the prompt
+	"mcp_tool_use":    (*parser).serverResult, // it is answered in the same message
+	"mcp_tool_result": (*parser).serverResult,
 	"server_tool_use": (*parser).serverCall,
 	// Results of tools that ran at the provider, in an earlier call.
 	"web_search_tool_result":                 (*parser).serverResult,
@@ -201,19 +203,14 @@ func (p *parser) serverCall(b *block) error {
 	if p.running == nil {
 		p.running = map[string]string{}
 	}
-	p.running[b.id] = b.name
+	p.running[strings.Clone(b.id)] = strings.Clone(b.name)
+	p.ran(b.name)
 	return p.toolBlock(b)
-}
-
-// seeRunning notes calls that the provider has still to run.
-func (p *parser) seeRunning() {
-	if len(p.running) > 0 {
-		p.costs(call.ExtraPart, "server_tool_use", "it has no result, so "+atProvider)
-	}
 }
 
 func (p *parser) serverResult(b *block) error {
 	delete(p.running, b.id)
+	p.ran(b.kind)
 	return p.toolBlock(b)
 }
 

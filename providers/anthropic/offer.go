@@ -19,6 +19,11 @@ type offer struct {
 	request *request
 	terms   providers.Terms
 	bound   providers.Bound
+
+	searching *hostedTool // that is priced; nil: none
+	searches  int64       // how often it may be called
+	stripped  []int       // places of the tools that are taken out
+	dropped   []string    // members that are taken out
 }
 
 // On bounds the request on one upstream.
@@ -40,16 +45,20 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 		return nil, err
 	}
 	o.bound.Input = input
-	if r.maxTokens == 0 {
-		if !slices.Contains(silentProviders, t.Provider) {
-			return nil, unbounded("max_tokens", "not every server takes 0 for no output")
+	switch {
+	case r.maxTokens > 0:
+		o.bound.Output = providers.Output{
+			Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked, Kinds: call.Of(call.Output, call.Reasoning),
 		}
-		return o, nil
+	case !slices.Contains(silentProviders, t.Provider):
+		return nil, unbounded("max_tokens", "not every server takes 0 for no output")
 	}
-	o.bound.Output = providers.Output{
-		Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked, Kinds: call.Of(call.Output, call.Reasoning),
+	for _, more := range [...]func() error{o.sumUp, o.fallBack, o.host} {
+		if err := more(); err != nil {
+			return nil, err
+		}
 	}
-	return o, o.sumUp()
+	return o, nil
 }
 
 // sumUp adds a run that sums the conversation up: it reads all of it, writes at most what
@@ -63,12 +72,15 @@ func (o *offer) sumUp() error {
 		return unbounded("compaction", "the length of the summary is not known; max_output_tokens at the model in the policy bounds it")
 	}
 	in := &o.bound.Input
-	o.bound.Output.Fixed += t.MaxOutput
-	in.Fixed += summaryTokens
-	if !r.onlySums {
-		in.Fixed += in.Fixed + in.Bytes() + t.MaxOutput
-		in.Contexts++
+	if r.onlySums { // nothing follows
+		in.Fixed += summaryTokens
+		o.bound.Output.Fixed += t.MaxOutput
+		return nil
 	}
+	o.bound.Beside = append(o.bound.Beside, call.Line{Key: call.Key{Model: r.model}, Usage: call.Usage{
+		call.Input: in.Fixed + in.Bytes() + summaryTokens, call.Output: t.MaxOutput,
+	}})
+	in.Fixed += t.MaxOutput
 	return nil
 }
 
@@ -158,7 +170,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Query:  r.query(),
 		Header: header,
 		Betas:  taken,
-		Body:   wire.Apply(r.body, r.lower(limit)),
+		Body:   wire.Apply(r.body, append(r.lower(limit), o.toolSplices()...)),
 		Meter:  func(a providers.Answer) providers.Meter { return newMeter(asked, a) },
 	}
 }

@@ -17,10 +17,10 @@ type parser struct {
 	block  block
 	tool   tool
 	change change
+	next   fallback
 	edit   string // the type of an edit of the context
 
-	sizes      map[string]int64 // of tools by their names, in tokens at most
-	references []string         // names of tools that are referred to
+	sizes map[string]int64 // of tools by their names, in tokens at most
 }
 
 // parse reads a body and a head. The error is a *providers.ParseError.
@@ -59,7 +59,6 @@ func (p *parser) whole() error {
 	p.load.halves = wire.Halves(p.Scanner.Body)
 	p.nameResults()
 	p.countReferences()
-	p.seeRunning()
 	return nil
 }
 
@@ -83,11 +82,13 @@ var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]
 	"stream":             func(p *parser, name string) error { return p.Flag(&p.request.stream, name) },
 	"system":             func(p *parser, name string) error { return p.content(name) },
 	"tools":              func(p *parser, name string) error { return p.toolList(name) },
-	"tool_choice":        (*parser).opaque,
+	"tool_choice":        (*parser).toolChoice,
 	"thinking":           func(p *parser, name string) error { return p.readThinking(name) },
 	"output_config":      func(p *parser, name string) error { return outputLevel.optional(p, name) },
 	"output_format":      (*parser).format,
 	"cache_control":      func(p *parser, name string) error { return p.cacheControl(name) },
+	"mcp_servers":        (*parser).mcpServers,
+	"fallbacks":          (*parser).fallbackList,
 	"compaction":         func(p *parser, name string) error { return p.compaction(name) },
 	"context_management": func(p *parser, name string) error { return p.contextManagement(name) },
 	"service_tier":       func(p *parser, name string) error { return p.serviceTier(name) },
@@ -112,9 +113,7 @@ var countLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser
 
 // costly are members that are known to cost more than the body shows.
 var costly = map[string]string{
-	"fallbacks":             "other models may run",
 	"thread":                "it continues a conversation that is stored elsewhere",
-	"mcp_servers":           "tools run at the provider",
 	"container":             "files of earlier calls are input",
 	"betas":                 "it stands for the header anthropic-beta",
 	"anthropic_beta":        "it stands for the header anthropic-beta",

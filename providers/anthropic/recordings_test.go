@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/anthropic"
 	"github.com/aegis-proxy/aegis-proxy/providers/providertest"
@@ -19,7 +20,7 @@ var suite = providertest.Suite{
 	StandIn:   standIn,
 	Usage:     usageTold,
 	Caps:      capsIn,
-	MayChange: []string{"max_tokens", "thinking"},
+	MayChange: []string{"max_tokens", "thinking", "tools"}, // of tools the cap of searches alone: TestHosted
 	Credentials: []func(*providers.Head, string){
 		func(h *providers.Head, key string) { h.Header["X-Api-Key"] = []string{key} },
 		func(h *providers.Head, key string) { h.Header["Authorization"] = []string{"Bearer " + key} },
@@ -33,13 +34,17 @@ const (
 	someContext = 1_000_000
 )
 
+// someTools is a policy that prices searches. The results of one have had up to 20,000
+// tokens.
+var someTools = call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 20, Tokens: 20_000}}
+
 func place(r *providertest.Recording) (h providers.Head, t providers.Terms, ok bool) {
 	provider, spoken := strings.CutSuffix(r.Dialect, "-messages")
 	if r.Request.Method != "POST" || !strings.HasSuffix(r.Request.Path, "/messages") || !spoken {
 		return h, t, false
 	}
 	h = providers.Head{Method: "POST", Path: "/v1/messages", Query: r.Request.Query, Header: r.Request.Header()}
-	return h, providers.Terms{Provider: provider, MaxOutput: someOutput, Context: someContext}, true
+	return h, providers.Terms{Provider: provider, MaxOutput: someOutput, Context: someContext, Tools: someTools}, true
 }
 
 // standIn asks for an hour of everything, so that no answer is beyond it.

@@ -37,6 +37,14 @@ type request struct {
 	running     map[string]string // calls that the provider runs, by id, which have no result: names of their tools
 	cache       lifetimes
 	tools       []string
+	toolsAt     []wire.Span     // of the entries of tools
+	hosted      []hostedTool    // those that run at the provider
+	servers     bool            // the provider asks servers for more of them
+	past        map[string]bool // kinds of them that the conversation has calls of
+	references  []string        // names of tools that the conversation refers to
+	chosen      string          // the tool that tool_choice names
+	mustCall    bool            // it wants any tool to be called
+	fallbacks   []fallback
 	toolResults []providers.ToolResult
 	schema      bool // the answer is to be of a JSON schema
 	betas       []string

@@ -12,8 +12,11 @@ import (
 
 // tool is what is kept of one tool that is offered.
 type tool struct {
-	kind string
-	name string
+	kind   string
+	name   string
+	uses   int64     // how often it may be called; 0: as often as it likes
+	usesAt wire.Span // of that value; empty if it is absent
+	byCode bool      // code that runs at the provider may call it
 }
 
 // toolLevel is one entry of tools, whose texts the size of the whole entry counts.
@@ -28,12 +31,18 @@ var toolLevel = level("tools", map[string]wire.Reader[*parser]{
 	"eager_input_streaming": (*parser).skipped,
 	"cache_control":         func(p *parser, name string) error { return p.cacheControl(name) },
 	"allowed_callers":       (*parser).callers,
+	"max_uses":              (*parser).maxUses,
 	// Of tools that the API defines and the client runs.
 	"max_characters":    (*parser).skipped,
 	"display_width_px":  (*parser).skipped,
 	"display_height_px": (*parser).skipped,
 	"display_number":    (*parser).skipped,
 	"enable_zoom":       (*parser).skipped,
+	// Of web search. They choose among its results.
+	"allowed_domains":    (*parser).skipped,
+	"blocked_domains":    (*parser).skipped,
+	"user_location":      (*parser).skipped,
+	"response_inclusion": (*parser).skipped,
 })
 
 // clientTools are the tools that the API defines and the client runs, by what their
@@ -43,18 +52,26 @@ var clientTools = map[string]int64{
 	"bash_": 512, "text_editor_": 1536, "computer_": 2560, "memory_": 3072,
 }
 
-// serverTools are tools that run at the provider, by what their types begin with.
-var serverTools = []string{
-	"web_search_", "web_fetch_", "code_execution_", "tool_search_tool_", "advisor_", "mcp_toolset", "browser_toolset_",
-}
-
 func (p *parser) toolList(name string) error {
 	if null, err := p.Null(); null || err != nil {
 		return err
 	}
-	return p.Array(name, p.readTool)
+	return p.Array(name, func() error {
+		start := p.ValueStart()
+		if err := p.readTool(); err != nil {
+			return err
+		}
+		at := p.Since(start)
+		at.Start += strings.IndexByte(wire.View(p.Scanner.Body[at.Start:at.End]), '{') // behind a comma
+		if kind := p.tool.hosted(); kind != "" {
+			p.hosted = append(p.hosted, hostedTool{tool: p.tool, of: kind, at: len(p.toolsAt)})
+		}
+		p.toolsAt = append(p.toolsAt, at)
+		return nil
+	})
 }
 
+// readTool reads a tool. What becomes of one that runs at the provider the policy says.
 func (p *parser) readTool() error {
 	start, before := p.ValueStart(), len(p.doubts)
 	p.tool = tool{}
@@ -64,19 +81,32 @@ func (p *parser) readTool() error {
 	if len(p.tools) == providers.MaxTools {
 		return wire.Errorf("tools", "request has more than %d tools", providers.MaxTools)
 	}
+	p.tool.kind, p.tool.name = strings.Clone(p.tool.kind), strings.Clone(p.tool.name)
 	kind, size := p.tool.kind, wire.RenderedBytes(p.Scanner.Body[start:p.Offset()])
 	tokens, ours := clientTool(kind)
+	hosted := p.tool.hosted()
+	if hosted != "" {
+		tokens = hostedTokens
+	}
 	p.load.tools++
 	p.load.bytes += size
 	p.load.defined += tokens
 	p.defines(p.tool.name, size+tokens+toolTokens)
 	if ours || kind == "" || kind == "custom" {
-		p.tools = append(p.tools, strings.Clone(p.tool.name))
+		p.tools = append(p.tools, p.tool.name)
+		if p.tool.byCode {
+			p.costs(call.ExtraMember, "tools.allowed_callers", atProvider)
+		}
 		return nil
 	}
-	p.tools = append(p.tools, strings.Clone(kind))
+	p.tools = append(p.tools, kind)
+	if hosted == call.WebSearch { // it may be priced, and so each member counts
+		return nil
+	}
 	p.doubts = p.doubts[:min(before, len(p.doubts))] // the tool is named as a whole
-	p.oddTool(kind)
+	if hosted == "" {
+		p.unknown(call.ExtraTool, kind, false)
+	}
 	return nil
 }
 
@@ -90,17 +120,6 @@ func clientTool(kind string) (tokens int64, ok bool) {
 	return 0, false
 }
 
-// oddTool notes a tool of another type.
-func (p *parser) oddTool(kind string) {
-	for _, begin := range serverTools {
-		if strings.HasPrefix(kind, begin) {
-			p.costs(call.ExtraTool, kind, atProvider)
-			return
-		}
-	}
-	p.unknown(call.ExtraTool, kind, false)
-}
-
 func (p *parser) toolName(string) error {
 	p.Half = false
 	if err := p.Word(&p.tool.name, "tools.name"); err != nil {
@@ -109,81 +128,23 @@ func (p *parser) toolName(string) error {
 	return p.Identity("tools.name")
 }
 
-// callers reads who may call a tool. Code that runs at the provider calls in loops.
+// maxUses reads how often a tool may be called.
+func (p *parser) maxUses(string) error {
+	start := p.ValueStart()
+	uses, _, err := p.OptionalInteger("tools.max_uses", 1, providers.MaxCap)
+	p.tool.uses, p.tool.usesAt = uses, p.Since(start)
+	return err
+}
+
+// callers reads who may call a tool. Code that runs at the provider calls in loops; of a
+// search it can make no more than its cap.
 func (p *parser) callers(string) error {
 	at, err := p.Skip()
 	if err != nil {
 		return err
 	}
 	for _, caller := range gjson.ParseBytes(p.Scanner.Body[at.Start:at.End]).Array() {
-		if caller.Str != direct && caller.Type != gjson.Null {
-			p.costs(call.ExtraMember, "tools.allowed_callers", atProvider)
-		}
+		p.tool.byCode = p.tool.byCode || caller.Str != direct && caller.Type != gjson.Null
 	}
 	return nil
-}
-
-// change is what is kept of one change of the tools, in the middle of a conversation.
-type change struct{ kind, name string }
-
-var changeLevel = level(changePlace, map[string]wire.Reader[*parser]{
-	"type":        func(p *parser, _ string) error { return p.Word(&p.change.kind, changePlace+".type") },
-	"name":        func(p *parser, _ string) error { return p.Word(&p.change.name, changePlace+".name") },
-	"server_name": (*parser).skipped,
-	"definition":  func(p *parser, _ string) error { return p.readTool() },
-})
-
-const changePlace = "messages.content.tool"
-
-// toolChange reads which tool is added or taken out: one of the request's, or one that is
-// defined there.
-func (p *parser) toolChange(string) error {
-	p.change = change{}
-	if err := changeLevel.optional(p, changePlace); err != nil {
-		return err
-	}
-	switch p.change.kind {
-	case "tool_reference":
-		return p.refer(p.change.name)
-	case "tool_definition":
-	case "mcp_tool_reference", "mcp_toolset_reference":
-		p.costs(call.ExtraMember, changePlace, atProvider)
-	default:
-		p.unknown(call.ExtraMember, changePlace+".type", false)
-	}
-	return nil
-}
-
-// defines keeps how much a tool adds to the input, in tokens at most.
-func (p *parser) defines(name string, tokens int64) {
-	if p.sizes == nil {
-		p.sizes = map[string]int64{}
-	}
-	name = strings.Clone(name)
-	p.sizes[name] = max(p.sizes[name], tokens)
-}
-
-// refer notes that a tool's definition may stand in the prompt once more.
-func (p *parser) refer(name string) error {
-	if len(p.references) == providers.MaxTexts {
-		return wire.Errorf("messages", "request refers to more than %d tools", providers.MaxTexts)
-	}
-	p.references = append(p.references, name)
-	return nil
-}
-
-// countReferences counts the tools that are referred to. A name that no tool has may be
-// any of them.
-func (p *parser) countReferences() {
-	largest := int64(0)
-	for _, tokens := range p.sizes {
-		largest = max(largest, tokens)
-	}
-	for _, name := range p.references {
-		if tokens, known := p.sizes[name]; known {
-			p.load.defined += tokens
-		} else {
-			p.load.defined += largest
-		}
-	}
 }

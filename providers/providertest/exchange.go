@@ -225,8 +225,12 @@ func totals(r providers.Report) (u Usage) {
 // checkBound: the usage is within what was bounded before.
 func (x *exchange) checkBound(offer providers.Offer, used Usage) {
 	b := offer.Bound()
-	input := b.Input.Fixed + x.count(b.Input.Texts, b.Input.Exact)
+	input := (b.Input.Fixed+x.count(b.Input.Texts, b.Input.Exact))*(1+b.Input.Rereads) + b.Output.Cap*b.Output.Rereads
 	output := (b.Output.Cap + b.Output.Fixed + x.count(b.Output.Beside, false)) * b.Output.Choices
+	for i := range b.Beside {
+		input += b.Beside[i].Usage.InputTokens()
+		output += b.Beside[i].Usage.OutputTokens()
+	}
 	if used.Input > input || used.Output > output {
 		x.errorf("the bound was %d in and %d out, used were %d and %d", input, output, used.Input, used.Output)
 	}

@@ -90,6 +90,41 @@ func (m Members) Set(name, value string) Splice {
 	return Insert(m[len(m)-1].Value.End, `,"`+name+`":`+value)
 }
 
+// Drop takes members out, with the commas that are then too many. Names that no member has
+// are passed over.
+func (m Members) Drop(names ...string) []Splice {
+	at, gone := make([]Span, len(m)), []int(nil)
+	for i, member := range m {
+		at[i] = Span{member.At.Start, member.Value.End}
+		if slices.Contains(names, member.Name) {
+			gone = append(gone, i)
+		}
+	}
+	return Drop(at, gone)
+}
+
+// Drop takes entries out of a list or an object, with the commas that are then too many. at
+// are the places of all its entries, in order, and gone the numbers of those to take out,
+// in order.
+func Drop(at []Span, gone []int) (splices []Splice) {
+	for len(gone) > 0 {
+		n := 1 // in a row
+		for n < len(gone) && gone[n] == gone[0]+n {
+			n++
+		}
+		first, last := gone[0], gone[n-1]
+		out := Span{at[first].Start, at[last].End}
+		switch {
+		case first > 0:
+			out.Start = at[first-1].End
+		case last+1 < len(at):
+			out.End = at[last+1].Start
+		}
+		splices, gone = append(splices, Splice{At: out}), gone[n:]
+	}
+	return splices
+}
+
 // Apply makes the splices, in the order of the body. Insertions at one place
 // keep their order, after a replacement that ends there.
 func Apply(body []byte, splices []Splice) *Edited {

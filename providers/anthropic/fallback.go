@@ -1,0 +1,101 @@
+package anthropic
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// fallback is a model that runs where those before it declined.
+type fallback struct {
+	model     string
+	maxTokens int64 // 0: the request's
+	fast      bool
+}
+
+// maxFallbacks bounds the list, which has a few.
+const maxFallbacks = 16
+
+// fallbackLevel is one fallback. What it says of thinking and the output stays within its
+// own cap.
+var fallbackLevel = level("fallbacks", map[string]wire.Reader[*parser]{
+	"model":         func(p *parser, _ string) error { return p.Word(&p.next.model, "fallbacks.model") },
+	"max_tokens":    (*parser).fallbackCap,
+	"speed":         (*parser).fallbackSpeed,
+	"thinking":      (*parser).skipped,
+	"output_config": (*parser).opaque,
+})
+
+// fallbackList reads models that run where the one asked for declines. Which ones the API
+// would choose by itself nobody knows.
+func (p *parser) fallbackList(name string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	if p.Peek() == '"' {
+		return p.cost(name, "which other models may run is not said")
+	}
+	return p.Array(name, p.readFallback)
+}
+
+func (p *parser) readFallback() error {
+	p.next = fallback{}
+	if err := fallbackLevel.Object(p, "fallbacks"); err != nil {
+		return err
+	}
+	if p.next.model == "" || len(p.next.model) > providers.MaxModelBytes {
+		return wire.Errorf("fallbacks.model", "a fallback's model must have 1 to %d bytes", providers.MaxModelBytes)
+	}
+	if len(p.fallbacks) == maxFallbacks {
+		return wire.Errorf("fallbacks", "request has more than %d fallbacks", maxFallbacks)
+	}
+	p.next.model = strings.Clone(p.next.model)
+	p.fallbacks = append(p.fallbacks, p.next)
+	return nil
+}
+
+func (p *parser) fallbackCap(string) (err error) {
+	p.next.maxTokens, _, err = p.OptionalInteger("fallbacks.max_tokens", 1, providers.MaxCap)
+	return err
+}
+
+func (p *parser) fallbackSpeed(string) error {
+	var speed string
+	err := p.Word(&speed, "fallbacks.speed")
+	switch p.next.fast = speed == fastSpeed; {
+	case speed != "" && speed != standardSpeed && !p.next.fast:
+		p.costs(call.ExtraMember, "fallbacks.speed", "what it costs is not known")
+	}
+	return err
+}
+
+// fallBack adds a run for each fallback. It reads the request, and what those before it
+// wrote.
+func (o *offer) fallBack() error {
+	r, t, in := o.request, &o.terms, &o.bound.Input
+	written := r.maxTokens
+	for _, f := range r.fallbacks {
+		if r.hidden != "" || r.summaries > 0 {
+			return unbounded("fallbacks", "what another model reads is not shown, because of "+cmp.Or(r.hidden, "compaction"))
+		}
+		input := in.Fixed + in.Bytes() + written
+		if r.load.images > 0 { // another model may read them larger
+			each := imageTokens(f.model, t)
+			if each <= 0 || each > providers.MaxCap/r.load.images {
+				return unbounded("fallbacks", "the tokens of an image are not known for "+strconv.QuoteToASCII(f.model))
+			}
+			input += r.load.images * each
+		}
+		run := call.Line{Key: call.Key{Model: f.model}, Usage: call.Usage{call.Input: input, call.Output: cmp.Or(f.maxTokens, r.maxTokens)}}
+		if f.fast {
+			run.Service = fastSpeed
+		}
+		o.bound.Beside = append(o.bound.Beside, run)
+		written += run.Usage[call.Output]
+	}
+	return nil
+}
