@@ -27,10 +27,12 @@ func newHouse(t *testing.T, baseURL, limit string) *house {
 	h := &house{t: t, dir: t.TempDir()}
 	nano, err := policy.ParseUSD(limit)
 	h.must(err)
-	vendor := policy.Vendors()[0]
-	vendor.BaseURL = baseURL
+	vendors := policy.Vendors()[:2] // OpenAI and Anthropic
+	for i := range vendors {
+		vendors[i].BaseURL = baseURL
+	}
 	first := policy.Starter{
-		Tenant: "default", KeyID: "key-1", Hash: [32]byte{1}, Vendors: []policy.Vendor{vendor},
+		Tenant: "default", KeyID: "key-1", Hash: [32]byte{1}, Vendors: vendors,
 		Budgets: []policy.StarterBudget{{Name: "daily", Window: "day", Limit: nano}},
 	}
 	signer, err := audit.NewSigner(audit.AlgEd25519)
@@ -122,6 +124,37 @@ func TestSDKThatGovernsItself(t *testing.T) {
 				t.Errorf("saw\n%s\nwant\n%s", g, w)
 			}
 			h.mustHaveSettled(sim)
+		})
+	}
+}
+
+// TestMessagesThatGovernThemselves: so does Anthropic's SDK, with the same two lines.
+func TestMessagesThatGovernThemselves(t *testing.T) {
+	sdk.GoMessages.Need(t)
+	for _, scenario := range []string{"messages", "messages-stream"} {
+		t.Run(scenario, func(t *testing.T) {
+			direct, directURL := start(t, nil)
+			want := sdk.GoMessages.Run(t, strings.TrimSuffix(directURL, "/v1"), "sk-test", scenario)
+			sim, url := start(t, nil)
+			h := newHouse(t, url, "10")
+			got := sdk.GoMessages.Run(t, strings.TrimSuffix(url, "/v1"), "sk-test", scenario, "SDK_GOVERNED="+h.dir)
+			if got.Headers["x-aegis-receipt"] == "" || !got.OK || got.Content == "" {
+				t.Errorf("saw %+v", got)
+			}
+			want.Headers, got.Headers = nil, nil
+			if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w || len(direct.Calls()) != 1 {
+				t.Errorf("saw\n%s\nwant\n%s", g, w)
+			}
+			h.mustHaveSettled(sim)
+
+			poor := newHouse(t, url, "0.000000001")
+			refused := sdk.GoMessages.Run(t, strings.TrimSuffix(url, "/v1"), "sk-test", scenario, "SDK_GOVERNED="+poor.dir)
+			if refused.OK || refused.Error.Class != "*apierror.Error" || refused.Error.Type != "billing_error" || !strings.HasPrefix(refused.Error.Message, "aegis: ") {
+				t.Errorf("saw %+v", refused)
+			}
+			if decisions, ends := poor.receipts(); len(decisions) != 1 || decisions[0].Verdict != audit.Deny || len(ends) != 0 || len(sim.Calls()) != 1 {
+				t.Errorf("%d calls; told of as %+v, %+v", len(sim.Calls()), decisions, ends)
+			}
 		})
 	}
 }

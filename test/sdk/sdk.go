@@ -39,6 +39,14 @@ var Messages = Client{
 	command: []string{".tools/python/bin/python", "test/sdk/python/messages.py"},
 }
 
+// GoMessages is the program of Anthropic's SDK for Go, in that of OpenAI's. Its scenarios
+// are messages and messages-stream.
+var GoMessages = Client{
+	Name: "anthropic-go", Retries: true, vendor: "ANTHROPIC",
+	files:   []string{".tools/go/client"},
+	command: []string{".tools/go/client"},
+}
+
 // Clients are all the programs.
 var Clients = []Client{
 	{

@@ -73,8 +73,8 @@ var scenarios = map[string]func(context.Context, openai.Client, *seen) error{
 }
 
 func main() {
-	if len(os.Args) != 2 || scenarios[os.Args[1]] == nil {
-		log.Fatal("give one scenario: chat, stream, stream-usage, tools or embeddings")
+	if len(os.Args) != 2 || scenarios[os.Args[1]] == nil && messages[os.Args[1]] == nil {
+		log.Fatal("give one scenario: chat, stream, stream-usage, tools, embeddings, messages or messages-stream")
 	}
 	saw := seen{SDK: "go " + sdkVersion(), Scenario: os.Args[1]}
 	var attempts atomic.Int64
@@ -82,15 +82,19 @@ func main() {
 		WroteRequest: func(httptrace.WroteRequestInfo) { attempts.Add(1) },
 	})
 	var response *http.Response
-	options := []option.RequestOption{option.WithResponseInto(&response)}
+	var governed *http.Client
 	if dir := os.Getenv("SDK_GOVERNED"); dir != "" {
 		g := open(dir)
 		defer g.Close()
-		governed := &http.Client{Transport: &client.Transport{Gate: g, Tenant: "default"}}
-		options = append(options, option.WithHTTPClient(governed))
+		governed = &http.Client{Transport: &client.Transport{Gate: g, Tenant: "default"}}
 	}
-	ai := openai.NewClient(options...)
-	if err := scenarios[saw.Scenario](ctx, ai, &saw); err != nil {
+	var err error
+	if run := messages[saw.Scenario]; run != nil {
+		err = run(ctx, anthropicClient(governed, &response), &saw)
+	} else {
+		err = scenarios[saw.Scenario](ctx, openaiClient(governed, &response), &saw)
+	}
+	if err != nil {
 		saw.Error = describe(err)
 	}
 	saw.OK = saw.Error == nil
@@ -101,6 +105,15 @@ func main() {
 	if err := json.NewEncoder(os.Stdout).Encode(saw); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// openaiClient is OpenAI's SDK over an HTTP client; nil: its own.
+func openaiClient(governed *http.Client, response **http.Response) openai.Client {
+	options := []option.RequestOption{option.WithResponseInto(response)}
+	if governed != nil {
+		options = append(options, option.WithHTTPClient(governed))
+	}
+	return openai.NewClient(options...)
 }
 
 // open opens a gate on the files that aegis-proxy init has made in a directory.
@@ -223,6 +236,9 @@ func chatUsage(u openai.CompletionUsage) *usage {
 }
 
 func describe(err error) *failure {
+	if f := refusedMessage(err); f != nil {
+		return f
+	}
 	var refused *openai.Error
 	if !errors.As(err, &refused) {
 		return &failure{Class: fmt.Sprintf("%T", err), Message: err.Error()}
