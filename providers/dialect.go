@@ -3,7 +3,6 @@ package providers
 import (
 	"crypto/sha256"
 	"fmt"
-	"mime"
 	"strings"
 	"sync"
 
@@ -98,6 +97,9 @@ type ToolResult struct {
 // Results are results of tools as facts have them. Those that have no id are told apart
 // by the body that brings them and their place.
 func Results(results []ToolResult, body []byte) (list []call.ToolResult) {
+	if len(results) == 0 {
+		return nil
+	}
 	digest := sync.OnceValue(func() string { return fmt.Sprintf("%x", sha256.Sum256(body)) })
 	for i, r := range results {
 		id := r.CallID
@@ -181,11 +183,12 @@ type Answer struct {
 
 // Stream reports whether the response is announced as server-sent events.
 func (a *Answer) Stream() bool {
-	for _, value := range a.Header["Content-Type"] {
-		kind, _, _ := mime.ParseMediaType(value)
-		return kind == "text/event-stream"
+	types := a.Header["Content-Type"]
+	if len(types) == 0 {
+		return false
 	}
-	return false
+	kind, _, _ := strings.Cut(types[0], ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
 }
 
 // Coding is the response's content coding, "" if it is plain.

@@ -73,6 +73,9 @@ func Discount(v gjson.Result) Count {
 // part, and exact that there is no other. ok is false if it is no such number, or
 // above MaxInteger.
 func parseNumber(text string) (n int64, exact, ok bool) {
+	if n, ok = shortDigits(text); ok {
+		return n, true, true
+	}
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	whole, fraction, _ := strings.Cut(mantissa, ".")
 	negative := strings.HasPrefix(whole, "-")
@@ -92,6 +95,20 @@ func parseNumber(text string) (n int64, exact, ok bool) {
 		return 0, true, true
 	}
 	return shifted(digits, len(whole), power, negative)
+}
+
+// shortDigits reads a number of so few digits that it is below MaxInteger, as most are.
+func shortDigits(text string) (n int64, ok bool) {
+	if len(text) == 0 || len(text) > 15 {
+		return 0, false
+	}
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(text[i]-'0')
+	}
+	return n, true
 }
 
 // shifted is the number of these digits with the point behind so many of them,

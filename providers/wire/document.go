@@ -227,7 +227,7 @@ func (d *Document) descend(c byte) {
 func (d *Document) name() bool {
 	name := Unescaped(d.word)
 	if d.active != nil && d.depth > d.level || !d.ended {
-		if d.labels == 0 && d.watch.labels[name] {
+		if d.labels == 0 && d.active != nil && d.active.output && d.watch.labels[name] {
 			d.labels = d.depth
 		}
 		return false
@@ -252,7 +252,7 @@ func (d *Document) child(name string) *node {
 	if at < 1 || at > maxPath || d.nodes[at] == nil {
 		return nil
 	}
-	return d.nodes[at].members[name]
+	return d.nodes[at].member(name)
 }
 
 // keeps reports whether the value at hand is kept.

@@ -1,11 +1,6 @@
 package wire
 
-import (
-	"slices"
-	"strings"
-
-	"github.com/aegis-proxy/aegis-proxy/internal/names"
-)
+import "github.com/aegis-proxy/aegis-proxy/internal/names"
 
 // SecretEnds are the ends of names under which a credential is sent, squeezed.
 var SecretEnds = []string{
@@ -17,20 +12,36 @@ var SecretEnds = []string{
 // Secret reports whether a name, of a header, a parameter or a member, is one under which
 // a credential is sent. Those of a client go to no upstream.
 func Secret(name string) bool {
-	plain := Squeezed(name)
-	switch plain {
+	var room [squeezedBytes]byte
+	plain := appendSqueezed(room[:0], name)
+	switch string(plain) {
 	case "key", "token", "auth", "sig", "signature", "code":
 		return true
 	}
-	return slices.ContainsFunc(SecretEnds, func(end string) bool { return strings.HasSuffix(plain, end) })
+	for _, end := range SecretEnds {
+		if len(plain) >= len(end) && string(plain[len(plain)-len(end):]) == end {
+			return true
+		}
+	}
+	return false
 }
+
+// squeezedBytes has room for usual names.
+const squeezedBytes = 64
 
 // Squeezed is a name without its case and what joins its words.
 func Squeezed(name string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '-' || r == '_' || r == '.' || r == ' ' || r == '$' {
-			return -1
+	var room [squeezedBytes]byte
+	return string(appendSqueezed(room[:0], name))
+}
+
+func appendSqueezed(dst []byte, name string) []byte {
+	dst = names.AppendFold(dst, name)
+	kept := dst[:0]
+	for _, c := range dst {
+		if c != '-' && c != '_' && c != '.' && c != ' ' && c != '$' {
+			kept = append(kept, c)
 		}
-		return r
-	}, names.Fold(name))
+	}
+	return kept
 }

@@ -138,7 +138,7 @@ func Apply(body []byte, splices []Splice) *Edited {
 	from := 0
 	for _, s := range splices {
 		out.add(body[from:s.At.Start])
-		out.add([]byte(s.Text))
+		out.add(BytesOf(s.Text))
 		from = s.At.End
 	}
 	out.add(body[from:])

@@ -42,8 +42,9 @@ type Watch struct {
 
 // node is a member that a path goes through or ends at.
 type node struct {
-	members         map[string]*node
-	keeps           bool // its value, in slot
+	name            string
+	members         []*node // few: to compare them is cheaper than to look one up
+	keeps           bool    // its value, in slot
 	slot            int
 	output, numbers bool
 }
@@ -54,15 +55,24 @@ const maxPath = 4
 // at makes the node at the end of a path.
 func (n *node) at(path string) *node {
 	for name := range strings.SplitSeq(path, ".") {
-		if n.members == nil {
-			n.members = map[string]*node{}
+		next := n.member(name)
+		if next == nil {
+			next = &node{name: name}
+			n.members = append(n.members, next)
 		}
-		if n.members[name] == nil {
-			n.members[name] = &node{}
-		}
-		n = n.members[name]
+		n = next
 	}
 	return n
+}
+
+// member is the node of a member, nil without one.
+func (n *node) member(name string) *node {
+	for _, m := range n.members {
+		if m.name == name {
+			return m
+		}
+	}
+	return nil
 }
 
 // ends reports whether a path ends here.
