@@ -102,3 +102,29 @@ func TestResponses(t *testing.T) {
 			want: want{status: 403, code: "no_bound", says: []string{"web_search"}}},
 	})
 }
+
+// TestResponsesSearch: the search that agents offer in every request, by what the policy
+// says of it.
+func TestResponsesSearch(t *testing.T) {
+	rules := func(rule string) string {
+		return strings.Replace(gpt, `limit_usd: "1"}]`, `limit_usd: "1"}]`+"\n    hosted_tools: [{kind: web_search, "+rule+"}]", 1)
+	}
+	const (
+		ask      = `{"model":"gpt-5","input":"hi","max_output_tokens":100,"tools":[{"type":"function","name":"f"},{"type":"web_search","external_web_access":false}]}`
+		stripped = `{"model":"gpt-5","input":"hi","max_output_tokens":100,"tools":[{"type":"function","name":"f"}]}`
+	)
+	answer := func(more string) reply {
+		return reply{body: strings.ReplaceAll(responseOf(responseUsage, more), "gpt-4o-2024-08-06", "gpt-5-2025-08-07")}
+	}
+	const cost = 16*1250 + 4*125 + 4*10000 // nano-USD
+	play(t, []wireCase{
+		{name: "denied", path: responsesPath, body: ask, want: want{status: 403, code: "no_bound", says: []string{"web_search", "hosted_tools"}}},
+		{name: "stripped", policy: rules("when_offered: strip"), path: responsesPath, body: ask, reply: answer(""),
+			want: want{basis: audit.BasisReported, charge: cost, within: true, sent: gets(pinnedTo(stripped))}},
+		{name: "priced, and not used", policy: rules("when_offered: price, calls: 2, tokens: 1000"), path: responsesPath, body: ask, reply: answer(""),
+			want: want{basis: audit.BasisReported, charge: cost, within: true, sent: gets(pinnedTo(strings.TrimSuffix(ask, "}") + `,"max_tool_calls":2}`))}},
+		{name: "priced", policy: rules("when_offered: price, calls: 2, tokens: 1000"), path: responsesPath, body: ask,
+			reply: answer(`,"tool_usage":{"web_search":{"num_requests":2}}`),
+			want:  want{basis: audit.BasisReported, charge: cost + 2*10_000_000, within: true}},
+	})
+}

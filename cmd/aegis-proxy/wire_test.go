@@ -34,6 +34,7 @@ models:
   - {match: "claude-*", upstreams: [claude]}
   - {match: "gpt-4o", upstreams: [raw], default_output_cap: 50}
   - {match: "omni-moderation-*", upstreams: [raw]}
+  - {match: "searcher", upstreams: [raw], default_output_cap: 50, price: {input: "0.001", output: "1", searches: "1"}}
 tenants:
   - name: acme
     keys: [{id: acme-1, sha256: "d09623623d80eedc090c10e98d38736eb4efa3e6a00063ccfd6cc257c884c63c"}]

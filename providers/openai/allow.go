@@ -34,7 +34,13 @@ func (r *Request) NoBound(at *providers.Terms) *providers.Unbounded {
 			return unbounded("service_tier", why)
 		}
 	}
+	if no := r.admitHosted(at, h); no != nil {
+		return no
+	}
 	for _, e := range r.extras.list {
+		if e.Kind == call.ExtraTool && r.isHosted(e.Name) {
+			continue
+		}
 		if e.Kind == call.ExtraBeta && (at.Allow == nil || at.Allow.Betas != call.DenyBetas) {
 			continue // it is taken out, or passes
 		}

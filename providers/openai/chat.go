@@ -270,7 +270,9 @@ func (p *parser) toolChoice(name string) error {
 	start := p.ValueStart()
 	err := p.renderedOf(name, choiceNames)
 	if err == nil {
-		kind := wire.Get(gjson.ParseBytes(p.Scanner.Body[start:p.Offset()]), "type").Str
+		choice := gjson.ParseBytes(p.Scanner.Body[start:p.Offset()])
+		kind := wire.Get(choice, "type").Str
+		p.choose(choice)
 		if !choiceTypes[kind] && !(p.Endpoint.isResponse() && clientTools[kind]) {
 			p.extra(call.ExtraTool, kind, false)
 		}

@@ -18,6 +18,8 @@ type Edit struct {
 	IncludeUsage bool
 	// Tier is the service tier to ask for in place of none, null or auto; "" leaves it.
 	Tier string
+	// More are changes of other members.
+	More []wire.Splice
 }
 
 // Rewrite returns the body with the edit applied by the fewest splices, all
@@ -35,6 +37,7 @@ func (r *Request) Rewrite(e Edit) *wire.Edited {
 	if e.IncludeUsage && r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings {
 		splices = append(splices, r.usageSplice())
 	}
+	splices = append(splices, e.More...)
 	if e.Tier != "" {
 		splices = append(splices, r.members.Set("service_tier", strconv.Quote(e.Tier)))
 	}

@@ -87,6 +87,7 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	if o.bound.Output.Cap == 0 && !o.uncapped() {
 		return nil, &providers.Unbounded{Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
 	}
+	o.boundHosted()
 	return o, nil
 }
 
@@ -177,16 +178,17 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	header := providers.Forwarded(r.head.Header, withheld)
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
-	endpoint, silent, long, bill := r.Endpoint, r.Silent(), r.longWrites, hostOf(o.terms.Provider).bill
+	endpoint, silent, bill := r.Endpoint, r.Silent(), hostOf(o.terms.Provider).bill
+	asked := responseAsked{r.longWrites, r.callsAt(&o.terms)}
 	return providers.Sent{
 		Path:   "/" + r.Endpoint.String(),
 		Query:  r.query,
 		Header: header,
 		Betas:  betas,
-		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider)}),
+		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider), More: r.hostedSplices(&o.terms)}),
 		Meter: func(a providers.Answer) providers.Meter {
 			if endpoint.isResponse() {
-				return newResponseMeter(long, bill, a)
+				return newResponseMeter(asked, bill, a)
 			}
 			m := NewMeter(endpoint, a, asks, silent)
 			m.found.bill = bill

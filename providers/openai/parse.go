@@ -25,6 +25,7 @@ type parser struct {
 	item      item      // of a response's input
 	inPart    inputPart // of that
 	offered   offered   // tool of a response
+	lastKind  string    // type of the tool that was read last
 }
 
 func (p *parser) request() error {

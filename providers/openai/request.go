@@ -106,6 +106,13 @@ type Request struct {
 	called  map[string]string // names of the tools that a response called last, by the call's id
 	results int64             // tool results since then
 
+	// Of a response:
+	hosted       []hostedTool
+	offers       []wire.Span     // of the entries of tools
+	said         map[string]bool // kinds of tools at the provider that its history tells of
+	chosen       []string        // types of tools that tool_choice names
+	maxToolCalls int64           // 0: it has no such cap
+
 	audioInput bool // of a response
 	longWrites bool // something is to stay in the cache for twelve hours
 }

@@ -117,6 +117,8 @@ func (e *responseEvents) closing(name string, value []byte) {
 		e.readTier(value)
 	case "tool_usage":
 		e.readToolUsage(value)
+	case "output":
+		e.readSearches(value)
 	case "error":
 		e.fail(value)
 	}
@@ -167,6 +169,7 @@ func (e *responseEvents) endLong(d *wire.Document) {
 	switch kind {
 	case "response.completed", "response.incomplete", "response.failed":
 		e.done = true
+		e.readOutput(d.Kept("response.output"))
 		for _, name := range [...]string{"usage", "model", "service_tier", "tool_usage", "error"} {
 			kept := d.Kept("response." + name)
 			e.broken = e.broken || kept.Dropped
@@ -192,6 +195,36 @@ func (f *findings) readToolUsage(value []byte) {
 		n := wire.LooseCount(wire.Get(images, name))
 		f.drew = f.drew || n.N > 0 || n.Odd
 	}
+}
+
+// readOutput takes the searches in an output. One that was too long to be kept may have
+// had as many as there can be.
+func (f *findings) readOutput(output wire.Kept) {
+	switch {
+	case f.response.searches == 0:
+	case output.Dropped && !f.searched.Told:
+		f.searched.Add(wire.Count{N: f.response.searches})
+	default:
+		f.readSearches(output.Last())
+	}
+}
+
+// readSearches counts the searches in an output, which Azure and older answers tell
+// nowhere else. To open a page, or to look in one, has no fee.
+func (f *findings) readSearches(output []byte) {
+	items := gjson.ParseBytes(output)
+	if f.response.searches == 0 || !items.IsArray() {
+		return
+	}
+	var n int64
+	items.ForEach(func(_, item gjson.Result) bool {
+		action := wire.Get(wire.Get(item, "action"), "type").Str
+		if wire.Get(item, "type").Str == "web_search_call" && (action == "search" || action == "") {
+			n++
+		}
+		return true
+	})
+	f.searched.Add(wire.Count{N: n})
 }
 
 // addTools adds what tools used beside the model. ok is false where nobody knows its

@@ -19,7 +19,7 @@ type item struct {
 
 // brought are the tools that an item brings: how many tools and extras there were before
 // them, and how many extras behind.
-type brought struct{ tools, from, to int }
+type brought struct{ tools, hosted, from, to int }
 
 // itemLevel is one item. Its type may come last, so that each member speaks for itself.
 var itemLevel = wire.NewLevel(
@@ -145,7 +145,7 @@ func (p *parser) countResult(it *item) error {
 // itemTools reads the tools that an item brings: those of additional_tools and
 // tool_search_output are offered like those of the body.
 func (p *parser) itemTools(name string) error {
-	b := brought{tools: len(p.Tools), from: len(p.extras.list)}
+	b := brought{tools: len(p.Tools), from: len(p.extras.list), hosted: len(p.hosted)}
 	err := p.toolList(name, p.offeredTool)
 	b.to = len(p.extras.list)
 	p.item.brought = b
@@ -157,7 +157,7 @@ func (p *parser) takeBack(b brought) {
 	if b == (brought{}) {
 		return
 	}
-	p.Tools = p.Tools[:b.tools]
+	p.Tools, p.hosted = p.Tools[:b.tools], p.hosted[:b.hosted]
 	for _, e := range p.extras.list[b.from:b.to] {
 		delete(p.extras.seen, e)
 	}
@@ -301,6 +301,12 @@ func (p *parser) follow(it *item) error {
 
 // modelSaid begins another turn where the model speaks after results.
 func (p *parser) modelSaid(it *item) {
+	if kind := saidKinds[it.kind]; kind != "" {
+		if p.said == nil {
+			p.said = map[string]bool{}
+		}
+		p.said[kind] = true
+	}
 	if it.kind == "message" && it.role != "assistant" {
 		return
 	}

@@ -29,7 +29,7 @@ var responsesMembers = map[string]wire.Reader[*parser]{
 	"instructions":         (*parser).responseInput, // some servers take items
 	"previous_response_id": (*parser).previousResponse,
 	FieldMaxOutputTokens:   (*parser).responseCap,
-	"tools":                func(p *parser, name string) error { return p.toolList(name, p.offeredTool) },
+	"tools":                func(p *parser, name string) error { return p.toolList(name, p.bodyTool) },
 	"tool_choice":          (*parser).toolChoice,
 	"text":                 (*parser).responseText,
 	"reasoning":            (*parser).responseReasoning,
@@ -39,10 +39,10 @@ var responsesMembers = map[string]wire.Reader[*parser]{
 	"multi_agent":        (*parser).multiAgent,
 	"context_management": (*parser).contextManagement,
 
-	"include":        (*parser).stops, // a list of words
-	"max_tool_calls": (*parser).label,
-	"truncation":     (*parser).label, // either way the input is no longer than the context
-	"personality":    (*parser).label,
+	"include":         (*parser).stops, // a list of words
+	fieldMaxToolCalls: (*parser).toolCalls,
+	"truncation":      (*parser).label, // either way the input is no longer than the context
+	"personality":     (*parser).label,
 	"access_programs": func(p *parser, name string) error {
 		return accessLevel.Object(p, name)
 	},
@@ -235,6 +235,12 @@ var offeredMembers = map[string]wire.Reader[*parser]{
 		return p.Checked("tools.format", grammarNames, p.noting("tools.format"))
 	},
 	"cache_control": (*parser).toolCache,
+	// Of a search of the web:
+	"external_web_access":  scalarAt("tools"),
+	"search_context_size":  scalarAt("tools"),
+	"search_content_types": (*parser).skipped, // a list of words
+	"user_location":        (*parser).skipped,
+	"filters":              (*parser).skipped, // domains
 	"tools": func(p *parser, name string) error {
 		if null, err := p.Null(); null || err != nil {
 			return err
@@ -260,12 +266,11 @@ func (p *parser) offeredTool() error {
 	}
 	p.load.tools++
 	o := &p.offered
+	p.lastKind = o.kind
 	if o.atClient() {
 		return p.offerOwn(o)
 	}
-	p.forget(before)
-	p.extra(call.ExtraTool, o.kind, false)
-	return p.offer("tools", o.kind)
+	return p.offerHosted(o.kind, before)
 }
 
 func (o *offered) atClient() bool {

@@ -15,14 +15,22 @@ type responseMeter struct {
 	events responseEvents
 }
 
-// newResponseMeter returns a meter. long says that the request asks for cache entries that
-// stay for longLife.
-func newResponseMeter(long bool, b bill, a providers.Answer) *responseMeter {
+// responseAsked is what a meter knows of the request.
+type responseAsked struct {
+	longWrites bool  // cache entries are asked for that stay for longLife
+	searches   int64 // of the web, at most; 0: none is offered
+}
+
+// newResponseMeter returns a meter.
+func newResponseMeter(asked responseAsked, b bill, a providers.Answer) *responseMeter {
 	m := &responseMeter{Meter: Meter{
-		found:  findings{endpoint: Responses, bill: b, unframed: !a.Framed, longWrites: long},
+		found:  findings{endpoint: Responses, bill: b, unframed: !a.Framed, response: asked},
 		opened: wire.Opening{Announced: a.Stream()},
 		object: wire.NewDocument(watchedResponse),
 	}}
+	if asked.searches > 0 {
+		m.object = wire.NewDocument(watchedSearches)
+	}
 	m.events.findings = &m.found
 	m.stream = wire.NewEventStream(&m.events, false)
 	return m
@@ -40,8 +48,11 @@ var (
 	watchedResponse = wire.Paths{
 		Keep: []string{"model", "error", "usage", "service_tier", "tool_usage"}, Output: []string{"output"}, Labels: responseLabels, Words: filterCodes,
 	}.Watch()
+	watchedSearches = wire.Paths{
+		Keep: []string{"model", "error", "usage", "service_tier", "tool_usage", "output"}, Output: []string{"output"}, Labels: responseLabels, Words: filterCodes,
+	}.Watch()
 	watchedEvent = wire.Paths{
-		Keep: []string{"type", "sequence_number", "response.model", "response.error", "response.usage", "response.service_tier", "response.tool_usage"},
+		Keep: []string{"type", "sequence_number", "response.model", "response.error", "response.usage", "response.service_tier", "response.tool_usage", "response.output"},
 	}.Watch()
 )
 
@@ -49,6 +60,9 @@ var (
 func (m *responseMeter) Report() providers.Report {
 	if !m.streams() {
 		m.found.readToolUsage(m.object.Kept("tool_usage").Last())
+		if m.found.response.searches > 0 {
+			m.found.readOutput(m.object.Kept("output"))
+		}
 	}
 	return m.Meter.Report()
 }

@@ -32,9 +32,9 @@ type findings struct {
 	unframed bool     // which only its connection tells
 	finished bool     // a choice was finished
 	// Of a response:
-	searched   wire.Count // web searches, as told beside its usage
-	drew       bool       // an image was made
-	longWrites bool       // cache entries were asked for that stay for longLife
+	searched wire.Count // web searches, as told beside its usage
+	drew     bool       // an image was made
+	response responseAsked
 
 	head []byte // how the last event began, to its first member of its own
 }
@@ -83,7 +83,7 @@ var (
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
 	usage, whole := f.counts.usage(f.endpoint)
-	if f.longWrites {
+	if f.response.longWrites {
 		f.counts.lengthen(&usage)
 	}
 	whole = f.addTools(&usage) && whole

@@ -95,6 +95,12 @@ func (s *Scanner) ValueStart() int {
 	return len(s.Body) - len(bytes.TrimLeft(rest, " \t\r\n:"))
 }
 
+// ElementStart is where the element of an array begins that comes next.
+func (s *Scanner) ElementStart() int {
+	rest := s.Body[s.Offset():]
+	return len(s.Body) - len(bytes.TrimLeft(rest, " \t\r\n,"))
+}
+
 // Since is the span from start to the end of what was read last.
 func (s *Scanner) Since(start int) Span { return Span{start, s.Offset()} }
 

@@ -1,0 +1,207 @@
+package openai
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// fieldMaxToolCalls caps the calls of tools at the provider, of all kinds together, in one
+// response (package openai 3.57.0, types/responses/response_create_params.py).
+const fieldMaxToolCalls = "max_tool_calls"
+
+// hostedTool is a tool that runs at the provider, as it is offered.
+type hostedTool struct {
+	kind   string       // its type
+	entry  int          // its number in tools
+	inItem bool         // an item of the input brings it, or a namespace
+	extras []call.Extra // members of it that the API is not known to have
+}
+
+// hostedKinds are the kinds of tools by which a policy says what becomes of each type. A
+// preview of the search has a fee of its own, which no price has.
+var hostedKinds = map[string]string{
+	"web_search": call.WebSearch, "web_search_2025_08_26": call.WebSearch,
+	"web_search_preview": call.WebSearch, "web_search_preview_2025_03_11": call.WebSearch,
+	"file_search": call.FileSearch, "code_interpreter": call.CodeExecution, "shell": call.CodeExecution,
+	"image_generation": call.ImageGeneration, "mcp": call.MCP, "tool_search": call.ToolSearch,
+}
+
+// priced are the types whose fee is that of a price's searches.
+var priced = []string{"web_search", "web_search_2025_08_26"}
+
+// capsCalls are the providers that are known to obey fieldMaxToolCalls.
+var capsCalls = []string{"openai", "azure"}
+
+// saidKinds are the kinds of tools that ran, by the items that tell of it.
+var saidKinds = map[string]string{
+	"web_search_call": call.WebSearch, "file_search_call": call.FileSearch, "code_interpreter_call": call.CodeExecution,
+	"image_generation_call": call.ImageGeneration, "mcp_list_tools": call.MCP, "mcp_call": call.MCP, "mcp_approval_request": call.MCP,
+}
+
+// isHosted reports whether a type is one of the tools that were offered and run at the
+// provider.
+func (r *Request) isHosted(kind string) bool {
+	return slices.ContainsFunc(r.hosted, func(t hostedTool) bool { return t.kind == kind })
+}
+
+// admitHosted says why a tool that runs at the provider has no bound there; nil where all
+// have, or are taken out.
+func (r *Request) admitHosted(at *providers.Terms, h *host) *providers.Unbounded {
+	for i := range r.hosted {
+		if why := r.refuseHosted(&r.hosted[i], at, h); why != "" {
+			return unbounded(r.hosted[i].kind, why)
+		}
+	}
+	return nil
+}
+
+func (r *Request) refuseHosted(t *hostedTool, at *providers.Terms, h *host) string {
+	offered := call.Extra{Kind: call.ExtraTool, Name: t.kind}
+	if at.Allow.Has(call.ExtraTool, t.kind) {
+		return ""
+	}
+	kind := hostedKinds[t.kind]
+	switch at.Tools[kind].When {
+	case call.StripHosted:
+		if t.inItem || r.said[kind] || slices.Contains(r.chosen, t.kind) {
+			return naming(offered) + ": hosted_tools of the policy takes it out, and the request's history or its choice of a tool names it"
+		}
+		return ""
+	case call.PriceHosted:
+		return h.refusePriced(t, at)
+	}
+	return h.refuses(offered, at) + hostedCure(kind)
+}
+
+// refusePriced says why a tool that the policy prices has no bound all the same.
+func (h *host) refusePriced(t *hostedTool, at *providers.Terms) string {
+	offered := naming(call.Extra{Kind: call.ExtraTool, Name: t.kind})
+	if !slices.Contains(priced, t.kind) {
+		return offered + ": its fee is not the one of a price's searches"
+	}
+	if !slices.Contains(capsCalls, at.Provider) {
+		return offered + ": the provider is not known to obey " + fieldMaxToolCalls
+	}
+	for _, e := range t.extras {
+		if why := h.refuses(e, at); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// hostedCure is what else helps where a tool is denied.
+func hostedCure(kind string) string {
+	switch {
+	case kind == "":
+		return ""
+	case kind == call.WebSearch:
+		return fmt.Sprintf("; or hosted_tools of the tenant prices it or takes it out: {kind: %s, when_offered: strip}", kind)
+	}
+	return fmt.Sprintf("; or hosted_tools of the tenant takes it out: {kind: %s, when_offered: strip}", kind)
+}
+
+// callsAt is how many calls of tools at the provider a response may make there; 0 where
+// none is priced.
+func (r *Request) callsAt(t *providers.Terms) int64 {
+	rule := t.Tools[call.WebSearch]
+	if rule.When != call.PriceHosted || !slices.ContainsFunc(r.hosted, func(h hostedTool) bool {
+		return slices.Contains(priced, h.kind) && !t.Allow.Has(call.ExtraTool, h.kind)
+	}) {
+		return 0
+	}
+	if r.maxToolCalls > 0 {
+		return min(r.maxToolCalls, rule.Calls)
+	}
+	return rule.Calls
+}
+
+// boundHosted bounds what tools at the provider add. Each round of the model reads again
+// what the request had, what it wrote and what was found before, so that of c calls the
+// first is read in c rounds, and the last in one.
+func (o *offer) boundHosted() {
+	r := o.request
+	for _, t := range r.stripped(&o.terms) {
+		o.bound.Stripped = append(o.bound.Stripped, t.kind)
+	}
+	n := r.callsAt(&o.terms)
+	if n == 0 {
+		return
+	}
+	found := o.terms.Tools[call.WebSearch].Tokens
+	o.bound.Input.Fixed += builtinTokens
+	o.bound.Input.Rereads, o.bound.Output.Rereads = n, n
+	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Searches: n, call.Input: found * n * (n + 1) / 2}})
+}
+
+// stripped are the tools that are taken out at an upstream.
+func (r *Request) stripped(at *providers.Terms) (list []hostedTool) {
+	for _, t := range r.hosted {
+		if at.Tools[hostedKinds[t.kind]].When == call.StripHosted && !at.Allow.Has(call.ExtraTool, t.kind) {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// hostedSplices takes tools out, and caps the calls of the others.
+func (r *Request) hostedSplices(at *providers.Terms) (splices []wire.Splice) {
+	var gone []int
+	for _, t := range r.stripped(at) {
+		gone = append(gone, t.entry)
+	}
+	splices = wire.Drop(r.offers, gone)
+	if n := r.callsAt(at); n > 0 && r.maxToolCalls != n {
+		splices = append(splices, r.members.Set(fieldMaxToolCalls, strconv.FormatInt(n, 10)))
+	}
+	return splices
+}
+
+// bodyTool reads a tool of the body, and where it stands.
+func (p *parser) bodyTool() error {
+	start, before := p.ElementStart(), len(p.hosted)
+	if err := p.offeredTool(); err != nil {
+		return err
+	}
+	for i := before; i < len(p.hosted); i++ {
+		p.hosted[i].inItem = p.hosted[i].kind != p.lastKind // a namespace has it
+		p.hosted[i].entry = len(p.offers)
+	}
+	p.offers = append(p.offers, p.Since(start))
+	return nil
+}
+
+// offerHosted notes a tool that runs at the provider. Its members are judged where it is
+// priced.
+func (p *parser) offerHosted(kind string, before int) error {
+	extras := slices.Clone(p.extras.list[before:])
+	p.forget(before)
+	p.extra(call.ExtraTool, kind, false)
+	p.hosted = append(p.hosted, hostedTool{kind: kind, inItem: true, extras: extras})
+	return p.offer("tools", kind)
+}
+
+// choose notes the types of tools that a choice names.
+func (p *parser) choose(choice gjson.Result) {
+	p.chosen = append(p.chosen, wire.Get(choice, "type").Str)
+	if tools := wire.Get(choice, "tools"); tools.IsArray() {
+		tools.ForEach(func(_, tool gjson.Result) bool {
+			p.chosen = append(p.chosen, wire.Get(tool, "type").Str)
+			return len(p.chosen) < providers.MaxTools
+		})
+	}
+}
+
+// toolCalls reads the cap of calls.
+func (p *parser) toolCalls(name string) error {
+	n, _, err := p.OptionalInteger(name, 1, providers.MaxCap)
+	p.maxToolCalls = n
+	return err
+}
