@@ -27,6 +27,7 @@ type quote struct {
 	action   *Action  // nil for an LLM call
 	place    place    // in line
 	clamped  bool     // the output cap was lowered to fit a budget
+	asked    asked    // the cap before that
 	limit    *limited // for the first try to reserve; nil: it needs its own
 	// switches are the kill switches that stop it.
 	switches   []string
@@ -109,6 +110,7 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 			return leave, nil
 		case denial.mayFit() && (q.tighten() || q.clamp(denial)): // ask again at once
 		case denial.Passes() && q.place.wait(ctx) == nil:
+			q.unclamp() // what was held may have come back
 		default:
 			denial.LargestCap = q.largestCap(denial.room)
 			return leave, denial.Denial
@@ -116,11 +118,31 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 	}
 }
 
-// misfit is a denial with the room that was left when it was made, in
-// nano-USD; below zero where the room is of no use.
+// misfit is a denial with the room that was left when it was made, and that would be
+// left if nothing were held, in nano-USD; below zero where room is of no use.
 type misfit struct {
 	*policy.Denial
-	room int64
+	room, rest int64
+}
+
+// noRoom is a denial for which room is of no use.
+func noRoom(d *policy.Denial) *misfit { return &misfit{d, -1, -1} }
+
+// stateless is the denial of a rule that asks no ledger.
+func stateless(d *policy.Denial) *misfit {
+	if d.Reason == policy.RequestCapExceeded {
+		return &misfit{d, d.Limit, d.Limit}
+	}
+	return noRoom(d)
+}
+
+// atLedger is the denial of a plan's claims by what was observed of them.
+func (q *quote) atLedger(d *policy.Denial, seen []budget.Observed) *misfit {
+	if !d.OfMoney() {
+		return noRoom(d)
+	}
+	room, rest := q.plan.Room(seen)
+	return &misfit{d, room, rest}
 }
 
 // mayFit reports whether tighter bounds could make the call fit.
@@ -130,10 +152,10 @@ func (m *misfit) mayFit() bool { return m.OfMoney() || m.Reason == policy.NoBoun
 func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 	denial, err := q.decide(g.ledger.Now())
 	if err != nil {
-		return budget.Grant{}, &misfit{&policy.Denial{Reason: policy.NoBound, Message: err.Error()}, -1}
+		return budget.Grant{}, noRoom(&policy.Denial{Reason: policy.NoBound, Message: err.Error()})
 	}
 	if denial != nil {
-		return budget.Grant{}, &misfit{denial, roomOf(denial)}
+		return budget.Grant{}, stateless(denial)
 	}
 	leave, err := g.reserve(ctx, q)
 	if err != nil {
@@ -155,35 +177,18 @@ func (g *Gate) refused(q *quote, err error) (budget.Grant, *misfit) {
 		g.rooms.note(q, refused.Observed)
 		q.reasons = refused.Reasons
 		seen := budget.Grant{Epoch: refused.Epoch, Number: refused.Number, At: refused.At, Observed: refused.Observed}
-		return seen, q.misfit(refused)
+		return seen, q.atLedger(q.plan.Explain(refused), refused.Observed)
 	case errors.As(err, &killed):
 		seen := budget.Grant{Epoch: killed.Epoch, Number: killed.Number, At: killed.At}
-		return seen, &misfit{policy.KilledBy(killed.Switch.Name), -1}
+		return seen, noRoom(policy.KilledBy(killed.Switch.Name))
 	case errors.Is(err, errClientGone):
-		return budget.Grant{}, &misfit{clientGone(), -1}
+		return budget.Grant{}, noRoom(clientGone())
 	case q.action != nil && errors.Is(err, budget.ErrEnded):
-		return budget.Grant{}, &misfit{policy.ActionReplayed("the action of this id has ended"), -1}
+		return budget.Grant{}, noRoom(policy.ActionReplayed("the action of this id has ended"))
 	default:
 		g.complain("ledger refused to answer, request denied", "tenant", q.Key.Tenant.Name, "err", err)
-		return budget.Grant{}, &misfit{ledgerDenial(err), -1}
+		return budget.Grant{}, noRoom(ledgerDenial(err))
 	}
-}
-
-// misfit is the ledger's refusal as the client reads it.
-func (q *quote) misfit(refused *budget.Denied) *misfit {
-	denial := q.plan.Explain(refused)
-	if !denial.OfMoney() {
-		return &misfit{denial, -1}
-	}
-	return &misfit{denial, q.plan.Room(refused.Observed)}
-}
-
-// roomOf returns what a stateless denial leaves for the request.
-func roomOf(d *policy.Denial) int64 {
-	if d.Reason == policy.RequestCapExceeded {
-		return d.Limit
-	}
-	return -1
 }
 
 // errClientGone: the context of the caller ended before the ledger was asked.
@@ -393,18 +398,4 @@ func (q *quote) tighten() bool {
 	q.InputTokens, q.InputBound = tokens, how
 	q.refit()
 	return tokens < input || q.OutputCap < cap
-}
-
-// clamp lowers the output cap to what fits the room, if the tenant wants that.
-// What is only held fits again without.
-func (q *quote) clamp(m *misfit) bool {
-	if !q.Key.Tenant.Clamp || m.Reason == policy.BudgetHeld {
-		return false
-	}
-	largest := q.largestCap(m.room)
-	if largest < max(call.LeastCap(q.Endpoint), q.Key.Tenant.MinOutput) {
-		return false
-	}
-	q.OutputCap, q.Uncapped, q.clamped = largest, false, true
-	return true
 }

@@ -327,7 +327,7 @@ func (q *quote) checkStateless(d *audit.Decision, denial *policy.Denial) *fault 
 	if len(d.Claims) > 0 {
 		return faultf(WrongClaims, "a request that a stateless rule denies has no claims")
 	}
-	return q.checkUnclamped(&misfit{denial, roomOf(denial)})
+	return q.checkUnclamped(stateless(denial))
 }
 
 // checkUnclamped finds a denial where the policy wants the cap lowered. One for

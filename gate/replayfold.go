@@ -96,7 +96,7 @@ func (q *quote) checkRefusal(d *audit.Decision, want *budget.Denied) *fault {
 	if !denies(d, denial.Reason) {
 		return faultf(WrongDenial, "reasons %q, want %s", d.Reasons, denial.Reason)
 	}
-	return q.checkUnclamped(&misfit{denial, q.plan.Room(want.Observed)})
+	return q.checkUnclamped(q.atLedger(denial, want.Observed))
 }
 
 // fold applies the tenant's next event, as its receipt tells it or, where that
