@@ -111,7 +111,7 @@ func raceForBudgets(t *testing.T, d deployment, s spoken, stream bool) {
 		t.Logf("repetition %d, seed %d", i, seed)
 		q := s.request(outputCap, stream, map[string]string{"X-Aegis-Run": fmt.Sprintf("repetition-%d", i)})
 		before := w.sim.Totals().Complete
-		served := w.volley(replicas, q, seed, s.orDenied(t))
+		served := w.volley(replicas, q, seed, orDenied(t))
 		if calls := w.sim.Totals().Complete - before; calls != fits || served != fits {
 			t.Errorf("provider answered %d, clients were served %d, want %d", calls, served, fits)
 		}
@@ -126,12 +126,12 @@ func raceForBudgets(t *testing.T, d deployment, s spoken, stream bool) {
 }
 
 // orDenied accepts an answer, and the two denials of a budget that is taken.
-func (s spoken) orDenied(t *testing.T) func(response) {
+func orDenied(t *testing.T) func(response) {
 	return func(r response) {
 		switch {
 		case r.status == 200 && r.err == nil:
-		case r.status == 402 && strings.Contains(r.body, s.exhausted):
-		case r.status == 429 && strings.Contains(r.body, s.held):
+		case r.status == 402 && strings.Contains(r.body, "aegis: spend limit reached"):
+		case r.status == 429 && strings.Contains(r.body, "aegis: spend limit held"):
 		default:
 			t.Errorf("unexpected answer: %d %s %v", r.status, r.body, r.err)
 		}

@@ -24,7 +24,6 @@ type spoken struct {
 	ask             map[string]any // beside model, cap and stream
 	capMember       string
 	header          map[string]string
-	exhausted, held string // codes of the denials of a budget that is taken
 }
 
 var helloMessages = []map[string]string{{"role": "user", "content": "Say hello."}}
@@ -33,13 +32,15 @@ var spokens = []spoken{
 	{
 		name: "chat", path: "/v1/chat/completions", provider: "openai", model: "gpt-4o-mini",
 		ask: map[string]any{"messages": helloMessages}, capMember: "max_completion_tokens",
-		exhausted: "insufficient_quota", held: "rate_limit_exceeded",
+	},
+	{
+		name: "responses", path: "/v1/responses", provider: "openai", model: "gpt-4o-mini",
+		ask: map[string]any{"input": "Say hello."}, capMember: "max_output_tokens",
 	},
 	{
 		name: "messages", path: "/v1/messages", provider: "anthropic", model: "claude-haiku-4-5",
 		ask: map[string]any{"messages": helloMessages}, capMember: "max_tokens",
-		header:    map[string]string{"Anthropic-Version": "2023-06-01"},
-		exhausted: "budget_exhausted", held: "budget_held",
+		header: map[string]string{"Anthropic-Version": "2023-06-01"},
 	},
 }
 
