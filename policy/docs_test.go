@@ -39,9 +39,10 @@ func TestExampleShowsEveryField(t *testing.T) {
 }
 
 // isRepeated reports whether a field stands elsewhere too: those of a plan are those of
-// a tenant, those of a service's or variant's price list are those of a price.
+// a tenant, those of a service's or variant's price list are those of a price, and what a
+// dialect allows are an upstream's.
 func isRepeated(field string) bool {
-	return strings.HasPrefix(field, "plans.") || strings.HasPrefix(field, "models.price.services.") || strings.HasPrefix(field, "models.price.variants.")
+	return strings.HasPrefix(field, "upstreams.dialects.allow.") || strings.HasPrefix(field, "plans.") || strings.HasPrefix(field, "models.price.services.") || strings.HasPrefix(field, "models.price.variants.")
 }
 
 func pathsOf(n *yaml.Node, path string) []string {

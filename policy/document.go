@@ -24,26 +24,24 @@ type corsDoc struct {
 }
 
 type upstreamDoc struct {
-	Name                scalar            `yaml:"name"`
-	BaseURL             scalar            `yaml:"base_url"`
-	APIKeyEnv           scalar            `yaml:"api_key_env"`
-	APIKeyFile          scalar            `yaml:"api_key_file"`
-	Provider            scalar            `yaml:"provider"`
-	KeyHeader           scalar            `yaml:"key_header"`
-	Dialects            list[dialectDoc]  `yaml:"dialects"`
-	CapField            scalar            `yaml:"cap_field"`
-	StreamUsage         scalar            `yaml:"stream_usage"`
-	CancelStopsBilling  scalar            `yaml:"cancel_stops_billing"`
-	UnbilledStatuses    words             `yaml:"unbilled_statuses"`
-	BilledStatuses      words             `yaml:"billed_statuses"`
-	AttachAuthorization scalar            `yaml:"attach_authorization"`
-	Allow               section[allowDoc] `yaml:"allow"`
-	Extra               scalar            `yaml:"extra"`
-	Betas               scalar            `yaml:"betas"`
-	ConnectTimeout      scalar            `yaml:"connect_timeout"`
-	KeepaliveTimeout    scalar            `yaml:"keepalive_timeout"`
-	HeaderTimeout       scalar            `yaml:"header_timeout"`
-	IdleTimeout         scalar            `yaml:"idle_timeout"`
+	Name                scalar           `yaml:"name"`
+	BaseURL             scalar           `yaml:"base_url"`
+	APIKeyEnv           scalar           `yaml:"api_key_env"`
+	APIKeyFile          scalar           `yaml:"api_key_file"`
+	Provider            scalar           `yaml:"provider"`
+	KeyHeader           scalar           `yaml:"key_header"`
+	Dialects            list[dialectDoc] `yaml:"dialects"`
+	CapField            scalar           `yaml:"cap_field"`
+	StreamUsage         scalar           `yaml:"stream_usage"`
+	CancelStopsBilling  scalar           `yaml:"cancel_stops_billing"`
+	UnbilledStatuses    words            `yaml:"unbilled_statuses"`
+	BilledStatuses      words            `yaml:"billed_statuses"`
+	AttachAuthorization scalar           `yaml:"attach_authorization"`
+	allowance
+	ConnectTimeout   scalar `yaml:"connect_timeout"`
+	KeepaliveTimeout scalar `yaml:"keepalive_timeout"`
+	HeaderTimeout    scalar `yaml:"header_timeout"`
+	IdleTimeout      scalar `yaml:"idle_timeout"`
 }
 
 // allowDoc has a list of each kind of call.ExtraNames.
@@ -64,6 +62,7 @@ type dialectDoc struct {
 	CapField           scalar `yaml:"cap_field"`
 	StreamUsage        scalar `yaml:"stream_usage"`
 	CancelStopsBilling scalar `yaml:"cancel_stops_billing"`
+	allowance
 }
 
 type modelDoc struct {

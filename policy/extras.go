@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -19,25 +20,38 @@ const (
 	extraStrip = "strip"
 )
 
-// extras reads what the operator admits at an upstream beyond the lists of its dialect.
-func (l *loader) extras(u *Upstream, d *upstreamDoc) {
-	allow := d.Allow.read(&l.reader)
-	for kind, list := range [call.ExtraKinds]*words{
-		&allow.Members, &allow.Parts, &allow.Tools, &allow.Tiers, &allow.Queries, &allow.Headers, &allow.Betas,
-	} {
-		u.Allow.Names[kind] = l.extraNames(list)
-	}
-	for i, name := range u.Allow.Names[call.ExtraHeader] {
-		u.Allow.Names[call.ExtraHeader][i] = strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	}
-	u.Allow.Scalars = choice(&l.reader, &d.Extra, extraDeny, extraDeny, extraPass) == extraPass
-	switch choice(&l.reader, &d.Betas, extraStrip, extraStrip, extraDeny, extraPass) {
-	case extraDeny:
-		u.Allow.Betas = call.DenyBetas
-	case extraPass:
-		u.Allow.Betas = call.PassBetas
-	}
+// allowance is what the operator admits beyond the lists of a dialect, as a file says it of
+// an upstream, or of one of its dialects.
+type allowance struct {
+	Allow section[allowDoc] `yaml:"allow"`
+	Extra scalar            `yaml:"extra"`
+	Betas scalar            `yaml:"betas"`
 }
+
+// extras reads an allowance, on top of what holds already.
+func (l *loader) extras(d *allowance, above call.Allow) call.Allow {
+	allow, names := above, d.Allow.read(&l.reader)
+	for kind, list := range [call.ExtraKinds]*words{
+		&names.Members, &names.Parts, &names.Tools, &names.Tiers, &names.Queries, &names.Headers, &names.Betas,
+	} {
+		own := l.extraNames(list)
+		if kind == int(call.ExtraHeader) {
+			for i, name := range own {
+				own[i] = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+			}
+		}
+		allow.Names[kind] = slices.Concat(above.Names[kind], own)
+	}
+	if d.Extra.given() {
+		allow.Scalars = choice(&l.reader, &d.Extra, extraDeny, extraDeny, extraPass) == extraPass
+	}
+	if d.Betas.given() {
+		allow.Betas = betasOf[choice(&l.reader, &d.Betas, extraStrip, extraStrip, extraDeny, extraPass)]
+	}
+	return allow
+}
+
+var betasOf = map[string]call.Betas{extraStrip: call.StripBetas, extraDeny: call.DenyBetas, extraPass: call.PassBetas}
 
 // extraNames returns a list of names, each of which may end in *.
 func (l *loader) extraNames(w *words) []string {

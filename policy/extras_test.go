@@ -12,11 +12,11 @@ import (
 // TestWhatAnUpstreamTakes: a policy without allow admits nothing more, and each of its
 // lists admits names of its own kind.
 func TestWhatAnUpstreamTakes(t *testing.T) {
-	if plain := upstream(t, "stream_usage: true"); plain.Allow.Scalars || plain.Allow.Betas != call.StripBetas || plain.Allow.Has(call.ExtraMember, "a") {
+	if plain := upstream(t, "stream_usage: true").In("openai"); plain.Allow.Scalars || plain.Allow.Betas != call.StripBetas || plain.Allow.Has(call.ExtraMember, "a") {
 		t.Errorf("without: %+v", plain.Allow)
 	}
 	u := upstream(t, `allow: {members: [a, "b.*"], parts: p, tools: ["t_*"], tiers: [x], queries: [q], headers: [X_Some-Header], betas: ["b=v1"]}`+
-		"\n    extra: pass\n    betas: deny")
+		"\n    extra: pass\n    betas: deny").In("openai")
 	if !u.Allow.Scalars || u.Allow.Betas != call.DenyBetas {
 		t.Errorf("extra, betas: %+v", u.Allow)
 	}
@@ -33,6 +33,40 @@ func TestWhatAnUpstreamTakes(t *testing.T) {
 		if u.Allow.Has(call.ExtraMember, name) {
 			t.Errorf("%q is admitted", name)
 		}
+	}
+}
+
+// TestWhatADialectTakes: an upstream's own lists hold for all its dialects, and what one of
+// them says beside holds for that one alone.
+func TestWhatADialectTakes(t *testing.T) {
+	u, err := upstreamOf(t, `cap_field: max_tokens, allow: {members: [both], betas: [b]}, extra: pass, betas: deny, dialects: [
+    {name: openai, allow: {members: [chat], headers: [X_Chat]}, betas: pass},
+    {name: anthropic, allow: {members: ["message.*"]}, extra: deny}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chat, messages := &u.In("openai").Allow, &u.In("anthropic").Allow
+	for _, row := range []struct {
+		kind           call.ExtraKind
+		name           string
+		chat, messages bool
+	}{
+		{call.ExtraMember, "both", true, true},
+		{call.ExtraMember, "chat", true, false},
+		{call.ExtraMember, "message.x", false, true},
+		{call.ExtraHeader, "x-chat", true, false},
+		{call.ExtraBeta, "b", true, true},
+	} {
+		if chat.Has(row.kind, row.name) != row.chat || messages.Has(row.kind, row.name) != row.messages {
+			t.Errorf("%s %s is admitted otherwise", row.kind, row.name)
+		}
+	}
+	if !chat.Scalars || messages.Scalars || chat.Betas != call.PassBetas || messages.Betas != call.DenyBetas {
+		t.Errorf("extra, betas: %+v, %+v", chat, messages)
+	}
+	if _, err := upstreamOf(t, `cap_field: max_tokens, dialects: [{name: openai, allow: {members: ["a b"]}, extra: some, betas: drop}]`); err == nil ||
+		!strings.Contains(err.Error(), "is no name") || !strings.Contains(err.Error(), "write deny or pass") || !strings.Contains(err.Error(), "write strip, deny or pass") {
+		t.Errorf("a dialect's own: %v", err)
 	}
 }
 

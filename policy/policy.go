@@ -50,10 +50,6 @@ type Upstream struct {
 	// without output beyond what the dialect says: HTTP statuses, 200 to 599.
 	UnbilledStatuses, BilledStatuses []int64
 
-	// Allow is what the operator admits there beyond what its dialect lists for the
-	// provider.
-	Allow call.Allow
-
 	ConnectLimit time.Duration
 	Keepalive    time.Duration // how long a connection that is idle is kept
 	HeaderLimit  time.Duration // until the response's header

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // defaultDialect is what an upstream speaks that says nothing of it.
@@ -27,6 +29,9 @@ type Speech struct {
 	CapField    string // the field whose cap it obeys, where the dialect has several
 	StreamUsage bool   // it tells the usage of a stream where it is asked to
 	CancelStops bool   // it stops billing when the connection is closed, and shows all its output
+	// Allow is what the operator admits there beyond the dialect's lists: what the upstream
+	// says for all its dialects, and what it says for this one beside.
+	Allow call.Allow
 }
 
 // In is how the upstream speaks a dialect, nil if it does not.
@@ -56,11 +61,13 @@ func Speaking(upstreams []*Upstream, dialect string) []*Upstream {
 }
 
 // speeches reads what an upstream speaks. What it says of itself holds for each dialect
-// that says nothing else; without any it speaks the default one.
+// that says nothing else, and what it allows for every one; without any it speaks the
+// default one.
 func (l *loader) speeches(n *yaml.Node, u *Upstream, d *upstreamDoc) {
 	common := dialectDoc{CapField: d.CapField, StreamUsage: d.StreamUsage, CancelStopsBilling: d.CancelStopsBilling}
+	above := l.extras(&d.allowance, call.Allow{})
 	if !d.Dialects.given() {
-		l.speech(n, u, defaultDialect, &common)
+		l.speech(n, u, defaultDialect, &common, above)
 		return
 	}
 	for n, own := range d.Dialects.read(&l.reader) {
@@ -72,7 +79,7 @@ func (l *loader) speeches(n *yaml.Node, u *Upstream, d *upstreamDoc) {
 			continue
 		}
 		own.inherit(&common)
-		l.speech(n, u, name, own)
+		l.speech(n, u, name, own, l.extras(&own.allowance, above))
 	}
 	if len(u.Speaks) == 0 {
 		l.refuse(&d.Dialects.entry, "names no dialect; list one, or leave it out for %s", defaultDialect)
@@ -99,12 +106,13 @@ func (d *dialectDoc) inherit(common *dialectDoc) {
 }
 
 // speech reads one dialect of an upstream.
-func (l *loader) speech(n *yaml.Node, u *Upstream, dialect string, d *dialectDoc) {
+func (l *loader) speech(n *yaml.Node, u *Upstream, dialect string, d *dialectDoc, allow call.Allow) {
 	s := Speech{
 		Dialect:     dialect,
 		BaseURL:     u.BaseURL,
 		StreamUsage: l.flag(&d.StreamUsage, true),
 		CancelStops: l.flag(&d.CancelStopsBilling, false),
+		Allow:       allow,
 	}
 	if d.BaseURL.given() {
 		s.BaseURL = l.baseURL(&d.BaseURL)

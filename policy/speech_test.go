@@ -126,7 +126,7 @@ func TestPoliciesFromBeforeDialects(t *testing.T) {
 	}
 	for name, speech := range want {
 		u := p.Upstreams[name]
-		if u.KeyHeader != "" || len(u.Speaks) != 1 || u.Speaks[0] != speech {
+		if u.KeyHeader != "" || len(u.Speaks) != 1 || !reflect.DeepEqual(u.Speaks[0], speech) {
 			t.Errorf("%s speaks %+v, want %+v", name, u.Speaks, speech)
 		}
 	}

@@ -81,7 +81,6 @@ func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 		secret:       l.secret(d),
 	}
 	l.billing(u, d)
-	l.extras(u, d)
 	if l.require(n, &d.Name.entry, "name", "models and tenants refer to it") {
 		u.Name = l.name(&d.Name)
 	}

@@ -45,6 +45,30 @@ func TestWhatIsInNoListIsDenied(t *testing.T) {
 	})
 }
 
+// TestAllowedInOneDialect: an upstream that speaks two admits in each what it says there,
+// and what it says for both.
+func TestAllowedInOneDialect(t *testing.T) {
+	policy := upstreamWith(casePolicy("local", "max_tokens", `{match: "m", upstreams: [up], max_output_tokens: 4096, context_tokens: 32768, price: {input: "1", output: "2"}}`, "1"),
+		`allow: {members: [both]}, dialects: [{name: openai, allow: {members: [chat_only]}}, {name: anthropic, allow: {members: [message_only]}}]`)
+	ask := func(member string) string {
+		return `{"model":"m","max_tokens":1000,"` + member + `":1,"messages":[{"role":"user","content":"hi"}]}`
+	}
+	version := map[string]string{"Anthropic-Version": "2023-06-01"}
+	answer := reply{body: message(`{"input_tokens":8,"output_tokens":4}`)}
+	served := want{basis: audit.BasisReported, charge: 16_000}
+	denied := func(member string) want {
+		return want{status: 403, says: []string{`allow: {members: [\"` + member + `\"]}`}}
+	}
+	play(t, []wireCase{
+		{name: "chat, in both", policy: policy, body: ask("both"), reply: answered8and4, want: served},
+		{name: "chat, its own", policy: policy, body: ask("chat_only"), reply: answered8and4, want: served},
+		{name: "chat, the other's", policy: policy, body: ask("message_only"), want: denied("message_only")},
+		{name: "a message, in both", policy: policy, path: messagesPath, header: version, body: ask("both"), reply: answer, want: served},
+		{name: "a message, its own", policy: policy, path: messagesPath, header: version, body: ask("message_only"), reply: answer, want: served},
+		{name: "a message, the other's", policy: policy, path: messagesPath, header: version, body: ask("chat_only"), want: denied("chat_only")},
+	})
+}
+
 // TestGatewayGetsNoHeaderOfItsOwn: what is in no list goes to a vendor, and not to a
 // gateway, unless the policy admits it.
 func TestGatewayGetsNoHeaderOfItsOwn(t *testing.T) {

@@ -78,7 +78,7 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 		MaxOutput:     limits.MaxOutputTokens,
 		Context:       limits.ContextTokens,
 		MaxImage:      model.MaxImageTokens,
-		Allow:         &b.Upstream.Allow,
+		Allow:         &speech.Allow,
 		Priced:        model.Price != nil,
 		Tools:         a.Key.Tenant.HostedTools,
 	})
