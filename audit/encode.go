@@ -136,7 +136,8 @@ func (e *encoder) optLimits(name string, v *[]Limit) {
 }
 
 func (e *encoder) optKinds(name string, v *call.Kinds) {
-	var units []string
+	var room [call.Units]string
+	units := room[:0]
 	for u := range v.All() {
 		units = append(units, u.String())
 	}
@@ -182,6 +183,11 @@ func (e *encoder) optObject(name string, r record) {
 // appendText appends a JSON string with the fewest escapes. Bytes that are
 // not UTF-8 become U+FFFD, since no JSON string can hold them.
 func appendText(dst []byte, s string) []byte {
+	if isPlain(s) {
+		dst = append(dst, '"')
+		dst = append(dst, s...)
+		return append(dst, '"')
+	}
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
@@ -197,6 +203,16 @@ func appendText(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[plain:]...)
 	return append(dst, '"')
+}
+
+// isPlain reports whether a text is ASCII that needs no escape, as most are.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func appendEscape(dst []byte, c byte) []byte {

@@ -57,7 +57,13 @@ func (u *Upstream) CancelStops() bool {
 
 // Speaking returns those of some upstreams that speak a dialect.
 func Speaking(upstreams []*Upstream, dialect string) []*Upstream {
-	return slices.DeleteFunc(slices.Clone(upstreams), func(u *Upstream) bool { return u.In(dialect) == nil })
+	all := make([]*Upstream, 0, len(upstreams))
+	for _, u := range upstreams {
+		if u.In(dialect) != nil {
+			all = append(all, u)
+		}
+	}
+	return all
 }
 
 // speeches reads what an upstream speaks. What it says of itself holds for each dialect

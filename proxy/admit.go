@@ -10,12 +10,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// admit bounds a request under the given rules and asks leave for it.
-func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential string, load *payload) (*exchange, error) {
-	key, err := identify(rules.Policy, credential)
-	if err != nil {
-		return nil, err
-	}
+// admit bounds a request of a key under the given rules and asks leave for it.
+func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, key *policy.Key, load *payload) (*exchange, error) {
 	ask, err := t.ask(key, r.Header, load.request)
 	if err != nil {
 		return nil, err

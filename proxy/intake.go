@@ -114,13 +114,14 @@ func (m *room) read(w http.ResponseWriter, r *http.Request, limit int64) (pieces
 // takes memory as the body arrives, and never much more than has come.
 func (m *room) readPieces(r io.Reader, length int64) (pieces, error) {
 	var body pieces
-	later := &polite{Reader: r, turns: m.intake.turns} // the rest of a large body
+	var later *polite // reads the rest of a large body
 	for arrived := int64(0); arrived != length; {
 		size := pieceSize(arrived, length)
 		if err := m.take(size); err != nil {
 			return nil, err
 		}
-		if arrived > 0 {
+		if arrived > 0 && later == nil {
+			later = &polite{Reader: r, turns: m.intake.turns}
 			r = later
 		}
 		piece := make([]byte, size)

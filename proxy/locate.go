@@ -28,10 +28,11 @@ type target struct {
 // name a depth, as in /run/RUN/depth/2/v1/chat/completions.
 func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	t := &target{dialect: dialects.Default(), head: providers.Head{
-		Method: r.Method, Path: "/" + strings.TrimLeft(r.URL.EscapedPath(), "/"), Query: r.URL.RawQuery, Header: admission.ForDialect(r.Header),
+		Method: r.Method, Path: oneSlash(r.URL.EscapedPath()), Query: r.URL.RawQuery, Header: admission.ForDialect(r.Header),
 	}}
 	if route, ok := actionOf(r); ok {
-		t.action = &route
+		found := route
+		t.action = &found
 		return t, nil
 	}
 	wrong := t.cutRun()
@@ -41,6 +42,15 @@ func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	var unknown error
 	t.dialect, t.operation, unknown = admission.Find(dialects, t.head)
 	return t, cmp.Or(wrong, unknown)
+}
+
+// oneSlash is a path with one slash in front.
+func oneSlash(path string) string {
+	rest := strings.TrimLeft(path, "/")
+	if len(path) > len(rest) {
+		return path[len(path)-len(rest)-1:]
+	}
+	return "/" + rest
 }
 
 // cutRun takes run and depth off the front of the path.

@@ -149,9 +149,11 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules,
 	if err := p.parse(w, r, t, load); err != nil {
 		return err
 	}
-	x, err := p.admit(r, rules, t, credential, load)
-	if newer := p.rules(); isStale(err) && newer != rules {
-		x, err = p.admit(r, newer, t, credential, load) // reloaded meanwhile
+	x, err := p.admit(r, rules, t, key, load)
+	if newer := p.rules(); isStale(err) && newer != rules { // reloaded meanwhile
+		if key, err = identify(newer.Policy, credential); err == nil {
+			x, err = p.admit(r, newer, t, key, load)
+		}
 	}
 	if err != nil {
 		return err
