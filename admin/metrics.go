@@ -26,8 +26,50 @@ type Metrics struct {
 	log      prometheus.Histogram
 	added    prometheus.Histogram
 
-	holding sync.Mutex
-	holds   map[string]int64 // nano-USD, by tenant
+	// To find a label's metric anew each time takes longer than to count.
+	decisions cached[decision, prometheus.Counter]
+	byTenant  cached[string, *ofTenant]
+	byVerb    cached[string, prometheus.Observer]
+}
+
+// decision is what requests are counted by.
+type decision struct{ tenant, verdict, reason string }
+
+// ofTenant are the metrics that have a tenant alone for a label.
+type ofTenant struct {
+	held, leases prometheus.Gauge
+	spend        prometheus.Counter
+	used         cached[call.Unit, prometheus.Counter]
+
+	mu    sync.Mutex
+	holds int64 // nano-USD
+}
+
+// cached makes a value for each key once.
+type cached[K comparable, V any] struct {
+	make func(K) V
+	mu   sync.RWMutex
+	all  map[K]V
+}
+
+func (c *cached[K, V]) of(key K) V {
+	c.mu.RLock()
+	value, known := c.all[key]
+	c.mu.RUnlock()
+	if known {
+		return value
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if value, known = c.all[key]; known {
+		return value
+	}
+	if c.all == nil {
+		c.all = map[K]V{}
+	}
+	value = c.make(key)
+	c.all[key] = value
+	return value
 }
 
 // latencies are the histogram bounds in seconds, from 50 us to 5 s.
@@ -48,11 +90,23 @@ func NewMetrics() *Metrics {
 		tenants: gauge("aegis_tenant_info", "1 for each tenant, with its labels in the policy.", "tenant", "project", "environment"),
 		log:     histogram("aegis_receipt_seconds", "Time until a receipt was durable."),
 		added:   histogram("aegis_added_seconds", "Time between a request's arrival and its departure upstream."),
-		holds:   map[string]int64{},
 	}
+	m.decisions.make = func(d decision) prometheus.Counter {
+		return m.requests.WithLabelValues(d.tenant, d.verdict, d.reason)
+	}
+	m.byTenant.make = m.newTenant
+	m.byVerb.make = func(verb string) prometheus.Observer { return m.ledger.WithLabelValues(verb) }
 	m.Registry.MustRegister(m.requests, m.spend, m.used, m.held, m.leases, m.ledger, m.tenants, m.log, m.added,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+func (m *Metrics) newTenant(tenant string) *ofTenant {
+	t := &ofTenant{
+		held: m.held.WithLabelValues(tenant), leases: m.leases.WithLabelValues(tenant), spend: m.spend.WithLabelValues(tenant),
+	}
+	t.used.make = func(u call.Unit) prometheus.Counter { return m.used.WithLabelValues(tenant, u.String()) }
+	return t
 }
 
 // Clock shows how far the wall clock is ahead of the ledger's.
@@ -79,32 +133,34 @@ func usd(nano int64) float64 { return float64(nano) / 1e9 }
 
 // Decided counts a decision.
 func (m *Metrics) Decided(tenant, verdict, reason string) {
-	m.requests.WithLabelValues(tenant, verdict, reason).Inc()
+	m.decisions.of(decision{tenant, verdict, reason}).Inc()
 }
 
 // Held follows what is held. The sum is one of integers: floats that are added and
 // taken away again do not come back to zero.
 func (m *Metrics) Held(tenant string, nano int64, leases int) {
-	m.holding.Lock()
-	defer m.holding.Unlock()
-	m.holds[tenant] += nano
-	m.held.WithLabelValues(tenant).Set(usd(m.holds[tenant]))
-	m.leases.WithLabelValues(tenant).Add(float64(leases))
+	t := m.byTenant.of(tenant)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.holds += nano
+	t.held.Set(usd(t.holds))
+	t.leases.Add(float64(leases))
 }
 
 // Charged counts a settlement.
 func (m *Metrics) Charged(tenant, _ string, nano int64, u call.Usage) {
-	m.spend.WithLabelValues(tenant).Add(usd(nano))
+	t := m.byTenant.of(tenant)
+	t.spend.Add(usd(nano))
 	for unit, n := range u {
 		if n > 0 {
-			m.used.WithLabelValues(tenant, call.Unit(unit).String()).Add(float64(n))
+			t.used.of(call.Unit(unit)).Add(float64(n))
 		}
 	}
 }
 
 // Ledger times a verb.
 func (m *Metrics) Ledger(verb string, took time.Duration) {
-	m.ledger.WithLabelValues(verb).Observe(took.Seconds())
+	m.byVerb.of(verb).Observe(took.Seconds())
 }
 
 // Log times a durable receipt.
@@ -113,7 +169,7 @@ func (m *Metrics) Log(took time.Duration) { m.log.Observe(took.Seconds()) }
 // Rejected counts a request that was answered before it reached the gate, by
 // the error code that it got.
 func (m *Metrics) Rejected(code string) {
-	m.requests.WithLabelValues("", "reject", code).Inc()
+	m.decisions.of(decision{"", "reject", code}).Inc()
 }
 
 // Tenants says which project and environment each tenant belongs to.

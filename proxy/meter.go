@@ -183,6 +183,10 @@ func (b *meteredBody) finish() {
 	if b.decoder != nil {
 		end = b.decoder.close(end)
 	}
+	if edits, sure := b.meter.Edits(); sure && !edits {
+		b.meter.Close(end) // which holds nothing back
+		return
+	}
 	passed := bytes.Clone(b.pending) // it may be the meter's own, and Close writes there too
 	b.pending = append(passed, b.meter.Close(end)...)
 }
