@@ -128,3 +128,14 @@ func TestResponsesSearch(t *testing.T) {
 			want:  want{basis: audit.BasisReported, charge: cost + 2*10_000_000, within: true}},
 	})
 }
+
+// TestResponsesSocket: who asks for a WebSocket is told to come over HTTP, before any key
+// is looked at.
+func TestResponsesSocket(t *testing.T) {
+	socket := map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-Websocket-Version": "13", "Sec-Websocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+	play(t, []wireCase{
+		{name: "a WebSocket", method: http.MethodGet, path: responsesPath, header: socket,
+			want: want{status: http.StatusUpgradeRequired, code: "route_not_allowed", says: []string{"send POST /responses"}}},
+		{name: "a list", method: http.MethodGet, path: responsesPath, want: want{status: 403, code: "route_not_allowed"}},
+	})
+}

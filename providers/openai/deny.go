@@ -8,10 +8,25 @@ import (
 // Deny answers in the shape of the API, so that official SDKs raise what they would
 // raise for the provider's own. 402 and 403 are never retried by them; LangChain stops
 // on insufficient_quota.
-func (Dialect) Deny(_ providers.Operation, _ providers.Head, d *providers.Denial) providers.Reply {
+func (Dialect) Deny(op providers.Operation, h providers.Head, d *providers.Denial) providers.Reply {
 	header := jsonHeader()
 	d.AddRetry(header)
-	return providers.Reply{Status: d.Class.Status(), Header: header, Body: errorBody(d)}
+	status := d.Class.Status()
+	if opensSocket(op, h) {
+		status, header["Upgrade"] = upgradeRequired, []string{"HTTP/1.1"}
+	}
+	return providers.Reply{Status: status, Header: header, Body: errorBody(d)}
+}
+
+// upgradeRequired is the status by which a server takes one protocol alone (RFC 9110,
+// section 15.5.22). Codex then sends its requests over HTTP, at once; after a 403 it tries
+// seven times before.
+const upgradeRequired = 426
+
+// opensSocket reports whether a request asks for a WebSocket of Responses. Upgrade itself
+// is no header that a dialect sees.
+func opensSocket(op providers.Operation, h providers.Head) bool {
+	return op.Method == "GET" && op.Path == socketPath && len(h.Header["Sec-Websocket-Version"]) > 0
 }
 
 // kindAndCode are the error's type and code.

@@ -40,11 +40,16 @@ const (
 	whyEvals     = "it runs models over stored data that no body shows"
 	whyRuns      = "it runs models and tools by itself, over what is stored"
 	whyByTime    = "it is billed by the minute or the day, long after the request"
+	whySocket    = "it opens a WebSocket for many responses, and each has to be bounded by itself; send POST /responses"
 	whySession   = "a session is billed as long as it lasts, past this proxy"
 	whySecret    = "it makes a secret by which its holder calls the upstream past this proxy"
 	whyAdmin     = "it administers the account that all tenants share, its keys, limits and bills"
 	whyShared    = "it changes what all tenants share"
 )
+
+// socketPath is where the Responses API takes WebSockets
+// (https://platform.openai.com/docs/guides/websocket-mode).
+const socketPath = "/responses"
 
 // denials are the operations that are denied.
 var denials = []denied{
@@ -168,6 +173,7 @@ var denials = []denied{
 		"POST /vector_stores/{vector_store_id}/files",
 		"POST /vector_stores/{vector_store_id}/search",
 	}},
+	{whySocket, []string{"GET " + socketPath}},
 	{whySession, []string{
 		"POST /realtime/calls",
 		"POST /realtime/calls/{call_id}/accept",
