@@ -2,7 +2,6 @@ package anthropic
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -158,29 +157,6 @@ func (o *offer) stripServers() error {
 
 // serversMember names servers whose tools the provider calls.
 const serversMember = "mcp_servers"
-
-// toolSplices are the edits of tools: those that are stripped are gone, and the one that
-// is priced says how often it may be called.
-func (o *offer) toolSplices() (splices []wire.Splice) {
-	r, dropped := o.request, o.dropped
-	switch n := len(o.stripped); {
-	case n > 0 && n == len(r.toolsAt):
-		dropped = append(dropped[:len(dropped):len(dropped)], "tools", "tool_choice")
-	case n > 0:
-		splices = append(splices, wire.Drop(r.toolsAt, o.stripped)...)
-	}
-	if len(dropped) > 0 {
-		splices = append(splices, r.members.Drop(dropped...)...)
-	}
-	if h := o.searching; h != nil && o.searches != h.uses {
-		uses := strconv.FormatInt(o.searches, 10)
-		if h.usesAt.End > h.usesAt.Start {
-			return append(splices, wire.Replace(h.usesAt, uses))
-		}
-		return append(splices, wire.Insert(r.toolsAt[h.at].End-1, `,"max_uses":`+uses))
-	}
-	return splices
-}
 
 // toolChoice reads which tool must be called.
 func (p *parser) toolChoice(name string) error {

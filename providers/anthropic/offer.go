@@ -3,7 +3,6 @@ package anthropic
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -170,27 +169,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Query:  r.query(),
 		Header: header,
 		Betas:  taken,
-		Body:   wire.Apply(r.body, append(r.lower(limit), o.toolSplices()...)),
+		Body:   wire.Apply(r.body, o.splices(limit)),
 		Meter:  func(a providers.Answer) providers.Meter { return newMeter(asked, a) },
 	}
-}
-
-// minBudget is the least thinking.budget_tokens that the API takes.
-const minBudget = 1024
-
-// lower makes the cap at most limit, in tokens. A budget of thinking that was below the
-// cap stays below it, as the API requires; where no budget can, there is no thinking.
-func (r *request) lower(limit int64) []wire.Splice {
-	if limit >= r.maxTokens {
-		return nil
-	}
-	splices := []wire.Splice{wire.Replace(r.capAt, strconv.FormatInt(limit, 10))}
-	switch budget := r.thinking.budget; {
-	case budget < limit, budget >= r.maxTokens: // with interleaved thinking it may be above
-	case limit > minBudget:
-		splices = append(splices, wire.Replace(r.thinking.budgetAt, strconv.FormatInt(limit-1, 10)))
-	default:
-		splices = append(splices, wire.Replace(r.thinking.at, `{"type":"disabled"}`))
-	}
-	return splices
 }

@@ -324,7 +324,7 @@ func TestSend(t *testing.T) {
 		{"less", ``, 100, "100", ""},
 		{"a budget that still fits", fmt.Sprintf(budget, 1024), 1500, "1500", fmt.Sprintf(budget, 1024)},
 		{"a budget that does not", fmt.Sprintf(budget, 2000), 1500, "1500", fmt.Sprintf(budget, 1499)},
-		{"no budget at all", fmt.Sprintf(budget, 2000), 1024, "1024", `,"thinking":{"type":"disabled"}`},
+		{"no budget at all", fmt.Sprintf(budget, 2000), 1024, "1024", ""},
 		{"a budget above the cap already", fmt.Sprintf(budget, 9000), 1500, "1500", fmt.Sprintf(budget, 9000)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
