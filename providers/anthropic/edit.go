@@ -1,0 +1,55 @@
+package anthropic
+
+import (
+	"strconv"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// splices are the edits of the body, with the cap at most limit, in tokens.
+func (o *offer) splices(limit int64) []wire.Splice {
+	r := o.request
+	splices, gone := o.toolSplices()
+	if limit < r.maxTokens {
+		splices = append(splices, wire.Replace(r.capAt, strconv.FormatInt(limit, 10)))
+		switch budget := r.thinking.budget; {
+		case budget < limit, budget >= r.maxTokens: // with interleaved thinking it may be above
+		case limit > minBudget:
+			splices = append(splices, wire.Replace(r.thinking.budgetAt, strconv.FormatInt(limit-1, 10)))
+		default:
+			gone = append(gone[:len(gone):len(gone)], "thinking")
+		}
+	}
+	return append(splices, r.members.Drop(gone...)...)
+}
+
+// minBudget is the least thinking.budget_tokens that the API takes, which wants it below
+// the cap. Where it cannot be, thinking is left to the model: not all models can go
+// without, and none refuses a request that does not say.
+const minBudget = 1024
+
+// toolSplices are the edits of tools: those that are stripped are gone, and the one that
+// is priced says how often it may be called. gone are members that go as a whole.
+func (o *offer) toolSplices() (splices []wire.Splice, gone []string) {
+	r := o.request
+	gone = o.dropped
+	switch n := len(o.stripped); {
+	case n > 0 && n == len(r.toolsAt):
+		gone = append(gone[:len(gone):len(gone)], "tools", "tool_choice")
+	case n > 0:
+		splices = wire.Drop(r.toolsAt, o.stripped)
+	}
+	if h := o.searching; h != nil && o.searches != h.uses {
+		splices = append(splices, o.capSearches(h))
+	}
+	return splices, gone
+}
+
+// capSearches says in a tool how often it may be called.
+func (o *offer) capSearches(h *hostedTool) wire.Splice {
+	uses := strconv.FormatInt(o.searches, 10)
+	if h.usesAt.End > h.usesAt.Start {
+		return wire.Replace(h.usesAt, uses)
+	}
+	return wire.Insert(o.request.toolsAt[h.at].End-1, `,"max_uses":`+uses)
+}
