@@ -115,7 +115,7 @@ node_client() {
     npm ci --prefix "$home" --no-audit --no-fund --loglevel=error || die "npm could not install $want, see above"
     cp "$want/package-lock.json" "$home/installed.json"
   fi
-  echo "node client: openai $(NODE_PATH=$home/node_modules node -p 'require("openai/version").VERSION')"
+  echo "node client: openai $(NODE_PATH=$home/node_modules node -p 'require("openai/version").VERSION + ", anthropic " + require("@anthropic-ai/sdk/version").VERSION')"
 }
 
 go_client() {

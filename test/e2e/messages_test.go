@@ -20,20 +20,29 @@ func messagesWorld(t *testing.T) *world {
 	return w
 }
 
-// runMessages runs Anthropic's own SDK as an application that was given a base URL and
-// a key, and nothing else.
-func runMessages(t *testing.T, r *replica, key, scenario string, settings ...string) sdkRun {
+// runMessages runs one of Anthropic's own SDKs as an application that was given a base URL
+// and a key, and nothing else.
+func runMessages(t *testing.T, client sdk.Client, r *replica, key, scenario string) sdkRun {
 	t.Helper()
 	run := runOf(t)
-	return sdkRun{sdk.Messages.Run(t, r.url+"/run/"+run, key, scenario, settings...), run}
+	return sdkRun{client.Run(t, r.url+"/run/"+run, key, scenario), run}
 }
 
-// TestMessagesSDK: through the real binary Anthropic's SDK sees what it sees at the
+// TestMessagesSDK: through the real binary each of Anthropic's SDKs sees what it sees at the
 // provider, and each denial is the error that it raises for that status, after as many
 // requests as may help.
 func TestMessagesSDK(t *testing.T) {
 	t.Parallel()
-	sdk.Messages.Need(t)
+	for _, client := range sdk.Anthropic {
+		t.Run(client.Name, func(t *testing.T) {
+			t.Parallel()
+			client.Need(t)
+			testMessagesSDK(t, client)
+		})
+	}
+}
+
+func testMessagesSDK(t *testing.T, client sdk.Client) {
 	w := messagesWorld(t)
 	spent, narrow := w.addTenant("spent", monthly(1)), w.addTenant("narrow", `models: {allow: ["gpt-*"]}`)
 	w.writePolicy(2, monthly(ample))
@@ -44,18 +53,32 @@ func TestMessagesSDK(t *testing.T) {
 			{"stream", sdkAnswer, "max_tokens", ""},
 			{"tools", "", "tool_use", ""},
 			{"beta", sdkAnswer, "max_tokens", "cache-keepalive-2026-09-03"},
+			{"count", "", "", ""},
+			{"model", "", "", ""},
 		} {
 			t.Run(row.scenario, func(t *testing.T) {
 				t.Parallel()
-				seen := runMessages(t, r, w.secret, row.scenario)
-				if !seen.OK || seen.Status != 200 || seen.Attempts != 1 || seen.Headers["x-aegis-decision"] != "allow" {
+				seen := runMessages(t, client, r, w.secret, row.scenario)
+				if !seen.OK || seen.Status != 200 || seen.Headers["x-aegis-decision"] != "allow" || seen.Attempts != 1 && row.scenario != "model" {
 					t.Fatalf("saw %+v", seen)
+				}
+				if row.scenario == "model" { // the policy has all of Claude's
+					if seen.Model != "claude-haiku-4-5" || !strings.Contains(seen.Content, "claude-opus-5") {
+						t.Errorf("saw %+v", seen)
+					}
+					return
 				}
 				if seen.Content != row.content || seen.FinishReason != row.finish || seen.Headers["x-aegis-betas-removed"] != row.betas {
 					t.Errorf("saw %+v", seen)
 				}
 				if row.scenario == "tools" && (seen.Tool.Name != "weather" || seen.Tool.Arguments != `{"city":"ledger"}`) {
 					t.Errorf("called %+v", seen.Tool)
+				}
+				if row.scenario == "count" { // which has no receipt
+					if seen.Usage.Prompt == 0 {
+						t.Errorf("counted %+v", seen.Usage)
+					}
+					return
 				}
 				if got := r.verdicts(seen.run); !slices.Equal(got, []string{audit.Allow}) {
 					t.Errorf("receipts say %v", got)
@@ -76,9 +99,12 @@ func TestMessagesSDK(t *testing.T) {
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				t.Parallel()
-				seen := runMessages(t, r, row.key, "stream")
+				seen := runMessages(t, client, r, row.key, "stream")
 				if seen.OK || seen.Status != row.status || seen.Attempts != 1 || seen.Headers["x-should-retry"] != "false" || seen.Headers["retry-after"] != "" {
 					t.Errorf("saw %+v", seen)
+				}
+				if client.Name == sdk.GoMessages.Name {
+					row.class = "*apierror.Error"
 				}
 				if seen.Error.Class != row.class || seen.Error.Type != row.kind || seen.Error.Code != row.reason || !strings.Contains(seen.Error.Message, "aegis: ") {
 					t.Errorf("raised %+v", seen.Error)
@@ -86,11 +112,11 @@ func TestMessagesSDK(t *testing.T) {
 			})
 		}
 	})
-	if got := w.sim.Totals().Received; got != received || received != 4 {
+	if got := w.sim.Totals().Received; got != received || received != 5 {
 		t.Errorf("the provider got %d requests, and %d more that were denied", received, got-received)
 	}
 	for _, call := range w.sim.Calls() {
-		if call.Endpoint != simulator.Messages || call.Header.Get("Authorization") != "" {
+		if call.Endpoint != simulator.Messages && call.Endpoint != simulator.CountTokens || call.Header.Get("Authorization") != "" {
 			t.Errorf("the provider got %s %s with %v", call.Method, call.Path, call.Header)
 		}
 	}

@@ -131,7 +131,7 @@ func TestSDKThatGovernsItself(t *testing.T) {
 // TestMessagesThatGovernThemselves: so does Anthropic's SDK, with the same two lines.
 func TestMessagesThatGovernThemselves(t *testing.T) {
 	sdk.GoMessages.Need(t)
-	for _, scenario := range []string{"messages", "messages-stream"} {
+	for _, scenario := range []string{"chat", "stream"} {
 		t.Run(scenario, func(t *testing.T) {
 			direct, directURL := start(t, nil)
 			want := sdk.GoMessages.Run(t, strings.TrimSuffix(directURL, "/v1"), "sk-test", scenario)

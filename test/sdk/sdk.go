@@ -29,25 +29,36 @@ type Client struct {
 	command []string // relative to the repository where it holds a slash
 	env     []string
 	vendor  string // in the names of the variables with base URL and key; "": OPENAI
+	prefix  string // of its scenarios' names
 }
 
 // Messages is the program of Anthropic's SDK for Python. Its base URL has no version, and
-// its scenarios are chat, stream, tools and beta.
+// its scenarios are chat, stream, tools, count, model and beta, as those of the next two.
 var Messages = Client{
 	Name: "anthropic", Retries: true, Tools: true, vendor: "ANTHROPIC",
 	files:   []string{".tools/python/installed.txt"},
 	command: []string{".tools/python/bin/python", "test/sdk/python/messages.py"},
 }
 
-// GoMessages is the program of Anthropic's SDK for Go, in that of OpenAI's. Its scenarios
-// are messages and messages-stream.
+// NodeMessages is the program of Anthropic's SDK for Node.
+var NodeMessages = Client{
+	Name: "anthropic-node", Retries: true, Tools: true, vendor: "ANTHROPIC",
+	files:   []string{".tools/node/installed.json", ".tools/node/node_modules/@anthropic-ai/sdk/package.json"},
+	command: []string{"node", "test/sdk/node/messages.cjs"},
+	env:     []string{"NODE_PATH=.tools/node/node_modules"},
+}
+
+// GoMessages is the program of Anthropic's SDK for Go, in that of OpenAI's.
 var GoMessages = Client{
-	Name: "anthropic-go", Retries: true, vendor: "ANTHROPIC",
+	Name: "anthropic-go", Retries: true, Tools: true, vendor: "ANTHROPIC", prefix: "messages-",
 	files:   []string{".tools/go/client"},
 	command: []string{".tools/go/client"},
 }
 
-// Clients are all the programs.
+// Anthropic are the programs of Anthropic's SDKs.
+var Anthropic = []Client{Messages, NodeMessages, GoMessages}
+
+// Clients are all the programs of OpenAI's SDKs, and Java's.
 var Clients = []Client{
 	{
 		Name: "python", Retries: true, Tools: true, Free: true,
@@ -128,7 +139,7 @@ func (c Client) Run(t testing.TB, baseURL, key, scenario string, settings ...str
 }
 
 func (c Client) run(t testing.TB, baseURL, key, scenario string, settings []string) (seen Seen, err error) {
-	arguments := append(c.command[1:len(c.command):len(c.command)], scenario)
+	arguments := append(c.command[1:len(c.command):len(c.command)], c.prefix+scenario)
 	program := c.command[0]
 	if filepath.Base(program) != program {
 		program = filepath.Join(root(), program)

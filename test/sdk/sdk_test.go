@@ -149,26 +149,38 @@ func TestJavaAsksForAnUpgrade(t *testing.T) {
 	}
 }
 
-// TestMessages: Anthropic's SDK against the simulator itself.
+// TestMessages: Anthropic's SDKs against the simulator itself. Each sends its key where it
+// does, and raises its own error for a status.
 func TestMessages(t *testing.T) {
-	sdk.Messages.Need(t)
-	for scenario, content := range map[string]string{"chat": "the ledger of a house is kept by", "stream": "the ledger of a house is kept by", "beta": "the ledger of a house is kept by", "tools": ""} {
-		t.Run(scenario, func(t *testing.T) {
-			_, url := start(t, nil)
-			seen := sdk.Messages.Run(t, strings.TrimSuffix(url, "/v1"), "sk-test", scenario)
-			if !seen.OK || seen.Status != 200 || seen.Attempts != 1 || seen.Content != content || seen.Usage.Prompt != 11 {
-				t.Errorf("saw %+v", seen)
+	const answer = "the ledger of a house is kept by"
+	for _, client := range sdk.Anthropic {
+		client.Need(t)
+		for scenario, content := range map[string]string{"chat": answer, "stream": answer, "beta": answer, "tools": "", "count": ""} {
+			t.Run(client.Name+"/"+scenario, func(t *testing.T) {
+				sim, url := start(t, nil)
+				seen := client.Run(t, strings.TrimSuffix(url, "/v1"), "sk-test", scenario)
+				if !seen.OK || seen.Status != 200 || seen.Attempts != 1 || seen.Content != content || seen.Usage.Prompt != 11 {
+					t.Errorf("saw %+v", seen)
+				}
+				if scenario == "tools" && (seen.Tool.Name != "weather" || seen.Tool.Arguments != `{"city":"ledger"}`) {
+					t.Errorf("called %+v", seen.Tool)
+				}
+				sent := sim.Calls()[0].Header
+				bearer, plain := sent.Get("Authorization") == "Bearer sk-test", sent.Get("X-Api-Key") == "sk-test"
+				if plain != (client.Name == sdk.GoMessages.Name) || bearer == plain {
+					t.Errorf("sent %v", sent)
+				}
+			})
+		}
+		for status, class := range map[int]string{402: "PaymentRequiredError", 403: "PermissionDeniedError", 529: "OverloadedError"} {
+			if client.Name == sdk.GoMessages.Name {
+				class = "*apierror.Error"
 			}
-			if scenario == "tools" && (seen.Tool.Name != "weather" || seen.Tool.Arguments != `{"city":"ledger"}`) {
-				t.Errorf("called %+v", seen.Tool)
+			_, url := start(t, simulator.Always(simulator.Answer{Status: status, Header: map[string][]string{"X-Should-Retry": {"false"}}}))
+			seen := client.Run(t, strings.TrimSuffix(url, "/v1"), "sk-test", "chat")
+			if seen.OK || seen.Status != status || seen.Attempts != 1 || seen.Error.Class != class {
+				t.Errorf("%s, %d: saw %+v", client.Name, status, seen)
 			}
-		})
-	}
-	for status, class := range map[int]string{402: "PaymentRequiredError", 403: "PermissionDeniedError", 529: "OverloadedError"} {
-		_, url := start(t, simulator.Always(simulator.Answer{Status: status, Header: map[string][]string{"X-Should-Retry": {"false"}}}))
-		seen := sdk.Messages.Run(t, strings.TrimSuffix(url, "/v1"), "sk-test", "chat")
-		if seen.OK || seen.Status != status || seen.Attempts != 1 || seen.Error.Class != class {
-			t.Errorf("%d: saw %+v", status, seen)
 		}
 	}
 }

@@ -74,7 +74,7 @@ var scenarios = map[string]func(context.Context, openai.Client, *seen) error{
 
 func main() {
 	if len(os.Args) != 2 || scenarios[os.Args[1]] == nil && messages[os.Args[1]] == nil {
-		log.Fatal("give one scenario: chat, stream, stream-usage, tools, embeddings, messages or messages-stream")
+		log.Fatal("give one scenario: chat, stream, stream-usage, tools, embeddings, or messages- and chat, stream, tools, count, model or beta")
 	}
 	saw := seen{SDK: "go " + sdkVersion(), Scenario: os.Args[1]}
 	var attempts atomic.Int64

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/option"
@@ -13,8 +15,12 @@ import (
 
 // messages are the scenarios of Anthropic's SDK.
 var messages = map[string]func(context.Context, anthropic.Client, *seen) error{
-	"messages":        message,
+	"messages-chat":   message,
 	"messages-stream": messageStream,
+	"messages-tools":  messageTools,
+	"messages-count":  messageCount,
+	"messages-model":  messageModel,
+	"messages-beta":   messageBeta,
 }
 
 // anthropicClient is Anthropic's SDK over an HTTP client; nil: its own.
@@ -57,6 +63,68 @@ func messageStream(ctx context.Context, client anthropic.Client, saw *seen) erro
 		saw.take(&answer)
 	}
 	return stream.Err()
+}
+
+func messageTools(ctx context.Context, client anthropic.Client, saw *seen) error {
+	params := asked()
+	params.MaxTokens = max(params.MaxTokens, 64)
+	city := map[string]any{"city": map[string]string{"type": "string"}}
+	params.Tools = []anthropic.ToolUnionParam{{OfTool: &anthropic.ToolParam{
+		Name: "weather", InputSchema: anthropic.ToolInputSchemaParam{Properties: city, Required: []string{"city"}},
+	}}}
+	answer, err := client.Messages.New(ctx, params)
+	if err != nil {
+		return err
+	}
+	saw.take(answer)
+	var input bytes.Buffer
+	if err := json.Compact(&input, answer.Content[0].Input); err != nil {
+		return err
+	}
+	saw.Tool = &tool{Name: answer.Content[0].Name, Arguments: input.String()}
+	return nil
+}
+
+func messageCount(ctx context.Context, client anthropic.Client, saw *seen) error {
+	params := asked()
+	count, err := client.Messages.CountTokens(ctx, anthropic.MessageCountTokensParams{Model: params.Model, Messages: params.Messages})
+	if err != nil {
+		return err
+	}
+	saw.Usage = &usage{Prompt: count.InputTokens}
+	return nil
+}
+
+func messageModel(ctx context.Context, client anthropic.Client, saw *seen) error {
+	var ids []string
+	pages := client.Models.ListAutoPaging(ctx, anthropic.ModelListParams{})
+	for pages.Next() {
+		ids = append(ids, pages.Current().ID)
+	}
+	if err := pages.Err(); err != nil {
+		return err
+	}
+	one, err := client.Models.Get(ctx, string(asked().Model), anthropic.ModelGetParams{})
+	if err != nil {
+		return err
+	}
+	saw.Model, saw.Content = one.ID, strings.Join(ids, " ")
+	return nil
+}
+
+func messageBeta(ctx context.Context, client anthropic.Client, saw *seen) error {
+	params := asked()
+	answer, err := client.Beta.Messages.New(ctx, anthropic.BetaMessageNewParams{
+		Model: params.Model, MaxTokens: params.MaxTokens,
+		Messages: []anthropic.BetaMessageParam{anthropic.NewBetaUserMessage(anthropic.NewBetaTextBlock(env("SDK_PROMPT", "Say hello.")))},
+		Betas:    []anthropic.AnthropicBeta{"interleaved-thinking-2025-05-14", "cache-keepalive-2026-09-03"},
+	})
+	if err != nil {
+		return err
+	}
+	saw.Content, saw.FinishReason, saw.Model = answer.Content[0].Text, string(answer.StopReason), string(answer.Model)
+	saw.Usage = &usage{Prompt: answer.Usage.InputTokens, Completion: answer.Usage.OutputTokens}
+	return nil
 }
 
 func (s *seen) take(answer *anthropic.Message) {

@@ -64,6 +64,17 @@ def run_beta(client):
     return raw, answered(answer) | {"content": answer.content[0].text}
 
 
+def run_count(client):
+    raw = client.messages.with_raw_response.count_tokens(model=MODEL, messages=MESSAGES)
+    return raw, {"usage": {"prompt_tokens": raw.parse().input_tokens, "completion_tokens": 0}}
+
+
+def run_model(client):
+    ids = [one.id for one in client.models.list()]
+    raw = client.models.with_raw_response.retrieve(MODEL)
+    return raw, {"model": raw.parse().id, "content": " ".join(ids)}
+
+
 def answered(answer):
     return {
         "finish_reason": answer.stop_reason,
@@ -75,7 +86,7 @@ def answered(answer):
     }
 
 
-SCENARIOS = {"chat": run_chat, "stream": run_stream, "tools": run_tools, "beta": run_beta}
+SCENARIOS = {"chat": run_chat, "stream": run_stream, "tools": run_tools, "count": run_count, "model": run_model, "beta": run_beta}
 
 
 def main():
