@@ -112,6 +112,19 @@ func TestHostedToolsOnRedis(t *testing.T) {
 	}
 }
 
+// TestRoundsUnderAnotherName: lines that have the first one's name are of the model that
+// was asked for, by whatever name the answer calls it. Any other has its own price or none.
+func TestRoundsUnderAnotherName(t *testing.T) {
+	for second, want := range map[string]int64{"toy-2026-09-01": 2 * (10 + 2*5), "toy": 2 * (10 + 2*5), "": 2 * (10 + 2*5), "helper": 11 * (10 + 2*5), "unheard-of": hostedHold} {
+		w := hostedWorld(t, 20_000)
+		o := used(10, 5)
+		o.Lines[0].Model = "toy-2026-09-01"
+		o.Lines = append(o.Lines, call.Line{Key: call.Key{Model: second}, Usage: o.Lines[0].Usage})
+		w.begin(hosted(w.rules)).End(o)
+		w.mustBalance(want, 0)
+	}
+}
+
 // TestContextTierOfRounds: a sum of rounds is held and charged at the tier that the longest
 // can reach. What is more than was bounded has no rounds that anybody knows.
 func TestContextTierOfRounds(t *testing.T) {
