@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -111,7 +112,7 @@ func (a *answer) close() {
 	end := a.err
 	a.err = a.exchange.reasonOf(a.grant, end)
 	var words []byte
-	if d, killed := a.err.(*providers.Denial); killed && len(a.pending) == 0 && a.resp.ContentLength < 0 && !a.complete() {
+	if d, killed := a.err.(*call.Denial); killed && len(a.pending) == 0 && a.resp.ContentLength < 0 && !a.complete() {
 		words, _ = a.meter.Stop(d)
 	}
 	a.pending = append(slices.Clone(a.pending), a.meter.Close(end)...) // Feed's may be the meter's own

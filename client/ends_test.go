@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/client"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 const (
@@ -307,7 +307,7 @@ func TestKillSwitchCuts(t *testing.T) {
 			resp := s.ask()
 			throw(s)
 			rest, err := io.ReadAll(resp.Body)
-			if _, ok := errors.AsType[*providers.Denial](err); !ok {
+			if _, ok := errors.AsType[*call.Denial](err); !ok {
 				t.Errorf("ended by %v", err)
 			}
 			return string(rest)

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -89,18 +90,15 @@ func (x *exchange) call() {
 		}
 	}()
 	result, err := gate.Call(x.life, x.transport.Gate, x, x.send)
-	switch _, refused := errors.AsType[*gate.Refusal](err); {
-	case refused:
-		x.fail(admission.DenialOf(err))
-	case err != nil:
+	if err != nil {
 		x.fail(err)
-	default:
-		result.Value.finish()
+		return
 	}
+	result.Value.finish()
 }
 
 // Bid bounds the call on the upstream that the program has called.
-func (x *exchange) Bid(rules *gate.Rules) (gate.Bid, *policy.Denial, error) {
+func (x *exchange) Bid(rules *gate.Rules) (gate.Bid, *call.Denial, error) {
 	key, err := rules.Key(x.transport.Tenant, x.transport.Key)
 	if err != nil {
 		return gate.Bid{}, nil, err
@@ -132,8 +130,8 @@ func (x *exchange) fail(err error) {
 		x.to.CloseWithError(err)
 		return
 	}
-	if d, ok := errors.AsType[*providers.Denial](err); ok {
-		x.deliver(x.denial(d))
+	if _, ok := errors.AsType[*call.Denial](err); ok {
+		x.deliver(x.denial(admission.DenialOf(err)))
 		return
 	}
 	x.answered <- answered{err: err}
@@ -159,7 +157,7 @@ func (x *exchange) told() (*http.Response, error) {
 }
 
 // denial is the response that says no, in the shape of the API.
-func (x *exchange) denial(d *providers.Denial) *http.Response {
+func (x *exchange) denial(d *call.Denial) *http.Response {
 	r := x.response(x.dialect.Deny(x.operation, x.head, d))
 	admission.MarkDenied(r.Header, d)
 	return r

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -24,7 +25,7 @@ func (x *exchange) locate(p *policy.Policy) error {
 	x.dialect, x.operation, _ = admission.Find(all, x.head) // to answer in
 	base, rest := reached(p, x.in.URL)
 	if base == "" {
-		return admission.Deny(providers.Forbidden, "no_upstream", providers.RetryNever,
+		return admission.Deny(call.Forbidden, "no_upstream", call.RetryNever,
 			"no upstream of the policy has a base URL that %s begins with; it names %s",
 			admission.Clip(x.in.URL.Scheme+"://"+x.in.URL.Host+x.in.URL.Path), strings.Join(bases(p), ", "))
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -100,12 +101,12 @@ func (x *exchange) sign(h http.Header, u *policy.Upstream) error {
 
 // reasonOf is why an answer ended: a kill switch has words of its own.
 func (x *exchange) reasonOf(grant *gate.Grant, err error) error {
-	d, killed := errors.AsType[*policy.Denial](context.Cause(x.life))
+	d, killed := errors.AsType[*call.Denial](context.Cause(x.life))
 	if !killed {
 		return err
 	}
-	told := admission.Refused(d, grant.Receipt)
-	told.Decision = admission.Failed
+	told := admission.DenialOf(d)
+	told.Decision, told.Receipt = admission.Failed, grant.Receipt
 	return told
 }
 

@@ -77,7 +77,7 @@ type Ended struct {
 }
 
 // Authorize holds an action's amount in every budget that concerns it. The error,
-// if any, is a *Refusal, or ErrInvalid where the key is not of the rules.
+// if any, is a *call.Denial, or ErrInvalid where the key is not of the rules.
 //
 // While the lease is open the same action again gets the same lease, whatever its
 // TTL; another one of that id is refused. Once the lease has ended, in whatever
@@ -205,7 +205,7 @@ func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) 
 	tenant := q.Key.Tenant.Name
 	if err != nil {
 		g.complain("receipt of an action not written", "tenant", tenant, "lease", q.lease, "err", err)
-		return nil, g.refuse(ctx, q, budget.Grant{}, &policy.Denial{
+		return nil, g.refuse(ctx, q, budget.Grant{}, &call.Denial{
 			Reason:  policy.ReceiptsUnavailable,
 			Message: "the receipt log cannot be written; repeat the request, or the hold is charged when its lease expires",
 		})
@@ -235,7 +235,7 @@ func (g *Gate) leaveAuthorization(receipt string, d audit.Decision) []byte {
 
 // Settle ends an action's lease at its real cost in nano-USD, or corrects the
 // charge of one that has expired. A repeat gets the same answer. The error, if
-// any, is a *Refusal, ErrUnknownLease or ErrLeaseEnded.
+// any, is a *call.Denial, ErrUnknownLease or ErrLeaseEnded.
 func (g *Gate) Settle(ctx context.Context, c LeaseCall, amount int64) (*Ended, error) {
 	return g.endAction(ctx, c, pending{Verb: verbSettle, Settlement: audit.Settlement{
 		Tenant: c.Key.Tenant.Name, Lease: c.Lease, Basis: audit.BasisReported, Charge: amount,
@@ -318,11 +318,11 @@ func (g *Gate) recorded(ctx context.Context, lease string) error {
 	return nil // its receipt is written by whoever ended it
 }
 
-func notRecorded() *Refusal {
-	return &Refusal{Denial: &policy.Denial{
+func notRecorded() *call.Denial {
+	return &call.Denial{
 		Reason:  policy.ReceiptsUnavailable,
 		Message: "the lease has ended, but the receipt log cannot be written yet; repeat the request",
-	}}
+	}
 }
 
 // ofAction reports whether the lease can be one of an action.
@@ -358,5 +358,5 @@ func leaseError(err error) error {
 	case errors.Is(err, budget.ErrEnded):
 		return ErrLeaseEnded
 	}
-	return &Refusal{Denial: ledgerDenial(err)}
+	return ledgerDenial(err)
 }

@@ -82,7 +82,7 @@ func TestExactlyAsManyActionsAsFit(t *testing.T) {
 		for i := range 200 {
 			all.Go(func() {
 				_, err := w.gate.Authorize(context.Background(), w.action(fmt.Sprint("a", i), 5))
-				refusal, refused := errors.AsType[*gate.Refusal](err)
+				refusal, refused := errors.AsType[*call.Denial](err)
 				switch {
 				case err == nil:
 					granted.Add(1)
@@ -246,14 +246,14 @@ func TestActionIsExtended(t *testing.T) {
 		}
 		_, err := w.gate.Extend(w.Context(), call, 51) // more than the run can ever have
 		if refusal := w.denied(err, policy.BudgetExhausted); refusal.Budget != "run" || refusal.Needed != 1 || refusal.Receipt == "" {
-			w.Errorf("%+v", refusal.Denial)
+			w.Errorf("%+v", refusal)
 		}
 		_, err = w.gate.Extend(w.Context(), call, 91)
 		w.denied(err, policy.RequestCapExceeded)
 		other := w.lease(w.authorize(w.action("b", 40)).Lease)
 		_, err = w.gate.Extend(w.Context(), other, 60) // fits once the first has ended
 		if refusal := w.denied(err, policy.BudgetHeld); refusal.Budget != "total" {
-			w.Errorf("%+v", refusal.Denial)
+			w.Errorf("%+v", refusal)
 		}
 		w.mustBalance(0, 90)
 		w.proved()

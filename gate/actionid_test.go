@@ -68,7 +68,7 @@ func TestIDIsOfOneIntent(t *testing.T) {
 			alter(&other)
 			_, err := w.gate.Authorize(w.Context(), other)
 			if refusal := w.denied(err, policy.ActionIDUsed); refusal.Receipt == "" || !strings.Contains(refusal.Message, "differs") {
-				w.Errorf("%s: %+v", name, refusal.Denial)
+				w.Errorf("%s: %+v", name, refusal)
 			}
 		}
 		a.TTL = time.Hour
@@ -143,7 +143,7 @@ func TestIDIsUsedOnceHoweverItEnds(t *testing.T) {
 					for _, amount := range []int64{30, 31} {
 						_, err := w.gate.Authorize(w.Context(), w.action("a", amount))
 						if refusal := w.denied(err, policy.ActionIDUsed); !strings.Contains(refusal.Message, "has ended") {
-							w.Errorf("after %v: %+v", wait, refusal.Denial)
+							w.Errorf("after %v: %+v", wait, refusal)
 						}
 						refused++
 					}

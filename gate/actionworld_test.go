@@ -15,6 +15,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/budget/redis"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -206,9 +207,9 @@ func (w *actionWorld) authorize(a gate.Action) *gate.Leave {
 }
 
 // denied fails the test unless the error is a denial for that reason.
-func (w *actionWorld) denied(err error, reason policy.Reason) *gate.Refusal {
+func (w *actionWorld) denied(err error, reason call.Reason) *call.Denial {
 	w.Helper()
-	refusal, ok := errors.AsType[*gate.Refusal](err)
+	refusal, ok := errors.AsType[*call.Denial](err)
 	if !ok || refusal.Reason != reason {
 		w.Fatalf("got %v, want %s", err, reason)
 	}

@@ -56,7 +56,7 @@ func newQuote(b Bid) *quote {
 // its tenant, its key and its run.
 const fewSwitches = 4
 
-// Begin asks leave for a call. The error, if any, is a *Refusal: nothing is
+// Begin asks leave for a call. The error, if any, is a *call.Denial: nothing is
 // held, and the call must not run.
 func (g *Gate) Begin(ctx context.Context, b Bid) (*Grant, error) {
 	q := newQuote(b)
@@ -71,7 +71,7 @@ func (g *Gate) Begin(ctx context.Context, b Bid) (*Grant, error) {
 	if err != nil {
 		g.abandon(q)
 		g.complain("receipt not written, request denied", "tenant", b.Key.Tenant.Name, "err", err)
-		return nil, g.refuse(ctx, q, leave, &policy.Denial{
+		return nil, g.refuse(ctx, q, leave, &call.Denial{
 			Reason:  policy.ReceiptsUnavailable,
 			Message: "the receipt log cannot be written; nothing was sent",
 		})
@@ -82,9 +82,9 @@ func (g *Gate) Begin(ctx context.Context, b Bid) (*Grant, error) {
 
 // admit prices the call and asks the ledger, with ever tighter bounds while a
 // looser one does not fit. What the ledger observed is returned either way.
-func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denial) {
+func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *call.Denial) {
 	if g.outbox.full() {
-		return budget.Grant{}, &policy.Denial{
+		return budget.Grant{}, &call.Denial{
 			Reason:  policy.LedgerUnavailable,
 			Message: "too many calls have ended that the ledger does not know of yet",
 		}
@@ -109,7 +109,7 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 		case denial == nil:
 			return leave, nil
 		case denial.mayFit() && (q.tighten() || q.clamp(denial)): // ask again at once
-		case denial.Passes() && q.place.wait(ctx) == nil:
+		case policy.Passes(denial.Denial) && q.place.wait(ctx) == nil:
 			q.unclamp() // what was held may have come back
 		default:
 			denial.LargestCap = q.largestCap(denial.room)
@@ -121,15 +121,15 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *policy.Denia
 // misfit is a denial with the room that was left when it was made, and that would be
 // left if nothing were held, in nano-USD; below zero where room is of no use.
 type misfit struct {
-	*policy.Denial
+	*call.Denial
 	room, rest int64
 }
 
 // noRoom is a denial for which room is of no use.
-func noRoom(d *policy.Denial) *misfit { return &misfit{d, -1, -1} }
+func noRoom(d *call.Denial) *misfit { return &misfit{d, -1, -1} }
 
 // stateless is the denial of a rule that asks no ledger.
-func stateless(d *policy.Denial) *misfit {
+func stateless(d *call.Denial) *misfit {
 	if d.Reason == policy.RequestCapExceeded {
 		return &misfit{d, d.Limit, d.Limit}
 	}
@@ -137,8 +137,8 @@ func stateless(d *policy.Denial) *misfit {
 }
 
 // atLedger is the denial of a plan's claims by what was observed of them.
-func (q *quote) atLedger(d *policy.Denial, seen []budget.Observed) *misfit {
-	if !d.OfMoney() {
+func (q *quote) atLedger(d *call.Denial, seen []budget.Observed) *misfit {
+	if !policy.OfMoney(d) {
 		return noRoom(d)
 	}
 	room, rest := q.plan.Room(seen)
@@ -146,13 +146,13 @@ func (q *quote) atLedger(d *policy.Denial, seen []budget.Observed) *misfit {
 }
 
 // mayFit reports whether tighter bounds could make the call fit.
-func (m *misfit) mayFit() bool { return m.OfMoney() || m.Reason == policy.NoBound }
+func (m *misfit) mayFit() bool { return policy.OfMoney(m.Denial) || m.Reason == policy.NoBound }
 
 // attempt decides and reserves with the bounds at hand.
 func (g *Gate) attempt(ctx context.Context, q *quote) (budget.Grant, *misfit) {
 	denial, err := q.decide(g.ledger.Now())
 	if err != nil {
-		return budget.Grant{}, noRoom(&policy.Denial{Reason: policy.NoBound, Message: err.Error()})
+		return budget.Grant{}, noRoom(&call.Denial{Reason: policy.NoBound, Message: err.Error()})
 	}
 	if denial != nil {
 		return budget.Grant{}, stateless(denial)
@@ -194,8 +194,8 @@ func (g *Gate) refused(q *quote, err error) (budget.Grant, *misfit) {
 // errClientGone: the context of the caller ended before the ledger was asked.
 var errClientGone = errors.New("the client closed the request")
 
-func clientGone() *policy.Denial {
-	return &policy.Denial{Reason: policy.ClientClosedRequest, Message: "the client closed the request before it had leave; nothing was sent"}
+func clientGone() *call.Denial {
+	return &call.Denial{Reason: policy.ClientClosedRequest, Message: "the client closed the request before it had leave; nothing was sent"}
 }
 
 // reserve asks the ledger, once more if the window has turned meanwhile. It
@@ -300,9 +300,9 @@ func (g *Gate) abandon(q *quote) {
 	}})
 }
 
-func ledgerDenial(err error) *policy.Denial {
+func ledgerDenial(err error) *call.Denial {
 	if errors.Is(err, budget.ErrStalePolicy) {
-		return &policy.Denial{
+		return &call.Denial{
 			Reason:  policy.StalePolicy,
 			Message: "this replica's policy is older than one that the ledger has seen; it must load the newest",
 		}
@@ -317,11 +317,11 @@ func ledgerDenial(err error) *policy.Denial {
 	case errors.Is(err, budget.ErrClock):
 		reason = "the ledger's clock and the proxy's are more than a minute apart; nothing is granted until an operator has set the wrong one"
 	}
-	return &policy.Denial{Reason: policy.LedgerUnavailable, Message: reason}
+	return &call.Denial{Reason: policy.LedgerUnavailable, Message: reason}
 }
 
 // open finds the price that holds now.
-func (q *quote) open(now time.Time) *policy.Denial {
+func (q *quote) open(now time.Time) *call.Denial {
 	if q.action != nil {
 		q.now = now
 		return nil
@@ -331,25 +331,25 @@ func (q *quote) open(now time.Time) *policy.Denial {
 		return nil
 	}
 	if !q.bounded() {
-		return &policy.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
+		return &call.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
 	}
 	q.pricedAt = now
 	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, q.Facts.Model, now)
 	if err != nil {
-		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
+		return &call.Denial{Reason: policy.NoPrice, Message: err.Error()}
 	}
 	if lacking := q.lacking(price); lacking != "" {
-		return &policy.Denial{Reason: policy.NoPrice, Message: lacking}
+		return &call.Denial{Reason: policy.NoPrice, Message: lacking}
 	}
 	q.price = price
 	if err := q.serve(); err != nil {
-		return &policy.Denial{Reason: policy.NoPrice, Message: err.Error()}
+		return &call.Denial{Reason: policy.NoPrice, Message: err.Error()}
 	}
 	return nil
 }
 
 // decide prices the bounds at hand and applies the policy.
-func (q *quote) decide(now time.Time) (*policy.Denial, error) {
+func (q *quote) decide(now time.Time) (*call.Denial, error) {
 	if err := q.cost(now); err != nil {
 		return nil, err
 	}

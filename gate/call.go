@@ -21,7 +21,7 @@ type Result[T any] struct {
 }
 
 // Call asks leave for a call and runs a function under it, streaming or not.
-// A denied one does not run: the error is a *Refusal then, which says why, by
+// A denied one does not run: the error is a *call.Denial then, which says why, by
 // which budget, when that resets, and what would have fit. Any other error is the
 // function's own, ErrInvalid, ErrUnknownTenant, ErrUnknownKey, ErrClosed, or why ctx
 // had ended before. The Result's Receipt, Charge and Remaining are there beside an
@@ -51,7 +51,7 @@ func Call[T any](ctx context.Context, g *Gate, b Bidder, run func(context.Contex
 		return Result[T]{}, context.Cause(ctx)
 	}
 	grant, err := g.ask(ctx, b)
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
+	if refusal, ok := errors.AsType[*call.Denial](err); ok {
 		return Result[T]{Receipt: refusal.Receipt}, err
 	}
 	if err != nil {

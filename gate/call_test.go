@@ -198,7 +198,7 @@ func TestStreamOfTenMinutesIsHeldAllTheTime(t *testing.T) {
 func TestDeniedCallDoesNotRun(t *testing.T) {
 	w := newLibrary(t, daily(150))
 	res, _, err := w.callWith(t.Context(), asking(), func() answer { t.Error("it ran"); return answer{} })
-	refusal, ok := errors.AsType[*gate.Refusal](err)
+	refusal, ok := errors.AsType[*call.Denial](err)
 	if !ok || refusal.Reason != policy.BudgetExhausted || refusal.Budget != "daily" || refusal.LargestCap != 25 {
 		t.Fatalf("got %v", err)
 	}
@@ -220,7 +220,7 @@ func TestFiftyCallsWithABudgetForTen(t *testing.T) {
 				ran.Add(1)
 				return answer{outcome: gate.Used(call.Usage{call.Input: 100, call.Output: 50})}
 			})
-			if _, ok := errors.AsType[*gate.Refusal](err); ok {
+			if _, ok := errors.AsType[*call.Denial](err); ok {
 				denied.Add(1)
 			}
 		})
@@ -260,7 +260,7 @@ func TestCallKnowsWhatItAsksFor(t *testing.T) {
 			row.change(&r)
 			_, _, err := w.callWith(t.Context(), r, func() answer { return answer{outcome: gate.NotSent()} })
 			d := bodies[audit.Decision](w.receipts())[0]
-			if refusal, ok := errors.AsType[*gate.Refusal](err); ok {
+			if refusal, ok := errors.AsType[*call.Denial](err); ok {
 				if string(refusal.Reason) != row.want || d.Reasons[0] != row.want {
 					t.Errorf("denied for %s, want %s", refusal.Reason, row.want)
 				}
@@ -323,7 +323,7 @@ func TestKillSwitchCutsACall(t *testing.T) {
 		}
 		return 0, gate.Outcome{}, context.Cause(ctx)
 	})
-	denial, ok := errors.AsType[*policy.Denial](err)
+	denial, ok := errors.AsType[*call.Denial](err)
 	if !ok || denial.Reason != policy.Killed {
 		t.Errorf("cut because of %v", err)
 	}
@@ -399,7 +399,7 @@ func TestRefusedUpstreamFollows(t *testing.T) {
 	r := asking()
 	r.Facts.Upstream = "elsewhere"
 	_, _, err := w.callWith(t.Context(), r, func() answer { t.Error("it ran"); return answer{} })
-	if refusal, ok := errors.AsType[*gate.Refusal](err); !ok || refusal.Reason != policy.NoRoute {
+	if refusal, ok := errors.AsType[*call.Denial](err); !ok || refusal.Reason != policy.NoRoute {
 		t.Fatalf("got %v", err)
 	}
 	w.mustFollow(t)

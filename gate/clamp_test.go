@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
-	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -18,7 +18,7 @@ func TestClampedCallIsHeldNotExhausted(t *testing.T) {
 	first := w.begin(w.call(100, 1000))      // and the rest is held
 	refusal := w.refused(w.call(100, 1000), policy.BudgetHeld)
 	if refusal.Needed != 132 || refusal.Held != 200 { // the floor's: 100 + 16 tokens * 2 nano-USD
-		t.Errorf("denial %+v", refusal.Denial)
+		t.Errorf("denial %+v", refusal)
 	}
 	first.End(used(0, 1))
 	w.begin(w.call(100, 1000)).End(used(100, 40)) // 180 more: 282
@@ -59,7 +59,7 @@ func TestCrowdOfAgentsUsesABudgetUp(t *testing.T) {
 		crowd.Go(func() {
 			for {
 				grant, err := w.gate.Begin(t.Context(), w.call(input, 1600)) // 3,210: seven fit at once
-				if refusal, ok := errors.AsType[*gate.Refusal](err); ok {
+				if refusal, ok := errors.AsType[*call.Denial](err); ok {
 					if left := refusal.Limit - refusal.Spent; refusal.Reason != policy.BudgetExhausted || left >= input+2*floor {
 						t.Errorf("denied with %d left: %v", left, refusal)
 					}

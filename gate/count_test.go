@@ -29,7 +29,7 @@ func TestNothingIsCountedForWhatNoCountCanChange(t *testing.T) {
 		rules  string
 		before func(*world) // the call
 		change func(*gate.Bid)
-		want   policy.Reason
+		want   call.Reason
 	}{
 		{"a model that is not allowed", `models: {deny: ["toy"]}`, nil, nil, policy.ModelNotAllowed},
 		{"a capability that is not allowed", `capabilities: [chat]`, nil, func(b *gate.Bid) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -26,10 +27,10 @@ func TestActionsObeyDepthAndTools(t *testing.T) {
 	deep.Depth, banned.Tool = 3, "bank"
 	for _, row := range []struct {
 		action gate.Action
-		want   policy.Reason
+		want   call.Reason
 	}{{deep, policy.DepthExceeded}, {banned, policy.ToolNotAllowed}} {
 		_, err := w.gate.Authorize(t.Context(), row.action)
-		if refusal, ok := errors.AsType[*gate.Refusal](err); !ok || refusal.Reason != row.want {
+		if refusal, ok := errors.AsType[*call.Denial](err); !ok || refusal.Reason != row.want {
 			t.Errorf("got %v, want %s", err, row.want)
 		}
 	}
@@ -45,7 +46,7 @@ func TestOneIDIsOneAction(t *testing.T) {
 	other := w.payment("a", 60)
 	other.Target = "mallory"
 	_, err := w.gate.Authorize(t.Context(), other)
-	if refusal, ok := errors.AsType[*gate.Refusal](err); !ok || refusal.Reason != policy.ActionIDUsed {
+	if refusal, ok := errors.AsType[*call.Denial](err); !ok || refusal.Reason != policy.ActionIDUsed {
 		t.Errorf("got %v, want %s", err, policy.ActionIDUsed)
 	}
 	w.mustBalance(0, 60)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -35,7 +36,7 @@ type tally struct {
 // denialKind is what denials that are counted together have in common.
 type denialKind struct {
 	tenant string
-	reason policy.Reason
+	reason call.Reason
 	policy budget.PolicyVersion
 }
 
@@ -60,7 +61,7 @@ func (t *tally) exceeds(tenant *policy.Tenant, now time.Time) bool {
 // count adds a denial to those of its kind if the tenant is beyond its rate, and
 // returns the id of the receipt that will tell of them; "" if it is to have its own.
 // The decision is made for the first of a kind alone.
-func (t *tally) count(q *quote, seen budget.Grant, reason policy.Reason) (id string) {
+func (t *tally) count(q *quote, seen budget.Grant, reason call.Reason) (id string) {
 	kind := denialKind{q.Key.Tenant.Name, reason, q.Rules.Policy.Version}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,7 +116,7 @@ func (t *tally) close() map[denialKind]*audit.Decision {
 
 // recordDenial has the denial's receipt written, of its own or as one of several,
 // and returns the receipt's id; "" if it could not be written.
-func (g *Gate) recordDenial(ctx context.Context, q *quote, seen budget.Grant, reason policy.Reason) string {
+func (g *Gate) recordDenial(ctx context.Context, q *quote, seen budget.Grant, reason call.Reason) string {
 	if id := g.denials.count(q, seen, reason); id != "" {
 		return id
 	}
@@ -137,7 +138,7 @@ func (g *Gate) recordDenials(d audit.Decision) {
 }
 
 // denied is the receipt of a quote that was denied.
-func (q *quote) denied(seen budget.Grant, reason policy.Reason) audit.Decision {
+func (q *quote) denied(seen budget.Grant, reason call.Reason) audit.Decision {
 	d := q.decision(seen)
 	d.Verdict = audit.Deny
 	d.Reasons = []string{string(reason)}

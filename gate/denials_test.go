@@ -26,7 +26,7 @@ import (
 const few = "denial_receipts_per_second: 3\n"
 
 // deny has a call denied n times, and returns the ids in the answers.
-func (w *world) deny(n int, c gate.Bid, reason policy.Reason) []string {
+func (w *world) deny(n int, c gate.Bid, reason call.Reason) []string {
 	w.t.Helper()
 	ids := make([]string, n)
 	for i := range ids {
@@ -108,7 +108,7 @@ func TestKindsOfDenials(t *testing.T) {
 	other := w.call(2000, 0)
 	other.Facts.Model = "gpt-4o"
 	kinds[w.refused(other, policy.ModelNotAllowed).Receipt] = true
-	unbounded := &policy.Denial{Reason: policy.NoBound}
+	unbounded := &call.Denial{Reason: policy.NoBound}
 	kinds[w.gate.Refuse(context.Background(), w.call(1, 0), unbounded).Receipt] = true
 	w.rules = rulesAt(t, 2, "denial_receipts_per_second: 0\n"+daily(1000))
 	kinds[w.refused(w.call(2000, 0), policy.BudgetExhausted).Receipt] = true
@@ -128,7 +128,7 @@ func TestDenialsOfOneTenantAreNotAnothers(t *testing.T) {
 				_, err := w.gate.Authorize(context.Background(), gate.Action{
 					Rules: w.rules, Key: w.rules.Policy.Tenant(tenant).Keys[0], ID: "a", Kind: "payment", Amount: 1000, TTL: time.Minute,
 				})
-				refusal, ok := errors.AsType[*gate.Refusal](err)
+				refusal, ok := errors.AsType[*call.Denial](err)
 				if !ok {
 					w.Fatal(err)
 				}
@@ -221,7 +221,7 @@ func TestDenialsAreToldAtACleanStop(t *testing.T) {
 	ids := map[string]bool{}
 	for range 10 {
 		_, err := askFor(g, 5000)
-		refusal, ok := errors.AsType[*gate.Refusal](err)
+		refusal, ok := errors.AsType[*call.Denial](err)
 		if !ok {
 			t.Fatal(err)
 		}

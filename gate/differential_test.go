@@ -395,7 +395,7 @@ func reasonOf(t rapid.TB, err error) oxdeai.Reason {
 	if err == nil {
 		return ""
 	}
-	refusal, ok := errors.AsType[*gate.Refusal](err)
+	refusal, ok := errors.AsType[*call.Denial](err)
 	if !ok {
 		t.Fatal(err)
 	}
@@ -563,7 +563,7 @@ func (m *mirror) tally(told map[oxdeai.Reason]int) {
 		case d.Verdict == audit.Allow:
 			told[""]++
 		default:
-			told[gate.ProtocolReason(policy.Reason(d.Reasons[0]))]++
+			told[gate.ProtocolReason(call.Reason(d.Reasons[0]))]++
 		}
 	}
 }

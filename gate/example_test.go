@@ -94,7 +94,7 @@ func ExampleCall_denied() {
 	}, func(context.Context, *gate.Grant) (string, gate.Outcome, error) {
 		panic("this does not run")
 	})
-	if refusal, ok := errors.AsType[*gate.Refusal](err); ok {
+	if refusal, ok := errors.AsType[*call.Denial](err); ok {
 		fmt.Println(refusal.Reason, refusal.Budget)
 		fmt.Println("needed", policy.USD(refusal.Needed), "of", policy.USD(refusal.Limit))
 		fmt.Println("would have fit with a cap of", refusal.LargestCap)

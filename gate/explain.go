@@ -10,9 +10,9 @@ import (
 // Explanation is all that the policy says of a call.
 type Explanation struct {
 	policy.Explanation
-	Facts    call.Facts     // as the rules saw them
-	Switches []string       // that would stop it, were they thrown; the widest first
-	Unpriced *policy.Denial // why the cost has no bound; nil: Facts.Cost is it
+	Facts    call.Facts   // as the rules saw them
+	Switches []string     // that would stop it, were they thrown; the widest first
+	Unpriced *call.Denial // why the cost has no bound; nil: Facts.Cost is it
 }
 
 // Explain applies every rule to a call as of an instant. It asks no ledger,
@@ -30,7 +30,7 @@ func Explain(b Bid, now time.Time) Explanation {
 }
 
 // priceAt finds the tightest worst case of a call.
-func (q *quote) priceAt(now time.Time) *policy.Denial {
+func (q *quote) priceAt(now time.Time) *call.Denial {
 	if q.Upstream == nil {
 		return q.unrouted()
 	}
@@ -40,7 +40,7 @@ func (q *quote) priceAt(now time.Time) *policy.Denial {
 	q.refit()
 	q.tighten()
 	if err := q.cost(now); err != nil {
-		return &policy.Denial{Reason: policy.NoBound, Message: err.Error()}
+		return &call.Denial{Reason: policy.NoBound, Message: err.Error()}
 	}
 	return nil
 }

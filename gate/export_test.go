@@ -6,6 +6,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -52,7 +53,7 @@ func (r *Replayer) Kept() int {
 func (r *Replayer) SetMost(n int) { r.most = n }
 
 // Decide is Begin up to its receipt.
-func (g *Gate) Decide(ctx context.Context, c Bid) (budget.Grant, *policy.Denial) {
+func (g *Gate) Decide(ctx context.Context, c Bid) (budget.Grant, *call.Denial) {
 	return g.admit(ctx, newQuote(c))
 }
 
@@ -63,7 +64,7 @@ func (x *Exporter) SetMost(n int) { x.most = n }
 func IntentOf(d audit.Decision) (oxdeai.Intent, error) { return oxdeai.NewIntent(intentOf(d)) }
 
 // ProtocolReason is the protocol's code for a reason.
-func ProtocolReason(r policy.Reason) oxdeai.Reason { return protocolReason(string(r)) }
+func ProtocolReason(r call.Reason) oxdeai.Reason { return protocolReason(string(r)) }
 
 // ProtocolState is a running ledger as the protocol's state.
 func ProtocolState(p *policy.Policy, t *policy.Tenant, at int64, balances func([]budget.Claim) (budget.Balances, error), nonces []oxdeai.NonceRecord) (*oxdeai.State, error) {

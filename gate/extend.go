@@ -8,13 +8,14 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // Extend raises what an action's lease holds to a total in nano-USD, if the
 // rules allow it that are in force now: the newest policy, its limits and the
 // kill switches. A total at or below the hold changes nothing. The error, if
-// any, is a *Refusal, ErrUnknownLease, ErrLeaseEnded, or ErrInvalid where the key
+// any, is a *call.Denial, ErrUnknownLease, ErrLeaseEnded, or ErrInvalid where the key
 // is not of the rules: what an older policy's key may do the newest need not allow.
 func (g *Gate) Extend(ctx context.Context, c LeaseCall, total int64) (*Leave, error) {
 	if !c.Rules.have(c.Key) {
@@ -98,7 +99,7 @@ func (g *Gate) refuseMore(ctx context.Context, q *quote, err error) error {
 // explainMore says why a total does not fit, and what was observed. The plan
 // becomes one for what is lacking above the hold, without the claims that the
 // lease does not have.
-func (q *quote) explainMore(refused *budget.Denied) (budget.Grant, *policy.Denial) {
+func (q *quote) explainMore(refused *budget.Denied) (budget.Grant, *call.Denial) {
 	more := q.Facts
 	more.Cost -= refused.Hold
 	plan, _ := policy.Decide(q.Key, &more, q.now)
@@ -112,7 +113,7 @@ func (q *quote) explainMore(refused *budget.Denied) (budget.Grant, *policy.Denia
 	q.reasons = known.Reasons
 	seen := budget.Grant{Epoch: known.Epoch, Number: known.Number, At: known.At, Observed: known.Observed}
 	if q.lacks(refused) {
-		return seen, &policy.Denial{
+		return seen, &call.Denial{
 			Reason: policy.BudgetExhausted,
 			Message: "a budget of this lease is not in the policy any more, or is another key's; " +
 				"settle the lease, and ask for a new one",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -83,7 +84,7 @@ func TestExtensionIsJudgedByTheLimitsOfToday(t *testing.T) {
 		edits  []string
 		most   int64
 		budget string
-		reason policy.Reason
+		reason call.Reason
 	}{
 		{"lowered", []string{run, `limit_usd: "0.00000002"`}, 20, "run", policy.BudgetExhausted},
 		{"raised", []string{run, `limit_usd: "0.00000008"`}, 80, "run", policy.BudgetExhausted},
@@ -104,7 +105,7 @@ func TestExtensionIsJudgedByTheLimitsOfToday(t *testing.T) {
 				if row.reason != "" {
 					_, err = w.gate.Extend(w.Context(), call, row.most+1)
 					if refusal := w.denied(err, row.reason); refusal.Budget != row.budget || refusal.Receipt == "" {
-						w.Errorf("%+v", refusal.Denial)
+						w.Errorf("%+v", refusal)
 					}
 				}
 				w.mustBalance(0, row.most)
@@ -133,7 +134,7 @@ func TestExtensionUnderAnOlderPolicy(t *testing.T) {
 		w.denied(err, policy.StalePolicy)
 		_, err = w.gate.Extend(w.Context(), under(second, rules), 16) // 31 of 30
 		if refusal := w.denied(err, policy.BudgetHeld); refusal.Limit != 30 || refusal.Held != 25 || refusal.Needed != 6 {
-			w.Errorf("%+v", refusal.Denial)
+			w.Errorf("%+v", refusal)
 		}
 		_, err = w.gate.Extend(w.Context(), under(second, rules), 15)
 		w.must(err)
@@ -160,7 +161,7 @@ func TestExtensionByAnotherKey(t *testing.T) {
 		lease := w.authorize(a).Lease
 		_, err := w.gate.Extend(w.Context(), gate.LeaseCall{Rules: w.rules, Key: keys[0], Lease: lease}, 20)
 		if refusal := w.denied(err, policy.BudgetExhausted); !strings.Contains(refusal.Message, "another key's") {
-			w.Errorf("%+v", refusal.Denial)
+			w.Errorf("%+v", refusal)
 		}
 		_, err = w.gate.Extend(w.Context(), gate.LeaseCall{Rules: w.rules, Key: keys[1], Lease: lease}, 20)
 		w.must(err)
@@ -375,12 +376,12 @@ func extensionStory(t *testing.T, edits ...string) (receipts []audit.Receipt) {
 	t.Helper()
 	onEmbedded(t, func(w *actionWorld) {
 		w.rules = actionRules(w, edits...)
-		call := under(w.inRun("a"), w.rules)
-		_, err := w.gate.Extend(w.Context(), call, 30)
+		extension := under(w.inRun("a"), w.rules)
+		_, err := w.gate.Extend(w.Context(), extension, 30)
 		w.must(err)
 		for _, total := range []int64{51, 91} {
-			_, err = w.gate.Extend(w.Context(), call, total)
-			if refusal, ok := errors.AsType[*gate.Refusal](err); !ok {
+			_, err = w.gate.Extend(w.Context(), extension, total)
+			if refusal, ok := errors.AsType[*call.Denial](err); !ok {
 				w.Fatalf("to %d: %v", total, refusal)
 			}
 		}

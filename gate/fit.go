@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
@@ -66,7 +67,7 @@ func (q *quote) overfull() bool {
 // whatever its cost comes first, since counting can take longer than all else: a
 // stateless rule is final, and what the ledger would refuse is asked of it with the
 // bound at hand.
-func (g *Gate) count(ctx context.Context, q *quote, now time.Time) *policy.Denial {
+func (g *Gate) count(ctx context.Context, q *quote, now time.Time) *call.Denial {
 	if q.Tighten == nil || g.rooms.ample(q) && !q.overfull() {
 		return nil
 	}

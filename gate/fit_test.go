@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -147,10 +148,10 @@ func TestDenialsSayWhatIsHeldAndWhatIsExhausted(t *testing.T) {
 	w := newWorld(t, daily(400))
 	w.begin(w.call(100, 0)).End(used(100, 0))
 	first := w.begin(w.call(100, 50))
-	for cap, want := range map[int64]policy.Reason{10: policy.BudgetHeld, 110: policy.BudgetExhausted} {
+	for cap, want := range map[int64]call.Reason{10: policy.BudgetHeld, 110: policy.BudgetExhausted} {
 		refusal := w.refused(w.call(100, cap), want)
 		if refusal.Spent != 100 || refusal.Held != 200 || refusal.Limit != 400 || refusal.Needed != 100+2*cap {
-			t.Errorf("cap %d: %s", cap, fmt.Sprintf("%+v", refusal.Denial))
+			t.Errorf("cap %d: %s", cap, fmt.Sprintf("%+v", refusal))
 		}
 	}
 	first.End(gate.Outcome{})

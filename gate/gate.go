@@ -18,7 +18,7 @@
 //		return text, gate.Used(usage), err
 //	})
 //
-// A denied call does not run; its error is a *Refusal. A function that fails, or
+// A denied call does not run; its error is a *call.Denial. A function that fails, or
 // panics, or does not say what it used is charged what was held, because nobody
 // knows what it cost: never less than the truth. The hold is a bound only if
 // InputTokens is one and the provider obeys the cap that is sent.
@@ -224,13 +224,4 @@ func (b *Bid) bounded() bool {
 	return b.Choices >= 1 && b.InputTokens >= 0 && b.InputTokens <= pricing.MaxTokens && b.ExtraOutput >= 0 && b.ExtraOutput <= pricing.MaxTokens &&
 		b.OutputCap >= 0 && b.OutputCap <= pricing.MaxTokens/b.Choices &&
 		min(b.InputRereads, b.OutputRereads) >= 0 && max(b.InputRereads, b.OutputRereads) <= call.MaxRereads && len(b.Beside) <= maxLines
-}
-
-// Refusal is a call that must not run.
-type Refusal struct {
-	*policy.Denial
-	// Receipt is the id of the denial's receipt, or beyond the tenant's rate of the
-	// one that will tell within a second of several denials like it; "" if it could
-	// not be written.
-	Receipt string
 }

@@ -147,7 +147,7 @@ func TestLedgerErrorsDeny(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		fault  fault
-		reason policy.Reason
+		reason call.Reason
 	}{
 		{"unavailable", fault{err: budget.ErrUnavailable}, policy.LedgerUnavailable},
 		{"unavailable, granted all the same", fault{err: budget.ErrUnavailable, lost: true}, policy.LedgerUnavailable},
@@ -223,7 +223,7 @@ func TestClientThatLeavesHoldsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_, err := g.Begin(ctx, w.call(100, 50))
-	if refusal, ok := errors.AsType[*gate.Refusal](err); !ok || refusal.Reason != policy.ClientClosedRequest || refusal.Receipt == "" {
+	if refusal, ok := errors.AsType[*call.Denial](err); !ok || refusal.Reason != policy.ClientClosedRequest || refusal.Receipt == "" {
 		t.Fatalf("got %v", err)
 	}
 	w.drain()
@@ -248,7 +248,7 @@ func TestDenialsHaveReceipts(t *testing.T) {
 	odd := w.call(1, 1)
 	odd.Choices = 0
 	for _, row := range []struct {
-		reason policy.Reason
+		reason call.Reason
 		bid    gate.Bid
 		claims int
 	}{
@@ -271,7 +271,7 @@ func TestDenialsHaveReceipts(t *testing.T) {
 func TestRefuseWritesAReceipt(t *testing.T) {
 	w := newWorld(t, daily(1000))
 	bid := gate.Bid{Rules: w.rules, Key: w.key(), Facts: call.Facts{Model: "toy"}}
-	refusal := w.gate.Refuse(context.Background(), bid, &policy.Denial{Reason: policy.NoRoute, Message: "nowhere"})
+	refusal := w.gate.Refuse(context.Background(), bid, &call.Denial{Reason: policy.NoRoute, Message: "nowhere"})
 	list := bodies[audit.Decision](w.receipts())
 	if refusal.Receipt == "" || len(list) != 1 || list[0].Reasons[0] != string(policy.NoRoute) || list[0].At == 0 {
 		t.Errorf("receipt %q, log %+v", refusal.Receipt, list)
@@ -348,7 +348,7 @@ func TestReleaseAfterExpiryCorrectsToNothing(t *testing.T) {
 func TestRefusalIsAnError(t *testing.T) {
 	w := newWorld(t, daily(10))
 	_, err := w.gate.Begin(context.Background(), w.call(100, 50))
-	var refusal *gate.Refusal
+	var refusal *call.Denial
 	if !errors.As(err, &refusal) || refusal.Budget != "daily" || refusal.Limit != 10 || refusal.Needed != 200 {
 		t.Errorf("%v", err)
 	}

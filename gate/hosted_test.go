@@ -68,7 +68,7 @@ func TestHostedToolsThatAreDenied(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		change func(*gate.Bid)
-		want   policy.Reason
+		want   call.Reason
 	}{
 		{"more searches than are priced", func(b *gate.Bid) { b.Beside[0].Usage[call.Searches] = 4 }, policy.ToolNotAllowed},
 		{"searches without a price", func(b *gate.Bid) { b.Facts.Model = "bare" }, policy.NoPrice},

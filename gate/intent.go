@@ -4,6 +4,7 @@ import (
 	"math/big"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/oxdeai"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -136,7 +137,7 @@ func expiryOf(d audit.Decision) int64 {
 
 // protocolReasons are the protocol's codes for the reasons of denials. One
 // that has none goes by its own name: the protocol's lists of reasons are open.
-var protocolReasons = map[policy.Reason]oxdeai.Reason{
+var protocolReasons = map[call.Reason]oxdeai.Reason{
 	policy.Killed:               oxdeai.KillSwitchOn,
 	policy.CapabilityNotAllowed: oxdeai.AllowlistAction,
 	policy.EndpointNotAllowed:   oxdeai.AllowlistAction,
@@ -158,7 +159,7 @@ var protocolReasons = map[policy.Reason]oxdeai.Reason{
 }
 
 func protocolReason(reason string) oxdeai.Reason {
-	if code, ok := protocolReasons[policy.Reason(reason)]; ok {
+	if code, ok := protocolReasons[call.Reason(reason)]; ok {
 		return code
 	}
 	return oxdeai.Reason(reason)

@@ -104,7 +104,7 @@ func TestKillSwitchReachesTheLine(t *testing.T) {
 		denied <- err
 	}()
 	w.throw("acme", policy.TenantSwitch)
-	refusal, ok := errors.AsType[*gate.Refusal](<-denied)
+	refusal, ok := errors.AsType[*call.Denial](<-denied)
 	if !ok || refusal.Reason != policy.Killed {
 		t.Errorf("refused with %v", refusal)
 	}

@@ -161,7 +161,7 @@ var scenarios = []struct {
 		bring("", "1", ""), unbilled, bring("", "2", "tool_calls_exceeded calls never"),
 	}},
 	{"tool calls of a day", "tool_calls: [{name: daily, window: day, limit: 1}]\nconcurrency: [{name: parallel, limit: 1}]", []step{
-		bring("", "1", ""), bring("", "2", "tool_calls_exceeded daily 60s never"), bring("", "1", "concurrency_full parallel"), settle, bring("", "1", ""),
+		bring("", "1", ""), bring("", "2", "tool_calls_exceeded daily never"), bring("", "1", "concurrency_full parallel"), settle, bring("", "1", ""),
 	}},
 	{"observed tool calls", "mode: observe\ntool_calls: [{name: calls, limit: 1}]", []step{
 		bring("", "1,2", ""), settle, bring("", "1,2", ""),
@@ -293,7 +293,7 @@ var outcomes = map[string]gate.Outcome{
 
 // told is a denial in a few words; "" if there is none.
 func told(err error) string {
-	refusal, ok := errors.AsType[*gate.Refusal](err)
+	refusal, ok := errors.AsType[*call.Denial](err)
 	switch {
 	case err == nil:
 		return ""
@@ -301,10 +301,10 @@ func told(err error) string {
 		return err.Error()
 	}
 	text := string(refusal.Reason) + " " + refusal.Budget
-	if refusal.RetryAfter > 0 {
-		text += fmt.Sprintf(" %ds", refusal.RetryAfter)
+	if refusal.After > 0 {
+		text += fmt.Sprintf(" %ds", refusal.After)
 	}
-	if refusal.NoRetry || refusal.Reason == policy.ReplayedRequest {
+	if refusal.Retry == call.RetryNever || refusal.Reason == policy.ReplayedRequest {
 		text += " never"
 	}
 	return text

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -146,6 +147,6 @@ func (p *place) wake() {
 	}
 }
 
-func lineDenial(err error) *policy.Denial {
-	return &policy.Denial{Reason: policy.BudgetHeld, Message: "requests in flight still hold what this one needs: " + err.Error()}
+func lineDenial(err error) *call.Denial {
+	return &call.Denial{Reason: policy.BudgetHeld, Message: "requests in flight still hold what this one needs: " + err.Error()}
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -71,7 +72,7 @@ func TestWaitLimitDeniesWithTheBudget(t *testing.T) {
 	first := w.begin(w.call(100, 50))
 	refusal := w.refused(w.call(100, 50), policy.BudgetHeld)
 	if refusal.Budget != "daily" || refusal.Held != 200 {
-		t.Errorf("denial %+v", refusal.Denial)
+		t.Errorf("denial %+v", refusal)
 	}
 	first.End(gate.Outcome{})
 	w.begin(w.call(100, 50)).End(gate.Outcome{}) // nobody stands in line any more
@@ -85,7 +86,7 @@ func TestClientThatLeavesLeavesTheLine(t *testing.T) {
 	w.waits(1)
 	third := w.arrive(t.Context(), w.call(100, 50))
 	cancel()
-	var refusal *gate.Refusal
+	var refusal *call.Denial
 	got := <-second // it left while it stood in line, or while it asked once more
 	if !errors.As(got.err, &refusal) || refusal.Reason != policy.BudgetHeld && refusal.Reason != policy.ClientClosedRequest {
 		t.Fatalf("%+v", got)

@@ -166,8 +166,8 @@ func askFor(g *gate.Gate, input int64) (gate.Result[string], error) {
 	})
 }
 
-func isDenied(err error, reason policy.Reason) bool {
-	refusal, ok := errors.AsType[*gate.Refusal](err)
+func isDenied(err error, reason call.Reason) bool {
+	refusal, ok := errors.AsType[*call.Denial](err)
 	return ok && refusal.Reason == reason
 }
 

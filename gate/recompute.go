@@ -55,7 +55,7 @@ func bookOf(rules *Rules) *rulesBook {
 
 // outside are the reasons that no facts and no policy give: what failed. A receipt
 // is believed about them.
-var outside = []policy.Reason{
+var outside = []call.Reason{
 	policy.LedgerUnavailable, policy.ReceiptsUnavailable, policy.StalePolicy, policy.ClientClosedRequest,
 }
 
@@ -171,7 +171,7 @@ func wrong(d *audit.Decision) Fault {
 	return WrongDenial
 }
 
-func denies(d *audit.Decision, reason policy.Reason) bool {
+func denies(d *audit.Decision, reason call.Reason) bool {
 	return d.Verdict == audit.Deny && len(d.Reasons) == 1 && d.Reasons[0] == string(reason)
 }
 
@@ -225,7 +225,7 @@ func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 
 // unrouted is why the policy does not have the call's upstream for it; any where it names
 // none.
-func (q *quote) unrouted() *policy.Denial {
+func (q *quote) unrouted() *call.Denial {
 	return q.Rules.Policy.For(q.Endpoint).Unrouted(q.Key.Tenant, &q.Facts)
 }
 
@@ -245,7 +245,7 @@ func (q *quote) checkPricedAt(d *audit.Decision) *fault {
 
 // sameDenial compares a receipt with the denial that follows from its facts
 // before they are priced.
-func sameDenial(d *audit.Decision, want policy.Reason) *fault {
+func sameDenial(d *audit.Decision, want call.Reason) *fault {
 	switch {
 	case d.Verdict == audit.Allow:
 		return faultf(WrongAllow, "the request is to be denied: %s", want)
@@ -294,13 +294,13 @@ func (q *quote) redecide(d *audit.Decision) (told bool, f *fault) {
 		return false, nil
 	case q.action != nil && denies(d, policy.ActionIDUsed): // nothing tells which id
 		return true, nil
-	case len(d.Reasons) == 1 && slices.Contains(outside, policy.Reason(d.Reasons[0])):
+	case len(d.Reasons) == 1 && slices.Contains(outside, call.Reason(d.Reasons[0])):
 		return true, nil
 	}
 	return false, faultf(WrongDenial, "reasons %q, but the policy does not deny it and no claim was refused", d.Reasons)
 }
 
-func (q *quote) checkAllow(d *audit.Decision, denial *policy.Denial) *fault {
+func (q *quote) checkAllow(d *audit.Decision, denial *call.Denial) *fault {
 	if denial != nil {
 		return faultf(WrongAllow, "the policy denies it: %s", denial.Reason)
 	}
@@ -320,7 +320,7 @@ func (q *quote) checkAllow(d *audit.Decision, denial *policy.Denial) *fault {
 }
 
 // checkStateless compares a denial with that of the policy's stateless rules.
-func (q *quote) checkStateless(d *audit.Decision, denial *policy.Denial) *fault {
+func (q *quote) checkStateless(d *audit.Decision, denial *call.Denial) *fault {
 	if !denies(d, denial.Reason) {
 		return faultf(WrongDenial, "reasons %q, want %s", d.Reasons, denial.Reason)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
-	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // record makes the decision to allow durable and returns the grant.
@@ -38,18 +38,19 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 // Refuse denies a call for a reason that its maker has found, such as a cost
 // without a bound, and writes the receipt. Of the bid only Rules, Key and Facts
 // need be known.
-func (g *Gate) Refuse(ctx context.Context, b Bid, denial *policy.Denial) *Refusal {
+func (g *Gate) Refuse(ctx context.Context, b Bid, denial *call.Denial) *call.Denial {
 	return g.refuse(ctx, newQuote(b), budget.Grant{}, denial)
 }
 
 // refuse tells the client and the log of a denial. That it could not be recorded
 // changes nothing for the client.
-func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *policy.Denial) *Refusal {
+func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *call.Denial) *call.Denial {
 	if q.now.IsZero() { // it was not looked at before
 		q.now = g.ledger.Now()
 	}
 	g.telemetry.Decided(q.Key.Tenant.Name, audit.Deny, string(denial.Reason))
-	return &Refusal{Denial: denial, Receipt: g.recordDenial(ctx, q, seen, denial.Reason)}
+	denial.Receipt = g.recordDenial(ctx, q, seen, denial.Reason)
+	return denial
 }
 
 // recordDecision makes the receipt of a decision durable, also where the client has

@@ -186,7 +186,7 @@ func (s *story) denials() {
 	held.End(gate.Outcome{})
 	s.refused(s.ask("b", 10, 0), policy.TooManyNames)
 	s.refused(s.ask("", 1201, 0), policy.RequestCapExceeded)
-	for model, reason := range map[string]policy.Reason{"gpt-4o": policy.ModelNotAllowed, "unheard-of": policy.NoPrice} {
+	for model, reason := range map[string]call.Reason{"gpt-4o": policy.ModelNotAllowed, "unheard-of": policy.NoPrice} {
 		bid := s.ask("", 1, 0)
 		bid.Facts.Model = model
 		s.refused(bid, reason)
@@ -197,7 +197,7 @@ func (s *story) denials() {
 	unbounded := s.ask("", 1, 0)
 	unbounded.Choices = 0
 	s.refused(unbounded, policy.NoBound)
-	s.gate.Refuse(context.Background(), s.ask("", 0, 0), &policy.Denial{Reason: policy.NoBound})
+	s.gate.Refuse(context.Background(), s.ask("", 0, 0), &call.Denial{Reason: policy.NoBound})
 }
 
 // expiries has a lease that expires, and one that is corrected after that.

@@ -31,7 +31,7 @@ func (q *quote) reextend(d *audit.Decision) (told bool, f *fault) {
 		return false, q.checkStateless(d, denial)
 	case len(d.Claims) > 0 || denies(d, policy.Killed): // the fold judges them
 		return false, nil
-	case len(d.Reasons) == 1 && slices.Contains(outside, policy.Reason(d.Reasons[0])), denies(d, policy.BudgetExhausted):
+	case len(d.Reasons) == 1 && slices.Contains(outside, call.Reason(d.Reasons[0])), denies(d, policy.BudgetExhausted):
 		return true, nil
 	}
 	return false, faultf(WrongDenial, "reasons %q, but the policy does not deny it and no claim was refused", d.Reasons)

@@ -110,7 +110,7 @@ func TestReplayKnowsEveryModule(t *testing.T) {
 	if !report.OK() || len(report.Unchecked) > 0 {
 		t.Errorf("findings %v, unchecked %v", report.Findings, report.Unchecked)
 	}
-	for _, reason := range []policy.Reason{
+	for _, reason := range []call.Reason{
 		policy.ReplayedRequest, policy.DepthExceeded, policy.ToolCallsExceeded, policy.ConcurrencyFull, policy.Killed, policy.BudgetExhausted, policy.RequestRate,
 	} {
 		if report.Denied[string(reason)] != 1 {

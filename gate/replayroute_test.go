@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -61,7 +62,7 @@ func TestReplayKnowsWhyARequestMayGoNowhere(t *testing.T) {
 	}
 	w.begin(w.call(10, 10)).End(used(10, 10))
 	w.must(w.upkeep().Sweep(t.Context(), "acme"))
-	for upstream, why := range map[string]policy.Reason{"spare": policy.UpstreamNotAllowed, "idle": policy.NoRoute} {
+	for upstream, why := range map[string]call.Reason{"spare": policy.UpstreamNotAllowed, "idle": policy.NoRoute} {
 		bid := w.call(10, 10)
 		bid.Facts.Upstream = upstream
 		w.gate.Refuse(t.Context(), bid, p.Unrouted(w.key().Tenant, &bid.Facts))

@@ -102,7 +102,7 @@ func alter[B audit.Body](is func(B) bool, change func(*B)) func(testing.TB, []au
 
 func allowed(d audit.Decision) bool { return d.Verdict == audit.Allow && len(d.Claims) > 3 }
 
-func deniedFor(reason policy.Reason) func(audit.Decision) bool {
+func deniedFor(reason call.Reason) func(audit.Decision) bool {
 	return func(d audit.Decision) bool { return d.Verdict == audit.Deny && d.Reasons[0] == string(reason) }
 }
 

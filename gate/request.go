@@ -66,7 +66,7 @@ type Bidder interface {
 	// Bid is asked again where newer rules come meanwhile. The denial, if any, says what
 	// keeps the call from a bound; the bid then says what is known. With an error nobody
 	// decides about it.
-	Bid(*Rules) (Bid, *policy.Denial, error)
+	Bid(*Rules) (Bid, *call.Denial, error)
 }
 
 // ask asks leave for a call under the rules in force, and again while newer ones come
@@ -85,7 +85,7 @@ func (g *Gate) ask(ctx context.Context, b Bidder) (*Grant, error) {
 // isStale reports whether a request was refused because another one of its
 // tenant came with a newer policy.
 func isStale(err error) bool {
-	refusal, ok := errors.AsType[*Refusal](err)
+	refusal, ok := errors.AsType[*call.Denial](err)
 	return ok && refusal.Reason == policy.StalePolicy
 }
 
@@ -153,7 +153,7 @@ func (r *Rules) Key(tenant, id string) (*policy.Key, error) {
 }
 
 // Bid finds where the request goes and what bounds it there.
-func (r Request) Bid(rules *Rules) (Bid, *policy.Denial, error) {
+func (r Request) Bid(rules *Rules) (Bid, *call.Denial, error) {
 	if err := r.valid(); err != nil {
 		return Bid{}, nil, err
 	}
@@ -166,7 +166,7 @@ func (r Request) Bid(rules *Rules) (Bid, *policy.Denial, error) {
 }
 
 // bid finds where the request goes. A denial says what is missing.
-func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
+func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *call.Denial) {
 	b := Bid{Rules: rules, Key: key, Facts: r.facts()}
 	routes := rules.Policy.For(b.Endpoint)
 	if b.Upstream = r.route(routes, key.Tenant); b.Upstream == nil {
@@ -174,7 +174,7 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *policy.Denial) {
 	}
 	b.Facts.Upstream = b.Upstream.Name
 	if b.MostOutput() == 0 && b.Endpoint != call.Embeddings && !call.Free(b.Endpoint, b.Upstream.Provider) {
-		return b, &policy.Denial{Reason: policy.NoBound, Message: "the request has no output cap; set Facts.OutputCap"}
+		return b, &call.Denial{Reason: policy.NoBound, Message: "the request has no output cap; set Facts.OutputCap"}
 	}
 	return b, nil
 }

@@ -41,7 +41,7 @@ func TestDecisionIsOneRoundTrip(t *testing.T) {
 		name   string
 		output int64
 		before func() error
-		want   policy.Reason
+		want   call.Reason
 		sends  string
 	}{
 		// The first sees the policy, and the server learns the script.
@@ -68,7 +68,7 @@ func TestDecisionIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-func denialReason(d *policy.Denial) policy.Reason {
+func denialReason(d *call.Denial) call.Reason {
 	if d == nil {
 		return ""
 	}

@@ -36,7 +36,7 @@ func newToolStory(t *testing.T) *world {
 	first.End(gate.Outcome{})
 	refusal := w.refused(w.bringing("3", "4"), policy.ToolCallsExceeded)
 	if refusal.Budget != "run" || refusal.Needed != 1 || refusal.Spent != 1 || refusal.Held != 2 {
-		t.Errorf("refused %+v", refusal.Denial)
+		t.Errorf("refused %+v", refusal)
 	}
 	second.End(used(1, 1))
 	w.refused(w.bringing("5 search"), policy.ToolCallsExceeded)

@@ -188,14 +188,14 @@ func (w *world) begin(c gate.Bid) *gate.Grant {
 }
 
 // refused is begin where the call must be denied for that reason.
-func (w *world) refused(c gate.Bid, reason policy.Reason) *gate.Refusal {
+func (w *world) refused(c gate.Bid, reason call.Reason) *call.Denial {
 	w.t.Helper()
 	grant, err := w.gate.Begin(context.Background(), c)
 	if err == nil {
 		grant.End(gate.Outcome{})
 		w.t.Fatalf("granted, want %s", reason)
 	}
-	refusal, ok := errors.AsType[*gate.Refusal](err)
+	refusal, ok := errors.AsType[*call.Denial](err)
 	if !ok || refusal.Reason != reason {
 		w.t.Fatalf("refused with %v, want %s", err, reason)
 	}

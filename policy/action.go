@@ -35,12 +35,12 @@ func ActionName(text string) bool { return isName(text) && text != Extension }
 
 // allowAction denies an action whose kind is neither built in nor named by the
 // tenant's policy.
-func allowAction(t *Tenant, f *call.Facts) *Denial {
+func allowAction(t *Tenant, f *call.Facts) *call.Denial {
 	kind := f.Action()
 	if kind == "" || kind == Extension || slices.Contains(ActionKinds[:], kind) || slices.Contains(t.ActionKinds, kind) {
 		return nil
 	}
-	return &Denial{
+	return &call.Denial{
 		Reason:  CapabilityNotAllowed,
 		Message: fmt.Sprintf("action %s is not allowed for this tenant", quote(kind)),
 	}
@@ -54,12 +54,12 @@ var actionIDs = &unit{
 	atEnd:    budget.Spend,
 	amount:   one,
 	write:    plain,
-	reason:   func(budget.Reason) Reason { return ActionIDUsed },
+	reason:   func(budget.Reason) call.Reason { return ActionIDUsed },
 	final:    func(budget.Reason) bool { return true },
 	describe: describeUsedID,
 }
 
-func describeUsedID(d *Denial, _ budget.Window) string {
+func describeUsedID(d *refused, _ budget.Window) string {
 	if d.Held > 0 {
 		return ActionReplayed("this id is that of an action that differs from this one").Message
 	}
@@ -87,8 +87,8 @@ func ActionIDOf(key string) (id string, ok bool) {
 }
 
 // ActionReplayed is the denial of an action whose id cannot be used.
-func ActionReplayed(why string) *Denial {
-	return &Denial{Reason: ActionIDUsed, Message: why + "; each id is used once, so send a new one with a new action"}
+func ActionReplayed(why string) *call.Denial {
+	return &call.Denial{Reason: ActionIDUsed, Message: why + "; each id is used once, so send a new one with a new action"}
 }
 
 // Limits are what the plan lets its budgets reach: the terms of an extension.

@@ -19,7 +19,7 @@ func TestActionsAreDecided(t *testing.T) {
 		tenant policy.Tenant
 		kind   string
 		cost   int64
-		want   policy.Reason
+		want   call.Reason
 	}{
 		"a built-in kind":            {policy.Tenant{}, "payment", 5, ""},
 		"a kind of the policy":       {policy.Tenant{ActionKinds: []string{"booking"}}, "booking", 5, ""},
@@ -35,7 +35,7 @@ func TestActionsAreDecided(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, denial := policy.Decide(&policy.Key{ID: "k", Tenant: &row.tenant}, new(actionFacts(row.kind, row.cost)), noon)
-			got := policy.Reason("")
+			got := call.Reason("")
 			if denial != nil {
 				got = denial.Reason
 			}
@@ -91,7 +91,7 @@ func TestUsedIDIsToldFirst(t *testing.T) {
 		for _, row := range []struct {
 			id     budget.Reason
 			seen   budget.Observed
-			reason policy.Reason
+			reason call.Reason
 			says   string
 		}{
 			{budget.Exhausted, budget.Observed{Spent: 1}, policy.ActionIDUsed, "has ended"},
@@ -99,7 +99,7 @@ func TestUsedIDIsToldFirst(t *testing.T) {
 			{budget.Crowded, budget.Observed{}, policy.BudgetExhausted, ""},
 		} {
 			d := plan.Explain(&budget.Denied{Observed: []budget.Observed{row.seen, {}}, Reasons: []budget.Reason{row.id, budget.Exhausted}})
-			if d.Reason != row.reason || !strings.Contains(d.Message, row.says) || d.Passes() || plan.Claims[0].Limit != 1 {
+			if d.Reason != row.reason || !strings.Contains(d.Message, row.says) || policy.Passes(d) || plan.Claims[0].Limit != 1 {
 				t.Errorf("%s, %s: %+v", mode, row.id, d)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 // allowModel denies a model that a deny pattern matches, or that no allow
 // pattern matches where there are any: the one that is asked for, or another that the call
 // may run.
-func allowModel(t *Tenant, f *call.Facts) *Denial {
+func allowModel(t *Tenant, f *call.Facts) *call.Denial {
 	if f.Action() != "" {
 		return nil // it has no model
 	}
@@ -24,20 +24,20 @@ func allowModel(t *Tenant, f *call.Facts) *Denial {
 	if ok {
 		return nil
 	}
-	return &Denial{
+	return &call.Denial{
 		Reason:  ModelNotAllowed,
 		Message: fmt.Sprintf("model %s is not allowed for this tenant", quote(model)),
 	}
 }
 
 // allowCapabilities denies a request that needs what its tenant was not given.
-func allowCapabilities(t *Tenant, f *call.Facts) *Denial {
+func allowCapabilities(t *Tenant, f *call.Facts) *call.Denial {
 	if t.Capabilities == nil {
 		return nil
 	}
 	for _, need := range f.Needs {
 		if !slices.Contains(t.Capabilities, need) {
-			return &Denial{
+			return &call.Denial{
 				Reason:  CapabilityNotAllowed,
 				Message: fmt.Sprintf("capability %s is not allowed for this tenant", quote(need)),
 			}
@@ -48,11 +48,11 @@ func allowCapabilities(t *Tenant, f *call.Facts) *Denial {
 
 // allowEndpoint denies an endpoint, named by its path as in chat/completions,
 // as allowModel does a model.
-func allowEndpoint(t *Tenant, f *call.Facts) *Denial {
+func allowEndpoint(t *Tenant, f *call.Facts) *call.Denial {
 	if allows(t.AllowEndpoints, t.DenyEndpoints, f.Endpoint) {
 		return nil
 	}
-	return &Denial{
+	return &call.Denial{
 		Reason:  EndpointNotAllowed,
 		Message: fmt.Sprintf("endpoint %s is not allowed for this tenant", quote(f.Endpoint)),
 	}
@@ -69,20 +69,20 @@ func (t *Tenant) LimitsTools() bool { return t.AllowTools != nil || t.DenyTools 
 // allowTools denies a request that offers the model a tool which is not
 // allowed. Tools whose names no receipt can tell as they are, or too many, are
 // allowed only where all are: a receipt has all that the rule looked at.
-func allowTools(t *Tenant, f *call.Facts) *Denial {
+func allowTools(t *Tenant, f *call.Facts) *call.Denial {
 	if !t.LimitsTools() {
 		return nil
 	}
 	for _, tool := range f.Tools {
 		if !isTold(tool) || !allows(t.AllowTools, t.DenyTools, tool) {
-			return &Denial{
+			return &call.Denial{
 				Reason:  ToolNotAllowed,
 				Message: fmt.Sprintf("tool %s is not allowed for this tenant", quote(tool)),
 			}
 		}
 	}
 	if len(f.Tools) > MaxTools {
-		return &Denial{
+		return &call.Denial{
 			Reason:  ToolNotAllowed,
 			Message: fmt.Sprintf("more than %d tools in one request are not allowed for this tenant", MaxTools),
 		}

@@ -23,7 +23,7 @@ func TestEndpointsAndTools(t *testing.T) {
 	for _, c := range []struct {
 		name, rule string
 		facts      call.Facts
-		reason     policy.Reason
+		reason     call.Reason
 		says       string
 	}{
 		{"an allowed endpoint", `endpoints: {allow: [chat/completions]}`, offering(), "", ""},
@@ -52,7 +52,7 @@ func TestEndpointsAndTools(t *testing.T) {
 
 // mustDecide checks that a tenant's rules deny the facts for this reason, or
 // allow them where there is none, and that a denial is fit to be told.
-func mustDecide(t *testing.T, owner *policy.Tenant, f call.Facts, reason policy.Reason, says string) policy.Plan {
+func mustDecide(t *testing.T, owner *policy.Tenant, f call.Facts, reason call.Reason, says string) policy.Plan {
 	t.Helper()
 	plan, denial := policy.Decide(owner.Keys[0], &f, noon)
 	if reason == "" {
@@ -73,7 +73,7 @@ func mustDecide(t *testing.T, owner *policy.Tenant, f call.Facts, reason policy.
 
 // mustBeTellable: no denial has a link in it, nor words that clients take for a
 // provider's rate limit.
-func mustBeTellable(t *testing.T, d *policy.Denial) {
+func mustBeTellable(t *testing.T, d *call.Denial) {
 	t.Helper()
 	text := strings.ToLower(d.Error())
 	if !strings.HasPrefix(text, "aegis: ") || strings.Contains(text, "://") || strings.Contains(text, "rate limit") {

@@ -6,6 +6,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // slots is the unit of concurrency. The rule: each request in flight takes one
@@ -18,12 +19,12 @@ var slots = &unit{
 	atEnd:    budget.Return,
 	amount:   one,
 	write:    plain,
-	reason:   func(budget.Reason) Reason { return ConcurrencyFull },
+	reason:   func(budget.Reason) call.Reason { return ConcurrencyFull },
 	final:    func(budget.Reason) bool { return false },
 	describe: describeSlots,
 }
 
-func describeSlots(d *Denial, _ budget.Window) string {
+func describeSlots(d *refused, _ budget.Window) string {
 	if d.Redact {
 		return d.subject() + " is full; a slot is free when a request in flight ends"
 	}

@@ -60,11 +60,11 @@ func TestFullConcurrencyIsTold(t *testing.T) {
 		plan := mustDecide(t, owner, ask, "", "")
 		d := plan.Explain(&budget.Denied{Reasons: []budget.Reason{budget.Held}, Observed: []budget.Observed{{Held: 5}}})
 		mustBeTellable(t, d)
-		if d.Reason != policy.ConcurrencyFull || d.Message != want || !d.Passes() || d.OfMoney() || d.NoRetry {
+		if d.Reason != policy.ConcurrencyFull || d.Message != want || !policy.Passes(d) || policy.OfMoney(d) || d.Retry != call.RetryUnsaid {
 			t.Errorf("%+v", d)
 		}
-		if d.Amount(d.Held) != "5" {
-			t.Errorf("slots are written as %s", d.Amount(d.Held))
+		if d.Format(d.Held) != "5" {
+			t.Errorf("slots are written as %s", d.Format(d.Held))
 		}
 	}
 }

@@ -21,12 +21,12 @@ type unit struct {
 
 	amount func(*call.Facts) int64
 	write  func(int64) string // an amount, for people
-	reason func(budget.Reason) Reason
+	reason func(budget.Reason) call.Reason
 	// final reports whether waiting in line is of no use.
 	final    func(budget.Reason) bool
-	describe func(*Denial, budget.Window) string
+	describe func(*refused, budget.Window) string
 	// retry says when to come back; nil: as the reason has it.
-	retry func(refusal) retry
+	retry func(refusal) (after int64, again call.Retry) // seconds, 1 to 60
 }
 
 // refusal is a claim that the ledger did not grant.
@@ -34,12 +34,6 @@ type refusal struct {
 	claim budget.Claim
 	seen  budget.Observed
 	at    int64 // ledger milliseconds
-}
-
-// retry is when a denied request may be sent again.
-type retry struct {
-	after int64 // seconds, 1 to 60; 0: not said
-	never bool  // no use within 60 s
 }
 
 // counter is one ledger counter of a tenant. Limits of the same unit, scope

@@ -22,7 +22,7 @@ type Plan struct {
 // calls, money, requests.
 var verdicts = [...]struct {
 	module string
-	rule   func(*Tenant, *call.Facts) *Denial
+	rule   func(*Tenant, *call.Facts) *call.Denial
 }{
 	{"models", allowModel},
 	{"capabilities", allowCapabilities},
@@ -39,7 +39,7 @@ var verdicts = [...]struct {
 // Decide applies the rules of a key's tenant to the facts, at an instant of the
 // ledger's clock. Under Observe it returns the plan beside the denial, whose claims
 // then only count.
-func Decide(k *Key, f *call.Facts, now time.Time) (Plan, *Denial) {
+func Decide(k *Key, f *call.Facts, now time.Time) (Plan, *call.Denial) {
 	t := k.Tenant
 	denial := judge(t, f)
 	if denial != nil && t.Mode != Observe {
@@ -48,7 +48,7 @@ func Decide(k *Key, f *call.Facts, now time.Time) (Plan, *Denial) {
 	return plan(k, f, now), denial
 }
 
-func judge(t *Tenant, f *call.Facts) *Denial {
+func judge(t *Tenant, f *call.Facts) *call.Denial {
 	for i := range verdicts {
 		if d := verdicts[i].rule(t, f); d != nil {
 			d.Redact = t.Redact
@@ -170,8 +170,8 @@ func (p Plan) Warnings(observed []budget.Observed) []string {
 
 // Broken returns why a grant that was made without the policy's limits would
 // have been denied with them: the reasons under Observe.
-func (p Plan) Broken(observed []budget.Observed) []Reason {
-	var reasons []Reason
+func (p Plan) Broken(observed []budget.Observed) []call.Reason {
+	var reasons []call.Reason
 	for i := range p.Claims {
 		if r := budget.Judge(p.Needs(i, observed[i]), p.Limit(i), observed[i]); r != budget.Fits {
 			reasons = append(reasons, p.counters[i].unit.reason(r))
@@ -192,15 +192,15 @@ func (p Plan) RefusesAnyCost(observed []budget.Observed) bool {
 }
 
 // Explain turns the ledger's refusal into the denial that the client reads.
-func (p Plan) Explain(d *budget.Denied) *Denial {
+func (p Plan) Explain(d *budget.Denied) *call.Denial {
 	i := p.first(d.Reasons)
 	return p.deny(i, d.Reasons[i], refusal{p.Claims[i], d.Observed[i], d.At})
 }
 
 // deny is the denial for claim i alone.
-func (p Plan) deny(i int, why budget.Reason, r refusal) *Denial {
+func (p Plan) deny(i int, why budget.Reason, r refusal) *call.Denial {
 	u := p.counters[i].unit
-	denial := &Denial{
+	denial := &refused{unit: u, Denial: &call.Denial{
 		Reason:   u.reason(why),
 		Budget:   p.Rule(i),
 		Limit:    r.claim.Limit,
@@ -209,18 +209,17 @@ func (p Plan) deny(i int, why budget.Reason, r refusal) *Denial {
 		Needed:   p.Needs(i, r.seen),
 		ResetsAt: r.seen.Span.End,
 		Redact:   p.tenant.Redact,
-		unit:     u,
-	}
+		Format:   u.write,
+	}}
 	if why == budget.Crowded {
 		denial.Reason, denial.Message = TooManyNames, denial.crowded()
-		return denial
+		return denial.Denial
 	}
 	denial.Message = u.describe(denial, r.claim.Window)
 	if u.retry != nil {
-		again := u.retry(r)
-		denial.RetryAfter, denial.NoRetry = again.after, again.never
+		denial.After, denial.Retry = u.retry(r)
 	}
-	return denial
+	return denial.Denial
 }
 
 // first returns the index of the refused claim that is told. What cannot be

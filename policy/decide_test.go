@@ -25,7 +25,7 @@ func TestStatelessRules(t *testing.T) {
 		name   string
 		rules  string
 		facts  func(*call.Facts)
-		reason policy.Reason
+		reason call.Reason
 		says   string
 	}{
 		{"no rule", "mode: enforce", nil, "", ""},
@@ -247,7 +247,7 @@ func TestExplain(t *testing.T) {
 		name    string
 		redact  bool
 		reasons []budget.Reason
-		reason  policy.Reason
+		reason  call.Reason
 		says    string
 	}{
 		{"exhausted", false, []budget.Reason{budget.Exhausted, budget.Fits}, policy.BudgetExhausted,

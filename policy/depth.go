@@ -16,11 +16,11 @@ const MaxDepthFact = 1_000_000
 // agent's own request has depth 0, one of an agent that it called depth 1, and
 // so on; a depth above the tenant's max_depth is denied. Callers state their
 // depth themselves, so this stops loops that happen, not callers that lie.
-func capDepth(t *Tenant, f *call.Facts) *Denial {
+func capDepth(t *Tenant, f *call.Facts) *call.Denial {
 	if t.MaxDepth == noDepthLimit || f.Depth <= t.MaxDepth {
 		return nil
 	}
-	return &Denial{
+	return &call.Denial{
 		Reason:  DepthExceeded,
 		Message: fmt.Sprintf("the request has depth %d; max_depth allows %d, and that does not change with time", f.Depth, t.MaxDepth),
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -12,7 +13,7 @@ func TestDepth(t *testing.T) {
 	for _, c := range []struct {
 		rule   string
 		depth  int64
-		reason policy.Reason
+		reason call.Reason
 	}{
 		{"mode: enforce", 1_000_000, ""},
 		{"max_depth: 0", 0, ""},

@@ -16,8 +16,8 @@ type Explanation struct {
 
 // Verdict is what one stateless rule says.
 type Verdict struct {
-	Module string  // its field in the policy
-	Denial *Denial // nil: allowed
+	Module string       // its field in the policy
+	Denial *call.Denial // nil: allowed
 }
 
 // Explain applies every rule of a key's tenant to the facts, as of an instant.
@@ -40,7 +40,7 @@ func (p Plan) AtMost(i int) int64 {
 
 // Preview returns for claim i the denial that these balances, read at an
 // instant in ledger milliseconds, would bring; nil if it fits.
-func (p Plan) Preview(i int, seen budget.Observed, at int64) *Denial {
+func (p Plan) Preview(i int, seen budget.Observed, at int64) *call.Denial {
 	claim := p.Claims[i]
 	claim.Limit = p.Limit(i)
 	why := budget.Judge(p.Needs(i, seen), claim.Limit, seen)

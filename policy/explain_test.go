@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -31,7 +32,7 @@ func TestOrderOfDecision(t *testing.T) {
 	f.Nonce, f.Attempt, f.Depth, f.Cost = "n", 9, 9, 1_000_000_000
 	e := policy.Explain(tenant(t, everything...).Keys[0], &f, noon)
 	var modules []string
-	var reasons []policy.Reason
+	var reasons []call.Reason
 	for _, v := range e.Verdicts {
 		modules = append(modules, v.Module)
 		if v.Denial != nil {
@@ -42,7 +43,7 @@ func TestOrderOfDecision(t *testing.T) {
 		t.Errorf("modules %v", modules)
 	}
 	// Nothing is asked of the kind of an action where there is none.
-	if want := []policy.Reason{
+	if want := []call.Reason{
 		policy.ModelNotAllowed, policy.CapabilityNotAllowed, policy.EndpointNotAllowed, policy.ToolNotAllowed,
 		policy.ReplayedRequest, policy.DepthExceeded, policy.RequestCapExceeded,
 	}; !slices.Equal(reasons, want) {
@@ -72,7 +73,7 @@ func TestWhichRefusalIsTold(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		refused map[int]budget.Reason
-		want    policy.Reason
+		want    call.Reason
 	}{
 		{"a replay before all", map[int]budget.Reason{nonce: budget.Held, slot: budget.Held, daily: budget.Exhausted, rate: budget.Exhausted}, policy.ReplayedRequest},
 		{"a used budget before a slot", map[int]budget.Reason{slot: budget.Held, month: budget.Exhausted}, policy.BudgetExhausted},
@@ -135,7 +136,7 @@ func TestPlansAreReservations(t *testing.T) {
 			plan, denial := policy.Decide(owner.Keys[0], &f, noon)
 			e := policy.Explain(owner.Keys[0], &f, noon)
 			first := slices.IndexFunc(e.Verdicts, func(v policy.Verdict) bool { return v.Denial != nil })
-			if (denial != nil) != (first >= 0) || denial != nil && *denial != *e.Verdicts[first].Denial {
+			if (denial != nil) != (first >= 0) || denial != nil && fmt.Sprintf("%+v", *denial) != fmt.Sprintf("%+v", *e.Verdicts[first].Denial) {
 				rt.Fatalf("decided %v, explained %+v", denial, e.Verdicts)
 			}
 			if denial == nil && !reflect.DeepEqual(plan.Claims, e.Plan.Claims) {

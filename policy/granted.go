@@ -71,7 +71,7 @@ func (g *granted) check() error {
 	if key == nil {
 		return fmt.Errorf("the policy has no key %q of this tenant", g.facts.Key)
 	}
-	for _, rule := range []func(*Tenant, *call.Facts) *Denial{capRequest, g.allowAction} {
+	for _, rule := range []func(*Tenant, *call.Facts) *call.Denial{capRequest, g.allowAction} {
 		if d := rule(g.tenant, &g.facts); d != nil && g.tenant.Mode != Observe {
 			return fmt.Errorf("the policy denies it: %s", d.Reason)
 		}
@@ -91,7 +91,7 @@ func (g *granted) check() error {
 }
 
 // allowAction denies an action to a tenant that may not do any.
-func (g *granted) allowAction(t *Tenant, f *call.Facts) *Denial {
+func (g *granted) allowAction(t *Tenant, f *call.Facts) *call.Denial {
 	if f.Action() == "" {
 		return nil
 	}

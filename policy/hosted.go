@@ -80,7 +80,7 @@ func (l *loader) hostedTool(n *yaml.Node, kind string, d *hostedDoc) (tool call.
 
 // capHosted denies a call that may pay for more calls of a tool at the provider than its
 // tenant's rules price.
-func capHosted(t *Tenant, f *call.Facts) *Denial {
+func capHosted(t *Tenant, f *call.Facts) *call.Denial {
 	for _, kind := range call.HostedKinds {
 		fee, priced := call.HostedFee(kind)
 		if !priced {
@@ -91,7 +91,7 @@ func capHosted(t *Tenant, f *call.Facts) *Denial {
 			calls += f.Beside[i].Usage[fee]
 		}
 		if rule := t.HostedTools[kind]; calls > 0 && (rule.When != call.PriceHosted || calls > rule.Calls) {
-			return &Denial{
+			return &call.Denial{
 				Reason:  ToolNotAllowed,
 				Message: fmt.Sprintf("%d calls of %s in one request are not allowed for this tenant", calls, kind),
 			}

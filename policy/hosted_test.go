@@ -22,7 +22,7 @@ func TestHostedTools(t *testing.T) {
 	for _, c := range []struct {
 		name, rule string
 		facts      call.Facts
-		reason     policy.Reason
+		reason     call.Reason
 		says       string
 	}{
 		{"no searches, no rule", `mode: enforce`, ask, "", ""},

@@ -137,7 +137,7 @@ func TestUnrouted(t *testing.T) {
 `)
 	for _, c := range []struct {
 		tenant, model, upstream, dialect string
-		want                             policy.Reason
+		want                             call.Reason
 	}{
 		{"any", "gpt-4o", "", "openai", ""},
 		{"any", "gpt-4o", "", "anthropic", policy.NoRoute},
@@ -153,7 +153,7 @@ func TestUnrouted(t *testing.T) {
 		{"local", "gpt-4o", "nowhere", "", policy.NoRoute},
 		{"local", "o1", "", "", policy.NoRoute},
 	} {
-		got := policy.Reason("")
+		got := call.Reason("")
 		if denial := p.Unrouted(p.Tenant(c.tenant), &call.Facts{Model: c.model, Upstream: c.upstream, Dialect: c.dialect}); denial != nil {
 			got = denial.Reason
 		}

@@ -54,9 +54,9 @@ func (k *Key) ownSwitches() []string {
 
 // KilledBy is the denial of a request that a thrown switch stops. It names the
 // kind of the switch alone.
-func KilledBy(name string) *Denial {
+func KilledBy(name string) *call.Denial {
 	kind, _, _ := strings.Cut(name, ":")
-	return &Denial{
+	return &call.Denial{
 		Reason:  Killed,
 		Message: fmt.Sprintf("requests are stopped by an operator's kill switch (%s)", kind),
 	}

@@ -50,35 +50,35 @@ var nonces = &unit{
 	once:     true,
 	amount:   one,
 	write:    plain,
-	reason:   func(budget.Reason) Reason { return ReplayedRequest },
+	reason:   func(budget.Reason) call.Reason { return ReplayedRequest },
 	final:    func(budget.Reason) bool { return true },
 	describe: describeReplay,
 }
 
-func describeReplay(d *Denial, w budget.Window) string {
+func describeReplay(d *refused, w budget.Window) string {
 	return fmt.Sprintf("%s has seen this nonce: each can be spent once until it was unused for %s; send a new one with a new request",
 		d.subject(), short(w.Length))
 }
 
 // checkNonce denies what no ledger need be asked for: no nonce where one is
 // required, and an attempt that the policy does not allow.
-func checkNonce(t *Tenant, f *call.Facts) *Denial {
+func checkNonce(t *Tenant, f *call.Facts) *call.Denial {
 	r := t.Replay
 	switch {
 	case r == nil || f.Action() != "" || f.Nonce != "" && f.Attempt <= r.Retries:
 		return nil
 	case f.Nonce != "":
-		return &Denial{
+		return &call.Denial{
 			Reason:  ReplayedRequest,
 			Budget:  ruleReplay,
 			Limit:   r.Retries + 1,
 			Spent:   r.Retries + 1,
 			Needed:  1,
 			Message: fmt.Sprintf("rule %q allows a nonce %d retries, and this is not one of them; send a new nonce with a new request", ruleReplay, r.Retries),
-			unit:    nonces,
+			Format:  nonces.write,
 		}
 	case r.Required:
-		return &Denial{
+		return &call.Denial{
 			Reason:  NonceRequired,
 			Message: fmt.Sprintf("rule %q wants a nonce with every request: send one of your own as Idempotency-Key or X-Aegis-Nonce", ruleReplay),
 		}

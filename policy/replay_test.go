@@ -58,7 +58,7 @@ func TestNonceVerdicts(t *testing.T) {
 	for _, c := range []struct {
 		name, rule string
 		facts      call.Facts
-		reason     policy.Reason
+		reason     call.Reason
 		says       string
 	}{
 		{"one retry too many", "replay: {}", nonced("n", 3), policy.ReplayedRequest, "2 retries"},
@@ -81,7 +81,7 @@ func TestReplayIsTold(t *testing.T) {
 		d := plan.Explain(&budget.Denied{Reasons: []budget.Reason{why}, Observed: []budget.Observed{{Spent: 1}}})
 		mustBeTellable(t, d)
 		want := `rule "replay" has seen this nonce: each can be spent once until it was unused for 36h; send a new one with a new request`
-		if d.Reason != policy.ReplayedRequest || d.Message != want || d.Passes() || d.OfMoney() {
+		if d.Reason != policy.ReplayedRequest || d.Message != want || policy.Passes(d) || policy.OfMoney(d) {
 			t.Errorf("%s: %+v", why, d)
 		}
 	}

@@ -47,19 +47,19 @@ func routes(upstreams []*Upstream, name string) bool {
 // call's dialect, or not the one that is named; nil if it does. The rule: a tenant that
 // names upstreams uses no other, and with them no other provider, since each upstream
 // has one.
-func (p *Policy) Unrouted(t *Tenant, f *call.Facts) *Denial {
+func (p *Policy) Unrouted(t *Tenant, f *call.Facts) *call.Denial {
 	m, route := p.Route(t, f.Model)
 	switch {
 	case routes(route, f.Upstream):
 		if f.Dialect == "" || routes(Speaking(route, f.Dialect), f.Upstream) {
 			return nil
 		}
-		return &Denial{Reason: NoRoute, Message: "no upstream of this model speaks the API that was called (" + f.Dialect + ")"}
+		return &call.Denial{Reason: NoRoute, Message: "no upstream of this model speaks the API that was called (" + f.Dialect + ")"}
 	case routes(m.upstreams(), f.Upstream):
-		return &Denial{
+		return &call.Denial{
 			Reason:  UpstreamNotAllowed,
 			Message: fmt.Sprintf("the upstreams of model %s are not allowed for this tenant", quote(f.Model)),
 		}
 	}
-	return &Denial{Reason: NoRoute, Message: "no upstream of the policy serves this model to this tenant"}
+	return &call.Denial{Reason: NoRoute, Message: "no upstream of the policy serves this model to this tenant"}
 }

@@ -22,14 +22,14 @@ var usd = &unit{
 	describe: describeSpend,
 }
 
-func spendReason(r budget.Reason) Reason {
+func spendReason(r budget.Reason) call.Reason {
 	if r == budget.Held {
 		return BudgetHeld
 	}
 	return BudgetExhausted
 }
 
-func describeSpend(d *Denial, _ budget.Window) string {
+func describeSpend(d *refused, _ budget.Window) string {
 	if d.Reason == BudgetHeld {
 		return fmt.Sprintf("spend limit held: what is left of %s is held by requests in flight%s; what they do not use comes back when they end",
 			d.subject(), d.amounts())
@@ -39,14 +39,15 @@ func describeSpend(d *Denial, _ budget.Window) string {
 
 // capRequest denies a request that alone may cost more than the tenant's
 // per-request cap.
-func capRequest(t *Tenant, f *call.Facts) *Denial {
+func capRequest(t *Tenant, f *call.Facts) *call.Denial {
 	if t.PerRequest == 0 || f.Cost <= t.PerRequest {
 		return nil
 	}
-	d := &Denial{
+	d := &call.Denial{
 		Reason: RequestCapExceeded,
 		Budget: "per_request",
 		Limit:  t.PerRequest,
+		Format: USD,
 		Needed: f.Cost,
 	}
 	d.Message = "spend limit of one request: it may cost more than the per-request cap"

@@ -32,7 +32,7 @@ var toolCalls = &unit{
 	once:     true,
 	amount:   func(*call.Facts) int64 { return 0 }, // by the ledger, from the marks
 	write:    plain,
-	reason:   func(budget.Reason) Reason { return ToolCallsExceeded },
+	reason:   func(budget.Reason) call.Reason { return ToolCallsExceeded },
 	final:    func(budget.Reason) bool { return true }, // those in flight will count too
 	describe: describeToolCalls,
 	retry:    retryRequests,
@@ -48,7 +48,7 @@ const (
 	maxToolCalls  = budget.MaxMarkedLimit
 )
 
-func describeToolCalls(d *Denial, _ budget.Window) string {
+func describeToolCalls(d *refused, _ budget.Window) string {
 	return fmt.Sprintf("%s has too few calls left for the tool results of this request%s; %s", d.subject(), d.amounts(), d.reset())
 }
 
@@ -105,13 +105,13 @@ func toolName(name string) string {
 
 // capToolResults denies a request with more tool results than can be counted at
 // once.
-func capToolResults(t *Tenant, f *call.Facts) *Denial {
+func capToolResults(t *Tenant, f *call.Facts) *call.Denial {
 	if !t.CountsTools() || len(f.ToolResults) <= MaxToolResults {
 		return nil
 	}
-	return &Denial{
+	return &call.Denial{
 		Reason:  ToolCallsExceeded,
-		NoRetry: true,
+		Retry:   call.RetryNever,
 		Message: fmt.Sprintf("the request brings more than %d tool results after the last message of the assistant, which cannot be counted at once", MaxToolResults),
 	}
 }

@@ -126,7 +126,7 @@ func TestToolCallDenials(t *testing.T) {
 		d := plan.Explain(&budget.Denied{At: noon.UnixMilli(), Reasons: []budget.Reason{budget.Held}, Observed: []budget.Observed{seen}})
 		mustBeTellable(t, d)
 		want := `tool call limit "calls" has too few calls left for the tool results of this request: ` + c.says
-		if d.Reason != policy.ToolCallsExceeded || d.Message != want || d.RetryAfter != c.after || d.NoRetry != c.never || d.Passes() || d.OfMoney() {
+		if d.Reason != policy.ToolCallsExceeded || d.Message != want || d.After != c.after || (d.Retry == call.RetryNever) != c.never || policy.Passes(d) || policy.OfMoney(d) {
 			t.Errorf("got %+v\nwant %s", d, want)
 		}
 		seen.Held, seen.New = 0, 3

@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // requests is the unit of velocity. The rule: each request that is sent counts
@@ -21,13 +22,13 @@ var requests = &unit{
 	once:     true,
 	amount:   one,
 	write:    plain,
-	reason:   func(budget.Reason) Reason { return RequestRate },
+	reason:   func(budget.Reason) call.Reason { return RequestRate },
 	final:    func(budget.Reason) bool { return true }, // those in flight will count too
 	describe: describeRequests,
 	retry:    retryRequests,
 }
 
-func describeRequests(d *Denial, w budget.Window) string {
+func describeRequests(d *refused, w budget.Window) string {
 	reset := d.reset()
 	if w.Kind == budget.Rolling {
 		reset = "room comes back as requests leave its window of " + short(w.Length)
@@ -41,15 +42,17 @@ const maxRetryAfter = 60
 
 // retryRequests waits for the window to end. Of a rolling one a sixtieth may
 // leave at a time.
-func retryRequests(r refusal) retry {
+func retryRequests(r refusal) (after int64, again call.Retry) {
 	switch r.claim.Window.Kind {
 	case budget.Rolling:
-		return retry{after: clampRetry(int64(r.claim.Window.Length / budget.RollingBuckets / time.Second))}
+		return clampRetry(int64(r.claim.Window.Length / budget.RollingBuckets / time.Second)), call.RetryUnsaid
 	case budget.Fixed:
 		left := (r.seen.Span.End - r.at + 999) / 1000
-		return retry{after: clampRetry(left), never: left > maxRetryAfter}
+		if left <= maxRetryAfter {
+			return clampRetry(left), call.RetryUnsaid
+		}
 	}
-	return retry{never: true}
+	return 0, call.RetryNever
 }
 
 func clampRetry(seconds int64) int64 { return min(max(seconds, 1), maxRetryAfter) }

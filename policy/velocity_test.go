@@ -65,9 +65,9 @@ func TestRetryOfRates(t *testing.T) {
 		{"window: minute", 12 * time.Hour, 60, false, "it resets at 2026-03-28T12:01:00Z"},
 		{"window: minute", 12*time.Hour + 30500*time.Millisecond, 30, false, "it resets at 2026-03-28T12:01:00Z"},
 		{"window: minute", 12*time.Hour + 59999*time.Millisecond, 1, false, "it resets at 2026-03-28T12:01:00Z"},
-		{"window: day", 12 * time.Hour, 60, true, "it resets at 2026-03-29T00:00:00Z"},
+		{"window: day", 12 * time.Hour, 0, true, "it resets at 2026-03-29T00:00:00Z"},
 		{"window: day", 24*time.Hour - time.Minute, 60, false, "it resets at 2026-03-29T00:00:00Z"},
-		{"window: day", 24*time.Hour - time.Minute - time.Millisecond, 60, true, "it resets at 2026-03-29T00:00:00Z"},
+		{"window: day", 24*time.Hour - time.Minute - time.Millisecond, 0, true, "it resets at 2026-03-29T00:00:00Z"},
 		{"window: rolling, length: 1m", 0, 1, false, "room comes back as requests leave its window of 1m"},
 		{"window: rolling, length: 30m", 0, 30, false, "room comes back as requests leave its window of 30m"},
 		{"window: rolling, length: 24h", 0, 60, false, "room comes back as requests leave its window of 24h"},
@@ -82,7 +82,7 @@ func TestRetryOfRates(t *testing.T) {
 			})
 			mustBeTellable(t, d)
 			want := `request limit "burst" has no request left: limit 7, spent 7, held 0, needed 1; ` + c.says
-			if d.Reason != policy.RequestRate || d.Message != want || d.RetryAfter != c.after || d.NoRetry != c.never || d.Passes() {
+			if d.Reason != policy.RequestRate || d.Message != want || d.After != c.after || (d.Retry == call.RetryNever) != c.never || policy.Passes(d) {
 				t.Errorf("got %+v\nwant %s, after %d, never %v", d, want, c.after, c.never)
 			}
 		})

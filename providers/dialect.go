@@ -38,7 +38,7 @@ type Dialect interface {
 	Match(Head) (Operation, bool)
 
 	// Credential returns the tenant's key, from wherever the API's clients put it; an
-	// empty one counts as absent. The error is a *Denial: none, or two that differ.
+	// empty one counts as absent. The error is a *call.Denial: none, or two that differ.
 	Credential(Head) (string, error)
 
 	// Parse reads a body, and whatever of the head can cost money. The error is a
@@ -51,7 +51,7 @@ type Dialect interface {
 
 	// Deny is how the API says no, for an operation and a client; the zero Operation
 	// is none that is known.
-	Deny(Operation, Head, *Denial) Reply
+	Deny(Operation, Head, *call.Denial) Reply
 }
 
 // Request is a call as its client sent it. It refers to the body.
@@ -226,7 +226,7 @@ type Meter interface {
 	// why and does not try again; nil where nothing can be said any more. whole says that
 	// the stream is then one that has come to its end, so that its connection may too. It
 	// never completes a tool call that has begun.
-	Stop(*Denial) (words []byte, whole bool)
+	Stop(*call.Denial) (words []byte, whole bool)
 }
 
 // Unbounded is an error that says what makes a call's cost unbounded, and what helps.

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 const (
@@ -35,8 +35,8 @@ var actionRoutes = map[string]actionRoute{
 }
 
 var (
-	errUnknownLease = admission.Deny(providers.NotFound, "unknown_lease", providers.RetryNever, "this tenant has no such lease, or it ended too long ago")
-	errEndedLease   = admission.Deny(providers.Conflict, "lease_ended", providers.RetryNever, "the lease has ended otherwise, or at another amount")
+	errUnknownLease = admission.Deny(call.NotFound, "unknown_lease", call.RetryNever, "this tenant has no such lease, or it ended too long ago")
+	errEndedLease   = admission.Deny(call.Conflict, "lease_ended", call.RetryNever, "the lease has ended otherwise, or at another amount")
 )
 
 // actionCall is one request of the API for actions.

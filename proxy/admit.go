@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -58,7 +59,7 @@ func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, size int64) {
 // isStale reports whether a request was refused because another one of its
 // tenant came with a newer policy.
 func isStale(err error) bool {
-	refusal, ok := errors.AsType[*gate.Refusal](err)
+	refusal, ok := errors.AsType[*call.Denial](err)
 	return ok && refusal.Reason == policy.StalePolicy
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -12,7 +13,7 @@ import (
 // it would ask leave for, without asking. The denial, if any, says why the
 // call's cost has no bound; an error is one of the request itself. The
 // request's own credentials are not looked at.
-func Assess(dialects providers.Registry, rules *gate.Rules, key *policy.Key, r *http.Request, body []byte) (gate.Bid, *policy.Denial, error) {
+func Assess(dialects providers.Registry, rules *gate.Rules, key *policy.Key, r *http.Request, body []byte) (gate.Bid, *call.Denial, error) {
 	t, err := locate(dialects, r)
 	if err != nil {
 		return gate.Bid{}, nil, err

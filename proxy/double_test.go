@@ -41,7 +41,7 @@ func (double) Credential(h providers.Head) (string, error) {
 	query, _ := url.ParseQuery(h.Query)
 	keys := slices.DeleteFunc(append(query["key"], h.Header["X-Double-Key"]...), func(key string) bool { return key == "" })
 	if slices.Sort(keys); len(slices.Compact(keys)) != 1 {
-		return "", &providers.Denial{Class: providers.Unidentified, Code: "no_key", Message: "aegis: one key, as ?key="}
+		return "", &call.Denial{Class: call.Unidentified, Code: "no_key", Message: "one key, as ?key="}
 	}
 	return keys[0], nil
 }
@@ -51,8 +51,8 @@ func (double) Models(_ providers.Operation, models []providers.Model) providers.
 	return providers.Reply{Status: 200, Header: map[string][]string{"Content-Type": {"application/json"}}, Body: body}
 }
 
-func (double) Deny(op providers.Operation, _ providers.Head, d *providers.Denial) providers.Reply {
-	body, _ := json.Marshal(map[string]string{"no": d.Message, "to": op.Operation})
+func (double) Deny(op providers.Operation, _ providers.Head, d *call.Denial) providers.Reply {
+	body, _ := json.Marshal(map[string]string{"no": d.Error(), "to": op.Operation})
 	return providers.Reply{Status: d.Class.Status(), Header: map[string][]string{"Content-Type": {"application/json"}}, Body: body}
 }
 
@@ -194,7 +194,7 @@ func (m *doubleMeter) Report() providers.Report {
 	}
 }
 
-func (m *doubleMeter) Stop(*providers.Denial) ([]byte, bool) { return nil, false }
+func (m *doubleMeter) Stop(*call.Denial) ([]byte, bool) { return nil, false }
 
 // doubleWorld has upstreams of which the first ones speak the double and the last one, if
 // there are several, does not.

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
-	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // DefaultBodyMemory bounds the memory that bodies of requests take together, in
@@ -36,7 +36,7 @@ const (
 	stall = 2 * time.Millisecond
 )
 
-var errCrowded = admission.Deny(providers.Unavailable, "body_memory_full", providers.RetrySoon,
+var errCrowded = admission.Deny(call.Unavailable, "body_memory_full", call.RetrySoon,
 	"the request bodies in this proxy's memory leave no room for this one, or not in this tenant's share; send fewer or smaller ones at once")
 
 // intake divides the memory for bodies of requests among the tenants. A tenant may

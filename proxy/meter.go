@@ -159,7 +159,9 @@ func (b *meteredBody) lastWords() (words []byte, whole bool) {
 	if name == nil || len(b.pending) > 0 || b.decoder != nil || b.resp.ContentLength >= 0 || b.complete() {
 		return nil, false
 	}
-	return b.meter.Stop(admission.Refused(policy.KilledBy(*name), b.grant.Receipt))
+	denial := admission.DenialOf(policy.KilledBy(*name))
+	denial.Receipt = b.grant.Receipt
+	return b.meter.Stop(denial)
 }
 
 // fillBehind reads once, and keeps what is pending already.

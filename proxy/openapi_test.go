@@ -12,6 +12,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
@@ -127,9 +129,7 @@ func TestOpenAPIHasTheAnswers(t *testing.T) {
 
 func TestOpenAPIHasTheErrors(t *testing.T) {
 	doc := readOpenAPI(t)
-	text := dialects.All().Default().Deny(providers.Operation{}, providers.Head{}, &providers.Denial{Code: "c", Message: "m", Param: "p", Details: providers.Details{
-		Budget: "b", Limit: "l", Spent: "s", Held: "h", Needed: "n", ResetsAt: "r", LargestCap: "c",
-	}}).Body
+	text := dialects.All().Default().Deny(providers.Operation{}, providers.Head{}, &call.Denial{Code: "c", Message: "m", Param: "p", Budget: "b", Format: policy.USD, ResetsAt: 1, LargestCap: 1}).Body
 	var body struct {
 		Error map[string]any `json:"error"`
 	}

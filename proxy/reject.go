@@ -5,14 +5,15 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 var (
-	errBadKey   = admission.Deny(providers.Unidentified, "unknown_key", providers.RetryNever, "this API key belongs to no tenant")
-	errNoRun    = admission.Deny(providers.Malformed, "invalid_run", providers.RetryNever, "the run's name in the path is empty")
-	errStopping = admission.Deny(providers.Unavailable, "shutting_down", providers.RetrySoon, "this replica is shutting down")
+	errBadKey   = admission.Deny(call.Unidentified, "unknown_key", call.RetryNever, "this API key belongs to no tenant")
+	errNoRun    = admission.Deny(call.Malformed, "invalid_run", call.RetryNever, "the run's name in the path is empty")
+	errStopping = admission.Deny(call.Unavailable, "shutting_down", call.RetrySoon, "this replica is shutting down")
 )
 
 // reject answers in the shape of the API that was called.

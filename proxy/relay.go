@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -270,20 +271,20 @@ func (x *exchange) levelOfFailure() slog.Level {
 	return slog.LevelWarn
 }
 
-func upstreamFailed(x *exchange, receipt string, err error) *providers.Denial {
+func upstreamFailed(x *exchange, receipt string, err error) *call.Denial {
 	if name := x.killed.Load(); name != nil {
-		d := admission.Refused(policy.KilledBy(*name), receipt)
-		d.Decision = admission.Failed
+		d := admission.DenialOf(policy.KilledBy(*name))
+		d.Decision, d.Receipt = admission.Failed, receipt
 		return d
 	}
-	class, what := providers.Unanswered, "the upstream cannot be reached"
+	class, what := call.Unanswered, "the upstream cannot be reached"
 	if x.sent.wrote() {
 		what = "the upstream closed the connection without an answer"
 	}
 	if isTimeout(err) {
-		class, what = providers.Late, "the upstream did not answer in time"
+		class, what = call.Late, "the upstream did not answer in time"
 	}
-	d := admission.Deny(class, "upstream_failed", providers.RetryUnsaid, "%s", what)
+	d := admission.Deny(class, "upstream_failed", call.RetryUnsaid, "%s", what)
 	d.Decision, d.Receipt = admission.Failed, receipt
 	return d
 }

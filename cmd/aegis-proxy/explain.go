@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
@@ -185,7 +186,7 @@ const (
 	notAsked = "-\t-"
 )
 
-func verdictOf(d *policy.Denial) string {
+func verdictOf(d *call.Denial) string {
 	if d == nil {
 		return allowed
 	}

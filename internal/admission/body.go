@@ -10,13 +10,13 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
 // What is wrong with a body as it arrives.
 var (
-	ErrLarge = Deny(providers.TooLarge, "request_too_large", providers.RetryNever, "the request's body is larger than this proxy takes")
-	ErrBody  = Deny(providers.Malformed, "incomplete_body", providers.RetryUnsaid, "the request's body did not arrive whole")
+	ErrLarge = Deny(call.TooLarge, "request_too_large", call.RetryNever, "the request's body is larger than this proxy takes")
+	ErrBody  = Deny(call.Malformed, "incomplete_body", call.RetryUnsaid, "the request's body did not arrive whole")
 )
 
 // maxCodings is how many times over a request's body may be compressed. Each
@@ -57,7 +57,7 @@ func BodyError(err error) error {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return ErrLarge
 	}
-	if refused, ok := errors.AsType[*providers.Denial](err); ok {
+	if refused, ok := errors.AsType[*call.Denial](err); ok {
 		return refused
 	}
 	return ErrBody
@@ -110,8 +110,8 @@ func codingsOf(headers []string) ([]string, error) {
 	return list, nil
 }
 
-func unsupported(format string, args ...any) *providers.Denial {
-	return Deny(providers.Unreadable, "unsupported_media_type", providers.RetryNever, format, args...)
+func unsupported(format string, args ...any) *call.Denial {
+	return Deny(call.Unreadable, "unsupported_media_type", call.RetryNever, format, args...)
 }
 
 // decodedBody undoes one content coding. It begins to read when it is read: the
@@ -151,10 +151,10 @@ func (d *decodedBody) broken(err error) error {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return err
 	}
-	if _, inner := errors.AsType[*providers.Denial](err); inner {
+	if _, inner := errors.AsType[*call.Denial](err); inner {
 		return err
 	}
-	return Deny(providers.Malformed, "invalid_request", providers.RetryNever,
+	return Deny(call.Malformed, "invalid_request", call.RetryNever,
 		"the body is not whole and valid %s, as its Content-Encoding says", d.coding)
 }
 

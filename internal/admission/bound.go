@@ -16,9 +16,9 @@ import (
 // the request and speaks its dialect, the primary first. A fallback on which the cost
 // has no bound is left out. Without a bound at all there is a denial, and one bid that
 // says what is known.
-func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *policy.Denial) {
+func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *call.Denial) {
 	known := gate.Bid{Rules: rules, Key: a.Key, Facts: a.facts()}
-	refused := func(b gate.Bid, d *policy.Denial) ([]gate.Bid, []providers.Offer, *policy.Denial) {
+	refused := func(b gate.Bid, d *call.Denial) ([]gate.Bid, []providers.Offer, *call.Denial) {
 		return []gate.Bid{b}, nil, d
 	}
 	routes := rules.Policy.For(known.Endpoint)
@@ -69,7 +69,7 @@ func (a *Ask) reached(upstreams []*policy.Upstream) []*policy.Upstream {
 }
 
 // boundOn bounds the request's tokens on one upstream.
-func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *policy.Denial) {
+func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *call.Denial) {
 	limits, speech := b.Rules.Limits(b.Upstream.Provider, model, b.Model), b.Upstream.In(a.Dialect)
 	offer, err := a.Request.On(providers.Terms{
 		Provider:      b.Upstream.Provider,
@@ -112,7 +112,7 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *polic
 
 // unroutedInside denies a call inside which another model may run that the policy does not
 // send to this upstream.
-func (a *Ask) unroutedInside(b *gate.Bid, beside []call.Line) *policy.Denial {
+func (a *Ask) unroutedInside(b *gate.Bid, beside []call.Line) *call.Denial {
 	for i := range beside {
 		other := beside[i].Model
 		if other == "" || other == b.Model {
@@ -125,8 +125,8 @@ func (a *Ask) unroutedInside(b *gate.Bid, beside []call.Line) *policy.Denial {
 	return nil
 }
 
-func denied(reason policy.Reason, message string) *policy.Denial {
-	return &policy.Denial{Reason: reason, Message: message}
+func denied(reason call.Reason, message string) *call.Denial {
+	return &call.Denial{Reason: reason, Message: message}
 }
 
 // boundInput bounds the input tokens by bytes, and has them counted when asked to,

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -57,14 +58,14 @@ func Mark(h http.Header, grant *gate.Grant, betas []string) {
 }
 
 // Authorization signs what goes in the header of that name; "" for an upstream that gets
-// none. Without it nothing may be sent; the error is a *providers.Denial then.
+// none. Without it nothing may be sent; the error is a *call.Denial then.
 func Authorization(grant *gate.Grant) (string, error) {
 	if !grant.Upstream().Authorized {
 		return "", nil
 	}
 	auth, err := grant.Authorization()
 	if err != nil {
-		d := Deny(providers.Unavailable, "authorization_unavailable", providers.RetryNever,
+		d := Deny(call.Unavailable, "authorization_unavailable", call.RetryNever,
 			"the upstream wants an authorization, and none can be signed")
 		d.Decision, d.Receipt = Failed, grant.Receipt
 		return "", d
@@ -80,7 +81,7 @@ func Warn(h http.Header, budgets []string) {
 }
 
 // MarkDenied puts them on an answer that is our own.
-func MarkDenied(h http.Header, d *providers.Denial) {
+func MarkDenied(h http.Header, d *call.Denial) {
 	h[DecisionHeader] = []string{cmp.Or(d.Decision, Denied)}
 	if d.Receipt != "" {
 		h[ReceiptHeader] = []string{d.Receipt}

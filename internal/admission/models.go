@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -12,7 +13,7 @@ import (
 )
 
 // ListModels answers from the policy: every model with a price that the tenant may use, or
-// the one that the operation's path names. The error is a *providers.Denial.
+// the one that the operation's path names. The error is a *call.Denial.
 func ListModels(rules *gate.Rules, key *policy.Key, dialect providers.Dialect, op providers.Operation) (providers.Reply, error) {
 	name, one := op.Params["model"]
 	if !one {
@@ -20,7 +21,7 @@ func ListModels(rules *gate.Rules, key *policy.Key, dialect providers.Dialect, o
 	}
 	m, known := modelNamed(rules, key, dialect.Name(), name)
 	if !known {
-		return providers.Reply{}, Deny(providers.NotFound, "model_not_found", providers.RetryNever,
+		return providers.Reply{}, Deny(call.NotFound, "model_not_found", call.RetryNever,
 			"there is no model %s for this key", strconv.QuoteToASCII(Clip(name)))
 	}
 	return dialect.Models(op, []providers.Model{m}), nil

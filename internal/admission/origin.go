@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // Headers by which a caller says where its request comes from.
@@ -28,11 +28,11 @@ const MaxRunBytes = 256
 
 // What is wrong with what a caller says of where its request comes from.
 var (
-	ErrDepth     = Deny(providers.Malformed, "invalid_depth", providers.RetryNever, "a depth is a whole number from 0 to %d", policy.MaxDepthFact)
-	errTwoRuns   = Deny(providers.Malformed, "invalid_run", providers.RetryNever, "the request names two runs; name one, in the path or in %s", RunHeader)
-	errLongRun   = Deny(providers.Malformed, "invalid_run", providers.RetryNever, "a run's name has at most %d bytes", MaxRunBytes)
-	errTwoNonces = Deny(providers.Malformed, "invalid_nonce", providers.RetryNever, "the request names two nonces; name one, in %s or %s", idemHeader, nonceHeader)
-	errLongNonce = Deny(providers.Malformed, "invalid_nonce", providers.RetryNever, "a nonce has 1 to %d bytes", policy.MaxNonceBytes)
+	ErrDepth     = Deny(call.Malformed, "invalid_depth", call.RetryNever, "a depth is a whole number from 0 to %d", policy.MaxDepthFact)
+	errTwoRuns   = Deny(call.Malformed, "invalid_run", call.RetryNever, "the request names two runs; name one, in the path or in %s", RunHeader)
+	errLongRun   = Deny(call.Malformed, "invalid_run", call.RetryNever, "a run's name has at most %d bytes", MaxRunBytes)
+	errTwoNonces = Deny(call.Malformed, "invalid_nonce", call.RetryNever, "the request names two nonces; name one, in %s or %s", idemHeader, nonceHeader)
+	errLongNonce = Deny(call.Malformed, "invalid_nonce", call.RetryNever, "a nonce has 1 to %d bytes", policy.MaxNonceBytes)
 )
 
 // Origin is what a caller says of where its request comes from.
@@ -45,7 +45,7 @@ type Origin struct {
 
 // Read completes what is known already with what the tenant's rules need of the headers.
 // Those that no rule of the tenant looks at may hold anything. The error is a
-// *providers.Denial.
+// *call.Denial.
 func (o Origin) Read(t *policy.Tenant, h http.Header) (Origin, error) {
 	var err error
 	if o.Depth, err = DepthOf(t, h, o.Depth); err != nil {
@@ -62,7 +62,7 @@ func (o Origin) Read(t *policy.Tenant, h http.Header) (Origin, error) {
 }
 
 // RunOf returns the run that a request belongs to: the one that is named elsewhere, "" for
-// none, or that of its header. The error is a *providers.Denial.
+// none, or that of its header. The error is a *call.Denial.
 func RunOf(h http.Header, named string) (string, error) {
 	run := named
 	if headers := h[RunHeader]; len(headers) > 0 {
@@ -108,7 +108,7 @@ func attemptOf(h http.Header) int64 {
 }
 
 // DepthOf is how deep a caller says it is: as far as is known already, or deeper by its
-// headers where a rule of the tenant limits that. The error is a *providers.Denial.
+// headers where a rule of the tenant limits that. The error is a *call.Denial.
 func DepthOf(t *policy.Tenant, h http.Header, known int64) (int64, error) {
 	if !t.LimitsDepth() {
 		return known, nil

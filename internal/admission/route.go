@@ -5,12 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // Find finds the dialect that a request speaks, and the operation that it is for. There
 // is a dialect in any case, so that its client can be answered. The error is a
-// *providers.Denial of an operation that no API has, or that is denied.
+// *call.Denial of an operation that no API has, or that is denied.
 func Find(dialects providers.Registry, h providers.Head) (providers.Dialect, providers.Operation, error) {
 	h.Path = PlainPath(h.Path)
 	dialect, operation, known := dialects.Match(h)
@@ -42,7 +43,7 @@ func noOperation(dialects providers.Registry, h providers.Head) error {
 	if methods := methodsOf(dialects, h); len(methods) > 0 {
 		helps = "that path takes " + strings.Join(methods, ", ")
 	}
-	return Deny(providers.NotFound, "unknown_route", providers.RetryNever,
+	return Deny(call.NotFound, "unknown_route", call.RetryNever,
 		"%s %s is no operation of an API that this proxy speaks; %s", Clip(h.Method), Clip(h.Path), helps)
 }
 
@@ -72,5 +73,5 @@ func methodsOf(dialects providers.Registry, h providers.Head) (list []string) {
 
 // notAllowed denies an operation that the API has, by its name.
 func notAllowed(op *providers.Operation) error {
-	return Deny(providers.Forbidden, "route_not_allowed", providers.RetryNever, "%s %s is denied: %s", op.Method, op.Path, op.Why)
+	return Deny(call.Forbidden, "route_not_allowed", call.RetryNever, "%s %s is denied: %s", op.Method, op.Path, op.Why)
 }

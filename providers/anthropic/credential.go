@@ -3,6 +3,7 @@ package anthropic
 import (
 	"strings"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -12,9 +13,9 @@ var (
 	errTwo   = unidentified("two API keys that differ: send one tenant key, as x-api-key or as Authorization: Bearer")
 )
 
-func unidentified(message string) *providers.Denial {
-	return &providers.Denial{
-		Class: providers.Unidentified, Code: "invalid_api_key", Retry: providers.RetryNever, Message: "aegis: " + message,
+func unidentified(message string) *call.Denial {
+	return &call.Denial{
+		Class: call.Unidentified, Code: "invalid_api_key", Retry: call.RetryNever, Message: "" + message,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/anthropic"
 )
@@ -78,7 +79,7 @@ func TestCredential(t *testing.T) {
 			if key != row.want {
 				t.Errorf("key %q, want %q", key, row.want)
 			}
-			if d, ok := errors.AsType[*providers.Denial](err); ok != (row.want == "") || ok && d.Class != providers.Unidentified {
+			if d, ok := errors.AsType[*call.Denial](err); ok != (row.want == "") || ok && d.Class != call.Unidentified {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -86,28 +87,27 @@ func TestCredential(t *testing.T) {
 }
 
 func TestDeny(t *testing.T) {
-	details := providers.Details{Budget: "month", Limit: "1"}
 	for _, row := range []struct {
 		name   string
-		denial providers.Denial
+		denial call.Denial
 		status int
 		want   string
 		header headers
 	}{
-		{"exhausted", providers.Denial{Class: providers.Exhausted, Code: "budget_exhausted", Message: "aegis: spend limit", Retry: providers.RetryNever, Details: details}, 402,
-			`{"type":"error","error":{"type":"billing_error","message":"aegis: spend limit","details":{"error_code":"budget_exhausted"},"aegis":{"budget":"month","limit":"1"}}}`,
+		{"exhausted", call.Denial{Class: call.Exhausted, Code: "budget_exhausted", Message: "spend limit", Retry: call.RetryNever, Budget: "month", Redact: true}, 402,
+			`{"type":"error","error":{"type":"billing_error","message":"aegis: spend limit","details":{"error_code":"budget_exhausted"},"aegis":{"budget":"month"}}}`,
 			headers{"X-Should-Retry": {"false"}}},
-		{"held", providers.Denial{Class: providers.Held, Message: "m", Retry: providers.RetrySoon}, 429,
-			`{"type":"error","error":{"type":"rate_limit_error","message":"m"}}`,
+		{"held", call.Denial{Class: call.Held, Message: "m", Retry: call.RetrySoon}, 429,
+			`{"type":"error","error":{"type":"rate_limit_error","message":"aegis: m"}}`,
 			headers{"X-Should-Retry": {"true"}, "Retry-After": {"1"}}},
-		{"a rule", providers.Denial{Class: providers.Forbidden, Code: "no_bound", Param: "messages", Message: "m", Retry: providers.RetryNever}, 403,
-			`{"type":"error","error":{"type":"permission_error","message":"m","details":{"error_code":"no_bound","param":"messages"}}}`,
+		{"a rule", call.Denial{Class: call.Forbidden, Code: "no_bound", Param: "messages", Message: "m", Retry: call.RetryNever}, 403,
+			`{"type":"error","error":{"type":"permission_error","message":"aegis: m","details":{"error_code":"no_bound","param":"messages"}}}`,
 			headers{"X-Should-Retry": {"false"}}},
-		{"no key", providers.Denial{Class: providers.Unidentified, Message: "m"}, 401, `{"type":"error","error":{"type":"authentication_error","message":"m"}}`, nil},
-		{"nothing there", providers.Denial{Class: providers.NotFound, Message: "m"}, 404, `{"type":"error","error":{"type":"not_found_error","message":"m"}}`, nil},
-		{"again", providers.Denial{Class: providers.Conflict, Message: "m", Retry: providers.RetryNever}, 409, `{"type":"error","error":{"type":"conflict_error","message":"m"}}`, headers{"X-Should-Retry": {"false"}}},
-		{"large", providers.Denial{Class: providers.TooLarge, Message: "m"}, 413, `{"type":"error","error":{"type":"request_too_large","message":"m"}}`, nil},
-		{"down", providers.Denial{Class: providers.Unavailable, Message: "m", Retry: providers.RetrySoon}, 503, `{"type":"error","error":{"type":"api_error","message":"m"}}`, headers{"X-Should-Retry": {"true"}, "Retry-After": {"1"}}},
+		{"no key", call.Denial{Class: call.Unidentified, Message: "m"}, 401, `{"type":"error","error":{"type":"authentication_error","message":"aegis: m"}}`, nil},
+		{"nothing there", call.Denial{Class: call.NotFound, Message: "m"}, 404, `{"type":"error","error":{"type":"not_found_error","message":"aegis: m"}}`, nil},
+		{"again", call.Denial{Class: call.Conflict, Message: "m", Retry: call.RetryNever}, 409, `{"type":"error","error":{"type":"conflict_error","message":"aegis: m"}}`, headers{"X-Should-Retry": {"false"}}},
+		{"large", call.Denial{Class: call.TooLarge, Message: "m"}, 413, `{"type":"error","error":{"type":"request_too_large","message":"aegis: m"}}`, nil},
+		{"down", call.Denial{Class: call.Unavailable, Message: "m", Retry: call.RetrySoon}, 503, `{"type":"error","error":{"type":"api_error","message":"aegis: m"}}`, headers{"X-Should-Retry": {"true"}, "Retry-After": {"1"}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			reply := anthropic.Dialect{}.Deny(providers.Operation{}, providers.Head{}, &row.denial)
@@ -121,8 +121,8 @@ func TestDeny(t *testing.T) {
 			}
 		})
 	}
-	for class := providers.Malformed; class <= providers.Unavailable; class++ {
-		reply := anthropic.Dialect{}.Deny(providers.Operation{}, providers.Head{}, &providers.Denial{Class: class})
+	for class := call.Malformed; class <= call.Unavailable; class++ {
+		reply := anthropic.Dialect{}.Deny(providers.Operation{}, providers.Head{}, &call.Denial{Class: class})
 		if strings.Contains(string(reply.Body), `"type":""`) {
 			t.Errorf("class %d has no error type", class)
 		}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -91,7 +92,7 @@ func (m *meter) Report() providers.Report {
 // has a message that is whole. That takes no client to another try. A call of a tool
 // that is not whole is not made so: then, and before the message has begun, an error
 // says why, which SDKs raise.
-func (m *meter) Stop(d *providers.Denial) (words []byte, whole bool) {
+func (m *meter) Stop(d *call.Denial) (words []byte, whole bool) {
 	f := &m.found
 	if !m.Streams() || !m.stream.Between() || f.done || f.failed {
 		return nil, false
@@ -110,10 +111,10 @@ func (m *meter) Stop(d *providers.Denial) (words []byte, whole bool) {
 
 // cutShort is the message_delta of a message that reached its cap, and says why in a
 // member of its own, which SDKs leave alone.
-func (f *findings) cutShort(d *providers.Denial) []byte {
+func (f *findings) cutShort(d *call.Denial) []byte {
 	dst := []byte(`{"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":{"output_tokens":`)
 	dst = strconv.AppendInt(dst, min(f.seen.OutputTokens, f.asked.limit), 10)
-	dst = wire.AppendString(append(dst, `},"aegis":{"message":`...), d.Message)
+	dst = wire.AppendString(append(dst, `},"aegis":{"message":`...), d.Error())
 	return append(dst, "}}"...)
 }
 

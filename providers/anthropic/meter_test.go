@@ -233,7 +233,7 @@ func TestSeen(t *testing.T) {
 // TestStop: a stream that is cut ends as one whose cap was reached, and no call of a
 // tool is completed.
 func TestStop(t *testing.T) {
-	denial := &providers.Denial{Class: providers.Forbidden, Code: "kill_switch", Message: "aegis: stopped"}
+	denial := &call.Denial{Class: call.Forbidden, Code: "kill_switch", Message: "stopped"}
 	const failure = "event: error\ndata: " + `{"type":"error","error":{"type":"permission_error","message":"aegis: stopped","details":{"error_code":"kill_switch"}}}` + "\n\n"
 	cut := func(output int) string {
 		return fmt.Sprintf(`{"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":{"output_tokens":%d},"aegis":{"message":"aegis: stopped"}}`, output)
@@ -305,7 +305,7 @@ func FuzzMeter(f *testing.F) {
 				t.Fatal("changed")
 			}
 		}
-		m.Stop(&providers.Denial{Class: providers.Broken})
+		m.Stop(&call.Denial{Class: call.Broken})
 		m.Close(io.EOF)
 		if r := m.Report(); r.HasUsage && r.Lines[0].Usage.InputTokens() <= 0 {
 			t.Errorf("usage without input: %+v", r)

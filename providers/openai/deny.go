@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -8,9 +9,9 @@ import (
 // Deny answers in the shape of the API, so that official SDKs raise what they would
 // raise for the provider's own. 402 and 403 are never retried by them; LangChain stops
 // on insufficient_quota.
-func (Dialect) Deny(op providers.Operation, h providers.Head, d *providers.Denial) providers.Reply {
+func (Dialect) Deny(op providers.Operation, h providers.Head, d *call.Denial) providers.Reply {
 	header := jsonHeader()
-	d.AddRetry(header)
+	providers.AddRetry(header, d)
 	status := d.Class.Status()
 	if opensSocket(op, h) {
 		status, header["Upgrade"] = upgradeRequired, []string{"HTTP/1.1"}
@@ -30,15 +31,15 @@ func opensSocket(op providers.Operation, h providers.Head) bool {
 }
 
 // kindAndCode are the error's type and code.
-func kindAndCode(d *providers.Denial) (kind, code string) {
+func kindAndCode(d *call.Denial) (kind, code string) {
 	switch d.Class {
-	case providers.Unidentified:
+	case call.Unidentified:
 		return "invalid_request_error", "invalid_api_key"
-	case providers.Exhausted:
+	case call.Exhausted:
 		return "insufficient_quota", "insufficient_quota"
-	case providers.Held, providers.TooMany:
+	case call.Held, call.TooMany:
 		return "requests", "rate_limit_exceeded"
-	case providers.Unavailable, providers.Broken, providers.Unanswered, providers.Late:
+	case call.Unavailable, call.Broken, call.Unanswered, call.Late:
 		return "server_error", d.Code
 	}
 	return "invalid_request_error", d.Code
@@ -48,25 +49,18 @@ func kindAndCode(d *providers.Denial) (kind, code string) {
 // "aegis" object, which SDKs ignore, is left out where it would be empty:
 //
 //	{"error":{"message":…,"type":…,"param":…,"code":…,"aegis":{…}}}
-func errorBody(d *providers.Denial) []byte {
+func errorBody(d *call.Denial) []byte {
 	kind, code := kindAndCode(d)
 	dst := append([]byte(nil), `{"error":{"message":`...)
-	dst = wire.AppendString(dst, d.Message)
+	dst = wire.AppendString(dst, d.Error())
 	dst = append(dst, `,"type":`...)
 	dst = wire.AppendString(dst, kind)
 	dst = append(dst, `,"param":`...)
 	dst = appendNullable(dst, d.Param)
 	dst = append(dst, `,"code":`...)
 	dst = appendNullable(dst, code)
-	dst = appendDetails(dst, &d.Details)
+	dst = providers.AppendDetails(dst, d)
 	return append(dst, "}}\n"...)
-}
-
-func appendDetails(dst []byte, d *providers.Details) []byte {
-	if *d == (providers.Details{}) {
-		return dst
-	}
-	return d.Append(append(dst, `,"aegis":`...))
 }
 
 func appendNullable(dst []byte, s string) []byte {

@@ -44,9 +44,9 @@ func (Dialect) Match(h providers.Head) (providers.Operation, bool) {
 }
 
 // errNoKey says where the SDKs put a key.
-var errNoKey = &providers.Denial{
-	Class: providers.Unidentified, Code: "no_key", Retry: providers.RetryNever,
-	Message: "aegis: no API key: send one tenant key as Authorization: Bearer",
+var errNoKey = &call.Denial{
+	Class: call.Unidentified, Code: "no_key", Retry: call.RetryNever,
+	Message: "no API key: send one tenant key as Authorization: Bearer",
 }
 
 // Credential returns the one bearer token. Two are an error, whether they differ or not.

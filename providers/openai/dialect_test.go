@@ -63,7 +63,7 @@ func TestCredential(t *testing.T) {
 			if key != row.want {
 				t.Errorf("key %q, want %q", key, row.want)
 			}
-			if d, ok := errors.AsType[*providers.Denial](err); ok != (row.want == "") || ok && (d.Class != providers.Unidentified || d.Code != "no_key") {
+			if d, ok := errors.AsType[*call.Denial](err); ok != (row.want == "") || ok && (d.Class != call.Unidentified || d.Code != "no_key") {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -143,7 +143,7 @@ func TestUnboundedOffer(t *testing.T) {
 
 // TestStop: a stream that is stopped ends with an error, unless half an event was sent.
 func TestStop(t *testing.T) {
-	denial := &providers.Denial{Class: providers.Forbidden, Code: "kill_switch", Message: "aegis: stopped"}
+	denial := &call.Denial{Class: call.Forbidden, Code: "kill_switch", Message: "stopped"}
 	offer, err := chatOn(t, `{"model":"gpt-4o","messages":[],"stream":true}`, nil, terms)
 	if err != nil {
 		t.Fatal(err)
@@ -176,25 +176,25 @@ func TestModels(t *testing.T) {
 func TestDeny(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		denial providers.Denial
+		denial call.Denial
 		status int
 		retry  string
 		after  string
 		body   string
 	}{
-		{"exhausted", providers.Denial{Class: providers.Exhausted, Code: "budget_exhausted", Message: "aegis: no", Retry: providers.RetryNever, After: 5, Details: providers.Details{Budget: "b", Limit: "1"}},
-			402, "false", "", `{"error":{"message":"aegis: no","type":"insufficient_quota","param":null,"code":"insufficient_quota","aegis":{"budget":"b","limit":"1"}}}`},
-		{"held", providers.Denial{Class: providers.Held, Message: "aegis: wait", Retry: providers.RetrySoon},
+		{"exhausted", call.Denial{Class: call.Exhausted, Code: "budget_exhausted", Message: "no", Retry: call.RetryNever, After: 5, Budget: "b", Redact: true},
+			402, "false", "", `{"error":{"message":"aegis: no","type":"insufficient_quota","param":null,"code":"insufficient_quota","aegis":{"budget":"b"}}}`},
+		{"held", call.Denial{Class: call.Held, Message: "wait", Retry: call.RetrySoon},
 			429, "true", "1", `{"error":{"message":"aegis: wait","type":"requests","param":null,"code":"rate_limit_exceeded"}}`},
-		{"a rate", providers.Denial{Class: providers.TooMany, Message: "aegis: wait", After: 7},
+		{"a rate", call.Denial{Class: call.TooMany, Message: "wait", After: 7},
 			429, "", "7", `{"error":{"message":"aegis: wait","type":"requests","param":null,"code":"rate_limit_exceeded"}}`},
-		{"forbidden", providers.Denial{Class: providers.Forbidden, Code: "model_not_allowed", Message: "aegis: no", Retry: providers.RetryNever},
+		{"forbidden", call.Denial{Class: call.Forbidden, Code: "model_not_allowed", Message: "no", Retry: call.RetryNever},
 			403, "false", "", `{"error":{"message":"aegis: no","type":"invalid_request_error","param":null,"code":"model_not_allowed"}}`},
-		{"no key", providers.Denial{Class: providers.Unidentified, Code: "no_key", Message: "aegis: who?", Retry: providers.RetryNever},
+		{"no key", call.Denial{Class: call.Unidentified, Code: "no_key", Message: "who?", Retry: call.RetryNever},
 			401, "false", "", `{"error":{"message":"aegis: who?","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}`},
-		{"malformed", providers.Denial{Class: providers.Malformed, Code: "invalid_request", Message: "aegis: n", Param: "n", Retry: providers.RetryNever},
+		{"malformed", call.Denial{Class: call.Malformed, Code: "invalid_request", Message: "n", Param: "n", Retry: call.RetryNever},
 			400, "false", "", `{"error":{"message":"aegis: n","type":"invalid_request_error","param":"n","code":"invalid_request"}}`},
-		{"the ledger is down", providers.Denial{Class: providers.Unavailable, Code: "ledger_unavailable", Message: "aegis: down", Retry: providers.RetrySoon},
+		{"the ledger is down", call.Denial{Class: call.Unavailable, Code: "ledger_unavailable", Message: "down", Retry: call.RetrySoon},
 			503, "true", "1", `{"error":{"message":"aegis: down","type":"server_error","param":null,"code":"ledger_unavailable"}}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {

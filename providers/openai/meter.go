@@ -3,6 +3,7 @@ package openai
 import (
 	"io"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -101,7 +102,7 @@ func (m *Meter) Seen() (output int64, complete bool) {
 
 // Stop returns an event that tells of an error, unless one is just being sent. The SDKs
 // raise it, and never send a stream again.
-func (m *Meter) Stop(d *providers.Denial) (words []byte, whole bool) {
+func (m *Meter) Stop(d *call.Denial) (words []byte, whole bool) {
 	if !m.streams() || !m.stream.Between() {
 		return nil, false
 	}

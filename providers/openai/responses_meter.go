@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strconv"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -71,7 +72,7 @@ func (m *responseMeter) Report() providers.Report {
 // takes no client to another try. What was begun is not completed, calls of tools least
 // of all. The error stands beside it too, where the official SDKs raise it. Before the
 // response has begun there is the error alone.
-func (m *responseMeter) Stop(d *providers.Denial) (words []byte, whole bool) {
+func (m *responseMeter) Stop(d *call.Denial) (words []byte, whole bool) {
 	if !m.streams() || !m.stream.Between() || m.found.done {
 		return nil, false
 	}
@@ -108,26 +109,26 @@ func (e *responseEvents) begin(response []byte) {
 }
 
 // failedEvent is the last event of a response that has begun.
-func (e *responseEvents) failedEvent(d *providers.Denial) []byte {
+func (e *responseEvents) failedEvent(d *call.Denial) []byte {
 	dst := strconv.AppendInt([]byte(`{"type":"response.failed","sequence_number":`), e.sequence+1, 10)
 	dst = append(append(dst, `,"response":{`...), e.created...)
 	dst = append(dst, `"status":"failed","error":{"code":"insufficient_quota","message":`...)
-	dst = append(wire.AppendString(dst, d.Message), `},"incomplete_details":null,"output":[],"usage":null},"error":`...)
+	dst = append(wire.AppendString(dst, d.Error()), `},"incomplete_details":null,"output":[],"usage":null},"error":`...)
 	return append(append(dst, e.errorObject(d)...), '}')
 }
 
 // errorEvent is an error, in both ways in which the API is known to write one.
-func (e *responseEvents) errorEvent(d *providers.Denial) []byte {
+func (e *responseEvents) errorEvent(d *call.Denial) []byte {
 	dst := strconv.AppendInt([]byte(`{"type":"error","sequence_number":`), e.sequence+1, 10)
 	dst = append(dst, `,"code":"insufficient_quota","message":`...)
-	dst = append(wire.AppendString(dst, d.Message), `,"param":null,"error":`...)
+	dst = append(wire.AppendString(dst, d.Error()), `,"param":null,"error":`...)
 	return append(append(dst, e.errorObject(d)...), '}')
 }
 
 // errorObject is the object of the error.
-func (e *responseEvents) errorObject(d *providers.Denial) []byte {
+func (e *responseEvents) errorObject(d *call.Denial) []byte {
 	stopped := *d
-	stopped.Class = providers.Exhausted // the code that ends the matter
+	stopped.Class = call.Exhausted // the code that ends the matter
 	body := bytes.TrimSpace(errorBody(&stopped))
 	return bytes.TrimSuffix(bytes.TrimPrefix(body, []byte(`{"error":`)), []byte(`}`))
 }

@@ -302,7 +302,7 @@ func event(kind, members string) string {
 // TestResponseStops: a stream that is stopped ends as a response that has failed for want
 // of a quota, with what the response began with, and no call of a tool in it is whole.
 func TestResponseStops(t *testing.T) {
-	denial := &providers.Denial{Class: providers.Forbidden, Code: "kill_switch", Message: `aegis: spend limit "x"`}
+	denial := &call.Denial{Class: call.Forbidden, Code: "kill_switch", Message: `spend limit "x"`}
 	created := event("response.created", `,"sequence_number":3,"response":{"id":"resp_1","object":"response","created_at":7,"status":"in_progress","error":null,"model":"gpt-4o","output":[],"tools":[],"parallel_tool_calls":true,"usage":null}`)
 	open := event("response.function_call_arguments.delta", `,"sequence_number":9,"delta":"{\"rm"`)
 	for _, row := range []struct {
@@ -343,7 +343,7 @@ func TestResponseStops(t *testing.T) {
 			if name != row.want || told.Type != row.want || told.Number != row.number || !whole {
 				t.Errorf("%s %+v, whole %v", name, told, whole)
 			}
-			if told.Error.Message != denial.Message || told.Error.Code != "insufficient_quota" {
+			if told.Error.Message != denial.Error() || told.Error.Code != "insufficient_quota" {
 				t.Errorf("error %+v", told.Error)
 			}
 			if r := told.Response; row.want == "response.failed" && (r.ID != "resp_1" || r.Status != "failed" || r.Model != "gpt-4o" || len(r.Output) != 0 || r.Error.Code != "insufficient_quota") {
@@ -427,7 +427,7 @@ func FuzzResponse(f *testing.F) {
 			for chunk := range slices.Chunk([]byte(answer), n) {
 				m.Feed(chunk)
 			}
-			m.Stop(&providers.Denial{})
+			m.Stop(&call.Denial{})
 			m.Close(io.EOF)
 			reports[i] = m.Report()
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -112,15 +113,15 @@ func (s *Suite) keepsSecrets(t *testing.T, r providers.Route) {
 
 // denials: each class is told with a status of an error, in words that clients find.
 func (s *Suite) denials(t *testing.T) {
-	const message = `aegis: "no" for é`
-	for class := providers.Malformed; class <= providers.Unavailable; class++ {
+	const message = `"no" for é`
+	for class := call.Malformed; class <= call.Unavailable; class++ {
 		for _, r := range append([]providers.Route{{}}, s.Dialect.Routes()...) {
-			d := &providers.Denial{Class: class, Code: "code", Message: message, Param: "param", Retry: providers.RetryNever, Details: providers.Details{Budget: "b", Limit: "1"}}
+			d := &call.Denial{Class: class, Code: "code", Message: message, Param: "param", Retry: call.RetryNever, Budget: "b", Redact: true}
 			reply := s.Dialect.Deny(providers.Operation{Route: r}, providers.Head{Header: map[string][]string{}}, d)
 			if reply.Status < 400 || reply.Status > 599 {
 				t.Errorf("class %d has status %d", class, reply.Status)
 			}
-			if got := s.ErrorMessage(reply); got != message {
+			if got := s.ErrorMessage(reply); got != "aegis: "+message {
 				t.Errorf("class %d: clients read %q in %s", class, got, reply.Body)
 			}
 			if len(reply.Header["Retry-After"]) > 0 {
