@@ -18,21 +18,9 @@ func simulateLosses(t *testing.T, h Harness) {
 	ctx := t.Context()
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSimulation(ctx, t, h)
-		t.Repeat(map[string]func(*rapid.T){
-			"reserve": s.reserve,
-			"retry":   s.retry,
-			"extend":  s.extend,
-			"renew":   s.renew,
-			"settle":  s.settle,
-			"release": s.release,
-			"advance": s.advance,
-			"sweep":   s.sweep,
-			"policy":  s.raise,
-			"throw":   s.throw,
-			"lift":    s.lift,
-			"compare": s.compare,
-			"lose":    s.lose,
-		})
+		steps := s.steps()
+		steps["compare"], steps["lose"] = s.compare, s.lose
+		t.Repeat(steps)
 		s.rest(t)
 	})
 }

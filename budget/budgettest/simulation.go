@@ -21,22 +21,28 @@ func simulate(t *testing.T, h Harness) {
 	ctx := t.Context()
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSimulation(ctx, t, h)
-		t.Repeat(map[string]func(*rapid.T){
-			"":        s.compare,
-			"reserve": s.reserve,
-			"retry":   s.retry,
-			"extend":  s.extend,
-			"renew":   s.renew,
-			"settle":  s.settle,
-			"release": s.release,
-			"advance": s.advance,
-			"sweep":   s.sweep,
-			"policy":  s.raise,
-			"throw":   s.throw,
-			"lift":    s.lift,
-		})
+		steps := s.steps()
+		steps[""] = s.compare
+		t.Repeat(steps)
 		s.rest(t)
 	})
+}
+
+// steps are the operations, by name.
+func (s *simulation) steps() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"reserve": s.reserve,
+		"retry":   s.retry,
+		"extend":  s.extend,
+		"renew":   s.renew,
+		"settle":  s.settle,
+		"release": s.release,
+		"advance": s.advance,
+		"sweep":   s.sweep,
+		"policy":  s.raise,
+		"throw":   s.throw,
+		"lift":    s.lift,
+	}
 }
 
 // simulation is one run: two tenants, each with its model.

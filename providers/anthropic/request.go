@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -102,20 +100,8 @@ func (r *request) needs() (list []string) {
 	return list
 }
 
-// Field returns the string at path, a top-level member or a member of one, such as
-// "metadata.user_id".
-func (r *request) Field(path string) (value string, ok bool) {
-	name, inner, nested := strings.Cut(path, ".")
-	m, ok := r.members.Find(name)
-	if !ok {
-		return "", false
-	}
-	v := gjson.ParseBytes(r.body[m.Value.Start:m.Value.End])
-	if nested {
-		v = wire.Get(v, inner)
-	}
-	return v.Str, v.Type == gjson.String
-}
+// Field returns the string at a path of the body: see wire.Members.
+func (r *request) Field(path string) (value string, ok bool) { return r.members.Field(r.body, path) }
 
 // Copied is the memory of the texts that are not in the body as they are.
 func (r *request) Copied() int64 { return r.copied }

@@ -1,10 +1,6 @@
 package openai
 
 import (
-	"strings"
-
-	"github.com/tidwall/gjson"
-
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -202,21 +198,8 @@ func otherCap(field string) string {
 	return FieldMaxCompletionTokens
 }
 
-// Field returns the string at path, a top-level member such as "user" or a
-// member of one, such as "metadata.customer". ok is false if it is absent or
-// not a string.
-func (r *Request) Field(path string) (value string, ok bool) {
-	name, inner, nested := strings.Cut(path, ".")
-	m, ok := r.members.Find(name)
-	if !ok {
-		return "", false
-	}
-	v := gjson.ParseBytes(r.body[m.Value.Start:m.Value.End])
-	if nested {
-		v = wire.Get(v, inner)
-	}
-	return v.Str, v.Type == gjson.String
-}
+// Field returns the string at a path of the body: see wire.Members.
+func (r *Request) Field(path string) (value string, ok bool) { return r.members.Field(r.body, path) }
 
 // unbounded notes a reason, once.
 func (r *Request) unbounded(reason string) {

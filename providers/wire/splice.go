@@ -3,6 +3,9 @@ package wire
 import (
 	"io"
 	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
 )
 
 // Splice replaces a span of the body; an empty span inserts.
@@ -79,6 +82,22 @@ func (m Members) Find(name string) (Member, bool) {
 		}
 	}
 	return Member{}, false
+}
+
+// Field returns the string at a path of the body that they are of: a member such as "user",
+// or a member of one, such as "metadata.customer". ok is false if it is absent or no
+// string.
+func (m Members) Field(body []byte, path string) (value string, ok bool) {
+	name, inner, nested := strings.Cut(path, ".")
+	member, ok := m.Find(name)
+	if !ok {
+		return "", false
+	}
+	v := gjson.ParseBytes(body[member.Value.Start:member.Value.End])
+	if nested {
+		v = Get(v, inner)
+	}
+	return v.Str, v.Type == gjson.String
 }
 
 // Set replaces the value of a member, or inserts the member after the last one. There
