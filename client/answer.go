@@ -133,7 +133,9 @@ func (a *answer) outcome() gate.Outcome {
 	if a.meter == nil {
 		return gate.Outcome{Status: a.resp.StatusCode}
 	}
-	return admission.Outcome(a.grant.Upstream(), a.resp.StatusCode, a.meter.Report())
+	report := a.meter.Report()
+	a.exchange.transport.chains.Note(a.exchange.key.Tenant.Name, &report)
+	return admission.Outcome(a.grant.Upstream(), a.resp.StatusCode, report)
 }
 
 // body is the program's end of an answer.

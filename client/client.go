@@ -62,6 +62,8 @@ type Transport struct {
 
 	// Dialects that are spoken; nil: all.
 	Dialects providers.Registry
+
+	chains admission.Chains
 }
 
 // RoundTrip governs one call. A denial is a response. An error is what Base returned, why

@@ -110,6 +110,7 @@ func (x *exchange) Bid(rules *gate.Rules) (gate.Bid, *call.Denial, error) {
 	x.key = key
 	ask := admission.Ask{
 		Key: key, Dialect: x.dialect.Name(), Operation: x.operation.Operation, Origin: origin, Request: x.request, BaseURL: x.baseURL,
+		Chains: &x.transport.chains,
 	}
 	bids, offers, denial := ask.Bound(rules)
 	if denial == nil {

@@ -128,7 +128,17 @@ type Terms struct {
 	DefaultOutput int64 // the policy's output cap where the client sent none, in tokens
 	MaxOutput     int64 // the most that the model writes, in tokens
 	Context       int64 // the most that it reads and writes, in tokens
-	MaxImage      int64 // the policy's bound of one image where no published rule gives it, in tokens
+	// Earlier says what is known of an answer that the provider keeps, by its id; nil:
+	// nobody remembers any.
+	Earlier func(id string) Earlier
+
+	MaxImage int64 // the policy's bound of one image where no published rule gives it, in tokens
+}
+
+// Earlier is what is known of an earlier answer. The zero Earlier is nothing.
+type Earlier struct {
+	Foreign bool  // it is another tenant's
+	Tokens  int64 // of input, at most, that a request has from it; 0: nobody knows
 }
 
 // Obeys is what an upstream is known to do with a dialect's requests.

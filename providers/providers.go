@@ -44,6 +44,9 @@ type Report struct {
 	// of text in a delta, in whatever member it stands, and at least one for each
 	// event with output in it.
 	OutputTokens int64
+	// Left is the id under which the provider keeps the answer, so that another request
+	// can go on from it; "" where it keeps none.
+	Left string
 }
 
 // Refused reports whether this is a whole response in which nothing speaks for a

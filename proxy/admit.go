@@ -17,6 +17,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, key *policy
 	if err != nil {
 		return nil, err
 	}
+	ask.Chains = &p.chains
 	calls, offers, denial := ask.Bound(rules)
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), calls[0], denial)
@@ -28,7 +29,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, key *policy
 	}
 	calls[0].Tighten = nil // it has leave, and lets go of the texts
 	load.offers = offers
-	return &exchange{payload: load, calls: calls, grant: grant, target: t}, nil
+	return &exchange{payload: load, calls: calls, grant: grant, target: t, chains: &p.chains}, nil
 }
 
 // ask is what a request of a key asks.

@@ -219,6 +219,7 @@ func (b *meteredBody) settle() {
 
 func (b *meteredBody) outcome() gate.Outcome {
 	report := b.meter.Report()
+	b.x.chains.Note(b.call.Key.Tenant.Name, &report)
 	o := admission.Outcome(b.call.Upstream, b.status, report)
 	if o.Basis == audit.BasisUnknown && report.Stream && b.cancelled() {
 		o.Basis, o.Lines = audit.BasisFloor, b.seen(report)

@@ -63,6 +63,7 @@ type Proxy struct {
 	reverse    *httputil.ReverseProxy
 	transports transports
 	intake     *intake
+	chains     admission.Chains
 
 	stopping context.Context // done when requests in flight are to be cut
 	stop     context.CancelFunc

@@ -25,6 +25,7 @@ import (
 // each has a call and a grant of its own.
 type exchange struct {
 	target   *target
+	chains   *admission.Chains
 	payload  *payload
 	calls    []gate.Bid                             // the current attempt's first
 	grant    *gate.Grant                            // the current attempt's

@@ -139,3 +139,23 @@ func TestResponsesSocket(t *testing.T) {
 		{name: "a list", method: http.MethodGet, path: responsesPath, want: want{status: 403, code: "route_not_allowed"}},
 	})
 }
+
+// TestResponsesChain: a response that goes on from another is held at what that one used,
+// and at the model's context where nobody remembers it.
+func TestResponsesChain(t *testing.T) {
+	up := &caseUpstream{reply: reply{body: responseOf(responseUsage, "")}}
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: gpt})
+	const context = 128_000 // tokens of gpt-4o
+	for i, id := range []string{"", "resp_1", "resp_of_another_replica"} {
+		body := strings.Replace(askResponse, `"input"`, `"previous_response_id":"`+id+`","input"`, 1)
+		if a := w.do(request(t.Context(), w.front.URL+responsesPath, body)); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		s := w.settled(i + 1)[i]
+		first := w.settled(1)[0].Hold
+		want := [...]int64{first, first + (20+4)*2500, context*2500 + 100*10000}[i]
+		if s.Hold != want || s.Charge != responseCost {
+			t.Errorf("%q: %d is held and %d charged, want %d and %d", id, s.Hold, s.Charge, want, int64(responseCost))
+		}
+	}
+}

@@ -20,7 +20,8 @@ type Ask struct {
 	Operation string // as policies and receipts name it
 	Origin    Origin
 	Request   providers.Request
-	BaseURL   string // of the upstreams that may serve it, as they have it for the dialect; "": any
+	Chains    *Chains // what is known of earlier answers; nil: nothing
+	BaseURL   string  // of the upstreams that may serve it, as they have it for the dialect; "": any
 }
 
 // facts are what the rules see of it. The upstream is not known yet.

@@ -71,7 +71,7 @@ func (a *Ask) reached(upstreams []*policy.Upstream) []*policy.Upstream {
 // boundOn bounds the request's tokens on one upstream.
 func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *call.Denial) {
 	limits, speech := b.Rules.Limits(b.Upstream.Provider, model, b.Model), b.Upstream.In(a.Dialect)
-	offer, err := a.Request.On(providers.Terms{
+	terms := providers.Terms{
 		Provider:      b.Upstream.Provider,
 		Obeys:         providers.Obeys{CapField: speech.CapField, StreamUsage: speech.StreamUsage},
 		DefaultOutput: model.DefaultOutputCap,
@@ -81,7 +81,11 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *call.
 		Allow:         &speech.Allow,
 		Priced:        model.Price != nil,
 		Tools:         a.Key.Tenant.HostedTools,
-	})
+	}
+	if a.Chains != nil {
+		terms.Earlier = a.Chains.Earlier(a.Key.Tenant.Name)
+	}
+	offer, err := a.Request.On(terms)
 	if err != nil {
 		return nil, denied(policy.NoBound, err.Error())
 	}

@@ -73,7 +73,10 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 		Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider),
 		Exact: slices.Contains(exactProviders, t.Provider), Contexts: r.Prompts(),
 	}
-	if err := o.boundContext(); err != nil {
+	if err := o.boundEarlier(); err != nil {
+		return nil, err
+	}
+	if err := o.boundContext(r.load.beyond); err != nil {
 		return nil, err
 	}
 	o.bound.Service, o.bound.Services = r.tierAt(t.Provider), r.Services(&t)
@@ -151,7 +154,7 @@ func (r *Request) impliedCap(t *providers.Terms) (int64, providers.Fit) {
 			least = implied
 		}
 	}
-	if r.Prompts() > 1 || r.load.beyond != "" { // nobody knows how long the input is
+	if r.Prompts() > 1 || r.load.beyond != "" || r.Previous != "" { // nobody knows how long the input is
 		fit = providers.Kept
 	}
 	if least > 0 {
@@ -179,7 +182,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	endpoint, silent, bill := r.Endpoint, r.Silent(), hostOf(o.terms.Provider).bill
-	asked := responseAsked{r.longWrites, r.callsAt(&o.terms)}
+	asked := responseAsked{r.longWrites, !r.unstored, r.callsAt(&o.terms)}
 	return providers.Sent{
 		Path:   "/" + r.Endpoint.String(),
 		Query:  r.query,

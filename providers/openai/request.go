@@ -107,6 +107,7 @@ type Request struct {
 	offers       []wire.Span     // of the entries of tools
 	said         map[string]bool // kinds of tools at the provider that its history tells of
 	chosen       []string        // types of tools that tool_choice names
+	unstored     bool            // the provider is to keep nothing
 	maxToolCalls int64           // 0: it has no such cap
 
 	audioInput bool // of a response

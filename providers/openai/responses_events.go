@@ -109,6 +109,8 @@ func (e *responseEvents) finish(response []byte) {
 // closing takes one member of a response that has ended.
 func (e *responseEvents) closing(name string, value []byte) {
 	switch name {
+	case "id":
+		e.readID(value)
 	case "usage":
 		e.readUsage(value)
 	case "model":
@@ -170,7 +172,7 @@ func (e *responseEvents) endLong(d *wire.Document) {
 	case "response.completed", "response.incomplete", "response.failed":
 		e.done = true
 		e.readOutput(d.Kept("response.output"))
-		for _, name := range [...]string{"usage", "model", "service_tier", "tool_usage", "error"} {
+		for _, name := range [...]string{"id", "usage", "model", "service_tier", "tool_usage", "error"} {
 			kept := d.Kept("response." + name)
 			e.broken = e.broken || kept.Dropped
 			e.closing(name, kept.Last())
@@ -179,6 +181,16 @@ func (e *responseEvents) endLong(d *wire.Document) {
 	default: // an image, as a part of it
 		e.seen.Ran = true
 		e.seen.OutputTokens++
+	}
+}
+
+// maxIDBytes is the longest id of a response that is remembered; OpenAI's have 55.
+const maxIDBytes = 512
+
+// readID takes the id under which a response is kept, where it is.
+func (f *findings) readID(value []byte) {
+	if id := word(value); f.response.stored && len(id) <= maxIDBytes && id != f.seen.Left {
+		f.seen.Left = strings.Clone(id)
 	}
 }
 

@@ -25,14 +25,18 @@ const (
 // a count of its input, and its compaction (OpenAI's description of the API, and package
 // openai 3.57.0, types/responses/response_create_params.py).
 var responsesMembers = map[string]wire.Reader[*parser]{
-	"input":                (*parser).responseInput,
-	"instructions":         (*parser).responseInput, // some servers take items
-	"previous_response_id": (*parser).previousResponse,
-	FieldMaxOutputTokens:   (*parser).responseCap,
-	"tools":                func(p *parser, name string) error { return p.toolList(name, p.bodyTool) },
-	"tool_choice":          (*parser).toolChoice,
-	"text":                 (*parser).responseText,
-	"reasoning":            (*parser).responseReasoning,
+	"input":          (*parser).responseInput,
+	"instructions":   (*parser).responseInput, // some servers take items
+	previousResponse: (*parser).previous,
+	"store": func(p *parser, name string) error {
+		p.unstored = p.Peek() == 'f'
+		return p.Flag(&p.Store, name)
+	},
+	FieldMaxOutputTokens: (*parser).responseCap,
+	"tools":              func(p *parser, name string) error { return p.toolList(name, p.bodyTool) },
+	"tool_choice":        (*parser).toolChoice,
+	"text":               (*parser).responseText,
+	"reasoning":          (*parser).responseReasoning,
 
 	"conversation":       func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedConversation) },
 	"prompt":             func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedPrompt) },
@@ -66,14 +70,13 @@ var imageOptionsLevel = wire.NewLevel(noted("image"), map[string]wire.Reader[*pa
 	"context_compression": scalarAt("image"),
 })
 
-func (p *parser) previousResponse(name string) error {
+func (p *parser) previous(name string) error {
 	if err := p.Word(&p.Previous, name); err != nil {
 		return err
 	}
 	if p.Previous == "" {
 		return nil
 	}
-	p.load.needContext(name)
 	return p.Identity(name)
 }
 

@@ -19,6 +19,7 @@ type responseMeter struct {
 // responseAsked is what a meter knows of the request.
 type responseAsked struct {
 	longWrites bool  // cache entries are asked for that stay for longLife
+	stored     bool  // the provider keeps it
 	searches   int64 // of the web, at most; 0: none is offered
 }
 
@@ -47,13 +48,13 @@ var responseLabels = func() map[string]bool {
 // What is looked for in a document, and in an event that is too long to be kept.
 var (
 	watchedResponse = wire.Paths{
-		Keep: []string{"model", "error", "usage", "service_tier", "tool_usage"}, Output: []string{"output"}, Labels: responseLabels, Words: filterCodes,
+		Keep: []string{"id", "model", "error", "usage", "service_tier", "tool_usage"}, Output: []string{"output"}, Labels: responseLabels, Words: filterCodes,
 	}.Watch()
 	watchedSearches = wire.Paths{
-		Keep: []string{"model", "error", "usage", "service_tier", "tool_usage", "output"}, Output: []string{"output"}, Labels: responseLabels, Words: filterCodes,
+		Keep: []string{"id", "model", "error", "usage", "service_tier", "tool_usage", "output"}, Output: []string{"output"}, Labels: responseLabels, Words: filterCodes,
 	}.Watch()
 	watchedEvent = wire.Paths{
-		Keep: []string{"type", "sequence_number", "response.model", "response.error", "response.usage", "response.service_tier", "response.tool_usage", "response.output"},
+		Keep: []string{"type", "sequence_number", "response.id", "response.model", "response.error", "response.usage", "response.service_tier", "response.tool_usage", "response.output"},
 	}.Watch()
 )
 
@@ -61,6 +62,7 @@ var (
 func (m *responseMeter) Report() providers.Report {
 	if !m.streams() {
 		m.found.readToolUsage(m.object.Kept("tool_usage").Last())
+		m.found.readID(m.object.Kept("id").Last())
 		if m.found.response.searches > 0 {
 			m.found.readOutput(m.object.Kept("output"))
 		}
@@ -102,6 +104,9 @@ func (e *responseEvents) begin(response []byte) {
 	w.Members(func(name wire.Span) {
 		member := w.Text[name.Start-1 : name.End+1]
 		value := w.Bytes()
+		if w.NameOf(name) == "id" {
+			e.readID(value)
+		}
 		if !replaced[wire.Unescaped(w.Text[name.Start:name.End])] && len(e.created)+len(member)+len(value) < maxCreatedBytes {
 			e.created = append(append(append(append(e.created, member...), ':'), value...), ',')
 		}

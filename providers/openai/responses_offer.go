@@ -11,10 +11,35 @@ import (
 // ownCaches are the providers whose lifetimes of cache entries are cacheLife and longLife.
 var ownCaches = []string{"openai", "azure"}
 
-// boundInput bounds the input of the response by the model's context where its body does
-// not show all of it: the API then answers with an error, or cuts it.
-func (o *offer) boundContext() error {
-	beyond := o.request.load.beyond
+// previousResponse is the member that names the response that another goes on from.
+const previousResponse = "previous_response_id"
+
+const notOurs = previousResponse + ": it is not a response of this tenant's"
+
+// boundEarlier bounds what a response goes on from: all that an earlier one has read and
+// written. Where nobody knows how much that was the model's context is the bound.
+func (o *offer) boundEarlier() error {
+	id := o.request.Previous
+	if id == "" {
+		return nil
+	}
+	var earlier providers.Earlier
+	if o.terms.Earlier != nil {
+		earlier = o.terms.Earlier(id)
+	}
+	switch {
+	case earlier.Foreign:
+		return unbounded(previousResponse, notOurs)
+	case earlier.Tokens == 0:
+		return o.boundContext(previousResponse)
+	}
+	o.bound.Input.Fixed += earlier.Tokens
+	return nil
+}
+
+// boundContext bounds the input by the model's context, for the sake of a member that
+// brings more than the body shows: the API then answers with an error, or cuts it.
+func (o *offer) boundContext(beyond string) error {
 	if beyond == "" {
 		return nil
 	}
@@ -49,6 +74,9 @@ func (r *Request) compaction(t *providers.Terms) providers.Output {
 func (r *Request) countOn(t providers.Terms) (providers.Offer, error) {
 	if len(r.Unbounded) > 0 && r.Unbounded[0] == UnboundedConversation {
 		return nil, unbounded(UnboundedConversation, because(UnboundedConversation))
+	}
+	if t.Earlier != nil && t.Earlier(r.Previous).Foreign {
+		return nil, unbounded(previousResponse, notOurs)
 	}
 	if !call.Free(call.CountResponses, t.Provider) {
 		return nil, &providers.Unbounded{Message: fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", t.Provider)}

@@ -119,6 +119,55 @@ func TestResponseWithoutContext(t *testing.T) {
 	}
 }
 
+// TestEarlierResponse: a response that goes on from another has as input what that has read
+// and written, where somebody remembers, and else as much as the context holds.
+func TestEarlierResponse(t *testing.T) {
+	terms := responseTerms
+	terms.Earlier = func(id string) providers.Earlier {
+		return map[string]providers.Earlier{"mine": {Tokens: 700}, "theirs": {Foreign: true}}[id]
+	}
+	fixed := func(path, previous string) (int64, error) {
+		_, offer, err := responseOn(t, path, `{"model":"gpt-4o","input":"hi","previous_response_id":"`+previous+`"}`, terms)
+		if err != nil {
+			return 0, err
+		}
+		return offer.Bound().Input.Fixed, nil
+	}
+	alone, _ := fixed("/v1/responses", "")
+	if got, err := fixed("/v1/responses", "mine"); err != nil || got != alone+700 {
+		t.Errorf("%d tokens are fixed, %d without: %v", got, alone, err)
+	}
+	if got, err := fixed("/v1/responses", "nobody's"); err != nil || got != terms.Context+1 {
+		t.Errorf("%d tokens are fixed: %v", got, err)
+	}
+	for _, path := range []string{"/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"} {
+		if _, err := fixed(path, "theirs"); err == nil || !strings.Contains(err.Error(), "this tenant's") {
+			t.Errorf("%s goes on from another tenant's: %v", path, err)
+		}
+	}
+}
+
+// TestResponseLeft: the id of an answer that the provider keeps is told, and of no other.
+func TestResponseLeft(t *testing.T) {
+	for _, row := range []struct{ members, want string }{{``, "resp_1"}, {`,"store":true`, "resp_1"}, {`,"store":null`, "resp_1"}, {`,"store":false`, ""}} {
+		for _, answer := range []string{
+			`{"id":"resp_1","output":[],"usage":{"input_tokens":1,"output_tokens":0}}`,
+			event("response.created", `,"response":{"id":"resp_1"}`),
+			event("response.completed", `,"response":{"id":"resp_1"}`),
+		} {
+			_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":"hi"`+row.members+`}`, responseTerms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := offer.Send(20).Meter(providers.Answer{Status: 200, Framed: true})
+			m.Feed([]byte(answer))
+			if got := m.Report().Left; got != row.want {
+				t.Errorf("%q: %q was left, want %q", row.members, got, row.want)
+			}
+		}
+	}
+}
+
 // TestResponseCap: which cap leaves, by the one that the client sent, the policy's and
 // what is granted.
 func TestResponseCap(t *testing.T) {

@@ -1,0 +1,53 @@
+package admission_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+)
+
+func left(id string, in, out int64) *providers.Report {
+	return &providers.Report{Left: id, HasUsage: true, Lines: []call.Line{{Usage: call.Usage{call.Input: in, call.CachedInput: 1, call.Reasoning: out}}}}
+}
+
+// TestChains: an answer is its tenant's, and carries what it used.
+func TestChains(t *testing.T) {
+	var c admission.Chains
+	c.Note("a", left("r1", 10, 5))
+	c.Note("a", &providers.Report{Left: "r2", Lines: []call.Line{{Usage: call.Usage{call.Input: 7}}}})
+	c.Note("a", &providers.Report{HasUsage: true})
+	c.Note("b", left("r1", 1, 1))
+	for _, row := range []struct {
+		tenant, id string
+		want       providers.Earlier
+	}{
+		{"a", "r1", providers.Earlier{Tokens: 16}},
+		{"b", "r1", providers.Earlier{Foreign: true}},
+		{"a", "r2", providers.Earlier{}},
+		{"b", "r2", providers.Earlier{Foreign: true}},
+		{"a", "r3", providers.Earlier{}},
+		{"a", "", providers.Earlier{}},
+	} {
+		if got := c.Earlier(row.tenant)(row.id); got != row.want {
+			t.Errorf("%s at %s: %+v, want %+v", row.id, row.tenant, got, row.want)
+		}
+	}
+}
+
+// TestChainsForget: the oldest answers are forgotten, and no more than that.
+func TestChainsForget(t *testing.T) {
+	const most = 1 << 16
+	var c admission.Chains
+	for i := range most + 3 {
+		c.Note("a", left(fmt.Sprint(i), int64(i), 0))
+		c.Note("a", left(fmt.Sprint(i), int64(i), 0))
+	}
+	for i, want := range map[int]int64{0: 0, 2: 0, 3: 4, 4: 5, most + 2: most + 3} {
+		if got := c.Earlier("a")(fmt.Sprint(i)).Tokens; got != want {
+			t.Errorf("%d carries %d, want %d", i, got, want)
+		}
+	}
+}
