@@ -16,6 +16,7 @@ type HostedTool struct {
 	// Of one that is priced:
 	Calls  int64 // of one request, at most: the cap that is sent
 	Tokens int64 // of input that the result of one call adds, at most
+	Fee    int64 // pico-USD for each call, where a model's price has none; 0: none is known
 }
 
 // HostedTools has a HostedTool for each kind. One that it lacks is denied.

@@ -334,7 +334,7 @@ func (q *quote) open(now time.Time) *call.Denial {
 		return &call.Denial{Reason: policy.NoBound, Message: "the request's token bounds are not ones that can be priced"}
 	}
 	q.pricedAt = now
-	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, q.Facts.Model, now)
+	price, err := q.lookup(q.Facts.Model)
 	if err != nil {
 		return &call.Denial{Reason: policy.NoPrice, Message: err.Error()}
 	}

@@ -102,7 +102,7 @@ func (q *quote) charge(lines []call.Line) (nano int64, err error) {
 func (q *quote) lineCost(l *call.Line, first string) (nano int64, err error) {
 	named := l.Model != "" && l.Model != q.Facts.Model
 	if named && l.Model != first {
-		other, err := q.Rules.Prices.Lookup(q.Upstream.Provider, l.Model, q.pricedAt)
+		other, err := q.lookup(l.Model)
 		if err != nil {
 			return 0, err
 		}
@@ -113,7 +113,7 @@ func (q *quote) lineCost(l *call.Line, first string) (nano int64, err error) {
 	if err != nil || !named || q.price.Own() {
 		return nano, err
 	}
-	other, err := q.Rules.Prices.Lookup(q.Upstream.Provider, l.Model, q.pricedAt)
+	other, err := q.lookup(l.Model)
 	if err != nil {
 		return nano, nil // it has no price of its own
 	}

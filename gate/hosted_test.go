@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -110,6 +111,24 @@ func TestHostedToolsOnRedis(t *testing.T) {
 	if !report.OK() || report.Tenants[0].Spent != searchedCharge {
 		t.Errorf("findings %v, unchecked %v, spent %d", report.Findings, report.Unchecked, report.Tenants[0].Spent)
 	}
+}
+
+// TestFeeOfThePolicy holds where a model's price has none, also of another model.
+func TestFeeOfThePolicy(t *testing.T) {
+	w := newWorld(t, strings.Replace(hostedRules, "tokens: 50", `tokens: 50, fee: "0.002"`, 1)+daily(20_000))
+	bid := hosted(w.rules)
+	bid.Beside[0].Usage[call.Searches], bid.Beside[1].Usage[call.Searches] = 1, 1
+	bid.Facts.Model, bid.Beside[1].Model = "toy", "cheap"
+	grant := w.begin(bid)
+	if want := int64(820 + 2*40 + 1000 + 10 + 5 + 2000); grant.Hold() != want {
+		t.Errorf("hold %d, want %d", grant.Hold(), want)
+	}
+	o := used(10, 5)
+	o.Lines = append(o.Lines, call.Line{Key: call.Key{Model: "cheap"}, Usage: call.Usage{call.Searches: 1}})
+	grant.End(o)
+	w.mustBalance(10+2*5+2000, 0)
+	w.settleAll(nil)
+	w.mustReplay(t, w.rules)
 }
 
 // TestRoundsUnderAnotherName: lines that have the first one's name are of the model that

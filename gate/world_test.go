@@ -37,6 +37,7 @@ models:
   - {match: "toy", upstreams: [sim], price: {input: "0.001", output: "0.002", searches: "0.001"}}
   - {match: "helper", upstreams: [sim], price: {input: "0.01", output: "0.02", searches: "0.005"}}
   - {match: "bare", upstreams: [sim], price: {input: 1, output: 1}}
+  - {match: "cheap", upstreams: [sim], price: {input: "0.001", output: "0.001"}}
   - {match: "tiered", upstreams: [sim], price: {input: "0.001", output: "0.002", searches: "0.001", tiers: [{over_input_tokens: 600, input: "0.002", output: "0.004"}]}}
   - {match: "*", upstreams: [sim]}
 plans: {every: {denial_receipts_per_second: 1000000}} # a receipt for every denial

@@ -14,6 +14,17 @@ type run struct {
 	prices []pricing.Price // at all that it may be served at
 }
 
+// lookup is the price of a model at the call's instant. Fees that it lacks are those of the
+// tenant's hosted tools.
+func (q *quote) lookup(model string) (pricing.Price, error) {
+	price, err := q.Rules.Prices.Lookup(q.Upstream.Provider, model, q.pricedAt)
+	if tool := q.Key.Tenant.HostedTools[call.WebSearch]; tool.Fee > 0 {
+		fee, _ := call.HostedFee(call.WebSearch)
+		price = price.Lend(fee, tool.Fee)
+	}
+	return price, err
+}
+
 // serve finds the prices of what else the call may be served at, other services and the
 // dearest region, and those of other runs inside it.
 func (q *quote) serve() (err error) {
@@ -30,7 +41,7 @@ func (q *quote) serve() (err error) {
 		}
 		price := q.price
 		if line.Model != "" {
-			if price, err = q.Rules.Prices.Lookup(q.Upstream.Provider, line.Model, q.pricedAt); err != nil {
+			if price, err = q.lookup(line.Model); err != nil {
 				return err
 			}
 		}
@@ -74,7 +85,7 @@ func (q *quote) lacking(price pricing.Price) string {
 		if l := &q.Beside[i]; l.Key == (call.Key{}) {
 			for u := range call.Fees.All() {
 				if l.Usage[u] > 0 && !price.Has(u) {
-					return fmt.Sprintf("the price table does not tell what %s cost with model %.100q: give them a price in the policy's models, as in price: {%s: ...}", u, q.Facts.Model, u)
+					return fmt.Sprintf("the price table does not tell what %s cost with model %.100q: give the tenant's hosted_tools a fee, as in fee: \"10\"", u, q.Facts.Model)
 				}
 			}
 		}

@@ -133,6 +133,7 @@ type hostedDoc struct {
 	When   scalar `yaml:"when_offered"`
 	Calls  scalar `yaml:"calls"`
 	Tokens scalar `yaml:"tokens"`
+	Fee    scalar `yaml:"fee"`
 }
 
 type replayDoc struct {

@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // Bounds of a hosted tool that is priced.
@@ -59,14 +60,15 @@ func (l *loader) hostedTool(n *yaml.Node, kind string, d *hostedDoc) (tool call.
 		tool.When = call.StripHosted
 	}
 	if tool.When != call.PriceHosted {
-		for _, s := range [...]*scalar{&d.Calls, &d.Tokens} {
+		for _, s := range [...]*scalar{&d.Calls, &d.Tokens, &d.Fee} {
 			if s.given() {
 				l.refuse(&s.entry, "is only of a tool that is priced: write when_offered: price, or remove it")
 			}
 		}
 		return tool
 	}
-	if _, priced := call.HostedFee(kind); !priced {
+	fee, priced := call.HostedFee(kind)
+	if !priced {
 		l.refuse(&d.When.entry, "nothing bounds what %s costs yet; write strip or deny", kind)
 		return tool
 	}
@@ -74,8 +76,25 @@ func (l *loader) hostedTool(n *yaml.Node, kind string, d *hostedDoc) (tool call.
 		l.require(n, &d.Tokens.entry, "tokens", "write how many tokens the result of one call may add to the input") {
 		tool.Calls = l.count(&d.Calls, 0, 1, maxHostedCalls)
 		tool.Tokens = l.count(&d.Tokens, 0, 0, maxHostedTokens)
+		tool.Fee = l.fee(&d.Fee, fee)
 	}
 	return tool
+}
+
+// fee is the price of a unit, in pico-USD for each; 0 if none is given.
+func (l *loader) fee(s *scalar, u call.Unit) int64 {
+	text, ok := l.text(s)
+	if !ok {
+		return 0
+	}
+	rate, err := pricing.ParsePrice(u, text)
+	switch {
+	case err != nil:
+		l.refuse(&s.entry, "%v", err)
+	case rate == 0:
+		l.refuse(&s.entry, "a fee of 0 is no fee; write what %d %s cost, or remove it", call.Table[u].Per, u)
+	}
+	return rate
 }
 
 // capHosted denies a call that may pay for more calls of a tool at the provider than its

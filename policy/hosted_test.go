@@ -42,14 +42,14 @@ func TestHostedToolsOverAPlan(t *testing.T) {
 plans:
   agents:
     hosted_tools:
-      - {kind: web_search, when_offered: price, calls: 3, tokens: 500}
+      - {kind: web_search, when_offered: price, calls: 3, tokens: 500, fee: "10"}
       - {kind: web_fetch, when_offered: strip}
 tenants:
   - {name: same, plan: agents}
   - {name: other, plan: agents, hosted_tools: [{kind: web_search, when_offered: strip}, {kind: mcp, when_offered: deny}]}
   - {name: bare}
 `)
-	planned := call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 3, Tokens: 500}, call.WebFetch: {When: call.StripHosted}}
+	planned := call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 3, Tokens: 500, Fee: 10_000_000_000}, call.WebFetch: {When: call.StripHosted}}
 	for name, want := range map[string]call.HostedTools{
 		"same":  planned,
 		"other": {call.WebSearch: {When: call.StripHosted}, call.WebFetch: {When: call.StripHosted}, call.MCP: {}},
@@ -72,6 +72,8 @@ func TestHostedToolsAreChecked(t *testing.T) {
 		{"no tokens", `{kind: web_search, when_offered: price, calls: 1}`, "tokens is missing"},
 		{"too many calls", `{kind: web_search, when_offered: price, calls: 101, tokens: 1}`, "101"},
 		{"calls of what is stripped", `{kind: web_search, when_offered: strip, calls: 1}`, "is only of a tool that is priced"},
+		{"no price", `{kind: web_search, when_offered: price, calls: 1, tokens: 1, fee: ten}`, "per 1000 searches"},
+		{"a fee of nothing", `{kind: web_search, when_offered: price, calls: 1, tokens: 1, fee: "0"}`, "a fee of 0 is no fee"},
 		{"what has no bound", `{kind: mcp, when_offered: price, calls: 1, tokens: 1}`, "write strip or deny"},
 		{"twice", `{kind: mcp, when_offered: deny}, {kind: mcp, when_offered: strip}`, "is there twice"},
 	} {

@@ -33,6 +33,13 @@ type Price struct {
 	schedule *schedule // nil: the entry has none for that service
 	unix     int64     // the second of the look-up
 	factor   int64     // of the region, in thousandths
+	lent     lent
+}
+
+// lent is the price of a unit that the entry has none for; the zero value is none.
+type lent struct {
+	unit call.Unit
+	rate int64 // pico-USD for each
 }
 
 // entry is what the table or an override knows of one model.
@@ -85,11 +92,17 @@ func (p Price) Has(u call.Unit) bool {
 		return false
 	}
 	for i := range p.schedule.tiers {
-		if p.schedule.tiers[i].per[u] == NoRate {
+		if p.rate(&p.schedule.tiers[i], u) == NoRate {
 			return false
 		}
 	}
 	return true
+}
+
+// Lend is p with a price of a fee, in pico-USD for each and above 0, that holds wherever p has none.
+func (p Price) Lend(u call.Unit, rate int64) Price {
+	p.lent = lent{u, rate}
+	return p
 }
 
 // Tiers are the price's context tiers: above how many input tokens each begins, and its rates, with what each unit falls
@@ -186,6 +199,9 @@ func (p *Price) cost(u *call.Usage, input int64) (int64, error) {
 // rate is the price of a unit, in pico-USD, NoRate if it has none.
 func (p *Price) rate(tier *rates, u call.Unit) int64 {
 	price := tier.per[u]
+	if price == NoRate && p.lent.unit == u && p.lent.rate > 0 {
+		return p.lent.rate
+	}
 	if p.factor == plain || price == NoRate || !call.Table[u].Scaled {
 		return price
 	}
