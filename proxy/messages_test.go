@@ -313,6 +313,32 @@ func TestMessagesReplay(t *testing.T) {
 	w.mustReplay()
 }
 
+// TestMessagesRunsReplay: so are those of calls with several runs, rounds and fees.
+func TestMessagesRunsReplay(t *testing.T) {
+	up := &caseUpstream{reply: reply{body: message(`{"input_tokens":20,"output_tokens":4,"speed":"fast","inference_geo":"us","server_tool_use":{"web_search_requests":1},"iterations":[{"type":"message","input_tokens":20,"output_tokens":4},{"type":"fallback_message","model":"claude-sonnet-5-5","input_tokens":30,"output_tokens":10}]}`)}}
+	rules := "hosted_tools: [{kind: web_search, when_offered: price, calls: 3, tokens: 1000}, {kind: mcp, when_offered: strip}]\n    models: {deny: [claude-fable-5]}"
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: claudeOf("100", rules)})
+	with := func(members string) string {
+		return strings.Replace(strings.TrimSuffix(claudeMessage, "}"), "haiku-4-5", "opus-5-5", 1) + members + "}"
+	}
+	for _, members := range []string{
+		`,"speed":"fast","inference_geo":"us"`,
+		`,"tools":[{"type":"web_search_20250305","name":"web_search"},{"type":"mcp_toolset","mcp_server_name":"s"}]`,
+		`,"fallbacks":[{"model":"claude-sonnet-5-5"}]`,
+		`,"context_management":{"edits":[{"type":"compact_20260112"}]}`,
+		`,"system":[{"type":"document","source":{"type":"file","file_id":"f"}}]`,
+	} {
+		if got := w.post(messagesPath, with(members)); got.status != 200 {
+			t.Errorf("%s: %d %s", members, got.status, got.body)
+		}
+	}
+	if got := w.post(messagesPath, with(`,"fallbacks":[{"model":"claude-fable-5"}]`)); got.status != 403 {
+		t.Errorf("a model that is denied: %d", got.status)
+	}
+	w.settled(5)
+	w.mustReplay()
+}
+
 // TestMessagesKilled: a stream that a kill switch cuts ends as one whose cap was reached,
 // and its connection ends well, so that no client tries again; a call of a tool is not
 // completed, and an error says why. The cost is unknown.

@@ -3,7 +3,6 @@ package anthropic_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -539,25 +538,6 @@ func TestCapOnlyFalls(t *testing.T) {
 		}
 		if got.Bound().Output.Cap != want {
 			t.Fatalf("a cap of %d is sent, want %d", got.Bound().Output.Cap, want)
-		}
-	})
-}
-
-// FuzzParse: whatever is read can be bounded or is refused, and is sent as it came.
-func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"\ud800"}]}],"thinking":{"budget_tokens":3},"tools":[{"name":"f"}]}`))
-	f.Add([]byte(`{"model":"m","max_tokens":5,"system":[{"type":"search_result","source":"s","content":[{"type":"text","text":"x"}]}],"messages":[]}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := read(providers.Head{}, string(body))
-		if err != nil {
-			return
-		}
-		o, err := r.On(terms)
-		if err != nil {
-			return
-		}
-		if sent, _ := io.ReadAll(o.Send(0).Body); string(sent) != string(body) {
-			t.Errorf("sent %q for %q", sent, body)
 		}
 	})
 }
