@@ -197,19 +197,21 @@ func (p *parser) fewTools(b *block) error {
 // serverCall keeps a call that the provider runs, until its result is there. One without
 // it runs in this call.
 func (p *parser) serverCall(b *block) error {
-	if len(p.running) == providers.MaxTools {
+	if p.calls++; p.calls > providers.MaxTools {
 		return wire.Errorf("messages", "request has more than %d calls of tools that run at the provider", providers.MaxTools)
 	}
 	if p.running == nil {
-		p.running = map[string]string{}
+		p.running = map[string][]string{}
 	}
-	p.running[strings.Clone(b.id)] = strings.Clone(b.name)
+	p.running[strings.Clone(b.id)] = append(p.running[b.id], strings.Clone(b.name))
 	p.ran(b.name)
 	return p.toolBlock(b)
 }
 
 func (p *parser) serverResult(b *block) error {
-	delete(p.running, b.id)
+	if calls := p.running[b.id]; len(calls) > 0 {
+		p.running[b.id] = calls[1:]
+	}
 	p.ran(b.kind)
 	return p.toolBlock(b)
 }

@@ -42,7 +42,7 @@ func parseEvent(payload []byte) (e event) {
 // openBlock is a content block that has begun and not ended.
 type openBlock struct {
 	index string
-	tool  bool // it calls a tool
+	text  bool // it is a text, which may end anywhere
 }
 
 // maxOpen bounds the blocks that are open at a time: the API has one.
@@ -90,7 +90,7 @@ func (f *findings) start(message []byte) {
 func (f *findings) begin(e *event) {
 	kind := wire.Get(gjson.ParseBytes(e.block), "type").Str
 	if len(f.open) < maxOpen {
-		f.open = append(f.open, openBlock{strings.Clone(e.index), strings.HasSuffix(kind, "tool_use")})
+		f.open = append(f.open, openBlock{strings.Clone(e.index), kind == "text"})
 	}
 	if strings.HasSuffix(kind, "_tool_result") { // no model wrote it
 		f.write(0)

@@ -126,10 +126,11 @@ func (f *findings) readError(value []byte) {
 	f.seen.Failed = f.seen.Failed || whole && (object || text || kind != "")
 }
 
-// inTool reports whether a call of a tool has begun and not ended.
-func (f *findings) inTool() bool {
+// inside reports whether a block is open that must not end before it is whole: a call of a
+// tool, or thinking, which the API takes back with its signature alone.
+func (f *findings) inside() bool {
 	for _, b := range f.open {
-		if b.tool {
+		if !b.text {
 			return true
 		}
 	}

@@ -68,11 +68,13 @@ const (
 func (o *offer) host() error {
 	r := o.request
 	pending := int64(0)
-	for _, name := range r.running {
-		if hostedCall(name) != call.WebSearch {
-			return unbounded("a content block of type server_tool_use", "it has no result, so "+atProvider)
+	for _, calls := range r.running {
+		for _, name := range calls {
+			if hostedCall(name) != call.WebSearch {
+				return unbounded("a content block of type server_tool_use", "it has no result, so "+atProvider)
+			}
+			pending++
 		}
-		pending++
 	}
 	for i := range r.hosted {
 		h := &r.hosted[i]

@@ -50,6 +50,7 @@ func TestPricedSearch(t *testing.T) {
 		{"with a larger one", `{"type":"web_search_20260209","max_uses":8,"name":"web_search"}`, "", `{"type":"web_search_20260209","max_uses":5,"name":"web_search"}`, 5, 45_000},
 		{"with a smaller one", `{"type":"web_search_20250305","max_uses":2,"name":"web_search","user_location":{"type":"approximate"}}`, "", `{"type":"web_search_20250305","max_uses":2,"name":"web_search","user_location":{"type":"approximate"}}`, 2, 18_000},
 		{"a call that was answered", anySearch, pending + "," + answer, `{"type":"web_search_20250305","name":"web_search","max_uses":5}`, 5, 45_000},
+		{"two calls of one id, of which one was answered", anySearch, pending + "," + pending + "," + answer, `{"type":"web_search_20250305","name":"web_search","max_uses":4}`, 5, 46_000},
 		{"a call that was not", anySearch, pending, `{"type":"web_search_20250305","name":"web_search","max_uses":4}`, 5, 46_000},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -88,16 +88,16 @@ func (m *meter) Report() providers.Report {
 	return m.found.ofDocument(&m.object)
 }
 
-// Stop ends a stream as one whose cap was reached: its blocks are closed, and the client
-// has a message that is whole. That takes no client to another try. A call of a tool
-// that is not whole is not made so: then, and before the message has begun, an error
-// says why, which SDKs raise.
+// Stop ends a stream as one whose cap was reached: its text is closed, and the client has a
+// message that is whole, which the SDKs do not try again. Claude Code asks for the rest,
+// and shows what that is denied with. A call of a tool, or thinking, that is not whole is not
+// made so: then, and before the message has begun, an error says why, which SDKs raise.
 func (m *meter) Stop(d *call.Denial) (words []byte, whole bool) {
 	f := &m.found
 	if !m.Streams() || !m.stream.Between() || f.done || f.failed {
 		return nil, false
 	}
-	if !f.started || f.inTool() {
+	if !f.started || f.inside() {
 		return appendEvent(nil, "error", errorObject(d)), true
 	}
 	for _, b := range f.open {

@@ -244,6 +244,7 @@ func TestStop(t *testing.T) {
 		{"in a text", sse(start, textStart, text), sse(blockEnd, cut(6), stop)},
 		{"between blocks", sse(start, textStart, text, blockEnd), sse(cut(6), stop)},
 		{"in a call of a tool", sse(start, textStart, text, blockEnd, toolStart, tool), failure},
+		{"in a thought", sse(start, strings.Replace(textStart, `"text","text":""`, `"thinking","thinking":"","signature":""`, 1)), failure},
 		{"behind a call of a tool", sse(start, toolStart, tool, toolEnd), sse(cut(9), stop)},
 		{"before its end mark", sse(start, textStart, text, blockEnd, end), sse(stop)},
 		{"behind its end mark", sse(start, textStart, text, blockEnd, end, stop), ""},

@@ -21,6 +21,7 @@ type parser struct {
 	edit   string // the type of an edit of the context
 
 	sizes map[string]int64 // of tools by their names, in tokens at most
+	calls int              // that the provider runs
 }
 
 // parse reads a body and a head. The error is a *providers.ParseError.

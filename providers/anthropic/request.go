@@ -31,8 +31,8 @@ type request struct {
 
 	texts       []string // that become input, counted one by one
 	load        load
-	hidden      string            // what has input that the body does not show; "" for nothing
-	running     map[string]string // calls that the provider runs, by id, which have no result: names of their tools
+	hidden      string              // what has input that the body does not show; "" for nothing
+	running     map[string][]string // calls that the provider runs, by id, which have no result: names of their tools
 	cache       lifetimes
 	tools       []string
 	toolsAt     []wire.Span     // of the entries of tools
