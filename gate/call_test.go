@@ -379,6 +379,12 @@ func TestCallOfTheImpossible(t *testing.T) {
 		"an endpoint too long":            func(r *gate.Request) { r.Facts.Endpoint = long },
 		"a capability too long":           func(r *gate.Request) { r.Facts.Needs = []string{long} },
 		"a tool's result by its plain id": func(r *gate.Request) { r.Facts.ToolResults = []call.ToolResult{{ID: "call-1"}} },
+		"negative rereads":                func(r *gate.Request) { r.Facts.InputRereads = -1 },
+		"rereads beyond all counts":       func(r *gate.Request) { r.Facts.OutputRereads = call.MaxRereads + 1 },
+		"a negative fee":                  func(r *gate.Request) { r.Facts.Beside = []call.Line{{Usage: call.Usage{call.Searches: -1}}} },
+		"fees beyond all counts":          func(r *gate.Request) { r.Facts.Beside = []call.Line{{Usage: call.Usage{call.Searches: math.MaxInt64}}} },
+		"a model beside too long":         func(r *gate.Request) { r.Facts.Beside = []call.Line{{Key: call.Key{Model: long}}} },
+		"more models beside than fit":     func(r *gate.Request) { r.Facts.Beside = make([]call.Line, 65) },
 		"too many capabilities":           func(r *gate.Request) { r.Facts.Needs = make([]string, 65) },
 	} {
 		r := asking()

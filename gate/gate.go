@@ -218,10 +218,3 @@ type Bid struct {
 	// Long says that it takes longer than to ask the ledger.
 	Long bool
 }
-
-// bounded reports whether the bid's numbers are ones that can be priced.
-func (b *Bid) bounded() bool {
-	return b.Choices >= 1 && b.InputTokens >= 0 && b.InputTokens <= pricing.MaxTokens && b.ExtraOutput >= 0 && b.ExtraOutput <= pricing.MaxTokens &&
-		b.OutputCap >= 0 && b.OutputCap <= pricing.MaxTokens/b.Choices &&
-		min(b.InputRereads, b.OutputRereads) >= 0 && max(b.InputRereads, b.OutputRereads) <= call.MaxRereads && len(b.Beside) <= maxLines
-}

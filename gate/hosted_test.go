@@ -12,6 +12,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/redistest"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 const hostedRules = `hosted_tools: [{kind: web_search, when_offered: price, calls: 3, tokens: 50}]
@@ -79,7 +80,7 @@ func TestHostedToolsThatAreDenied(t *testing.T) {
 			b.Beside[0].Usage[call.Searches] = 1
 		}, policy.NoBound},
 		{"too many rounds", func(b *gate.Bid) { b.InputRereads = call.MaxRereads + 1 }, policy.NoBound},
-		{"a negative use", func(b *gate.Bid) { b.Beside[1].Usage[call.Input] = -1 }, policy.NoBound},
+		{"more than any model reads", func(b *gate.Bid) { b.Beside[0].Usage[call.Input] = pricing.MaxTokens + 1 }, policy.NoBound},
 		{"more money than there is", func(b *gate.Bid) { b.Beside[1].Usage[call.Input] = 10_000 }, policy.BudgetExhausted},
 	} {
 		t.Run(row.name, func(t *testing.T) {

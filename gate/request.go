@@ -104,7 +104,6 @@ func (r *Request) valid() error {
 		{"ExtraOutput", f.ExtraOutput, pricing.MaxTokens},
 		{"InputRereads", f.InputRereads, call.MaxRereads},
 		{"OutputRereads", f.OutputRereads, call.MaxRereads},
-		{"the number of lines Beside", int64(len(f.Beside)), maxLines},
 		{"the number of Needs", int64(len(f.Needs)), maxNeeds},
 	} {
 		if n.number < 0 || n.number > n.most {
@@ -115,9 +114,12 @@ func (r *Request) valid() error {
 		return fmt.Errorf("gate: endpoint %q is one of actions: see Authorize", f.Endpoint)
 	}
 	for _, name := range append([]string{f.Model, f.Upstream, f.Dialect, f.Endpoint, f.InputBound}, f.Needs...) {
-		if len(name) > maxNameBytes || !utf8.ValidString(name) {
+		if !isNamed(name) {
 			return fmt.Errorf("%w: a name is not at most %d bytes of UTF-8: %.64q", ErrInvalid, maxNameBytes, name)
 		}
+	}
+	if !countsBeside(f.Beside) {
+		return fmt.Errorf("%w: Beside has more than %d lines, a name of more than %d bytes, or a number that is not 0 to %d", ErrInvalid, maxLines, maxNameBytes, int64(pricing.MaxTokens))
 	}
 	for _, result := range f.ToolResults {
 		if n := len(result.ID); n != 0 && n != call.NameBytes {
@@ -125,6 +127,11 @@ func (r *Request) valid() error {
 		}
 	}
 	return nil
+}
+
+// isNamed reports whether a receipt can tell names.
+func isNamed(names ...string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return len(name) > maxNameBytes || !utf8.ValidString(name) })
 }
 
 func (g *Gate) askUnder(ctx context.Context, rules *Rules, b Bidder) (*Grant, error) {

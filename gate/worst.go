@@ -8,6 +8,34 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
+// bounded reports whether the bid's numbers are ones that can be priced.
+func (b *Bid) bounded() bool {
+	return counts(pricing.MaxTokens, b.InputTokens, b.OutputCap, b.Choices, b.ExtraOutput) && counts(call.MaxRereads, b.InputRereads, b.OutputRereads) &&
+		b.Choices >= 1 && b.OutputCap <= pricing.MaxTokens/b.Choices && countsBeside(b.Beside)
+}
+
+// counts reports whether numbers are from 0 to most.
+func counts(most int64, list ...int64) bool {
+	for _, n := range list {
+		if n < 0 || n > most {
+			return false
+		}
+	}
+	return true
+}
+
+// countsBeside reports whether there are no more lines than a receipt holds, each with names
+// and numbers that it can tell.
+func countsBeside(lines []call.Line) bool {
+	for i := range lines {
+		l := &lines[i]
+		if !counts(pricing.MaxTokens, l.Usage[:]...) || !isNamed(l.Model, l.Variant, l.Service, l.Region) {
+			return false
+		}
+	}
+	return len(lines) <= maxLines
+}
+
 // run is a run of a model inside the call.
 type run struct {
 	line   *call.Line      // what it uses, at most
