@@ -44,7 +44,7 @@ func TestNewSecret(t *testing.T) {
 
 func starter(tenant string, hash [32]byte) *policy.Starter {
 	return &policy.Starter{
-		Tenant: tenant, KeyID: "key-1", Hash: hash, Vendors: policy.Vendors(),
+		Generation: 1, Tenant: tenant, KeyID: "key-1", Hash: hash, Vendors: policy.Vendors(),
 		Budgets: []policy.StarterBudget{{Name: "daily", Window: "day", Limit: 10e9}},
 	}
 }

@@ -17,6 +17,10 @@ const (
 	agentFloor = 4_096
 	// agentWait is how long a request waits in line. Clients give up after 10 minutes.
 	agentWait = "5m"
+	// agentSearches is how many web searches one request may make, and agentResults how
+	// many tokens each brings, as is held for them.
+	agentSearches = 4
+	agentResults  = 10_000
 )
 
 // Starter is a policy to begin with: one tenant with one key, the APIs that it may
@@ -24,11 +28,12 @@ const (
 // gets one, one that does not fit any more is cut down to a floor before it is denied,
 // and one that only has to wait for others waits.
 type Starter struct {
-	Tenant  string   // a name that Parse accepts
-	KeyID   string   // of its key
-	Hash    [32]byte // SHA-256 of the key's secret
-	Vendors []Vendor // at least one
-	Budgets []StarterBudget
+	Generation int64    // at least 1
+	Tenant     string   // a name that Parse accepts
+	KeyID      string   // of its key
+	Hash       [32]byte // SHA-256 of the key's secret
+	Vendors    []Vendor // at least one
+	Budgets    []StarterBudget
 }
 
 // StarterBudget is one budget of a starter policy.
@@ -44,7 +49,7 @@ type StarterBudget struct {
 // Bytes is the policy's file, with comments.
 func (s *Starter) Bytes() []byte {
 	var b strings.Builder
-	b.WriteString(starterHead)
+	fmt.Fprintf(&b, starterHead, s.Generation)
 	for i := range s.Vendors {
 		s.Vendors[i].write(&b)
 	}
@@ -53,7 +58,12 @@ func (s *Starter) Bytes() []byte {
 	if slices.ContainsFunc(s.Vendors, func(v Vendor) bool { return v.Name == moderator }) {
 		b.WriteString("\n# Where moderations go, which cost nothing.\nfree_upstream: " + moderator + "\n")
 	}
-	fmt.Fprintf(&b, starterTenant, s.Tenant, s.KeyID, hex.EncodeToString(s.Hash[:]), agentFloor, agentWait)
+	fmt.Fprintf(&b, starterTenant, s.Tenant, s.KeyID, hex.EncodeToString(s.Hash[:]), agentFloor, agentWait, agentSearches, agentResults)
+	if len(s.Budgets) == 0 {
+		b.WriteString("    budgets: []\n")
+		return []byte(b.String())
+	}
+	b.WriteString("    budgets:\n")
 	for _, budget := range s.Budgets {
 		budget.write(&b)
 	}
@@ -147,7 +157,7 @@ const starterHead = `# The policy of aegis-proxy: who may spend what. Every fiel
 # docs/configuration.md and shown in policy.example.yaml. Check a change with
 # "aegis-proxy policy check FILE"; a running proxy takes it over by itself.
 
-generation: 1 # raise it with every change
+generation: %d # raise it with every change
 
 upstreams:
 `
@@ -164,5 +174,9 @@ tenants:
     min_output_tokens: %d
     when_held: wait
     wait_limit: %s
-    budgets:
+    # Tools that run at the provider. Codex offers a web search with every request, and
+    # Claude Code searches by one: each call has its fee, and its results are input.
+    hosted_tools:
+      - {kind: web_search, when_offered: price, calls: %d, tokens: %d}
+      - {kind: image_generation, when_offered: strip}
 `

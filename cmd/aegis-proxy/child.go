@@ -7,9 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"slices"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -50,12 +50,12 @@ func findProgram(name string) (string, error) {
 
 // passed are the signals that the program is told of when we are. It has the terminal,
 // and is in our process group: what is typed there, and its size, it is told by itself.
-var passed = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+var passed = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH}
 
 // runProgram runs a program to its end, with our terminal, and returns its exit code.
 func runProgram(cmd *exec.Cmd) (code int, err error) {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, slices.Concat(passed, morePassed)...)
+	signal.Notify(signals, passed...)
 	defer signal.Stop(signals)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -90,4 +90,10 @@ func codeOf(cmd *exec.Cmd, err error) (int, error) {
 		return exitSignal + int(status.Signal()), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
+}
+
+// inForeground reports whether what is typed at a terminal goes to our process group.
+func inForeground(terminal *os.File) bool {
+	group, err := unix.IoctlGetInt(int(terminal.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }

@@ -83,3 +83,21 @@ func TestComposePassesTheAdminToken(t *testing.T) {
 		t.Errorf("%d replicas, want 2", replicas)
 	}
 }
+
+// TestComposePassesTheKeysOfTheFirstPolicy: init finds no key in its container, so the
+// policy that it writes reads these variables.
+func TestComposePassesTheKeysOfTheFirstPolicy(t *testing.T) {
+	for _, v := range keyVendors() {
+		t.Setenv(v.KeyEnv, "")
+	}
+	for name, s := range ourServices(t) {
+		if commandOf(t, s).Name() != "serve" {
+			continue
+		}
+		for _, v := range firstPolicy("default", [32]byte{}).Vendors {
+			if got, want := s.Environment[v.KeyEnv], "${"+v.KeyEnv+":-}"; got != want {
+				t.Errorf("%s: %s is %q, want %q", name, v.KeyEnv, got, want)
+			}
+		}
+	}
+}

@@ -89,7 +89,7 @@ func firstPolicy(tenant string, hash [32]byte) *policy.Starter {
 		vendors = policy.Vendors()[:2]
 	}
 	return &policy.Starter{
-		Tenant: tenant, KeyID: "key-1", Hash: hash, Vendors: vendors,
+		Generation: 1, Tenant: tenant, KeyID: "key-1", Hash: hash, Vendors: vendors,
 		Budgets: []policy.StarterBudget{
 			{Why: "A hard stop: what may cost more than is left is denied.", Name: "daily", Window: "day", Limit: 10e9},
 			{Why: "A warning on the response, before that.", Name: "early", Window: "day", Limit: 8e9, Soft: true},

@@ -20,16 +20,20 @@ import (
 
 // runConfig is what the flags of run say.
 type runConfig struct {
-	Budget    string // USD
+	Budget    string // USD; "": none
+	Daily     string // the same
 	DataDir   string
 	Upstreams []string // NAME=URL
-	limit     int64    // Budget in nano-USD
+	Proxy     string   // URL; "": the providers
+	KeyFile   string
+
+	limit, daily int64 // Budget and Daily in nano-USD
 }
 
 func newRun() *cobra.Command {
 	var c runConfig
 	cmd := &cobra.Command{
-		Use:   "run --budget USD -- COMMAND [ARGUMENT...]",
+		Use:   "run [--budget USD] [--daily USD] [--proxy URL] -- COMMAND [ARGUMENT...]",
 		Short: "Run a coding agent, or any program, under a budget",
 		Long: `Run starts a proxy on loopback and a program that goes through it: Claude Code,
 Codex, aider, or whatever reads OPENAI_BASE_URL or ANTHROPIC_BASE_URL. Providers'
@@ -58,6 +62,9 @@ with its exit code.
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&c.Budget, "budget", "", "the most that the program and all that it starts may spend, in USD, as 5 or 0.50")
+	f.StringVar(&c.Daily, "daily", "", "the most that all runs with this flag may spend in a day, in USD")
+	f.StringVar(&c.Proxy, "proxy", "", "URL of a proxy to go through, as a team's; its key stands in AEGIS_KEY, or in --key-file")
+	f.StringVar(&c.KeyFile, "key-file", "", "file with the key of --proxy")
 	f.StringVar(&c.DataDir, "data", "", "directory for ledger and receipts (default: aegis-proxy in XDG_STATE_HOME)")
 	f.StringSliceVar(&c.Upstreams, "upstream", nil, "an API elsewhere, as NAME=URL: openai=http://localhost:8000/v1, ollama=http://localhost:11434/v1")
 	return cmd
@@ -73,15 +80,32 @@ func cmpCode(code int) int {
 
 // check reads what was given as text.
 func (c *runConfig) check() (err error) {
-	if c.Budget == "" {
-		return errors.New("say how much may be spent, as in --budget 5")
+	switch {
+	case c.Budget == "" && c.Daily == "" && c.Proxy == "":
+		return errors.New("say how much may be spent, as in --budget 5 or --daily 20")
+	case c.Proxy != "" && c.Daily != "":
+		return errors.New("--proxy and --daily: what a day may cost there is for that proxy's policy to say; leave one out")
+	case c.Proxy != "" && len(c.Upstreams) > 0:
+		return errors.New("--proxy and --upstream: that proxy's policy says where requests go; leave one out")
+	case c.Proxy == "" && c.KeyFile != "":
+		return errors.New("--key-file is for --proxy; name that too, or leave it out")
 	}
-	if c.limit, err = policy.ParseUSD(c.Budget); err != nil {
-		return fmt.Errorf("--budget: %w", err)
+	for _, amount := range []struct {
+		flag, text string
+		into       *int64
+	}{{"budget", c.Budget, &c.limit}, {"daily", c.Daily, &c.daily}} {
+		if amount.text == "" {
+			continue
+		}
+		if *amount.into, err = policy.ParseUSD(amount.text); err != nil {
+			return fmt.Errorf("--%s: %w", amount.flag, err)
+		}
 	}
 	if c.DataDir == "" {
 		c.DataDir, err = stateDir()
+		return err
 	}
+	c.DataDir, err = filepath.Abs(c.DataDir) // the program may go elsewhere
 	return err
 }
 
@@ -104,22 +128,75 @@ func (c *runConfig) run(cmd *cobra.Command, args []string) (code int, err error)
 		return 0, err
 	}
 	a := agentOf(args[0])
-	vendors, err := c.vendors(a)
-	if err != nil {
-		return 0, err
-	}
 	ctx := context.WithoutCancel(cmd.Context())
 	name := runName(a.name, time.Now())
-	s, err := openSession(ctx, filepath.Join(c.DataDir, "runs", name), name, vendors, c.limit)
+	g, err := c.governor(ctx, a, name)
 	if err != nil {
 		return 0, err
 	}
-	code, err = runProgram(a.command(path, args, s.door))
-	st, failed := s.end(ctx)
+	code, err = runProgram(a.command(path, args, g.door()))
+	st, failed := g.end(ctx)
 	if st != nil {
 		failed = errors.Join(failed, st.print(cmd.ErrOrStderr()))
 	}
 	return code, errors.Join(err, failed)
+}
+
+// governor is what the program of a run goes through.
+type governor interface {
+	door() doorway
+	// end ends it, and says what was spent; nil: that is not known.
+	end(context.Context) (*statement, error)
+}
+
+// governor is the run's own proxy, behind which may be a shared one; or a team's alone,
+// where the run has no budget of its own.
+func (c *runConfig) governor(ctx context.Context, a agent, name string) (g governor, err error) {
+	if c.Proxy != "" {
+		team, err := openShared(ctx, c.Proxy, c.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		if c.Budget == "" {
+			return &guest{team, name}, nil
+		}
+		vendors, err := team.through(keyVendors(), name)
+		if err != nil {
+			return nil, err
+		}
+		return c.session(ctx, name, vendors)
+	}
+	vendors, err := c.vendors(a)
+	if err != nil {
+		return nil, err
+	}
+	if c.Daily == "" {
+		return c.session(ctx, name, vendors)
+	}
+	d, err := joinDay(ctx, filepath.Join(c.DataDir, dayDir), vendors, c.daily)
+	if err != nil {
+		return nil, err
+	}
+	if vendors, err = d.through(vendors, name); err == nil {
+		if g, err = c.session(ctx, name, vendors); err == nil {
+			return &dayRun{g, d}, nil
+		}
+	}
+	d.leave()
+	return nil, err
+}
+
+// session opens the run's own proxy.
+func (c *runConfig) session(ctx context.Context, name string, vendors []policy.Vendor) (governor, error) {
+	var budgets []policy.StarterBudget
+	if c.Budget != "" {
+		budgets = append(budgets, policy.StarterBudget{Why: "What the run may spend.", Name: runBudget, Window: "forever", Limit: c.limit})
+	}
+	s, err := openSession(ctx, filepath.Join(c.DataDir, "runs", name), name, vendors, budgets)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // vendors are the APIs that the agent may call.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -19,6 +21,7 @@ import (
 //	env=NAME           prints a variable, or that it is not there
 //	args               prints the arguments
 //	trap=SIGNAL        has aegis-proxy told of a signal, and prints what comes of it
+//	serve              answers one request at LISTEN, and goes on
 //	exit=CODE
 //	die=SIGNAL
 func child() {
@@ -42,6 +45,8 @@ func child() {
 			fmt.Printf("args: %q\n", os.Args[1:])
 		case "trap":
 			trap(value)
+		case "serve":
+			serveOnce()
 		case "exit":
 			code, _ := strconv.Atoi(value)
 			os.Exit(code)
@@ -76,6 +81,25 @@ func ask(url, key, body string) {
 	if resp.StatusCode != http.StatusOK {
 		fmt.Println(text.String())
 	}
+}
+
+// serveOnce waits for a request.
+func serveOnce() {
+	listener, err := net.Listen("tcp", os.Getenv("LISTEN"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer listener.Close()
+	came := make(chan struct{})
+	server := &http.Server{}
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
+		close(came)
+	})
+	go server.Serve(listener)
+	<-came
+	_ = server.Shutdown(context.Background())
 }
 
 // trap has its parent told of a signal, and prints which one comes of it.

@@ -45,6 +45,8 @@ type serveConfig struct {
 	DrainLimit  time.Duration
 	LogLevel    string
 	LogFormat   string
+
+	Ready func(front, back net.Addr) error // told when it listens; nil: nobody is
 }
 
 func newServe() *cobra.Command {
@@ -180,12 +182,17 @@ func serve(ctx context.Context, c serveConfig) error {
 	applications := newServer(s.front(), c.Logger)
 	applications.ConnState = newConnections(c.connections()).watch
 	operators := newServer(s.operators(c, back.Addr()), c.Logger)
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() { failed <- applications.Serve(front) }()
 	go func() { failed <- operators.Serve(back) }()
 	go s.reloadOnHangup(ctx)
 	c.Logger.Info("ready", "listen", front.Addr().String(), "admin", back.Addr().String(),
 		"generation", s.currentPolicy().Version.Generation, "receipts", s.log.Opened().Chain)
+	if c.Ready != nil {
+		if err := c.Ready(front.Addr(), back.Addr()); err != nil {
+			failed <- err
+		}
+	}
 
 	select {
 	case err = <-failed:

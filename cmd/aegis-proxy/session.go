@@ -34,12 +34,12 @@ type session struct {
 	stack *stack
 	front *house
 	tally *tally
-	door  doorway
+	place doorway
 }
 
 // openSession starts the proxy of a run in a directory of its own, which it makes. Its
-// policy has the vendors that the run may use, and its budget in nano-USD.
-func openSession(ctx context.Context, dir, run string, vendors []policy.Vendor, limit int64) (s *session, err error) {
+// policy has the vendors that the run may use, and its budgets.
+func openSession(ctx context.Context, dir, run string, vendors []policy.Vendor, budgets []policy.StarterBudget) (s *session, err error) {
 	s = &session{dir: dir, tally: &tally{}}
 	defer func() {
 		if err != nil {
@@ -48,8 +48,8 @@ func openSession(ctx context.Context, dir, run string, vendors []policy.Vendor, 
 	}()
 	secret, hash := policy.NewSecret()
 	starter := policy.Starter{
-		Tenant: runTenant, KeyID: runKey, Hash: hash, Vendors: vendors,
-		Budgets: []policy.StarterBudget{{Why: "What the run may spend.", Name: runBudget, Window: "forever", Limit: limit}},
+		Generation: 1, Tenant: runTenant, KeyID: runKey, Hash: hash, Vendors: vendors,
+		Budgets: budgets,
 	}
 	config, err := s.write(&starter)
 	if err != nil {
@@ -61,7 +61,7 @@ func openSession(ctx context.Context, dir, run string, vendors []policy.Vendor, 
 	if s.front, err = openHouse(s.stack.front()); err != nil {
 		return s, err
 	}
-	s.door = doorway{root: s.front.url + "/run/" + run, key: secret}
+	s.place = doorway{root: s.front.url + "/run/" + run, key: secret}
 	return s, nil
 }
 
@@ -78,6 +78,9 @@ func (s *session) write(starter *policy.Starter) (stackConfig, error) {
 	c.Logger = slog.New(slog.NewJSONHandler(s.log, nil))
 	return c, os.WriteFile(c.PolicyPath, starter.Bytes(), 0o600)
 }
+
+// door is where the run's program finds it.
+func (s *session) door() doorway { return s.place }
 
 // end lets what is in flight end, and closes the proxy. It says what was spent.
 func (s *session) end(ctx context.Context) (*statement, error) {

@@ -13,7 +13,9 @@ type statement struct {
 	Models  []modelSpend
 	Denied  int // calls
 	Budgets []spentOf
-	Dir     string // of the receipts
+	Dir     string // of the receipts; "": they are with the proxy
+	Run     string // its name there
+	Proxy   string // its URL
 }
 
 // spentOf is one budget of a run.
@@ -37,7 +39,12 @@ func (s *statement) print(w io.Writer) error {
 	if s.Denied > 0 {
 		fmt.Fprintf(w, "aegis: %s denied\n", counted(s.Denied, "call"))
 	}
-	_, err := fmt.Fprintf(w, "aegis: receipts: %s\n", s.Dir)
+	var err error
+	if s.Dir != "" {
+		_, err = fmt.Fprintf(w, "aegis: receipts: %s\n", s.Dir)
+	} else {
+		_, err = fmt.Fprintf(w, "aegis: run %s: what it spent, and its receipts, are with %s\n", s.Run, s.Proxy)
+	}
 	return err
 }
 

@@ -18,9 +18,14 @@ var baseVariables = []struct{ vendor, variable, version string }{
 	{"anthropic", "ANTHROPIC_BASE_URL", "/v1"},
 }
 
-// keyedVendors are the APIs whose keys are in the environment.
+// keyVendors are the APIs that need a key.
+func keyVendors() []policy.Vendor {
+	return slices.DeleteFunc(policy.Vendors(), func(v policy.Vendor) bool { return v.KeyEnv == "" })
+}
+
+// keyedVendors are those whose keys are in the environment.
 func keyedVendors() []policy.Vendor {
-	return slices.DeleteFunc(policy.Vendors(), func(v policy.Vendor) bool { return v.KeyEnv == "" || os.Getenv(v.KeyEnv) == "" })
+	return slices.DeleteFunc(keyVendors(), func(v policy.Vendor) bool { return os.Getenv(v.KeyEnv) == "" })
 }
 
 // reachedVendors are the APIs that a program started here would call: those whose keys
@@ -44,10 +49,8 @@ func reachedVendors(named []string) ([]policy.Vendor, error) {
 
 func errNoVendor() error {
 	var variables []string
-	for _, v := range policy.Vendors() {
-		if v.KeyEnv != "" {
-			variables = append(variables, v.KeyEnv)
-		}
+	for _, v := range keyVendors() {
+		variables = append(variables, v.KeyEnv)
 	}
 	return fmt.Errorf("no provider's key in the environment: set one of %s; or name a server that needs none, as in --upstream ollama=http://localhost:11434/v1",
 		strings.Join(variables, ", "))

@@ -32,7 +32,7 @@ func newHouse(t *testing.T, baseURL, limit string) *house {
 		vendors[i].BaseURL = baseURL
 	}
 	first := policy.Starter{
-		Tenant: "default", KeyID: "key-1", Hash: [32]byte{1}, Vendors: vendors,
+		Generation: 1, Tenant: "default", KeyID: "key-1", Hash: [32]byte{1}, Vendors: vendors,
 		Budgets: []policy.StarterBudget{{Name: "daily", Window: "day", Limit: nano}},
 	}
 	signer, err := audit.NewSigner(audit.AlgEd25519)

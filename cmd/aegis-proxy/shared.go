@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
+)
+
+const (
+	// sharedKeyEnv is the variable that has the tenant's key of a shared proxy. The
+	// proxy of a run reads it from there, as it does any upstream's.
+	sharedKeyEnv = "AEGIS_KEY"
+	// answerLimit bounds how long a shared proxy may take to answer a probe.
+	answerLimit = 10 * time.Second
+	// keyFileMost bounds a file with a key, in bytes.
+	keyFileMost = 16 << 10
+)
+
+// shared is a proxy that several programs go through: a team's, or that of a day.
+type shared struct{ url, key string }
+
+// openShared is the proxy at a URL, if it answers and knows the key, which stands in the
+// environment or in a file.
+func openShared(ctx context.Context, url, keyFile string) (*shared, error) {
+	key, err := sharedKey(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	p := &shared{strings.TrimRight(url, "/"), key}
+	status, err := p.probe(ctx)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("--proxy: no answer; is it running, and is the URL right? %w", err)
+	case status == http.StatusUnauthorized:
+		return nil, fmt.Errorf("--proxy: %s does not know the key in %s or --key-file", p.url, sharedKeyEnv)
+	}
+	return p, nil
+}
+
+// sharedKey reads the key, which never stands on a command line.
+func sharedKey(file string) (string, error) {
+	if file == "" {
+		if key := strings.TrimSpace(os.Getenv(sharedKeyEnv)); key != "" {
+			return key, nil
+		}
+		return "", fmt.Errorf("--proxy: no key; set %s to the tenant's, or name a file that has it with --key-file", sharedKeyEnv)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return "", fmt.Errorf("--key-file: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, keyFileMost))
+	if key := strings.TrimSpace(string(text)); err == nil && key != "" {
+		return key, nil
+	}
+	return "", errors.Join(fmt.Errorf("--key-file: %s holds no key", file), err)
+}
+
+// probe asks for the models, which costs nothing and needs a key.
+func (p *shared) probe(ctx context.Context) (status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/v1/models", nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+p.key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
+// door is where a run's program finds it.
+func (p *shared) door(run string) doorway { return doorway{root: p.url + "/run/" + run, key: p.key} }
+
+// through are vendors as they are reached through it by a run.
+func (p *shared) through(vendors []policy.Vendor, run string) ([]policy.Vendor, error) {
+	list := make([]policy.Vendor, len(vendors))
+	for i, v := range vendors {
+		v.BaseURL, v.KeyEnv, v.KeyHeader = p.door(run).versioned(), sharedKeyEnv, ""
+		list[i] = v
+	}
+	return list, os.Setenv(sharedKeyEnv, p.key)
+}
+
+// guest is a run that a shared proxy governs alone.
+type guest struct {
+	*shared
+	run string
+}
+
+func (g *guest) door() doorway { return g.shared.door(g.run) }
+
+// end: what was spent the proxy's operator knows.
+func (g *guest) end(context.Context) (*statement, error) {
+	return &statement{Run: g.run, Proxy: g.url}, nil
+}
