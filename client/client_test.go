@@ -42,6 +42,8 @@ func TestAnswersPassAndAreCharged(t *testing.T) {
 		{"stream", chatPath, streaming},
 		{"stream with its usage", chatPath, strings.Replace(streaming, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1)},
 		{"completion", "/v1/completions", `{"model":"toy","prompt":"Say hello.","max_tokens":7}`},
+		{"response", "/v1/responses", `{"model":"toy","input":"Say hello."}`},
+		{"response, streamed", "/v1/responses", `{"model":"toy","input":"Say hello.","stream":true}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, sim := simulated(t, simulator.Config{}, setting{})
@@ -69,7 +71,7 @@ func TestAnswersPassAndAreCharged(t *testing.T) {
 	}
 }
 
-var answerID = regexp.MustCompile(`"id": ?"[^"]*"`)
+var answerID = regexp.MustCompile(`"(?:item_)?id": ?"[^"]*"`)
 
 // unnamed is an answer without its id, which no two have.
 func unnamed(body string) string { return answerID.ReplaceAllString(body, "") }

@@ -50,6 +50,7 @@ func itemMembers() map[string]wire.Reader[*parser] {
 		"result":            (*parser).itemResult,
 		"status":            scalarAt("input"),
 		"phase":             scalarAt("input"),
+		"async":             scalarAt("input"),
 		"cache_control": func(p *parser, _ string) error {
 			p.CacheControl = true
 			return p.values("input", cacheNames)

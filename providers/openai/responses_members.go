@@ -229,6 +229,7 @@ var offeredMembers = map[string]wire.Reader[*parser]{
 	"description":     scalarAt("tools"),
 	"strict":          scalarAt("tools"),
 	"defer_loading":   scalarAt("tools"),
+	"async":           scalarAt("tools"), // the model goes on, and the client runs it all the same
 	"display_width":   scalarAt("tools"),
 	"display_height":  scalarAt("tools"),
 	"parameters":      (*parser).skipped,

@@ -104,7 +104,7 @@ func goClient(t *testing.T) sdk.Client {
 // TestSDKThatGovernsItself: with two lines more the SDK sees what it sees at the provider,
 // and what it does is charged.
 func TestSDKThatGovernsItself(t *testing.T) {
-	for _, scenario := range []string{"chat", "stream", "stream-usage", "tools", "embeddings"} {
+	for _, scenario := range []string{"chat", "stream", "stream-usage", "tools", "embeddings", "responses-chat", "responses-stream"} {
 		t.Run(scenario, func(t *testing.T) {
 			direct, directURL := start(t, nil)
 			want := goClient(t).Run(t, directURL, "sk-test", scenario)
@@ -161,7 +161,7 @@ func TestMessagesThatGovernThemselves(t *testing.T) {
 
 // TestSDKRaisesADenial: as its usual error, after one request that was not sent.
 func TestSDKRaisesADenial(t *testing.T) {
-	for _, scenario := range []string{"chat", "stream", "embeddings"} {
+	for _, scenario := range []string{"chat", "stream", "embeddings", "responses-chat", "responses-stream"} {
 		t.Run(scenario, func(t *testing.T) {
 			sim, url := start(t, nil)
 			h := newHouse(t, url, "0.000000001")

@@ -58,6 +58,28 @@ var GoMessages = Client{
 // Anthropic are the programs of Anthropic's SDKs.
 var Anthropic = []Client{Messages, NodeMessages, GoMessages}
 
+// Responses are the programs of OpenAI's SDKs for the Responses API. Their scenarios are
+// chat, stream, tools (with an answer to its result), chain, count and compact, and
+// Python's parse.
+var Responses = []Client{
+	{
+		Name: "python", Retries: true, Tools: true,
+		files:   []string{".tools/python/installed.txt"},
+		command: []string{".tools/python/bin/python", "test/sdk/python/responses.py"},
+	},
+	{
+		Name: "node", Retries: true, Tools: true,
+		files:   []string{".tools/node/installed.json"},
+		command: []string{"node", "test/sdk/node/responses.cjs"},
+		env:     []string{"NODE_PATH=.tools/node/node_modules"},
+	},
+	{
+		Name: "go", Retries: true, Tools: true, prefix: "responses-",
+		files:   []string{".tools/go/client"},
+		command: []string{".tools/go/client"},
+	},
+}
+
 // Clients are all the programs of OpenAI's SDKs, and Java's.
 var Clients = []Client{
 	{

@@ -184,3 +184,32 @@ func TestMessages(t *testing.T) {
 		}
 	}
 }
+
+// TestResponses: OpenAI's SDKs read the simulated Responses API as they would the real one.
+func TestResponses(t *testing.T) {
+	const answer = "the ledger of a house is kept by"
+	for _, client := range sdk.Responses {
+		client.Need(t)
+		for scenario, finish := range map[string]string{"chat": "incomplete", "stream": "incomplete", "tools": "completed", "chain": "incomplete", "count": "", "compact": "response.compaction"} {
+			t.Run(client.Name+"/"+scenario, func(t *testing.T) {
+				_, url := start(t, nil)
+				seen := client.Run(t, url, "sk-test", scenario)
+				if !seen.OK || seen.Status != 200 || seen.FinishReason != finish || seen.Usage.Prompt != 11 {
+					t.Fatalf("saw %+v", seen)
+				}
+				if finish == "incomplete" && !strings.HasPrefix(seen.Content, answer) {
+					t.Errorf("content %q", seen.Content)
+				}
+				if scenario == "tools" && (seen.Tool.Name != "weather" || seen.Tool.Arguments != `{"city":"ledger"}`) {
+					t.Errorf("called %+v", seen.Tool)
+				}
+			})
+		}
+	}
+	t.Run("python/parse", func(t *testing.T) {
+		_, url := start(t, nil)
+		if seen := sdk.Responses[0].Run(t, url, "sk-test", "parse"); !seen.OK || seen.Content != "ledger" {
+			t.Errorf("saw %+v", seen)
+		}
+	})
+}

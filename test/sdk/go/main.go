@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -72,9 +73,11 @@ var scenarios = map[string]func(context.Context, openai.Client, *seen) error{
 	"embeddings":   embeddings,
 }
 
+func init() { maps.Copy(scenarios, responseScenarios) }
+
 func main() {
 	if len(os.Args) != 2 || scenarios[os.Args[1]] == nil && messages[os.Args[1]] == nil {
-		log.Fatal("give one scenario: chat, stream, stream-usage, tools, embeddings, or messages- and chat, stream, tools, count, model or beta")
+		log.Fatal("give one scenario: chat, stream, stream-usage, tools, embeddings, messages- and chat, stream, tools, count, model or beta, or responses- and chat, stream, tools, chain, count or compact")
 	}
 	saw := seen{SDK: "go " + sdkVersion(), Scenario: os.Args[1]}
 	var attempts atomic.Int64
