@@ -143,7 +143,14 @@ upstreams:
     api_key_env: OPENAI_API_KEY
     provider: openai
     cap_field: max_completion_tokens
+  - name: messages
+    base_url: http://%s/v1
+    api_key_env: OPENAI_API_KEY
+    key_header: x-api-key
+    provider: anthropic
+    dialects: [{name: anthropic}]
 models:
+  - {match: "claude-*", upstreams: [messages], default_output_cap: 1000}
   - {match: "*", upstreams: [bench], default_output_cap: 1000}
 tenants:
   - name: bench
@@ -159,7 +166,7 @@ tenants:
 func (g ground) writePolicy(ctx context.Context, e entry, c *contestant, dir string) (string, error) {
 	secret, hash := policy.NewSecret()
 	path, data := filepath.Join(dir, "policy.yaml"), filepath.Join(dir, "data")
-	text := fmt.Appendf(nil, benchPolicy, g.upstream, hash)
+	text := fmt.Appendf(nil, benchPolicy, g.upstream, g.upstream, hash)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return "", err
 	}

@@ -2,16 +2,14 @@ package main
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,10 +21,6 @@ const (
 
 	// requestTimeout bounds one request, so that a hang shows as a failure.
 	requestTimeout = 30 * time.Second
-
-	// maxTokens is the output that is asked for: with its first and last
-	// events a stream has 50 chunks.
-	maxTokens = 48
 )
 
 // workload is one kind of request, and how it comes: in a closed loop, where
@@ -35,6 +29,7 @@ const (
 type workload struct {
 	name        string
 	requests    int // a round
+	api         *api
 	bodies      [][]byte
 	stream      bool
 	connections int // of a closed loop; 0: as the command line says
@@ -43,17 +38,23 @@ type workload struct {
 }
 
 func workloads() []workload {
-	small, streams := bodies(1<<10, false), bodies(1<<10, true)
-	return []workload{
+	small, streams := chat.bodies(1<<10, false), chat.bodies(1<<10, true)
+	list := []workload{
 		{name: "chat, 1 KB", requests: 12_000, bodies: small},
-		{name: "chat, 40 KB", requests: 6_000, bodies: bodies(40<<10, false)},
+		{name: "chat, 40 KB", requests: 6_000, bodies: chat.bodies(40<<10, false)},
 		{name: "stream, 50 chunks", requests: 1_500, bodies: streams, stream: true, pauseMillis: 1},
+		{name: "stream of Messages", requests: 1_500, api: messages, bodies: messages.bodies(1<<10, true), stream: true, pauseMillis: 1},
+		{name: "stream of Responses", requests: 1_500, api: responses, bodies: responses.bodies(1<<10, true), stream: true, pauseMillis: 1},
 		{name: "chat, 1 connection", requests: 2_000, bodies: small, connections: 1},
 		{name: "chat, 16 connections", requests: 8_000, bodies: small, connections: 16},
 		{name: "chat, 200 a second", requests: 1_000, bodies: small, rate: 200},
 		{name: "chat, 1000 a second", requests: 4_000, bodies: small, rate: 1_000},
 		{name: "stream, 50 a second", requests: 200, bodies: streams, stream: true, rate: 50, pauseMillis: 5},
 	}
+	for i := range list {
+		list[i].api = cmp.Or(list[i].api, chat)
+	}
+	return list
 }
 
 // short is the same with fewer requests, to warm up.
@@ -61,38 +62,6 @@ func (w workload) short() workload {
 	w.requests = max(variants, w.requests/20)
 	return w
 }
-
-// bodies are requests of about that size, each with another prompt.
-func bodies(size int, stream bool) [][]byte {
-	words := strings.Fields(prose)
-	source := rand.New(rand.NewPCG(1, 2))
-	all := make([][]byte, variants)
-	for i := range all {
-		var prompt strings.Builder
-		for prompt.Len() < size-150 { // what surrounds the prompt
-			prompt.WriteString(words[source.IntN(len(words))])
-			prompt.WriteByte(' ')
-		}
-		request := map[string]any{
-			"model":                 "gpt-4o-mini",
-			"max_completion_tokens": maxTokens,
-			"messages":              []map[string]string{{"role": "user", "content": prompt.String()}},
-		}
-		if stream {
-			request["stream"] = true
-		}
-		all[i], _ = json.Marshal(request) // strings and numbers always encode
-	}
-	return all
-}
-
-// prose gives prompts the words and word lengths of ordinary English.
-const prose = `A ledger of what was spent is of little use when it arrives after the money is gone. Whoever runs many
-services against a model that charges by the token learns this early: a loop that nobody meant to write asks the same
-question again, each answer makes the next prompt longer, and by the morning an account that was planned for a quarter is
-empty. The remedy is old. Before anything leaves the house its price is bounded, the bound is set aside, and only what was
-set aside may be used; when the answer returns, the difference goes back. Merchants held such books, with one column for
-what was promised and another for what was paid, and they trusted no clerk who filled in the second without the first.`
 
 // timing is what one request took.
 type timing struct{ first, whole time.Duration }
@@ -132,7 +101,7 @@ func closedLoop(ctx context.Context, target string, w workload, rendered [][]byt
 	results := make([]result, connections)
 	for i := range results {
 		wg.Go(func() {
-			c := client{target: target, stream: w.stream}
+			c := client{target: target, workload: &w}
 			defer c.close()
 			for n := next.Add(1); n <= int64(w.requests) && ctx.Err() == nil; n = next.Add(1) {
 				results[i].add(c.send(rendered[n%variants], time.Now()))
@@ -164,7 +133,7 @@ func openLoop(ctx context.Context, target string, w workload, rendered [][]byte)
 			break
 		}
 		wg.Go(func() {
-			c := freeClient(free, target, w.stream)
+			c := freeClient(free, target, &w)
 			results[i].add(c.send(rendered[i%variants], due))
 			free <- c
 		})
@@ -177,12 +146,12 @@ func openLoop(ctx context.Context, target string, w workload, rendered [][]byte)
 	return results
 }
 
-func freeClient(free <-chan *client, target string, stream bool) *client {
+func freeClient(free <-chan *client, target string, w *workload) *client {
 	select {
 	case c := <-free:
 		return c
 	default:
-		return &client{target: target, stream: stream}
+		return &client{target: target, workload: w}
 	}
 }
 
@@ -207,23 +176,13 @@ func merge(results []result) result {
 	return all
 }
 
-// render writes the requests as they go over the wire.
-func render(host, key string, w workload) [][]byte {
-	rendered := make([][]byte, len(w.bodies))
-	for i, body := range w.bodies {
-		rendered[i] = fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n"+
-			"Content-Type: application/json\r\nX-Bench-Pause: %d\r\nContent-Length: %d\r\n\r\n%s", host, key, w.pauseMillis, len(body), body)
-	}
-	return rendered
-}
-
 // client is one connection. It reads no more of HTTP than it must, to leave
 // the cores to those who are measured.
 type client struct {
-	target string
-	stream bool
-	conn   net.Conn
-	reader *bufio.Reader
+	target   string
+	workload *workload
+	conn     net.Conn
+	reader   *bufio.Reader
 }
 
 // send makes one request, whose time counts from when it was due; after a failure the
@@ -262,7 +221,7 @@ func (c *client) exchange(request []byte, due time.Time) (t timing, err error) {
 		return t, err
 	case response.StatusCode != http.StatusOK:
 		return t, fmt.Errorf("status %d: %s", response.StatusCode, body)
-	case c.stream && !bytes.HasSuffix(body, []byte("data: [DONE]\n\n")):
+	case c.workload.stream && !c.workload.api.whole(body):
 		return t, fmt.Errorf("stream of %d bytes has no end", len(body))
 	}
 	return t, nil

@@ -24,7 +24,7 @@
 //
 // Prompts are drawn from prose with a fixed seed and differ from each other, so
 // that remembering a prompt does not help. Events of a stream are 1 ms apart unless said otherwise, so
-// that each is read, metered and flushed by itself. A request that does not get
+// that each is read, metered and flushed by itself, and there are as many in each API. A request that does not get
 // a complete answer with status 200 is counted as failed and never as fast.
 //
 // With several binaries, as -aegis ./before -aegis ./after, each is a contestant, so that a change is

@@ -14,10 +14,10 @@ import (
 func report(w io.Writer, loads []workload, running []*contestant) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, kind := range loads {
-		fmt.Fprintf(table, "\n%s\tCPU/request\tto plain\trequests/s\tfirst byte\tp50\tp99\tadded p50\tadded p99\tmemory\tRedis CPU\tfailed\t\n", kind.name)
+		fmt.Fprintf(table, "\n%s\tCPU/request\tto plain\tCPU/event\trequests/s\tfirst byte\tp50\tp99\tadded p50\tadded p99\tmemory\tRedis CPU\tfailed\t\n", kind.name)
 		plain, direct := find(running, "plain"), find(running, "direct")
 		for _, c := range running {
-			row(table, c, c.median(kind.name), plain.median(kind.name), direct.median(kind.name))
+			row(table, c, kind.stream, c.median(kind.name), plain.median(kind.name), direct.median(kind.name))
 		}
 	}
 	fmt.Fprintf(table, "\nat rest\tmemory\tready in\t\n")
@@ -29,16 +29,19 @@ func report(w io.Writer, loads []workload, running []*contestant) error {
 	return table.Flush()
 }
 
-func row(w io.Writer, c *contestant, r, plain, direct round) {
-	cpu, ratio, redis, memory := "-", "-", "-", "-"
+func row(w io.Writer, c *contestant, stream bool, r, plain, direct round) {
+	cpu, event, ratio, redis, memory := "-", "-", "-", "-", "-"
 	if c.proxy != nil {
 		cpu, memory = micros(r.cpu), megabytes(r.memory)
+		if stream {
+			event = micros(r.cpu / streamEvents)
+		}
 		ratio = fmt.Sprintf("%.2f", float64(r.cpu)/float64(plain.cpu))
 	}
 	if c.redis != nil {
 		redis = micros(r.redisCPU)
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t\n", c.name, cpu, ratio, r.perSecond,
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t\n", c.name, cpu, ratio, event, r.perSecond,
 		millis(r.first), millis(r.p50), millis(r.p99), millis(r.p50-direct.p50), millis(r.p99-direct.p99), memory, redis, r.failed)
 }
 

@@ -16,26 +16,41 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 )
 
+// What is asked of the simulator, so that a stream has the same number of events in
+// each API.
 const (
 	chat        = `{"model":"gpt-4o-mini","max_completion_tokens":48,"messages":[{"role":"user","content":"Say it."}]}`
 	stream      = `{"model":"gpt-4o-mini","max_completion_tokens":48,"stream":true,"messages":[{"role":"user","content":"Say it."}]}`
 	streamUsage = `{"model":"gpt-4o-mini","max_completion_tokens":48,"stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Say it."}]}`
+	messages    = `{"model":"claude-sonnet-4-5","max_tokens":46,"stream":true,"messages":[{"role":"user","content":"Say it."}]}`
+	responses   = `{"model":"gpt-4o-mini","max_output_tokens":44,"stream":true,"input":"Say it."}`
+)
+
+// Paths of the APIs.
+const (
+	chatPath      = "/v1/chat/completions"
+	messagesPath  = "/v1/messages"
+	responsesPath = "/v1/responses"
 )
 
 // main takes an address to listen on.
 func main() {
 	sim := simulator.New(simulator.Config{KeepCalls: -1})
 	p := provider{
-		chat:        record(sim, chat),
-		stream:      events(record(sim, stream)),
-		streamUsage: events(record(sim, streamUsage)),
+		chat:        record(sim, chatPath, chat),
+		stream:      events(record(sim, chatPath, stream)),
+		streamUsage: events(record(sim, chatPath, streamUsage)),
+		messages:    events(record(sim, messagesPath, messages)),
+		responses:   events(record(sim, responsesPath, responses)),
 	}
 	log.Fatal(http.ListenAndServe(os.Args[1], p))
 }
 
-func record(sim *simulator.Server, body string) []byte {
+func record(sim *simulator.Server, path, body string) []byte {
 	recorder := httptest.NewRecorder()
-	sim.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/v1/chat/completions", bytes.NewReader([]byte(body))))
+	request := httptest.NewRequest(http.MethodPost, path, bytes.NewReader([]byte(body)))
+	request.Header.Set("Anthropic-Version", "2023-06-01") // which only its API looks at
+	sim.ServeHTTP(recorder, request)
 	if recorder.Code != http.StatusOK {
 		log.Fatalf("the simulator answered %d: %s", recorder.Code, recorder.Body)
 	}
@@ -49,8 +64,8 @@ func events(stream []byte) [][]byte {
 }
 
 type provider struct {
-	chat                []byte
-	stream, streamUsage [][]byte
+	chat                                     []byte
+	stream, streamUsage, messages, responses [][]byte
 }
 
 func (p provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -58,6 +73,10 @@ func (p provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusBadRequest)
+	case r.URL.Path == messagesPath:
+		p.send(w, r, p.messages)
+	case r.URL.Path == responsesPath:
+		p.send(w, r, p.responses)
 	case bytes.Contains(body, []byte(`"include_usage":true`)):
 		p.send(w, r, p.streamUsage)
 	case bytes.Contains(body, []byte(`"stream":true`)):

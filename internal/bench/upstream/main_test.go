@@ -7,21 +7,24 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 )
 
-func TestRecordedStreamsHaveFiftyChunks(t *testing.T) {
+func TestRecordedStreamsHaveAsManyEvents(t *testing.T) {
 	sim := simulator.New(simulator.Config{})
 	for name, row := range map[string]struct {
-		body   string
-		events int // chunks, usage where asked for, [DONE]
+		path, body string
+		events     int // chunks, usage where asked for, [DONE]
+		last       string
 	}{
-		"usage not asked for": {stream, 50 + 1},
-		"usage asked for":     {streamUsage, 50 + 1 + 1},
+		"usage not asked for": {chatPath, stream, 50 + 1, "data: [DONE]"},
+		"usage asked for":     {chatPath, streamUsage, 50 + 1 + 1, "data: [DONE]"},
+		"messages":            {messagesPath, messages, 52, "event: message_stop"},
+		"responses":           {responsesPath, responses, 52, "event: response.incomplete"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := events(record(sim, row.body))
+			got := events(record(sim, row.path, row.body))
 			if len(got) != row.events {
 				t.Errorf("%d events, want %d", len(got), row.events)
 			}
-			if last := got[len(got)-1]; !bytes.Equal(last, []byte("data: [DONE]\n\n")) {
+			if last := got[len(got)-1]; !bytes.HasPrefix(last, []byte(row.last)) {
 				t.Errorf("last event %q", last)
 			}
 		})
