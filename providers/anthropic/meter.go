@@ -11,11 +11,12 @@ import (
 
 // asked is what a meter knows of the request.
 type asked struct {
-	silent bool  // it asks for no output
-	limit  int64 // of the output, in tokens, as it was sent
-	long   bool  // it asks for writes to the cache that last an hour
-	fast   bool  // it asks for a faster run
-	sums   bool  // the conversation may be summed up
+	silent bool   // it asks for no output
+	limit  int64  // of the output, in tokens, as it was sent
+	long   bool   // it asks for writes to the cache that last an hour
+	fast   bool   // it asks for a faster run
+	region string // that it asks for
+	sums   bool   // the conversation may be summed up
 }
 
 // meter reads a response as it passes and finds its usage, in bounded memory.

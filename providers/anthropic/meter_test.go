@@ -174,6 +174,27 @@ func TestLines(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
+	// What multiplies the price and is not told is as it was asked for.
+	for usage, want := range map[string]call.Key{
+		`{` + rest + `}`: {Service: "fast", Region: "us"},
+		`{"speed":"standard","service_tier":"standard","inference_geo":"global",` + rest + `}`: {Service: call.Standard},
+		`{"speed":null,"inference_geo":"not_available",` + rest + `}`:                          {Service: "fast"},
+	} {
+		body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":` + usage + `}`
+		r := report(t, `,"speed":"fast","inference_geo":"us"`, jsonAnswer, body, len(body), io.EOF)
+		if !r.HasUsage || !slices.Equal(r.Lines, []call.Line{line(want, plain)}) {
+			t.Errorf("%s: %+v", usage, r)
+		}
+	}
+	// How writes divide is told once; of a smaller total it says nothing.
+	begins := strings.Replace(start, `"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0`, `"cache_creation_input_tokens":9,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":9`, 1)
+	for told, want := range map[string][2]int64{`"cache_creation_input_tokens":4,`: {0, 4}, `"cache_creation_input_tokens":11,`: {9, 2}, ``: {9, 0}} {
+		ends := strings.Replace(end, `"output_tokens"`, told+`"output_tokens"`, 1)
+		r := report(t, `,"cache_control":{"type":"ephemeral","ttl":"1h"}`, sseAnswer, sse(begins, textStart, text, blockEnd, ends, stop), 9, io.EOF)
+		if u := r.Lines[0].Usage; !r.HasUsage || u[call.CacheWrite] != want[0] || u[call.CacheWrite1h] != want[1] {
+			t.Errorf("%s: %v", told, u)
+		}
+	}
 	body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":{"iterations":[5],` + rest + `}}`
 	if r := report(t, "", jsonAnswer, body, len(body), io.EOF); r.HasUsage {
 		t.Errorf("runs that are not read: %+v", r)

@@ -163,7 +163,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	if outputCap > 0 {
 		limit = min(limit, outputCap)
 	}
-	asked := asked{silent: r.maxTokens == 0, limit: limit, long: r.cache.long, fast: r.fast, sums: r.summaries > 0}
+	asked := asked{silent: r.maxTokens == 0, limit: limit, long: r.cache.long, fast: r.fast, region: r.region, sums: r.summaries > 0}
 	return providers.Sent{
 		Path:   "/" + r.operation,
 		Query:  r.query(),

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -85,7 +86,7 @@ type usage struct {
 	iterations []iteration
 	tier       string // "" where none is told, as speed
 	speed      string
-	region     string
+	region     string // as it is told; "" where none is
 	broken     bool // it cannot be read
 }
 
@@ -117,7 +118,7 @@ func parseUsage(object []byte) (u usage, ok bool) {
 		case "speed":
 			u.speed = u.word(value)
 		case "inference_geo":
-			u.region = regionOf(u.word(value))
+			u.region = u.word(value)
 		default:
 			u.counts.member(name.Str, value)
 		}
@@ -239,7 +240,7 @@ func regionOf(region string) string {
 // answered, or several of them; what others used stands in iterations alone.
 func (u *usage) lines(model string, of asked) []call.Line {
 	long := of.long
-	key := call.Key{Model: model, Service: u.service(of.fast), Region: u.region}
+	key := call.Key{Model: model, Service: u.service(of.fast), Region: regionOf(cmp.Or(u.region, of.region))}
 	lines := []call.Line{{Key: key, Usage: u.counts.usage(long)}}
 	var own call.Usage
 	for _, i := range u.iterations {
