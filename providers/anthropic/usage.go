@@ -87,7 +87,7 @@ type usage struct {
 	tier       string // "" where none is told, as speed
 	speed      string
 	region     string // as it is told; "" where none is
-	broken     bool // it cannot be read
+	broken     bool   // it cannot be read
 }
 
 // iteration is one run of a model inside a call.
