@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,6 +112,60 @@ func TestHostedToolsOnRedis(t *testing.T) {
 	report := replayDirs(t, []*gate.Rules{rules}, r.dir)
 	if !report.OK() || report.Tenants[0].Spent != searchedCharge {
 		t.Errorf("findings %v, unchecked %v, spent %d", report.Findings, report.Unchecked, report.Tenants[0].Spent)
+	}
+}
+
+// TestReplayOfHostedTools finds whatever is altered of fees, rounds and other models.
+func TestReplayOfHostedTools(t *testing.T) {
+	w := hostedWorld(t, 20_000)
+	w.begin(hosted(w.rules)).End(searched())
+	w.settleAll(nil)
+	honest := spoken(w.receipts())
+	decision := func(change func(*audit.Decision)) func(audit.Body) audit.Body {
+		return func(b audit.Body) audit.Body {
+			d, ok := b.(audit.Decision)
+			if !ok {
+				return b
+			}
+			d.Facts.Beside = slices.Clone(d.Facts.Beside)
+			change(&d)
+			return d
+		}
+	}
+	settlement := func(change func([]call.Line)) func(audit.Body) audit.Body {
+		return func(b audit.Body) audit.Body {
+			s, ok := b.(audit.Settlement)
+			if !ok {
+				return b
+			}
+			s.Lines = slices.Clone(s.Lines)
+			change(s.Lines)
+			return s
+		}
+	}
+	for name, alter := range map[string]func(audit.Body) audit.Body{
+		"fewer searches":            decision(func(d *audit.Decision) { d.Facts.Beside[0].Usage[call.Searches]-- }),
+		"more than the policy says": decision(func(d *audit.Decision) { d.Facts.Beside[0].Usage[call.Searches] = 4 }),
+		"smaller results":           decision(func(d *audit.Decision) { d.Facts.Beside[0].Usage[call.Input]-- }),
+		"no other model":            decision(func(d *audit.Decision) { d.Facts.Beside = d.Facts.Beside[:1] }),
+		"a cheaper model":           decision(func(d *audit.Decision) { d.Facts.Beside[1].Model = "cheap" }),
+		"fewer rounds":              decision(func(d *audit.Decision) { d.Facts.InputRereads-- }),
+		"output that is read less":  decision(func(d *audit.Decision) { d.Facts.OutputRereads-- }),
+		"a search less":             settlement(func(l []call.Line) { l[0].Usage[call.Searches]-- }),
+		"another model's tokens":    settlement(func(l []call.Line) { l[1].Usage[call.Output]-- }),
+		"another model's name":      settlement(func(l []call.Line) { l[1].Model = "toy" }),
+	} {
+		report, err := replayed(func(yield func(audit.Receipt, error) bool) {
+			for _, r := range honest {
+				r.Body = alter(r.Body)
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}, w.rules)
+		if err != nil || len(report.Findings) == 0 {
+			t.Errorf("%s: nothing is found (%v)", name, err)
+		}
 	}
 }
 
