@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/client"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/gatetest"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -132,32 +132,15 @@ func (w *world) close() {
 }
 
 // read returns the receipts of one kind. Close before.
-func read[B audit.Body](w *world) (list []B) {
+func read[B audit.Body](w *world) []B {
 	w.t.Helper()
-	sources, err := audit.Files(filepath.Join(w.dir, "receipts"))
-	w.must(err)
-	for r, err := range audit.Read(sources...) {
-		w.must(err)
-		if b, ok := r.Body.(B); ok {
-			list = append(list, b)
-		}
-	}
-	return list
+	return gatetest.Receipts[B](w.t, filepath.Join(w.dir, "receipts"))
 }
 
 // mustReplay holds the receipts against a replay.
 func (w *world) mustReplay() {
 	w.t.Helper()
-	rules, err := gate.NewRules(w.policy)
-	w.must(err)
-	replay := gate.NewReplayer(rules)
-	sources, err := audit.Files(filepath.Join(w.dir, "receipts"))
-	w.must(err)
-	for receipt, err := range audit.Merge(sources...) {
-		w.must(err)
-		replay.Add(receipt)
-	}
-	if report := replay.Close(); !report.OK() {
+	if report := gatetest.Replay(w.t, filepath.Join(w.dir, "receipts"), w.policy); !report.OK() {
 		w.t.Errorf("honest receipts do not follow: %v, unchecked %v", report.Findings, report.Unchecked)
 	}
 }
@@ -182,11 +165,8 @@ func (w *world) balance() (spent, held int64) {
 	w.t.Helper()
 	ledger, err := embedded.Open(embedded.Config{Dir: filepath.Join(w.dir, "ledger")})
 	w.must(err)
-	claims := policy.ClaimsOf(w.policy.Tenant("acme").Standings(policy.Scope{}, time.Now()))
-	b, err := ledger.Balances(context.Background(), "acme", claims)
-	w.must(err)
-	w.must(ledger.Close())
-	return b.Observed[0].Spent, b.Observed[0].Held
+	defer func() { w.must(ledger.Close()) }()
+	return gatetest.Balance(w.t, ledger, w.policy)
 }
 
 // proxyKey is a tenant's key at the proxy that these tests compare with.

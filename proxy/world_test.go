@@ -23,6 +23,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/gatetest"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -263,23 +264,7 @@ func (w *world) post(path, body string, headers ...string) answer {
 
 func read[B audit.Body](w *world) []B {
 	w.t.Helper()
-	sources, err := audit.Files(filepath.Join(w.dir, "receipts"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var list []B
-	for r, err := range audit.Read(sources...) {
-		if _, torn := errors.AsType[*audit.LineError](err); torn {
-			return list // a line is being written
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if body, ok := r.Body.(B); ok {
-			list = append(list, body)
-		}
-	}
-	return list
+	return gatetest.Receipts[B](w.t, filepath.Join(w.dir, "receipts"))
 }
 
 // settled waits until so many calls were settled, and returns their receipts.
@@ -300,22 +285,7 @@ func (w *world) settled(n int) []audit.Settlement {
 // provisioning are not there, since nobody sweeps.
 func (w *world) mustReplay() {
 	w.t.Helper()
-	rules, err := gate.NewRules(w.policy)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	sources, err := audit.Files(filepath.Join(w.dir, "receipts"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	replayer := gate.NewReplayer(rules)
-	for r, err := range audit.Merge(sources...) {
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		replayer.Add(r)
-	}
-	report := replayer.Close()
+	report := gatetest.Replay(w.t, filepath.Join(w.dir, "receipts"), w.policy)
 	for what, n := range report.Unchecked {
 		w.t.Errorf("%d receipts are not checked: %s", n, what)
 	}
@@ -329,12 +299,7 @@ func (w *world) mustReplay() {
 // balance is what acme has spent and holds.
 func (w *world) balance() (spent, held int64) {
 	w.t.Helper()
-	claims := policy.ClaimsOf(w.policy.Tenant("acme").Standings(policy.Scope{}, time.Now()))
-	b, err := w.ledger.Balances(context.Background(), "acme", claims)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return b.Observed[0].Spent, b.Observed[0].Held
+	return gatetest.Balance(w.t, w.ledger, w.policy)
 }
 
 func (w *world) mustBalance(spent, held int64) {
