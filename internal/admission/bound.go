@@ -8,6 +8,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
@@ -68,11 +69,28 @@ func (a *Ask) reached(upstreams []*policy.Upstream) []*policy.Upstream {
 	})
 }
 
-// boundOn bounds the request's tokens on one upstream.
+// boundOn bounds the request on one upstream.
 func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *call.Denial) {
-	limits, speech := b.Rules.Limits(b.Upstream.Provider, model, b.Model), b.Upstream.In(a.Dialect)
+	limits := b.Rules.Limits(b.Upstream.Provider, model, b.Model)
+	offer, err := a.Request.On(a.terms(b.Upstream, model, limits))
+	if err != nil {
+		return nil, denied(policy.NoBound, err.Error())
+	}
+	bound := offer.Bound()
+	if denial := a.unroutedInside(b, bound.Beside); denial != nil {
+		return nil, denial
+	}
+	boundInput(b, &bound.Input, limits.ContextTokens*bound.Input.Contexts)
+	tell(&b.Facts, bound)
+	b.Fit = fitOf(&bound.Output, model, limits)
+	return offer, nil
+}
+
+// terms are what holds for a model of those limits on one upstream.
+func (a *Ask) terms(u *policy.Upstream, model *policy.Model, limits pricing.Limits) providers.Terms {
+	speech := u.In(a.Dialect)
 	terms := providers.Terms{
-		Provider:      b.Upstream.Provider,
+		Provider:      u.Provider,
 		Obeys:         providers.Obeys{CapField: speech.CapField, StreamUsage: speech.StreamUsage},
 		DefaultOutput: model.DefaultOutputCap,
 		MaxOutput:     limits.MaxOutputTokens,
@@ -85,33 +103,34 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *call.
 	if a.Chains != nil {
 		terms.Earlier = a.Chains.Earlier(a.Key.Tenant.Name)
 	}
-	offer, err := a.Request.On(terms)
-	if err != nil {
-		return nil, denied(policy.NoBound, err.Error())
-	}
-	if denial := a.unroutedInside(b, offer.Bound().Beside); denial != nil {
-		return nil, denial
-	}
-	in, out := &offer.Bound().Input, &offer.Bound().Output
-	boundInput(b, in, limits.ContextTokens*in.Contexts)
-	b.Service, b.Services, b.Region = offer.Bound().Service, offer.Bound().Services, offer.Bound().Region
-	b.InputRereads, b.OutputRereads, b.Beside = in.Rereads, out.Rereads, offer.Bound().Beside
-	b.Withdraw(offer.Bound().Stripped)
-	b.Kinds = (in.Kinds | out.Kinds) &^ call.Plain
-	b.OutputCap, b.Choices = out.Cap, max(1, out.Choices)
-	b.ExtraOutput = out.Fixed * b.Choices
+	return terms
+}
+
+// tell writes a bound into the facts of its call, all but the tokens of the input.
+func tell(f *call.Facts, b *providers.Bound) {
+	in, out := &b.Input, &b.Output
+	f.Service, f.Services, f.Region = b.Service, b.Services, b.Region
+	f.InputRereads, f.OutputRereads, f.Beside = in.Rereads, out.Rereads, b.Beside
+	f.Kinds = (in.Kinds | out.Kinds) &^ call.Plain
+	f.OutputCap, f.Choices = out.Cap, max(1, out.Choices)
+	f.ExtraOutput = out.Fixed * f.Choices
 	for _, text := range out.Beside {
-		b.ExtraOutput += tokenizer.UpperBound(text) * b.Choices
+		f.ExtraOutput += tokenizer.UpperBound(text) * f.Choices
 	}
-	switch out.Fit {
-	case providers.Guessed:
-		b.Fit = gate.NewFit(b.OutputCap, model, limits)
-	case providers.Implied:
-		if b.Fit = gate.NewFit(b.OutputCap, model, limits); b.Fit != nil {
-			b.Fit.Preset = true
-		}
+	f.Withdraw(b.Stripped)
+}
+
+// fitOf is how an output cap that the client did not ask for fits the context; nil of any
+// other.
+func fitOf(out *providers.Output, model *policy.Model, limits pricing.Limits) *gate.Fit {
+	if out.Fit != providers.Guessed && out.Fit != providers.Implied {
+		return nil
 	}
-	return offer, nil
+	fit := gate.NewFit(out.Cap, model, limits)
+	if fit != nil && out.Fit == providers.Implied {
+		fit.Preset = true
+	}
+	return fit
 }
 
 // unroutedInside denies a call inside which another model may run that the policy does not

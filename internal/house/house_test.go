@@ -41,7 +41,7 @@ var rooms = map[string][]string{
 	"internal/names":         {},
 	"policy":                 {"budget", "call", "internal/names", "pricing"},
 	"gate":                   {"audit", "budget", "call", "internal/names", "oxdeai", "policy", "pricing"},
-	"internal/admission":     {"audit", "call", "gate", "internal/names", "policy", "providers", "tokenizer"},
+	"internal/admission":     {"audit", "call", "gate", "internal/names", "policy", "pricing", "providers", "tokenizer"},
 	"client":                 {"call", "gate", "internal/admission", "policy", "providers", "providers/dialects"},
 	"proxy":                  {"audit", "call", "gate", "internal/admission", "policy", "providers"},
 	"admin":                  {"budget", "call", "policy", "pricing"},
