@@ -72,6 +72,7 @@ type modelDoc struct {
 	MaxOutputTokens  scalar            `yaml:"max_output_tokens"`
 	ContextTokens    scalar            `yaml:"context_tokens"`
 	MaxImageTokens   scalar            `yaml:"max_image_tokens"`
+	MaxDocTokens     scalar            `yaml:"max_document_tokens"`
 	Price            section[priceDoc] `yaml:"price"`
 }
 

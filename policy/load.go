@@ -122,6 +122,7 @@ func (l *loader) model(n *yaml.Node, d *modelDoc) *Model {
 		MaxOutputTokens:  l.count(&d.MaxOutputTokens, 0, 1, maxTokens),
 		ContextTokens:    l.count(&d.ContextTokens, 0, 1, maxTokens),
 		MaxImageTokens:   l.count(&d.MaxImageTokens, 0, 1, maxTokens),
+		MaxDocTokens:     l.count(&d.MaxDocTokens, 0, 1, maxTokens),
 	}
 	if l.require(n, &d.Match.entry, "match", "write a model's name or a pattern, as in \"gpt-*\"") {
 		if p, ok := l.pattern(&d.Match); ok && !l.taken("model", p, &d.Match.entry) {

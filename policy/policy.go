@@ -75,6 +75,7 @@ type Model struct {
 	MaxOutputTokens  int64       // tokens; 0: by the built-in table
 	ContextTokens    int64       // tokens; 0: by the built-in table
 	MaxImageTokens   int64       // tokens of one image; 0: by the built-in rules
+	MaxDocTokens     int64       // tokens of one document of pages; 0: all that the context holds
 
 	Price *pricing.Override // nil: by the price table
 }

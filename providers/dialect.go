@@ -133,6 +133,9 @@ type Terms struct {
 	Earlier func(id string) Earlier
 
 	MaxImage int64 // the policy's bound of one image where no published rule gives it, in tokens
+	// MaxDocument is the policy's bound of one document whose pages the body does not show,
+	// in tokens; 0: it may fill the context.
+	MaxDocument int64
 }
 
 // Earlier is what is known of an earlier answer. The zero Earlier is nothing.

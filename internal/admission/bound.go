@@ -96,6 +96,7 @@ func (a *Ask) terms(u *policy.Upstream, model *policy.Model, limits pricing.Limi
 		MaxOutput:     limits.MaxOutputTokens,
 		Context:       limits.ContextTokens,
 		MaxImage:      model.MaxImageTokens,
+		MaxDocument:   model.MaxDocTokens,
 		Allow:         &speech.Allow,
 		Priced:        model.Price != nil,
 		Tools:         a.Key.Tenant.HostedTools,

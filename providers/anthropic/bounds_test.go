@@ -100,6 +100,29 @@ func TestHiddenInput(t *testing.T) {
 	}
 }
 
+// TestDocumentAllowance: what the policy says of a document of pages holds for each, in
+// place of the context.
+func TestDocumentAllowance(t *testing.T) {
+	fixed := func(documents int, each int64) int64 {
+		pages := strings.Repeat(`,{"type":"document","source":{"type":"url","url":"u"}}`, documents)
+		r, err := read(providers.Head{}, `{"model":"claude-opus-5","max_tokens":5,"messages":[{"role":"user","content":[{"type":"text"}`+pages+`]}]}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.On(providers.Terms{Provider: "anthropic", Context: 1_000_000, MaxDocument: each})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.Bound().Input.Fixed
+	}
+	if none, two := fixed(0, 5000), fixed(2, 5000); two-none < 2*5000 || two-none > 2*5000+2*5000 {
+		t.Errorf("two documents add %d tokens", two-none)
+	}
+	if got := fixed(1, 0); got != 1_000_000 {
+		t.Errorf("without an allowance: %d", got)
+	}
+}
+
 // TestToolReferences: a tool that is referred to may stand in the prompt once more.
 func TestToolReferences(t *testing.T) {
 	const tools = `,"tools":[{"name":"f","description":"12345678901234567890","input_schema":{},"defer_loading":true},{"name":"g","input_schema":{}}]`

@@ -79,7 +79,7 @@ func (o *offer) fallBack() error {
 	r, t, in := o.request, &o.terms, &o.bound.Input
 	written := r.maxTokens
 	for _, f := range r.fallbacks {
-		if r.hidden != "" || r.summaries > 0 {
+		if r.load.pages > 0 && t.MaxDocument == 0 || r.summaries > 0 {
 			return unbounded("fallbacks", "what another model reads is not shown, because of "+cmp.Or(r.hidden, "compaction"))
 		}
 		input := in.Fixed + in.Bytes() + written

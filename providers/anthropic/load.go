@@ -36,6 +36,7 @@ type load struct {
 	messages, blocks, toolBlocks int64
 	tools, formats               int64
 	documents, images            int64
+	pages                        int64 // documents whose pages the body does not show
 	cites                        int64 // pieces that can be cited
 	defined                      int64 // tokens of tools that the API defines
 	bytes                        int64 // of what the API may write into the prompt, at most

@@ -83,8 +83,8 @@ func (o *offer) sumUp() error {
 	return nil
 }
 
-// input bounds the input. Where the body does not show all of it, that is what the model
-// reads.
+// input bounds the input. Where the body does not show all of it, that is what the policy
+// says of a document, or all that the model reads.
 func (r *request) input(t *providers.Terms) (in providers.Input, err error) {
 	in = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider), Contexts: 1}
 	if r.load.images > 0 {
@@ -94,13 +94,15 @@ func (r *request) input(t *providers.Terms) (in providers.Input, err error) {
 		}
 		in.Fixed += r.load.images * each
 	}
-	if r.hidden == "" {
-		return in, nil
+	switch pages := r.load.pages; {
+	case pages == 0:
+	case t.MaxDocument > 0 && t.MaxDocument <= providers.MaxCap/pages:
+		in.Fixed += pages * t.MaxDocument
+	case t.Context > 0:
+		in.Fixed = max(in.Fixed, t.Context)
+	default:
+		return in, unbounded(r.hidden, "the body does not show its tokens, and what the model reads at most is not known; context_tokens or max_document_tokens at the model in the policy bounds them")
 	}
-	if t.Context <= 0 {
-		return in, unbounded(r.hidden, "the body does not show its tokens, and what the model reads at most is not known; context_tokens at the model in the policy bounds them")
-	}
-	in.Fixed = max(in.Fixed, t.Context)
 	return in, nil
 }
 

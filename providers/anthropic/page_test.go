@@ -24,7 +24,7 @@ const (
 	asPieces  = "by what lies in it, below"
 	asSealed  = "its own bytes: what it stands for is no longer"
 	asLabel   = "its bytes"
-	atContext = "the model's whole context, `context_tokens`"
+	atContext = "`max_document_tokens` of the model, or else its whole context"
 	framed    = "its members, and what frames it"
 )
 

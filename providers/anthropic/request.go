@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -110,9 +109,6 @@ func (r *request) Copied() int64 { return r.copied }
 func (r *request) costs(kind call.ExtraKind, name, why string) {
 	r.doubt(doubt{call.Extra{Kind: kind, Name: name}, why})
 }
-
-// hides notes what has input that the body does not show.
-func (r *request) hides(what string) { r.hidden = cmp.Or(r.hidden, what) }
 
 // unknown notes what nobody knows. whole says that it is a member whose whole value is
 // a number, a boolean or a string.

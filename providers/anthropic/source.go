@@ -2,6 +2,7 @@ package anthropic
 
 import (
 	"bytes"
+	"cmp"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -57,7 +58,8 @@ func (p *parser) document(b *block) error {
 	case "content": // its blocks are counted
 	case "base64", "url", "file":
 		p.load.images++ // for the tenant's capability
-		p.hides("a document of source " + b.source.kind)
+		p.load.pages++
+		p.hidden = cmp.Or(p.hidden, "a document of source "+b.source.kind)
 	default:
 		p.oddSource(b)
 	}
