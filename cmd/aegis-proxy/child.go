@@ -75,10 +75,10 @@ func runProgram(cmd *exec.Cmd) (code int, err error) {
 	}
 }
 
-// typed reports whether a signal was most likely typed at the terminal, which told the
+// typed reports whether a signal most likely came from the terminal, which told the
 // program too.
 func typed(s os.Signal) bool {
-	return (s == syscall.SIGINT || s == syscall.SIGQUIT) && term.IsTerminal(int(os.Stdin.Fd())) && inForeground(os.Stdin)
+	return (s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGWINCH) && term.IsTerminal(int(os.Stdin.Fd())) && inForeground(os.Stdin)
 }
 
 // codeOf is how a program ended, as a shell says it.

@@ -138,6 +138,12 @@ type Seen struct {
 	Body string `json:"body"` // Java only
 }
 
+// Under is the program as another one starts it: its command line follows this one.
+func (c Client) Under(command ...string) Client {
+	c.command = append(command, c.command...)
+	return c
+}
+
 // Need fails the test where the client is not installed.
 func (c Client) Need(t testing.TB) {
 	t.Helper()
@@ -163,7 +169,7 @@ func (c Client) Run(t testing.TB, baseURL, key, scenario string, settings ...str
 func (c Client) run(t testing.TB, baseURL, key, scenario string, settings []string) (seen Seen, err error) {
 	arguments := append(c.command[1:len(c.command):len(c.command)], c.prefix+scenario)
 	program := c.command[0]
-	if filepath.Base(program) != program {
+	if filepath.Base(program) != program && !filepath.IsAbs(program) {
 		program = filepath.Join(root(), program)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), runTimeout)
