@@ -48,7 +48,21 @@ func (r *Request) NoBound(at *providers.Terms) *providers.Unbounded {
 			return unbounded(e.Name, why)
 		}
 	}
+	for _, n := range r.extras.nested {
+		if h.lists(n.holder) {
+			continue
+		}
+		if why := h.refuses(n.inner, at); why != "" {
+			return unbounded(n.inner.Name, why)
+		}
+	}
 	return nil
+}
+
+// lists reports whether an extra is known to cost nothing at the host, whatever lies in it.
+func (h *host) lists(e call.Extra) bool {
+	name := strings.TrimPrefix(e.Name, "extra_body.")
+	return h.free[e.Kind].has(name) || everywhere[e.Kind].has(name)
 }
 
 func unbounded(member, because string) *providers.Unbounded {

@@ -115,14 +115,16 @@ func (p *parser) part() error {
 	before := len(p.extras.list)
 	err := partLevel.Object(p, "messages.content")
 	if err == nil && !partTypes[p.partType] {
-		p.forget(before)
-		p.extra(call.ExtraPart, p.partType, false)
+		p.asWhole(before, call.ExtraPart, p.partType)
 	}
 	return err
 }
 
 // partTypes are the types of parts whose members are known.
 var partTypes = map[string]bool{"text": true, "refusal": true, "image_url": true, "input_audio": true, "file": true}
+
+// textParts are those of them that are text.
+var textParts = map[string]bool{"text": true, "refusal": true}
 
 func (p *parser) partText(name string) error { return p.text("messages.content." + name) }
 
@@ -240,8 +242,7 @@ func (p *parser) readTool() error {
 		p.toolType = "function" // as Mistral's clients leave it out
 	}
 	if err == nil && p.toolType != "function" && p.toolType != "custom" {
-		p.forget(extras)
-		p.extra(call.ExtraTool, p.toolType, false)
+		p.asWhole(extras, call.ExtraTool, p.toolType)
 		return p.offer("tools", p.toolType)
 	}
 	if err == nil && len(p.Tools) == before {

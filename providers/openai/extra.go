@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -22,14 +23,59 @@ const (
 
 // extras are what a request has that its API need not know, each once.
 type extras struct {
-	list []call.Extra
-	seen map[call.Extra]bool
+	list   []call.Extra
+	seen   map[call.Extra]bool
+	nested []nested
 
 	// Of the member that is being read:
 	path  []byte // where reading is, cut at maxExtraBytes
 	root  int    // how much of that is the member's own
 	first int    // the first extra in it
 	whole bool   // it is noted as a whole
+}
+
+// nested is what is known to cost, or goes nowhere, inside of what is admitted as a whole,
+// such as a part of a type that the API does not have. Who admits the holder did not look
+// into it.
+type nested struct{ holder, inner call.Extra }
+
+// holds notes what lies in a holder, each kind of it once.
+func (r *Request) holds(holder, inner call.Extra) {
+	n := nested{holder, inner}
+	switch {
+	case slices.Contains(r.extras.nested, n):
+	case len(r.extras.nested) == maxExtras:
+		r.unbounded(UnboundedExtras)
+	default:
+		n.holder.Name, n.inner.Name = strings.Clone(holder.Name), strings.Clone(inner.Name)
+		r.extras.nested = append(r.extras.nested, n)
+	}
+}
+
+// examine notes the content parts and tools in a value that nobody reads which are known
+// to cost. The holder is the member that the path leads to.
+func (p *parser) examine(value []byte) {
+	wire.EachWord(value, "type", func(word string) {
+		word = strings.ToLower(word)
+		for _, kind := range [...]call.ExtraKind{call.ExtraPart, call.ExtraTool} {
+			if costly[kind][word] != "" || kind == call.ExtraPart && partTypes[word] && !textParts[word] {
+				p.holds(call.Extra{Kind: call.ExtraMember, Name: wire.View(p.extras.path)}, call.Extra{Kind: kind, Name: word})
+			}
+		}
+	})
+}
+
+// asWhole notes a part or a tool of another type in place of the extras in it, from one
+// on. What goes nowhere is kept: who admits the type does not admit that.
+func (p *parser) asWhole(from int, kind call.ExtraKind, name string) {
+	holder := call.Extra{Kind: kind, Name: name}
+	for _, e := range p.extras.list[from:] {
+		if e.Kind == call.ExtraMember && forbidden(e.Name) != "" {
+			p.holds(holder, e)
+		}
+	}
+	p.forget(from)
+	p.extra(kind, name, false)
 }
 
 // extra notes an extra. Of those beyond maxExtras only that they are too many.
@@ -50,12 +96,23 @@ func (r *Request) extra(kind call.ExtraKind, name string, scalar bool) {
 	r.extras.list = append(r.extras.list, e)
 }
 
-// forget takes back the extras from one on: what holds them is listed as a whole.
+// forget takes back the extras from one on: what holds them is noted as a whole.
 func (p *parser) forget(from int) {
 	for _, e := range p.extras.list[from:] {
 		delete(p.extras.seen, e)
 	}
 	p.extras.list = p.extras.list[:from]
+}
+
+// forgetFree takes back those that may be admitted with what holds them.
+func (p *parser) forgetFree(from int) {
+	held := slices.Clone(p.extras.list[from:])
+	p.forget(from)
+	for _, e := range held {
+		if forbidden(e.Name) != "" {
+			p.extra(e.Kind, e.Name, e.Scalar)
+		}
+	}
 }
 
 // enter makes a name the last of the path, and returns where it was cut before.
@@ -79,7 +136,7 @@ func (p *parser) leaf(scalar bool) {
 	}
 	p.extra(call.ExtraMember, path, scalar)
 	if !x.whole && len(x.list)-x.first > maxLeaves {
-		p.forget(x.first)
+		p.forgetFree(x.first)
 		p.extra(call.ExtraMember, string(x.path[:x.root])+".*", false)
 		x.whole = true
 	}
@@ -88,8 +145,13 @@ func (p *parser) leaf(scalar bool) {
 // note reads the value of a member that the API does not list, and notes each scalar in
 // it by its path. null is as good as absent.
 func (p *parser) note(place, name string) error {
+	start := p.ValueStart()
 	p.begin(place, name)
-	return p.leaves(true, func() error { return p.skipped(name) }, func(string) {})
+	err := p.leaves(true, func() error { return p.skipped(name) }, func(string) {})
+	if err == nil {
+		p.examine(p.Scanner.Body[start:p.Offset()])
+	}
+	return err
 }
 
 // scalar reads a value that should be a number, a boolean or a string; what lies in
@@ -130,10 +192,15 @@ func (p *parser) unlisted(name string) error {
 // unlistedText reads such a member of a message: each string in it is a text, and
 // every name, number and bracket counts as overhead.
 func (p *parser) unlistedText(place, name string) error {
+	start := p.ValueStart()
 	p.begin(place, name)
-	return p.leaves(true, func() error { return p.values(place, nil) }, func(name string) {
+	err := p.leaves(true, func() error { return p.values(place, nil) }, func(name string) {
 		p.load.rendered += int64(len(name)) + wire.MemberBytes
 	})
+	if err == nil {
+		p.examine(p.Scanner.Body[start:p.Offset()])
+	}
+	return err
 }
 
 // begin makes the path that of a member at a place.

@@ -97,8 +97,7 @@ func (p *parser) inputItem() error {
 	case it.kind == "mcp_list_tools":
 		p.takeBack(it.brought)
 	case !itemKinds.has(it.kind):
-		p.forget(before)
-		p.extra(call.ExtraPart, it.kind, false)
+		p.asWhole(before, call.ExtraPart, it.kind)
 	}
 	if err := p.countResult(it); err != nil {
 		return err
@@ -226,8 +225,7 @@ func (p *parser) inputPart() error {
 	}
 	part := &p.inPart
 	if part.kind != "" && !partKinds.has(part.kind) {
-		p.forget(before)
-		p.extra(call.ExtraPart, part.kind, false)
+		p.asWhole(before, call.ExtraPart, part.kind)
 	}
 	p.countMedia(part)
 	return nil

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"iter"
+	"strings"
 
 	"github.com/tidwall/gjson"
 )
@@ -223,5 +224,28 @@ func EachString(text []byte) iter.Seq[string] {
 			}
 			at = end - 1
 		}
+	}
+}
+
+// EachWord calls f with each string that is the value of a member by this name, in any
+// case of its letters, at any depth of a value. It looks at each byte once.
+func EachWord(value []byte, member string, f func(word string)) {
+	(&Walk{Text: value}).words(member, f)
+}
+
+func (w *Walk) words(member string, f func(word string)) {
+	switch w.Next() {
+	case '{':
+		w.Members(func(name Span) {
+			if w.Next() == '"' && strings.EqualFold(w.NameOf(name), member) {
+				f(Unescaped(inside(w.Bytes())))
+				return
+			}
+			w.words(member, f)
+		})
+	case '[':
+		w.Elements(func() { w.words(member, f) })
+	default:
+		w.Value()
 	}
 }
