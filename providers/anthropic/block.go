@@ -86,19 +86,23 @@ var blockMembers = map[string]wire.Reader[*parser]{
 
 // readBlock reads one block at a place.
 func (p *parser) readBlock(place string) error {
-	outer, before := p.block, len(p.doubts)
+	outer, before, unread := p.block, len(p.doubts), len(p.unread)
 	p.block = block{place: place}
 	p.load.blocks++
 	err := blockLevels[place].Object(p, place)
-	b := p.block
-	p.block = outer
+	b, opaque := p.block, p.unread[unread:]
+	p.block, p.unread = outer, p.unread[:unread]
 	if err != nil {
 		return err
 	}
 	count, known := blockTypes[b.kind]
 	if !known {
-		p.doubts = p.doubts[:min(before, len(p.doubts))] // the block is named as a whole
+		inside := p.takeBack(before) // the block is named as a whole
 		p.oddBlock(b.kind)
+		p.putBack(inside)
+		for _, at := range opaque {
+			p.examine(p.Scanner.Body[at.Start:at.End])
+		}
 		return nil
 	}
 	if count == nil {

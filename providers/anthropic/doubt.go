@@ -2,10 +2,12 @@ package anthropic
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // noBound says what has no bound at an upstream, and what would admit it; nil if
@@ -18,6 +20,51 @@ func (r *request) noBound(t *providers.Terms) error {
 	}
 	return r.refusesBetas(t)
 }
+
+// takeBack takes back the doubts from one on, of what is named as a whole.
+func (r *request) takeBack(from int) (inside []doubt) {
+	from = min(from, len(r.doubts))
+	inside = slices.Clone(r.doubts[from:])
+	r.doubts = r.doubts[:from]
+	return inside
+}
+
+// putBack keeps those of them that do not go with the whole: what is known to cost, and
+// blocks and tools of other types. Who admits the whole did not look into it.
+func (r *request) putBack(inside []doubt) {
+	for _, d := range inside {
+		if d.why != "" || d.Kind != call.ExtraMember {
+			r.doubt(d)
+		}
+	}
+}
+
+// examine notes, in a value that nobody reads, blocks of which the body does not show what
+// they are as input, tools that run at the provider, and what may hold a credential.
+func (r *request) examine(value []byte) {
+	wire.EachMember(value, func(name, word string) {
+		if wire.Secret(name) {
+			r.costs(call.ExtraMember, name, secret)
+		}
+		if !strings.EqualFold(name, "type") {
+			return
+		}
+		word = strings.ToLower(word)
+		switch {
+		case costlyBlocks[word] != "":
+			r.costs(call.ExtraPart, word, costlyBlocks[word])
+		case slices.Contains(unshown, word):
+			r.unknown(call.ExtraPart, word, false)
+		case (&tool{kind: word}).hosted() != "":
+			r.unknown(call.ExtraTool, word, false)
+		}
+	})
+}
+
+const secret = "it may hold a credential, and no allowance admits it"
+
+// unshown are types of blocks that are more input than their text.
+var unshown = []string{"image", "document", "server_tool_use"}
 
 // admits reports whether the policy admits what nobody knows: by its name, or as one of
 // the scalars that no price of the operator's can lack.

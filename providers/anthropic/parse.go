@@ -15,6 +15,7 @@ type parser struct {
 	turn   turn
 	called map[string]string // names of the tools that the model called last, by id
 	block  block
+	unread []wire.Span // objects and lists that were read as a whole, since the block began
 	tool   tool
 	change change
 	next   fallback
@@ -159,6 +160,10 @@ func unlisted(place string) wire.Reader[*parser] {
 		if value := p.Scanner.Body[at.Start:at.End]; err == nil && value[0] != 'n' {
 			p.load.bytes += int64(len(name)) + wire.MemberBytes + wire.RenderedBytes(value)
 			p.unknown(call.ExtraMember, path, value[0] != '{' && value[0] != '[')
+			if wire.Secret(name) {
+				p.costs(call.ExtraMember, path, secret)
+			}
+			p.examine(value)
 		}
 		return err
 	}
@@ -208,10 +213,15 @@ func (p *parser) skipped(string) error {
 	return err
 }
 
-// opaque reads a value that may become part of the prompt, as JSON.
+// opaque reads a value that may become part of the prompt, as JSON. Where it lies in a
+// block of a type that nobody knows it is looked into.
 func (p *parser) opaque(string) error {
 	at, err := p.Skip()
-	p.load.bytes += wire.RenderedBytes(p.Scanner.Body[at.Start:at.End])
+	value := p.Scanner.Body[at.Start:at.End]
+	p.load.bytes += wire.RenderedBytes(value)
+	if err == nil && (value[0] == '{' || value[0] == '[') {
+		p.unread = append(p.unread, at)
+	}
 	return err
 }
 

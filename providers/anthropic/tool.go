@@ -103,9 +103,10 @@ func (p *parser) readTool() error {
 	if hosted == call.WebSearch { // it may be priced, and so each member counts
 		return nil
 	}
-	p.doubts = p.doubts[:min(before, len(p.doubts))] // the tool is named as a whole
+	inside := p.takeBack(before) // the tool is named as a whole
 	if hosted == "" {
 		p.unknown(call.ExtraTool, kind, false)
+		p.putBack(inside)
 	}
 	return nil
 }

@@ -55,7 +55,10 @@ func (r *Request) holds(holder, inner call.Extra) {
 // examine notes the content parts and tools in a value that nobody reads which are known
 // to cost. The holder is the member that the path leads to.
 func (p *parser) examine(value []byte) {
-	wire.EachWord(value, "type", func(word string) {
+	wire.EachMember(value, func(name, word string) {
+		if !strings.EqualFold(name, "type") {
+			return
+		}
 		word = strings.ToLower(word)
 		for _, kind := range [...]call.ExtraKind{call.ExtraPart, call.ExtraTool} {
 			if costly[kind][word] != "" || kind == call.ExtraPart && partTypes[word] && !textParts[word] {

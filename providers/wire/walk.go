@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"iter"
-	"strings"
 
 	"github.com/tidwall/gjson"
 )
@@ -227,24 +226,26 @@ func EachString(text []byte) iter.Seq[string] {
 	}
 }
 
-// EachWord calls f with each string that is the value of a member by this name, in any
-// case of its letters, at any depth of a value. It looks at each byte once.
-func EachWord(value []byte, member string, f func(word string)) {
-	(&Walk{Text: value}).words(member, f)
+// EachMember calls f with the name of each member of the objects in a value, at any
+// depth, and with what it is if it is a string, else "". It looks at each byte once.
+func EachMember(value []byte, f func(name, text string)) {
+	(&Walk{Text: value}).each(f)
 }
 
-func (w *Walk) words(member string, f func(word string)) {
+func (w *Walk) each(f func(name, text string)) {
 	switch w.Next() {
 	case '{':
-		w.Members(func(name Span) {
-			if w.Next() == '"' && strings.EqualFold(w.NameOf(name), member) {
-				f(Unescaped(inside(w.Bytes())))
-				return
+		w.Members(func(at Span) {
+			name, text := w.NameOf(at), ""
+			if w.Next() == '"' {
+				text = Unescaped(inside(w.Bytes()))
+			} else {
+				w.each(f)
 			}
-			w.words(member, f)
+			f(name, text)
 		})
 	case '[':
-		w.Elements(func() { w.words(member, f) })
+		w.Elements(func() { w.each(f) })
 	default:
 		w.Value()
 	}

@@ -128,3 +128,14 @@ func drawScalar(t *rapid.T, name bool) string {
 	}
 	return string(quoted)
 }
+
+// TestEachMember: however deep, and however a name is written.
+func TestEachMember(t *testing.T) {
+	var got []string
+	EachMember([]byte(`{"a":1,"b":["x",{"\u0063":"d\n","e":{"f":[[{"g":null}]]}}], "h" : "i"}`), func(name, text string) {
+		got = append(got, name+"="+text)
+	})
+	if want := "a= c=d\n g= f= e= b= h=i"; strings.Join(got, " ") != want {
+		t.Errorf("%q, want %q", strings.Join(got, " "), want)
+	}
+}
