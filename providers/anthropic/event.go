@@ -9,7 +9,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
-// event is one event of a stream, by the members that matter.
+// event is one event of a stream, by the members that matter. It shares the memory of the
+// payload.
 type event struct {
 	kind                              string
 	index                             string // as it is written
@@ -21,9 +22,9 @@ func parseEvent(payload []byte) (e event) {
 	w.Members(func(name wire.Span) {
 		switch w.NameOf(name) {
 		case "type":
-			e.kind = gjson.ParseBytes(w.Bytes()).Str
+			e.kind = wire.Parse(w.Bytes()).Str
 		case "index":
-			e.index = string(w.Bytes())
+			e.index = wire.View(w.Bytes())
 		case "message":
 			e.message = w.Bytes()
 		case "delta":
@@ -75,7 +76,7 @@ func (f *findings) Event(payload []byte) wire.Addition {
 // start reads the message as it begins: its counts of input, and what multiplies the
 // price.
 func (f *findings) start(message []byte) {
-	v := gjson.ParseBytes(message)
+	v := gjson.ParseBytes(message) // a copy, of which words are kept
 	f.started, f.seen.Ran = true, true
 	f.readModel(wire.Get(v, "model"))
 	if u, ok := parseUsage([]byte(wire.Get(v, "usage").Raw)); ok {
@@ -88,7 +89,7 @@ func (f *findings) start(message []byte) {
 
 // begin reads a block as it begins.
 func (f *findings) begin(e *event) {
-	kind := wire.Get(gjson.ParseBytes(e.block), "type").Str
+	kind := wire.Get(wire.Parse(e.block), "type").Str
 	if len(f.open) < maxOpen {
 		f.open = append(f.open, openBlock{strings.Clone(e.index), kind == "text"})
 	}
@@ -118,7 +119,7 @@ func (f *findings) write(size int64) {
 
 // close reads what the message came to. It may come more than once.
 func (f *findings) close(e *event) {
-	f.stopped = f.stopped || wire.Get(gjson.ParseBytes(e.delta), "stop_reason").Str != ""
+	f.stopped = f.stopped || wire.Get(wire.Parse(e.delta), "stop_reason").Str != ""
 	if u, ok := parseUsage(e.usage); ok {
 		f.take(&u)
 		f.final = u.counts.output.Told

@@ -4,33 +4,38 @@ import "bytes"
 
 // nesting follows the JSON in the data lines of an event, to tell where it ends.
 type nesting struct {
-	begun   bool
-	depth   int
-	inside  bool // a string
-	escaped bool // the next byte of the string is
+	begun  bool
+	depth  int
+	inside bool // a string
 }
 
 // closes takes the next line and reports whether it ends the event's payload:
-// an object's last brace is in it, or the payload is no object.
+// an object's last brace is in it, or the payload is no object. An escape does not
+// reach behind the line.
 func (n *nesting) closes(line []byte) bool {
-	n.escaped = false // the LF between two lines was
 	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case n.inside:
-			n.inside = n.escaped || c != '"'
-			n.escaped = !n.escaped && c == '\\'
-		case c == '"':
+		if n.inside {
+			i = quoteFrom(line, i)
+			n.inside = i >= len(line)
+			continue
+		}
+		switch line[i] {
+		case '"':
 			n.inside = n.begun
-		case c == '{' || c == '[':
-			if !n.begun && c == '[' {
-				return true
-			}
+		case '{':
 			n.begun = true
 			n.depth++
-		case c == '}' || c == ']':
+		case '[':
+			if !n.begun {
+				return true
+			}
+			n.depth++
+		case '}', ']':
 			n.depth--
-		case !n.begun && !IsBlank(c):
-			return true
+		default:
+			if !n.begun && !IsBlank(line[i]) {
+				return true
+			}
 		}
 	}
 	return n.depth <= 0
