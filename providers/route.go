@@ -234,7 +234,7 @@ func sharedSegments(pattern string, path []string) (n int) {
 	for len(path) > 0 && path[0] != want {
 		path = path[1:]
 	}
-	for len(path) > n && path[n] == want {
+	for len(path) > n && path[n] == want && want != "" { // the root is no segment
 		n++
 		if !more {
 			break

@@ -87,7 +87,7 @@ func (s speaker) Match(h providers.Head) (providers.Operation, bool) {
 // answered by the dialect that it is closest to.
 func TestRegistry(t *testing.T) {
 	registry := providers.Registry{
-		speaker{name: "first", table: providers.NewTable([]providers.Route{{Method: "POST", Path: "/v1/messages", Operation: "messages"}, {Method: "GET", Path: "/v1/models", Operation: "models"}})},
+		speaker{name: "first", table: providers.NewTable([]providers.Route{{Method: "POST", Path: "/v1/messages", Operation: "messages"}, {Method: "GET", Path: "/v1/models", Operation: "models"}, {Method: "HEAD", Path: "/", Operation: "hello"}})},
 		speaker{name: "last", table: providers.NewTable([]providers.Route{{Method: "POST", Path: "/chat/completions", Operation: "chat"}, {Method: "GET", Path: "/v1/models", Operation: "models"}})},
 	}
 	for _, row := range []struct{ name, method, path, dialect, operation string }{
@@ -100,6 +100,7 @@ func TestRegistry(t *testing.T) {
 		{"near the last's", "POST", "/v2/chat/1/messages", "last", ""},
 		{"near nothing", "POST", "/v9/everything", "last", ""},
 		{"nothing", "GET", "", "last", ""},
+		{"the root in another way", "GET", "/", "last", ""},
 		{"too long for any", "POST", "/v1/messages/" + strings.Repeat("x", 8<<10), "last", ""},
 		{"too deep to be near", "POST", strings.Repeat("/x", 8) + "/v1/messages", "last", ""},
 	} {
