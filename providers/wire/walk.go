@@ -2,7 +2,9 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
+	"math/bits"
 
 	"github.com/tidwall/gjson"
 )
@@ -114,35 +116,40 @@ func (w *Walk) Bytes() []byte {
 // stringEnd is where the string ends that begins at start.
 func stringEnd(text []byte, start int) int { return min(quoteFrom(text, start+1)+1, len(text)) }
 
-// shortString is how many bytes of a string are looked at one by one: most are so short
-// that a search for the quote would not pay.
-const shortString = 32
+// Eight bytes of one value, by which eight are compared at a time.
+const (
+	each      = 0x0101010101010101
+	highBits  = 0x80 * each
+	quotes    = '"' * each
+	backslash = '\\' * each
+)
 
 // quoteFrom is where the quote is that ends a string, from a byte inside it on. Where the
 // text ends before it that is the text's length, or one more if the string's next byte is
 // escaped.
 func quoteFrom(text []byte, at int) int {
-	for end := min(at+shortString, len(text)); at < end; at++ {
+	for at+8 <= len(text) {
+		word := binary.LittleEndian.Uint64(text[at:])
+		quote, escape := word^quotes, word^backslash
+		// The lowest high bit that is set is of the first byte that is 0 in either.
+		hits := ((quote-each)&^quote | (escape-each)&^escape) & highBits
+		if hits == 0 {
+			at += 8
+			continue
+		}
+		at += bits.TrailingZeros64(hits) / 8
+		if text[at] == '"' {
+			return at
+		}
+		at += 2
+	}
+	for ; at < len(text); at++ {
 		switch text[at] {
 		case '"':
 			return at
 		case '\\':
 			at++
 		}
-	}
-	for quote := -1; at < len(text); {
-		if quote < at {
-			if quote = bytes.IndexByte(text[at:], '"'); quote < 0 {
-				quote = len(text)
-			} else {
-				quote += at
-			}
-		}
-		escape := bytes.IndexByte(text[at:quote], '\\')
-		if escape < 0 {
-			return quote
-		}
-		at += escape + 2
 	}
 	return at
 }

@@ -32,7 +32,7 @@ func TestWalkFindsWhatGjsonFinds(t *testing.T) {
 func TestQuoteFrom(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		pieces := rapid.SliceOfN(rapid.SampledFrom([]string{"a", `\`, `"`, strings.Repeat("b", shortString)}), 0, 12).Draw(t, "pieces")
+		pieces := rapid.SliceOfN(rapid.SampledFrom([]string{"a", `\`, `"`, "#", "\x01", "\x80", "\xff", "[]", "bbbbbbbb"}), 0, 24).Draw(t, "pieces")
 		text := []byte(strings.Join(pieces, ""))
 		want := 0
 		for want < len(text) && text[want] != '"' {
