@@ -64,7 +64,14 @@ func (p *parser) refer(name string) error {
 	if len(p.references) == providers.MaxTexts {
 		return wire.Errorf("messages", "request refers to more than %d tools", providers.MaxTexts)
 	}
-	p.references = append(p.references, strings.Clone(name))
+	p.references = append(p.references, name)
+	if p.referred == nil {
+		p.referred = map[string]bool{}
+	}
+	if !p.referred[name] {
+		p.referred[strings.Clone(name)] = true
+		p.copied += int64(len(name))
+	}
 	return nil
 }
 

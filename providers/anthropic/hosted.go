@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -131,7 +130,7 @@ func (o *offer) search(h *hostedTool, rule call.HostedTool, pending int64) error
 // strip takes a tool out, unless the conversation has it already.
 func (o *offer) strip(h *hostedTool) error {
 	r := o.request
-	if r.past[h.of] || h.name != "" && (r.chosen == h.name || slices.Contains(r.references, h.name)) {
+	if r.past[h.of] || h.name != "" && (r.chosen == h.name || r.referred[h.name]) {
 		return unbounded("a tool of type "+h.kind, "it is to be taken out, but the request's history or tool_choice names it")
 	}
 	o.bound.Stripped = append(o.bound.Stripped, h.kind)

@@ -21,8 +21,9 @@ type parser struct {
 	next   fallback
 	edit   string // the type of an edit of the context
 
-	sizes map[string]int64 // of tools by their names, in tokens at most
-	calls int              // that the provider runs
+	sizes      map[string]int64 // of tools by their names, in tokens at most
+	references []string         // names of tools that the conversation refers to, as often as it does
+	calls      int              // that the provider runs
 }
 
 // parse reads a body and a head. The error is a *providers.ParseError.
@@ -41,7 +42,7 @@ func parse(operation string, h providers.Head, body []byte) (*request, error) {
 	if err := p.whole(); err != nil {
 		return nil, err
 	}
-	r.copied = p.Scanner.Copied
+	r.copied += p.Scanner.Copied
 	r.seeHead()
 	return r, nil
 }

@@ -38,7 +38,7 @@ type request struct {
 	hosted      []hostedTool    // those that run at the provider
 	servers     bool            // the provider asks servers for more of them
 	past        map[string]bool // kinds of them that the conversation has calls of
-	references  []string        // names of tools that the conversation refers to
+	referred    map[string]bool // tools that the conversation refers to
 	chosen      string          // the tool that tool_choice names
 	mustCall    bool            // it wants any tool to be called
 	fallbacks   []fallback
