@@ -77,6 +77,11 @@ func (f *findings) Event(payload []byte) wire.Addition {
 // price.
 func (f *findings) start(message []byte) {
 	v := gjson.ParseBytes(message) // a copy, of which words are kept
+	id := wire.Get(v, "id").Str
+	if f.started && f.text && id != f.id { // another one takes over, and what this one came to is not told
+		f.usage.broken = true
+	}
+	f.id = strings.Clone(id)
 	f.started, f.seen.Ran = true, true
 	f.readModel(wire.Get(v, "model"))
 	if u, ok := parseUsage([]byte(wire.Get(v, "usage").Raw)); ok {

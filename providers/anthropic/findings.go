@@ -22,10 +22,11 @@ type findings struct {
 	// shrank says that counts of input became smaller as the answer went on.
 	shrank bool
 
-	started  bool // the message began
-	stopped  bool // it says why it ended
-	done     bool // it ended as messages do
-	failed   bool // there was an error in its place
+	id       string // of the message
+	started  bool   // it began
+	stopped  bool   // it says why it ended
+	done     bool   // it ended as messages do
+	failed   bool   // there was an error in its place
 	open     []openBlock
 	ended    bool // the response came to its end
 	unframed bool // which only its connection tells

@@ -167,7 +167,13 @@ func TestLines(t *testing.T) {
 		"searches":              {`{"server_tool_use":{"web_search_requests":1},` + rest + `}`, []call.Line{line(call.Key{}, call.Usage{call.Input: 10, call.Output: 5, call.Searches: 1})}},
 		"writes for an hour":    {`{"cache_creation_input_tokens":5,"cache_creation":{"ephemeral_1h_input_tokens":5},` + rest + `}`, []call.Line{line(call.Key{}, call.Usage{call.Input: 10, call.CacheWrite1h: 5, call.Output: 5})}},
 		"another model besides": {`{"iterations":[{"type":"advisor_message","model":"claude-opus-5","input_tokens":7,"output_tokens":8}],` + rest + `}`, []call.Line{line(call.Key{}, plain), advisor}},
-		"a compaction":          {`{"iterations":[{"type":"compaction","input_tokens":7,"output_tokens":8},{"type":"message",` + rest + `}],` + rest + `}`, []call.Line{line(call.Key{}, plain), line(call.Key{}, advisor.Usage)}},
+		"two models, whose sum is told": {`{"iterations":[{"type":"message","model":"n","input_tokens":6,"output_tokens":1},{"type":"fallback_message","model":"m","input_tokens":4,"output_tokens":4}],` + rest + `}`,
+			[]call.Line{line(call.Key{}, call.Usage{call.Input: 4, call.Output: 4}), {Key: call.Key{Model: "n"}, Usage: call.Usage{call.Input: 6, call.Output: 1}}}},
+		"two models, of which one is told": {`{"iterations":[{"type":"message","model":"n","input_tokens":6,"output_tokens":1},{"type":"fallback_message","model":"m",` + rest + `}],` + rest + `}`,
+			[]call.Line{line(call.Key{}, plain), {Key: call.Key{Model: "n"}, Usage: call.Usage{call.Input: 6, call.Output: 1}}}},
+		"runs that divide what they wrote": {`{"cache_creation_input_tokens":5,"server_tool_use":{"web_search_requests":2},"output_tokens_details":{"thinking_tokens":3},"iterations":[{"type":"message","cache_creation_input_tokens":5,"cache_creation":{"ephemeral_1h_input_tokens":4,"ephemeral_5m_input_tokens":1},` + rest + `}],` + rest + `}`,
+			[]call.Line{line(call.Key{}, call.Usage{call.Input: 10, call.CacheWrite: 1, call.CacheWrite1h: 4, call.Output: 2, call.Reasoning: 3, call.Searches: 2})}},
+		"a compaction": {`{"iterations":[{"type":"compaction","input_tokens":7,"output_tokens":8},{"type":"message",` + rest + `}],` + rest + `}`, []call.Line{line(call.Key{}, plain), line(call.Key{}, advisor.Usage)}},
 	} {
 		body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":` + row.usage + `}`
 		if r := report(t, "", jsonAnswer, body, len(body), io.EOF); !r.HasUsage || !slices.Equal(r.Lines, row.want) {
@@ -333,4 +339,21 @@ func FuzzMeter(f *testing.F) {
 			t.Errorf("usage without input: %+v", r)
 		}
 	})
+}
+
+// TestTwoMessages: a message that comes again is one; where another takes over in the middle
+// nobody tells what the first came to.
+func TestTwoMessages(t *testing.T) {
+	rest := sse(textStart, text, blockEnd, end, stop)
+	other := sse(strings.Replace(start, "msg_1", "msg_2", 1))
+	for body, known := range map[string]bool{
+		sse(start, start) + rest:                   true,
+		sse(start, textStart, text, start) + rest:  true,
+		sse(start) + other + rest:                  true,
+		sse(start, textStart, text) + other + rest: false,
+	} {
+		if r := report(t, "", sseAnswer, body, 11, io.EOF); r.HasUsage != known || !r.Ran {
+			t.Errorf("%s: %+v", body, r)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"cmp"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -234,39 +233,4 @@ func regionOf(region string) string {
 	default:
 		return region
 	}
-}
-
-// lines are the runs that a usage tells of. What is told at the top is the run that
-// answered, or several of them; what others used stands in iterations alone.
-func (u *usage) lines(model string, of asked) []call.Line {
-	long := of.long
-	key := call.Key{Model: model, Service: u.service(of.fast), Region: regionOf(cmp.Or(u.region, of.region))}
-	lines := []call.Line{{Key: key, Usage: u.counts.usage(long)}}
-	var own call.Usage
-	for _, i := range u.iterations {
-		part := i.counts.usage(long)
-		if i.answered(model) {
-			for unit, n := range part {
-				own[unit] += n
-			}
-			continue
-		}
-		line := call.Line{Key: key, Usage: part}
-		if i.model != "" {
-			line.Model = i.model
-		}
-		lines = append(lines, line)
-	}
-	first := &lines[0].Usage
-	own[call.Reasoning], own[call.Output] = 0, own[call.Output]+own[call.Reasoning]
-	own[call.Output] -= min(own[call.Output], first[call.Reasoning])
-	for unit := range own {
-		first[unit] = max(first[unit], own[unit])
-	}
-	return lines
-}
-
-// answered reports whether a run is part of what is told at the top.
-func (i *iteration) answered(model string) bool {
-	return (i.kind == "message" || i.kind == "fallback_message") && (i.model == "" || i.model == model)
 }
