@@ -21,6 +21,10 @@ const (
 	// many tokens each brings, as is held for them.
 	agentSearches = 4
 	agentResults  = 10_000
+	// agentDocument is how many tokens one document of pages may have: Claude Code reads at
+	// most 20 pages at a time, each up to 3,000 of text and an image of 4,848. Without it
+	// each turn after such a document would hold the model's whole context.
+	agentDocument = 200_000
 )
 
 // Starter is a policy to begin with: one tenant with one key, the APIs that it may
@@ -131,7 +135,7 @@ func writeModel(b *strings.Builder, pattern string, vendors []Vendor) {
 	for i := range vendors {
 		names[i] = vendors[i].Name
 	}
-	fmt.Fprintf(b, "  - {match: %q, upstreams: [%s], default_output_cap: %d", pattern, strings.Join(names, ", "), agentOutputCap)
+	fmt.Fprintf(b, "  - {match: %q, upstreams: [%s], default_output_cap: %d, max_document_tokens: %d", pattern, strings.Join(names, ", "), agentOutputCap, agentDocument)
 	if vendors[0].Local {
 		b.WriteString(`, price: {input: "0", output: "0"}`)
 	}
