@@ -84,7 +84,7 @@ func (f *findings) start(message []byte) {
 	f.id = strings.Clone(id)
 	f.started, f.seen.Ran = true, true
 	f.readModel(wire.Get(v, "model"))
-	if u, ok := parseUsage([]byte(wire.Get(v, "usage").Raw)); ok {
+	if u, ok := parseUsage([]byte(wire.Get(v, "usage").Raw), f.asked.amounts); ok {
 		f.take(&u)
 	}
 	if content := wire.Get(v, "content").Raw; len(content) > len("[]") { // it comes as a whole
@@ -125,7 +125,7 @@ func (f *findings) write(size int64) {
 // close reads what the message came to. It may come more than once.
 func (f *findings) close(e *event) {
 	f.stopped = f.stopped || wire.Get(wire.Parse(e.delta), "stop_reason").Str != ""
-	if u, ok := parseUsage(e.usage); ok {
+	if u, ok := parseUsage(e.usage, f.asked.amounts); ok {
 		f.take(&u)
 		f.final = u.counts.output.Told
 	}

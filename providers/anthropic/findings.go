@@ -45,7 +45,7 @@ func (f *findings) ofDocument(d *wire.Document) providers.Report {
 	f.text = d.Output()
 	told := d.Kept("usage")
 	f.usage = usage{broken: told.Dropped || told.Cut || len(told.Values) > 1}
-	if u, ok := parseUsage(told.Last()); ok {
+	if u, ok := parseUsage(told.Last(), f.asked.amounts); ok {
 		f.take(&u)
 	}
 	if model := d.Kept("model"); !model.Cut {

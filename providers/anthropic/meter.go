@@ -6,6 +6,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/bill"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -17,6 +18,8 @@ type asked struct {
 	fast   bool   // it asks for a faster run
 	region string // that it asks for
 	sums   bool   // the conversation may be summed up
+
+	amounts bill.Reader // of its provider; nil where none is known
 }
 
 // meter reads a response as it passes and finds its usage, in bounded memory.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/bill"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -165,7 +166,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	if outputCap > 0 {
 		limit = min(limit, outputCap)
 	}
-	asked := asked{silent: r.maxTokens == 0, limit: limit, long: r.cache.long, fast: r.fast, region: r.region, sums: r.summaries > 0}
+	asked := asked{silent: r.maxTokens == 0, limit: limit, long: r.cache.long, fast: r.fast, region: r.region, sums: r.summaries > 0, amounts: bill.Of(o.terms.Provider)}
 	return providers.Sent{
 		Path:   "/" + r.operation,
 		Query:  r.query(),

@@ -11,7 +11,7 @@ import (
 func (u *usage) lines(model string, of asked) []call.Line {
 	key := call.Key{Model: model, Service: u.service(of.fast), Region: regionOf(cmp.Or(u.region, of.region))}
 	top := u.counts.usage(of.long)
-	lines := []call.Line{{Key: key}}
+	lines := []call.Line{{Key: key, Billed: u.counts.billed.N}}
 	var own, sum call.Usage // of the model that answered, and of all that may be in the top
 	for _, i := range u.iterations {
 		part := i.counts.usage(of.long)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/bill"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -18,11 +19,12 @@ type counts struct {
 	input, read, write, write5m, write1h wire.Count
 	output, thinking                     wire.Count
 	searches, sessions                   wire.Count
+	billed                               wire.Count // nano-USD that the provider says that it charges
 }
 
 // all lists the counts.
 func (c *counts) all() []*wire.Count {
-	return []*wire.Count{&c.input, &c.read, &c.write, &c.write5m, &c.write1h, &c.output, &c.thinking, &c.searches, &c.sessions}
+	return []*wire.Count{&c.input, &c.read, &c.write, &c.write5m, &c.write1h, &c.output, &c.thinking, &c.searches, &c.sessions, &c.billed}
 }
 
 // any reports whether one of them is more than zero.
@@ -99,8 +101,9 @@ type iteration struct {
 // unknown cost.
 const maxIterations = 30
 
-// parseUsage reads a usage object. ok is false where there is none.
-func parseUsage(object []byte) (u usage, ok bool) {
+// parseUsage reads a usage object, and the amount in it where a provider names one. ok is
+// false where there is none.
+func parseUsage(object []byte, amounts bill.Reader) (u usage, ok bool) {
 	v := gjson.ParseBytes(object)
 	if v.Type == gjson.Null {
 		return u, false
@@ -123,6 +126,9 @@ func parseUsage(object []byte) (u usage, ok bool) {
 		}
 		return true
 	})
+	if amounts != nil {
+		u.counts.billed = amounts(v)
+	}
 	u.broken = u.broken || u.counts.odd()
 	return u, true
 }

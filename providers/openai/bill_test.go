@@ -16,14 +16,20 @@ import (
 // meterAt is the meter of an answer to a plain chat at a provider.
 func meterAt(t *testing.T, provider string) providers.Meter {
 	t.Helper()
+	return meterFor(t, provider, "/v1/chat/completions")
+}
+
+// meterFor is the meter of an answer to a plain request by that path.
+func meterFor(t *testing.T, provider, path string) providers.Meter {
+	t.Helper()
 	d := openai.Dialect{}
-	head := providers.Head{Method: "POST", Path: "/v1/chat/completions"}
+	head := providers.Head{Method: "POST", Path: path}
 	op, _ := d.Match(head)
-	r, err := d.Parse(op, head, []byte(`{"model":"m","messages":[],"max_tokens":9}`))
+	r, err := d.Parse(op, head, standIn(op, false))
 	if err != nil {
 		t.Fatal(err)
 	}
-	offer, err := r.On(providers.Terms{Provider: provider, Obeys: providers.Obeys{CapField: openai.FieldMaxTokens}})
+	offer, err := r.On(providers.Terms{Provider: provider, MaxOutput: 1000, Context: 10_000, Obeys: providers.Obeys{CapField: openai.FieldMaxTokens}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +117,7 @@ var recordedAmounts = map[string]struct {
 func TestBilledAsRecorded(t *testing.T) {
 	read := 0
 	for _, r := range providertest.Recordings(t, "testdata/recordings") {
-		_, terms, ok := place(r)
+		head, terms, ok := place(r)
 		amount, known := recordedAmounts[terms.Provider]
 		if !ok || !known {
 			continue
@@ -120,7 +126,7 @@ func TestBilledAsRecorded(t *testing.T) {
 		if provider == "pydantic" {
 			provider = "pydanticgateway"
 		}
-		m := meterAt(t, provider)
+		m := meterFor(t, provider, head.Path)
 		m.Feed(r.Response.Bytes())
 		m.Close(io.EOF)
 		want := nanoIn(r.Response.Bytes(), strings.Split(amount.path, "."), amount.of)
@@ -142,6 +148,9 @@ func nanoIn(answer []byte, path []string, of int64) (nano int64) {
 		d.UseNumber()
 		if d.Decode(&told) != nil {
 			continue
+		}
+		if response, ok := told["response"].(map[string]any); ok { // of an event
+			told = response
 		}
 		var value any = told["usage"]
 		for _, name := range path {

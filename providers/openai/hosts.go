@@ -20,8 +20,6 @@ type host struct {
 	// gateway says that it sends requests on to others, so that a header that is in no
 	// list may mean something there.
 	gateway bool
-	// bill reads what its answers say that they cost; nil where they do not.
-	bill bill
 }
 
 // hostOf returns what is known of a provider, by the name that the policy gives it.
@@ -63,12 +61,6 @@ func (h *host) runsAgents(patterns ...string) *host {
 	return h
 }
 
-// bills says where its answers name what they cost.
-func (h *host) bills(b bill) *host {
-	h.bill = b
-	return h
-}
-
 func (h *host) asGateway() *host {
 	h.gateway = true
 	return h
@@ -106,18 +98,17 @@ var hosts = func() map[string]*host {
 		// DeepSeek: https://api-docs.deepseek.com/api/create-chat-completion.
 		"deepseek": members(`user_id thinking.reasoning_effort`),
 		// xAI: https://docs.x.ai/developers/rest-api-reference/inference/chat-completions.
-		// It has no member of its own that is free. Its amounts: package xai_sdk 1.21.0, cost.py.
-		"xai grok": members().bills(ticks("cost_in_usd_ticks")),
+		// It has no member of its own that is free.
+		"xai grok": members(),
 		// OpenRouter: package openrouter 1.3.84, components/chatrequest.py and
 		// operations/createembeddings.py; https://openrouter.ai/docs/api-reference/overview.
 		// transforms has one value, middle-out, which drops text. A budget of reasoning is
-		// inside the output cap, and max_price lowers the price. Its amounts:
-		// https://openrouter.ai/docs/use-cases/usage-accounting.
+		// inside the output cap, and max_price lowers the price.
 		"openrouter": members(`trace.* debug.* usage.include verbosity transforms structured_outputs
 			reasoning.max_tokens reasoning.context reasoning.mode
 			provider.allow_fallbacks provider.max_price.* tools.eager_input_streaming messages.model`).
 			with(call.ExtraBeta, `fine-grained-tool-streaming-2025-05-14 interleaved-thinking-2025-05-14 structured-outputs-2025-11-13`).
-			runsAgents("*:online", "openrouter/auto*", "*@preset/*").bills(routerBill).asGateway(),
+			runsAgents("*:online", "openrouter/auto*", "*@preset/*").asGateway(),
 		// Together: package together 3.1.1, types/chat/completion_create_params.py.
 		"together togetherai": members(`compliance context_length_exceeded_behavior`, templateMembers),
 		// Fireworks: package fireworks_ai 1.2.30, types/chat/completion_create_params.py and
@@ -136,7 +127,7 @@ var hosts = func() map[string]*host {
 			return_related_questions return_citations disable_search enable_search_classifier language_preference
 			image_domain_filter image_format_filter`).
 			but(call.ExtraMember, map[string]string{"search_type": "it sets the fee of the request"}).
-			runsAgents("sonar-deep-research*").bills(usd("cost", "total_cost")),
+			runsAgents("sonar-deep-research*"),
 		// Moonshot: https://platform.moonshot.ai/docs/api/chat.
 		"moonshot moonshotai kimi": members(`thinking.keep`),
 		// Z.ai: https://docs.z.ai/api-reference/llm/chat-completion.
@@ -203,15 +194,11 @@ var hosts = func() map[string]*host {
 			reasoning_control reasoning_budget_tokens thinking_budget_tokens`, templateMembers),
 		// LM Studio: https://lmstudio.ai/docs/developer/openai-compat.
 		"lmstudio": members(`repeat_penalty ttl draft_model`),
-		// LiteLLM: https://docs.litellm.ai/docs/proxy/user_keys. It names an amount where
-		// its setting include_cost_in_streaming_usage has it do so.
-		"litellm": members(`drop_params litellm_session_id litellm_trace_id timeout stream_timeout`, templateMembers).bills(usd("cost")).asGateway(),
-
-		// Pydantic's gateway: what it names was recorded from it.
-		"pydanticgateway": members(templateMembers).bills(usd("pydantic_ai_gateway", "cost_estimate")).asGateway(),
+		// LiteLLM: https://docs.litellm.ai/docs/proxy/user_keys.
+		"litellm": members(`drop_params litellm_session_id litellm_trace_id timeout stream_timeout`, templateMembers).asGateway(),
 
 		// Gateways of whose own members none is listed.
-		"portkey helicone cloudflare vercel bifrost kong envoy requesty huggingface gpustack": members(templateMembers).asGateway(),
+		"portkey helicone cloudflare vercel bifrost kong envoy requesty huggingface pydanticgateway gpustack": members(templateMembers).asGateway(),
 		// Vendors that have none, or whose are all among everywhere.
 		"aws bedrock anthropic cohere minimax voyageai snowflake writer heroku crusoe novita deepinfra avian nebius sambanova ovhcloud baseten modal doubleword": members(),
 	} {

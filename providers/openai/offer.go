@@ -5,6 +5,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/bill"
 )
 
 // explicitCaches are the providers that write to a prompt cache only where the
@@ -181,7 +182,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	header := providers.Forwarded(r.head.Header, withheld)
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
-	endpoint, silent, bill := r.Endpoint, r.Silent(), hostOf(o.terms.Provider).bill
+	endpoint, silent, amounts := r.Endpoint, r.Silent(), bill.Of(o.terms.Provider)
 	asked := responseAsked{r.longWrites, !r.unstored, r.callsAt(&o.terms)}
 	return providers.Sent{
 		Path:   "/" + r.Endpoint.String(),
@@ -191,10 +192,10 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider), More: r.hostedSplices(&o.terms)}),
 		Meter: func(a providers.Answer) providers.Meter {
 			if endpoint.isResponse() {
-				return newResponseMeter(asked, bill, a)
+				return newResponseMeter(asked, amounts, a)
 			}
 			m := NewMeter(endpoint, a, asks, silent)
-			m.found.bill = bill
+			m.found.bill = amounts
 			return m
 		},
 	}

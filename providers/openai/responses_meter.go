@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/bill"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -24,7 +25,7 @@ type responseAsked struct {
 }
 
 // newResponseMeter returns a meter.
-func newResponseMeter(asked responseAsked, b bill, a providers.Answer) *responseMeter {
+func newResponseMeter(asked responseAsked, b bill.Reader, a providers.Answer) *responseMeter {
 	m := &responseMeter{Meter: Meter{
 		found:  findings{endpoint: Responses, bill: b, unframed: !a.Framed, response: asked},
 		opened: wire.Opening{Announced: a.Stream()},

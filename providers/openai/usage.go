@@ -11,13 +11,14 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/bill"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // findings collects what a response tells.
 type findings struct {
 	endpoint Endpoint
-	bill     bill // that of its provider; nil where none is known
+	bill     bill.Reader // that of its provider; nil where none is known
 	seen     providers.Report
 	key      call.Key // of what answered
 	counts   counts   // of all usage that was told

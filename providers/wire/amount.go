@@ -7,17 +7,11 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Powers of ten of the currencies in which answers name what they cost, over nano-USD.
-const (
-	USD  = 9  // a dollar is 1e9 nano-USD
-	Tick = -1 // xAI's, of which a dollar has 1e10
-)
-
 // maxExponent bounds the power of ten of an amount.
 const maxExponent = 1 << 10
 
-// Amount reads what an answer says that it costs, in nano-USD, rounded up, whatever
-// number it is written as. It is odd where it is no amount, or 2^53 or more.
+// Amount reads a sum of money times a power of ten, rounded up, whatever number it is
+// written as, in quotes or not. It is odd where it is no sum, or comes to 2^53 or more.
 func Amount(v gjson.Result, power int) Count {
 	text := v.Raw
 	switch v.Type {
