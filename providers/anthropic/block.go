@@ -25,10 +25,10 @@ type block struct {
 // content reads what is said at a place: a text, blocks, or the one block that a result
 // of a tool of the provider's is.
 func (p *parser) content(place string) error {
-	switch p.Peek() {
-	case '[':
+	switch kind := p.Peek(); {
+	case kind == '[':
 		return p.Array(place, func() error { return p.readBlock(place) })
-	case '{':
+	case kind == '{' && place == innerContent:
 		return p.readBlock(place)
 	}
 	return p.text(place)

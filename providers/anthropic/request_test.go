@@ -144,6 +144,7 @@ func TestRefusedBodies(t *testing.T) {
 		{"no model", `{"max_tokens":1,"messages":[]}`, "model"},
 		{"a model that is none", `{"model":5,"max_tokens":1,"messages":[]}`, "model"},
 		{"a fallback that is none", `{"model":"m","messages":[],"max_tokens":1,"fallbacks":[{"max_tokens":5}]}`, "fallbacks.model"},
+		{"one block for blocks", `{"model":"m","messages":[{"role":"user","content":{"type":"text","text":"x"}}],"max_tokens":1}`, "messages.content"},
 		{"a tool that may never be called", `{"model":"m","messages":[],"max_tokens":1,"tools":[{"type":"web_search_20250305","name":"w","max_uses":0}]}`, "tools.max_uses"},
 		{"no messages", `{"model":"m","max_tokens":1}`, "messages"},
 		{"messages that are none", `{"model":"m","max_tokens":1,"messages":"x"}`, "messages"},
