@@ -76,18 +76,8 @@ func (o *offer) host() error {
 		}
 	}
 	for i := range r.hosted {
-		h := &r.hosted[i]
-		switch rule := o.terms.Tools[h.of]; rule.When {
-		case call.StripHosted:
-			if err := o.strip(h); err != nil {
-				return err
-			}
-		case call.PriceHosted:
-			if err := o.search(h, rule, pending); err != nil {
-				return err
-			}
-		default:
-			return unbounded("a tool of type "+h.kind, atProvider+"; "+cureOf(h.of))
+		if err := o.hostOne(&r.hosted[i], pending); err != nil {
+			return err
 		}
 	}
 	if pending > 0 && o.searches == 0 {
@@ -96,8 +86,23 @@ func (o *offer) host() error {
 	return o.stripServers()
 }
 
+func (o *offer) hostOne(h *hostedTool, pending int64) error {
+	rule := o.terms.Tools[h.of]
+	switch {
+	case rule.When == call.StripHosted:
+		return o.strip(h)
+	case rule.When == call.PriceHosted && h.of == call.WebSearch:
+		return o.search(h, rule, pending)
+	}
+	return unbounded("a tool of type "+h.kind, atProvider+"; "+cureOf(h.of))
+}
+
+// cureOf says what the policy can do about a kind of tools.
 func cureOf(kind string) string {
-	return "the tenant's hosted_tools in the policy can " + map[bool]string{true: "price or strip ", false: "strip "}[kind == call.WebSearch] + kind
+	if kind == call.WebSearch {
+		return "the tenant's hosted_tools in the policy can price or strip " + kind
+	}
+	return "the tenant's hosted_tools in the policy can strip " + kind
 }
 
 // search prices web search: fees, what results bring, and every round of the model with
@@ -132,6 +137,9 @@ func (o *offer) strip(h *hostedTool) error {
 	r := o.request
 	if r.past[h.of] || h.name != "" && (r.chosen == h.name || r.referred[h.name]) {
 		return unbounded("a tool of type "+h.kind, "it is to be taken out, but the request's history or tool_choice names it")
+	}
+	if r.load.pages == 0 { // else the input may be all that the model reads
+		o.bound.Input.Fixed -= h.tokens
 	}
 	o.bound.Stripped = append(o.bound.Stripped, h.kind)
 	o.stripped = append(o.stripped, h.at)

@@ -98,6 +98,9 @@ func TestStrippedTools(t *testing.T) {
 			if got := string(o.Send(100).Body.Join()); got != want {
 				t.Errorf("sent %s\nwant %s", got, want)
 			}
+			if fixed := o.Bound().Input.Fixed; fixed > 3000 { // what is gone is no input
+				t.Errorf("%d tokens of input", fixed)
+			}
 			if b := o.Bound(); b.Input.Rereads != 0 || b.Output.Choices != 1 || len(b.Beside) > 0 || len(b.Stripped) == 0 {
 				t.Errorf("bound %+v", b)
 			}

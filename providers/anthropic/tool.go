@@ -17,6 +17,7 @@ type tool struct {
 	uses   int64     // how often it may be called; 0: as often as it likes
 	usesAt wire.Span // of that value; empty if it is absent
 	byCode bool      // code that runs at the provider may call it
+	tokens int64     // of its definition, at most
 }
 
 // toolLevel is one entry of tools, whose texts the size of the whole entry counts.
@@ -91,7 +92,8 @@ func (p *parser) readTool() error {
 	p.load.tools++
 	p.load.bytes += size
 	p.load.defined += tokens
-	p.defines(p.tool.name, size+tokens+toolTokens)
+	p.tool.tokens = size + tokens + toolTokens
+	p.defines(p.tool.name, p.tool.tokens)
 	if ours || kind == "" || kind == "custom" {
 		p.tools = append(p.tools, p.tool.name)
 		if p.tool.byCode {
