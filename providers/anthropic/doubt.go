@@ -40,11 +40,15 @@ func (r *request) putBack(inside []doubt) {
 }
 
 // examine notes, in a value that nobody reads, blocks of which the body does not show what
-// they are as input, tools that run at the provider, and what may hold a credential.
+// they are as input, tools that run at the provider, what is to be written to the cache,
+// and what may hold a credential.
 func (r *request) examine(value []byte) {
 	wire.EachMember(value, func(name, word string) {
 		if wire.Secret(name) {
 			r.costs(call.ExtraMember, name, secret)
+		}
+		if strings.EqualFold(name, "cache_control") || strings.EqualFold(name, "ttl") { // for however long, the dearest
+			r.cache = lifetimes{short: true, long: true}
 		}
 		if !strings.EqualFold(name, "type") {
 			return

@@ -47,3 +47,28 @@ func TestWhatLiesInWhatIsAdmitted(t *testing.T) {
 		}
 	}
 }
+
+// TestCacheInWhatIsAdmitted: what lies in a place that nobody knows may be written to the
+// cache, for as long as there is.
+func TestCacheInWhatIsAdmitted(t *testing.T) {
+	allow := &call.Allow{}
+	allow.Names[call.ExtraPart], allow.Names[call.ExtraMember] = []string{"odd"}, []string{"odd*", "system.odd*"}
+	for members, want := range map[string]bool{
+		`,"odd":{"x":[{"cache_control":{"type":"ephemeral"}}]}`:             true,
+		`,"system":[{"type":"odd","odd_too":{"ttl":"1h"}}]`:                 true,
+		`,"system":[{"type":"odd","input":{"cache_control":{"ttl":"1h"}}}]`: true,
+		`,"odd":{"x":[{"type":"text"}]}`:                                    false,
+	} {
+		r, err := parseWith(t, providers.Head{}, members)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.On(providers.Terms{Provider: "anthropic", Allow: allow})
+		if err != nil {
+			t.Fatalf("%s: %v", members, err)
+		}
+		if kinds := o.Bound().Input.Kinds; kinds.Has(call.CacheWrite1h) != want {
+			t.Errorf("%s: %v", members, kinds)
+		}
+	}
+}

@@ -202,6 +202,7 @@ func TestBound(t *testing.T) {
 		{"no cache", ``, call.Of(call.Input, call.CachedInput)},
 		{"an automatic cache", `,"cache_control":{"type":"ephemeral"}`, short},
 		{"for 5 minutes", `,"system":[{"type":"text","text":"x","cache_control":{"type":"ephemeral","ttl":"5m"}}]`, short},
+		{"for an hour, deep inside", `,"system":[{"type":"tool_result","tool_use_id":"t","content":[{"type":"document","source":{"type":"content","content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral","ttl":"1h"}}]}}]}]`, long},
 		{"for an hour, of a tool", `,"tools":[{"name":"f","input_schema":{},"cache_control":{"type":"ephemeral","ttl":"1h"}}]`, long},
 	} {
 		t.Run(row.name, func(t *testing.T) {
