@@ -20,6 +20,15 @@ func Known(endpoint Endpoint) map[string][]string {
 		"extra_body":     known(bodies[endpoint].Known),
 		"google":         known(googleNames),
 	}
+	if endpoint.isResponse() {
+		maps.Copy(common, map[string][]string{
+			"input": known(itemLevel.Known), "input.content": known(inputPartLevel.Known), breakpointPlace: known(breakpointLevel.Known),
+			"text": known(textLevel.Known), "text.format": known(formatNames), "reasoning": known(reasoningLevel.Known),
+			"multi_agent": known(multiAgentLevel.Known), "access_programs": known(accessLevel.Known), "image": known(imageOptionsLevel.Known),
+			"tools": known(offeredLevel.Known), "tools.environment": known(environmentLevel.Known), "tool_choice": known(choiceNames),
+		})
+		return common
+	}
 	if endpoint != ChatCompletions {
 		return common
 	}
