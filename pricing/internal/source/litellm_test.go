@@ -107,6 +107,39 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestMergeKeepsTiers: without a tier that only the older source has, a long input would
+// cost as little as a short one. What the tier does not price rises with what it does.
+func TestMergeKeepsTiers(t *testing.T) {
+	older, _, err := Parse([]byte(`[{"id":"p","models":[
+	 {"id":"stays","match":{"equals":"stays"},"prices":{"input_mtok":{"base":3,"tiers":[{"start":200000,"price":6}]},"output_mtok":{"base":4,"tiers":[{"start":200000,"price":5}]}}},
+	 {"id":"ended","match":{"equals":"ended"},"prices":[{"prices":{"input_mtok":{"base":3,"tiers":[{"start":200000,"price":6}]},"output_mtok":4}},
+	   {"constraint":{"start_date":"2026-03-13"},"prices":{"input_mtok":3,"output_mtok":4}}]}]}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, _, err := Parse([]byte(`{
+	 "p/stays": {"litellm_provider":"p","input_cost_per_token":3e-06,"cache_creation_input_token_cost_above_1hr":7e-06,"output_cost_per_token":4e-06},
+	 "p/ended": {"litellm_provider":"p","input_cost_per_token":3e-06,"output_cost_per_token":4e-06}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Report
+	const want = `{"provider":"p","models":[
+{"id":"ended","names":["ended"],"prices":[{"tiers":[{"input":3000000,"output":4000000}]}]},
+{"id":"stays","names":["stays"],"prices":[{"tiers":[{"input":3000000,"cache_write_1h":7000000,"output":4000000},{"over":200000,"input":6000000,"cache_write_1h":14000000,"output":5000000}]}]}
+]}
+`
+	if got := written(t, Merge(older, newer, "2026-11-30", &r)); got != want {
+		t.Errorf("merged to\n%s\nwant\n%s", got, want)
+	}
+	if want := []string{
+		"p/ended: prices over 200000 tokens ended on 2026-03-13 by the older source, and the newer has none",
+		"p/stays: prices over 200000 tokens are only in the older source, and stay",
+	}; !slices.Equal(slices.Sorted(slices.Values(r.Differ)), want) {
+		t.Errorf("differ %q", r.Differ)
+	}
+}
+
 func TestParseRefusesWhatIsNeither(t *testing.T) {
 	for _, text := range []string{"", "7", "[7]", `{"a":7}`, `{"a":{"litellm_provider":"p","input_cost_per_token":-1}}`,
 		`{"a":{"litellm_provider":"p","input_cost_per_token":1e999999999}}`} {

@@ -167,6 +167,7 @@ func overlay(m, old *table.Model, what, newerOf string, r *Report) {
 		}
 		if mine := listOf(m, s.Service, s.Variant); mine != nil {
 			complete(mine, &s, what, r)
+			keepTiers(mine, &s, lastOf(old, &s, newerOf), what, r)
 		} else {
 			m.Prices = append(m.Prices, s)
 		}
@@ -196,8 +197,7 @@ func complete(mine, old *table.Schedule, what string, r *Report) {
 		o := &old.Tiers[i]
 		at := slices.IndexFunc(mine.Tiers, func(t table.Rates) bool { return t.Over == o.Over })
 		if at < 0 {
-			r.Differ = append(r.Differ, fmt.Sprintf("%s: prices over %d tokens are only in the older source, and left out", what, o.Over))
-			continue
+			continue // see keepTiers
 		}
 		for u, price := range o.Price {
 			now := &mine.Tiers[at].Price[u]
@@ -213,6 +213,64 @@ func complete(mine, old *table.Schedule, what string, r *Report) {
 			}
 		}
 	}
+}
+
+// lastOf is the older entry's list of the same service and variant that holds on the day
+// which the newer source is of, whatever the time of the day.
+func lastOf(old *table.Model, like *table.Schedule, newerOf string) *table.Schedule {
+	last := like
+	for i := range old.Prices {
+		s := &old.Prices[i]
+		if s.Service == like.Service && s.Variant == like.Variant && s.Start == "" && s.From <= newerOf && s.From >= last.From {
+			last = s
+		}
+	}
+	return last
+}
+
+// keepTiers adds the context tiers that only the older source has: without them a long
+// input would be held and charged at the price of a short one. Those that it says have
+// ended are left out.
+func keepTiers(mine, old, last *table.Schedule, what string, r *Report) {
+	over := func(s *table.Schedule, tokens int64) int {
+		return slices.IndexFunc(s.Tiers, func(t table.Rates) bool { return t.Over == tokens })
+	}
+	for i := range old.Tiers {
+		o := &old.Tiers[i]
+		switch {
+		case over(mine, o.Over) >= 0:
+			continue
+		case over(last, o.Over) < 0:
+			r.Differ = append(r.Differ, fmt.Sprintf("%s: prices over %d tokens ended on %s by the older source, and the newer has none", what, o.Over, last.From))
+			continue
+		}
+		r.Differ = append(r.Differ, fmt.Sprintf("%s: prices over %d tokens are only in the older source, and stay", what, o.Over))
+		at := 0
+		for at < len(mine.Tiers) && mine.Tiers[at].Over < o.Over {
+			at++
+		}
+		kept := raised(mine.Tiers[at-1], &last.Tiers[over(last, o.Over)])
+		mine.Tiers = slices.Insert(slices.Clone(mine.Tiers), at, kept)
+	}
+}
+
+// raised are rates with the higher prices of a tier. What the tier does not price rises
+// as input does, or as output.
+func raised(rates table.Rates, tier *table.Rates) table.Rates {
+	base := rates
+	rates.Over = tier.Over
+	for u, price := range tier.Price {
+		like, row := call.Output, &call.Table[u]
+		if row.Input {
+			like = call.Input
+		}
+		from, to := base.Price[like], tier.Price[like]
+		if price == table.None && row.Scaled && base.Price[u] > 0 && from > 0 && to > from {
+			price = (base.Price[u]*to + from - 1) / from
+		}
+		rates.Price[u] = max(rates.Price[u], price)
+	}
+	return rates
 }
 
 // hasOwn is a unit's own price, and told whether it has one, or one that it falls back to has another price than before:
