@@ -27,7 +27,7 @@ var fallbackLevel = level("fallbacks", map[string]wire.Reader[*parser]{
 	"max_tokens":    (*parser).fallbackCap,
 	"speed":         (*parser).fallbackSpeed,
 	"thinking":      (*parser).skipped,
-	"output_config": (*parser).opaque,
+	"output_config": func(p *parser, name string) error { return outputLevel.optional(p, name) },
 })
 
 // fallbackList reads models that run where the one asked for declines. Which ones the API

@@ -106,7 +106,7 @@ var how = []struct {
 	}},
 	{"Members of a fallback", namesOf(fallbackLevel.Members), map[string]string{
 		"model": "it names the price, and must be one that the policy sends to the same upstream and allows the tenant", "max_tokens": "its output; absent: the request's",
-		"speed": "as that of the body", "thinking": "by its cap", "output_config": asJSON,
+		"speed": "as that of the body", "thinking": "by its cap", "output_config": "as that of the body",
 	}},
 }
 
