@@ -34,7 +34,7 @@ func (r *Request) Rewrite(e Edit) *wire.Edited {
 	if e.OutputCap > 0 && r.Endpoint != Embeddings && r.Endpoint != CompactResponses {
 		splices = r.capSplices(e)
 	}
-	if e.IncludeUsage && r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings {
+	if e.IncludeUsage && r.Stream && !r.IncludeUsage && r.Endpoint.asksForUsage() {
 		splices = append(splices, r.usageSplice())
 	}
 	splices = append(splices, e.More...)

@@ -16,6 +16,10 @@ const (
 	CountResponses
 )
 
+// asksForUsage reports whether a stream has to be asked for its usage. A response has it in
+// any case, and OpenAI refuses one that asks.
+func (e Endpoint) asksForUsage() bool { return e == ChatCompletions || e == Completions }
+
 // String returns the operation's name, which is the route's path without its version.
 func (e Endpoint) String() string {
 	switch e {

@@ -77,6 +77,9 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	if err := o.boundEarlier(); err != nil {
 		return nil, err
 	}
+	if err := o.boundFiles(); err != nil {
+		return nil, err
+	}
 	if err := o.boundContext(r.load.beyond); err != nil {
 		return nil, err
 	}
@@ -155,7 +158,7 @@ func (r *Request) impliedCap(t *providers.Terms) (int64, providers.Fit) {
 			least = implied
 		}
 	}
-	if r.Prompts() > 1 || r.load.beyond != "" || r.Previous != "" { // nobody knows how long the input is
+	if r.Prompts() > 1 || r.load.beyond != "" || r.load.files > 0 || r.Previous != "" { // nobody knows how long the input is
 		fit = providers.Kept
 	}
 	if least > 0 {
@@ -178,7 +181,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	if o.echoes() {
 		outputCap = leastOutput // which leaves a cap of 0 as it is, and lowers any other
 	}
-	asks := r.Stream && !r.IncludeUsage && r.Endpoint != Embeddings && !r.Endpoint.isResponse() && o.terms.Obeys.StreamUsage
+	asks := r.Stream && !r.IncludeUsage && r.Endpoint.asksForUsage() && o.terms.Obeys.StreamUsage
 	header := providers.Forwarded(r.head.Header, withheld)
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed

@@ -244,7 +244,7 @@ func (p *parser) countMedia(part *inputPart) {
 		part.file = true
 	}
 	if part.file {
-		p.load.needContext("input.content.input_file")
+		p.load.files++
 	}
 	if part.audio {
 		p.audioInput = true

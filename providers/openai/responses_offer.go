@@ -37,6 +37,20 @@ func (o *offer) boundEarlier() error {
 	return nil
 }
 
+// boundFiles bounds files, whose pages become text and images, by what the policy says of
+// one, or else by the model's context.
+func (o *offer) boundFiles() error {
+	files, each := o.request.load.files, o.terms.MaxDocument
+	switch {
+	case files == 0:
+		return nil
+	case each > 0 && each <= providers.MaxCap/files:
+		o.bound.Input.Fixed += files * each
+		return nil
+	}
+	return o.boundContext("input.content.input_file")
+}
+
 // boundContext bounds the input by the model's context, for the sake of a member that
 // brings more than the body shows: the API then answers with an error, or cuts it.
 func (o *offer) boundContext(beyond string) error {

@@ -119,6 +119,21 @@ func TestResponseWithoutContext(t *testing.T) {
 	}
 }
 
+// TestResponseFiles: a file is as long as the policy says that one can be.
+func TestResponseFiles(t *testing.T) {
+	const file = `{"type":"input_file","file_data":"data:,"}`
+	body := `{"model":"gpt-4o","input":[{"role":"user","content":[` + file + "," + file + `]}]}`
+	terms := responseTerms
+	terms.MaxDocument = 3000
+	_, offer, err := responseOn(t, "/v1/responses", body, terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := offer.Bound().Input.Fixed; got < 6000 || got > 6200 {
+		t.Errorf("%d tokens are fixed, want two files of 3000", got)
+	}
+}
+
 // TestEarlierResponse: a response that goes on from another has as input what that has read
 // and written, where somebody remembers, and else as much as the context holds.
 func TestEarlierResponse(t *testing.T) {
