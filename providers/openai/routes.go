@@ -267,7 +267,7 @@ var denials = []denied{
 // deniedRoutes are the routes of the denials. Where two paths may be the same one the
 // one with fewer names goes first.
 func deniedRoutes() (list []providers.Route) {
-	for _, d := range denials {
+	for _, d := range slices.Concat(denials, newer) {
 		for _, line := range d.paths {
 			words := strings.Fields(line)
 			path := words[len(words)-1]
