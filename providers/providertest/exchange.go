@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
@@ -54,6 +55,7 @@ func (x *exchange) check() (Verdict, string) {
 	}
 	if x.Whole() {
 		x.checkBound(offer, used)
+		x.checkFees(offer, report)
 	}
 	return told.Verdict, told.Why
 }
@@ -233,6 +235,22 @@ func (x *exchange) checkBound(offer providers.Offer, used Usage) {
 	}
 	if used.Input > input || used.Output > output {
 		x.errorf("the bound was %d in and %d out, used were %d and %d", input, output, used.Input, used.Output)
+	}
+}
+
+// checkFees: so are the fees.
+func (x *exchange) checkFees(offer providers.Offer, report providers.Report) {
+	var used, most call.Usage
+	for u := range call.Fees.All() {
+		for i := range report.Lines {
+			used[u] += report.Lines[i].Usage[u]
+		}
+		for _, l := range offer.Bound().Beside {
+			most[u] += l.Usage[u]
+		}
+		if used[u] > most[u] {
+			x.errorf("the bound was %d %s, used were %d", most[u], u, used[u])
+		}
 	}
 }
 
