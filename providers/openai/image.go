@@ -67,6 +67,8 @@ var imageRules = [...]imageRule{
 	patchRule("gpt-5.4-nano", 1536, 1536, 10000, 246),
 	patchRule("gpt-5.5", 2500, 10000, 10000, 120),
 	patchRule("gpt-5.6", 2500, 30000, 30000, 120), // larger images are refused, not resized
+	patchRule("gpt-6", 2500, 30000, 30000, 120),
+	patchRule("gpt-6.1", 2500, 30000, 30000, 120),
 }
 
 const maxTiles = 4 * 2

@@ -188,6 +188,8 @@ func TestOverheadOfImages(t *testing.T) {
 		{"gpt-5.5", "auto", 12000},
 		{"gpt-5.6-sol", "", 36000},
 		{"gpt-5.6-sol", "high", 3000},
+		{"gpt-6-astra", "", 36000},
+		{"gpt-6.1-sol", "high", 3000},
 	}
 	for _, tt := range tests {
 		t.Run(tt.model+" "+tt.detail, func(t *testing.T) {
@@ -206,7 +208,7 @@ func TestOverheadOfImages(t *testing.T) {
 func TestOverheadOfImagesWithoutRule(t *testing.T) {
 	r := mustParse(t, openai.ChatCompletions,
 		`{"model":"m","messages":[{"role":"user","content":[`+image("")+`,{"type":"image_url","image_url":"u"}]}]}`)
-	for _, model := range []string{"llava", "gpt-5.7", "gpt-6", "gpt-4", ""} {
+	for _, model := range []string{"llava", "gpt-5.7", "gpt-7", "gpt-4", ""} {
 		if _, err := r.Overhead(model, 0); !errors.Is(err, openai.ErrImageUnbounded) {
 			t.Errorf("%q: got %v", model, err)
 		}
