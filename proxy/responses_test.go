@@ -1,11 +1,14 @@
 package proxy_test
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // Requests and answers of Responses. A token of gpt-4o costs 2500 nano-USD as input, 1250
@@ -158,4 +161,75 @@ func TestResponsesChain(t *testing.T) {
 			t.Errorf("%q: %d is held and %d charged, want %d and %d", id, s.Hold, s.Charge, want, int64(responseCost))
 		}
 	}
+}
+
+// TestResponsesKilled: a stream that a kill switch cuts ends as a response that has failed
+// for want of a quota, and its connection ends well, so that no client tries again. A call
+// of a tool is not completed. The cost is unknown.
+func TestResponsesKilled(t *testing.T) {
+	const call = `{"type":"response.function_call_arguments.delta","sequence_number":8,"item_id":"fc_1","output_index":0,"delta":"{\"path\":"}`
+	up := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, named(responseBegins, responseText, call))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: strings.Replace(gpt, `limit_usd: "1"}]`, `limit_usd: "1"}]`+"\n    on_kill: cut", 1)})
+	answers, begun := make(chan answer, 1), make(chan struct{})
+	go func() {
+		answers <- w.doTelling(request(context.Background(), w.front.URL+responsesPath, askStream), begun)
+	}()
+	<-begun
+	w.throw(policy.KeySwitch("k"))
+	w.gate.CutKilled(t.Context())
+	a := <-answers
+	ends, ok := strings.CutPrefix(a.body, named(responseBegins, responseText, call))
+	want := "\nevent: response.failed\ndata: " + `{"type":"response.failed","sequence_number":9,"response":{"id":"resp_1","object":"response","model":"gpt-4o-2024-08-06",` +
+		`"status":"failed","error":{"code":"insufficient_quota","message":"aegis: `
+	if a.status != 200 || a.err != nil || !ok || !strings.HasPrefix(ends, want) || !strings.Contains(ends, "kill switch") || !strings.HasSuffix(ends, "}\n\n") {
+		t.Errorf("%v, ends with %q", a.err, ends)
+	}
+	if s := w.settled(1)[0]; s.Basis != audit.BasisUnknown || s.Charge != s.Hold {
+		t.Errorf("settled %+v", s)
+	}
+}
+
+// TestResponsesReplay: what the receipts of responses tell is enough to recompute them.
+func TestResponsesReplay(t *testing.T) {
+	up := &caseUpstream{reply: reply{body: strings.ReplaceAll(responseOf(responseUsage, `,"tool_usage":{"web_search":{"num_requests":1}}`), "gpt-4o-2024-08-06", "gpt-5-2025-08-07")}}
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: strings.Replace(gpt, `limit_usd: "1"}]`,
+		`limit_usd: "9"}]`+"\n    when_exhausted: clamp\n    hosted_tools: [{kind: web_search, when_offered: price, calls: 2, tokens: 1000}, {kind: mcp, when_offered: strip}]", 1)})
+	bodies := []string{
+		`{"model":"gpt-5","input":"hi","tools":[{"type":"web_search"},{"type":"mcp","server_url":"u"}]}`,
+		`{"model":"gpt-5","input":"hi","previous_response_id":"resp_1","stream":true}`,
+		`{"model":"gpt-5","input":[{"id":"msg_1"}],"max_output_tokens":100}`,
+		`{"model":"gpt-5","input":"hi","prompt_cache_options":{"ttl":"12h"}}`,
+	}
+	for _, body := range bodies {
+		if got := w.post(responsesPath, body); got.status != 200 {
+			t.Errorf("%s: %d %s", body, got.status, got.body)
+		}
+	}
+	if got := w.post("/v1/responses/compact", `{"model":"gpt-5","input":"hi"}`); got.status != 200 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	w.settled(len(bodies) + 1)
+	w.mustReplay()
+}
+
+// TestCountOfResponsesPasses: a count of tokens passes, whatever the budget, and no receipt
+// tells of it.
+func TestCountOfResponsesPasses(t *testing.T) {
+	const counted = `{"object":"response.input_tokens","input_tokens":8}`
+	up := &caseUpstream{reply: reply{body: counted}}
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: strings.Replace(gpt, `limit_usd: "1"`, `limit_usd: "0.000000001"`, 1)})
+	a := w.post("/v1/responses/input_tokens", `{"model":"gpt-4o","input":"hi","tools":[{"type":"web_search"}]}`)
+	if a.status != 200 || a.body != counted || len(up.requests()) != 1 || up.requests()[0].body != `{"model":"gpt-4o","input":"hi","tools":[{"type":"web_search"}]}` {
+		t.Errorf("%d %s, %d requests", a.status, a.body, len(up.requests()))
+	}
+	if n := len(read[audit.Decision](w)) + len(read[audit.Settlement](w)); n != 0 {
+		t.Errorf("%d receipts", n)
+	}
+	w.mustBalance(0, 0)
 }
