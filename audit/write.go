@@ -180,7 +180,7 @@ func (l *Log) depart() {
 const (
 	gatherLimit     = 2 * time.Millisecond
 	companyReceipts = 20
-	crowd           = 5
+	crowd           = 3
 )
 
 // company is how many callers a batch waits for, if it waits: as many as wait at the
