@@ -186,6 +186,20 @@ func shared(name string) string {
 	return strings.Replace(name, ".TestAsync", ".Test", 1)
 }
 
+// wordless are the rows of the page's table without their messages: which tests are denied,
+// and how.
+func wordless(page string) string {
+	var rows []string
+	for line := range strings.Lines(page) {
+		if cells := strings.Split(line, " | "); len(cells) > 2 {
+			line = cells[0] + " | " + cells[len(cells)-1]
+		}
+		rows = append(rows, line)
+	}
+	slices.Sort(rows)
+	return strings.Join(rows, "")
+}
+
 // comparePage holds what the page has between its marks against what it should have.
 func comparePage(t *testing.T, want string) {
 	t.Helper()
@@ -200,6 +214,8 @@ func comparePage(t *testing.T, want string) {
 	case !found || !closed:
 		t.Fatalf("%s has no place for the differences", openaiPythonPage)
 	case got == want:
+	case !*update && wordless(got) == wordless(want): // a message was put in other words
+		t.Logf("%s has messages as they were; run this test with -update", openaiPythonPage)
 	case !*update:
 		t.Errorf("%s is not of today; run this test with -update. It should say:\n%s", openaiPythonPage, want)
 	default:
