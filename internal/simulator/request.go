@@ -63,7 +63,7 @@ type Request struct {
 	BestOf       int      // choices to generate and bill, at least N
 	Tools        []string // names of the functions offered
 	Inputs       []string // prompts, or texts to embed
-	AfterTool    bool     // the last word is the result of a tool
+	AfterTool    bool     // a tool's result has come since the model last spoke
 
 	messages       []message
 	custom         bool            // the first tool is a custom one
@@ -138,7 +138,7 @@ func (r *Request) parse(capFields []string) error {
 	if b.Instructions != "" {
 		r.Inputs = append(r.Inputs, b.Instructions)
 	}
-	r.AfterTool = len(r.messages) > 0 && r.messages[len(r.messages)-1].isToolResult()
+	r.AfterTool = afterTool(r.messages)
 	return r.readCap(capFields)
 }
 
@@ -156,6 +156,20 @@ func (r *Request) readTools(b body) {
 		}
 		r.Tools = append(r.Tools, name)
 	}
+}
+
+// afterTool says whether a tool's result has come since the model last spoke. Agents add
+// reminders of their own behind it.
+func afterTool(messages []message) bool {
+	for _, m := range slices.Backward(messages) {
+		switch {
+		case m.isToolResult():
+			return true
+		case m.Role == "assistant" || strings.HasSuffix(m.Type, "_call"):
+			return false
+		}
+	}
+	return false
 }
 
 // isToolResult says whether a message holds what a tool answered.
