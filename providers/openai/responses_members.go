@@ -43,7 +43,8 @@ var responsesMembers = map[string]wire.Reader[*parser]{
 	"multi_agent":        (*parser).multiAgent,
 	"context_management": (*parser).contextManagement,
 
-	"include":         (*parser).stops, // a list of words
+	"client_metadata": (*parser).skipped, // Codex: of its session, for the provider's records
+	"include":         (*parser).stops,   // a list of words
 	fieldMaxToolCalls: (*parser).toolCalls,
 	"truncation":      (*parser).label, // either way the input is no longer than the context
 	"personality":     (*parser).label,

@@ -54,7 +54,7 @@ func explanations() []explained {
 		"extra_body": "members that this page does not know; those that it knows are denied there", "google": "as `extra_body`", "cache_control": "it marks what may be written to a cache; its JSON",
 	}
 	for _, name := range []string{
-		"temperature", "top_p", "top_logprobs", "logprobs", "user", "safety_identifier", "metadata", "prompt_cache_key", "prompt_cache_retention", "stop",
+		"temperature", "top_p", "top_logprobs", "logprobs", "user", "safety_identifier", "metadata", "client_metadata", "prompt_cache_key", "prompt_cache_retention", "stop",
 		"logit_bias", "reasoning_effort", "parallel_tool_calls", "frequency_penalty", "presence_penalty", "seed", "verbosity", "echo", "suffix", "encoding_format", "dimensions",
 	} {
 		body[name] = isNothing

@@ -325,7 +325,7 @@ func TestResponseResults(t *testing.T) {
 
 // TestResponseFacts: what the rules see.
 func TestResponseFacts(t *testing.T) {
-	r, _, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","stream":true,"metadata":{"customer":"c"},"text":{"format":{"type":"json_schema","schema":{}}},
+	r, _, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","stream":true,"metadata":{"customer":"c"},"client_metadata":{"session_id":"s","api_key":"a"},"text":{"format":{"type":"json_schema","schema":{}}},
 		"input":[{"role":"user","content":[{"type":"input_image","image_url":"u"}]},{"type":"additional_tools","tools":[{"type":"function","name":"late"}]}],
 		"tools":[{"type":"function","name":"f"},{"type":"namespace","name":"n","tools":[{"type":"custom","name":"c"}]},{"type":"local_shell"}]}`, responseTerms)
 	if err != nil {
