@@ -28,10 +28,10 @@ var errorTypes = map[call.Class]string{
 
 // Deny answers in the shape of the API, so that its SDKs raise what they would raise
 // for the provider's own. They go by the status, and by x-should-retry first.
-func (Dialect) Deny(_ providers.Operation, _ providers.Head, d *call.Denial) providers.Reply {
+func (Dialect) Deny(_ providers.Operation, h providers.Head, d *call.Denial) providers.Reply {
 	header := jsonHeader()
 	providers.AddRetry(header, d)
-	return providers.Reply{Status: d.Class.Status(), Header: header, Body: append(errorObject(d), '\n')}
+	return providers.Reply{Status: providers.MannerOf(h, d).Status, Header: header, Body: append(errorObject(d), '\n')}
 }
 
 // errorObject is the JSON of an error, in one line. What is empty is left out:

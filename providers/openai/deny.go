@@ -12,9 +12,14 @@ import (
 func (Dialect) Deny(op providers.Operation, h providers.Head, d *call.Denial) providers.Reply {
 	header := jsonHeader()
 	providers.AddRetry(header, d)
-	status := d.Class.Status()
+	manner := providers.MannerOf(h, d)
+	status := manner.Status
 	if opensSocket(op, h) {
 		status, header["Upgrade"] = upgradeRequired, []string{"HTTP/1.1"}
+	}
+	if manner.Bare {
+		header["Content-Type"] = []string{"text/plain; charset=utf-8"}
+		return providers.Reply{Status: status, Header: header, Body: []byte(d.Error() + "\n")}
 	}
 	return providers.Reply{Status: status, Header: header, Body: errorBody(d)}
 }
@@ -48,7 +53,7 @@ func kindAndCode(d *call.Denial) (kind, code string) {
 // errorBody is the JSON of an error, in one line. An empty param or code is null; the
 // "aegis" object, which SDKs ignore, is left out where it would be empty:
 //
-//	{"error":{"message":…,"type":…,"param":…,"code":…,"aegis":{…}}}
+//	{"error":{"message":…,"type":…,"param":…,"code":…,"family":…,"aegis":{…}}}
 func errorBody(d *call.Denial) []byte {
 	kind, code := kindAndCode(d)
 	dst := append([]byte(nil), `{"error":{"message":`...)
@@ -59,9 +64,17 @@ func errorBody(d *call.Denial) []byte {
 	dst = appendNullable(dst, d.Param)
 	dst = append(dst, `,"code":`...)
 	dst = appendNullable(dst, code)
+	if d.Class == call.Exhausted {
+		dst = append(dst, finalWord...)
+	}
 	dst = providers.AppendDetails(dst, d)
 	return append(dst, "}}\n"...)
 }
+
+// finalWord stands in the error of a 402. LiteLLM takes an error in whose text the word is
+// for final, and any other 402 for a failure of the server: aider, which is built on it, then sends it
+// eight times more. No library reads the member.
+const finalWord = `,"family":"invalid_request_error"`
 
 func appendNullable(dst []byte, s string) []byte {
 	if s == "" {

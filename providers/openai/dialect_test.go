@@ -183,7 +183,7 @@ func TestDeny(t *testing.T) {
 		body   string
 	}{
 		{"exhausted", call.Denial{Class: call.Exhausted, Code: "budget_exhausted", Message: "no", Retry: call.RetryNever, After: 5, Budget: "b", Redact: true},
-			402, "false", "", `{"error":{"message":"aegis: no","type":"insufficient_quota","param":null,"code":"insufficient_quota","aegis":{"budget":"b"}}}`},
+			402, "false", "", `{"error":{"message":"aegis: no","type":"insufficient_quota","param":null,"code":"insufficient_quota","family":"invalid_request_error","aegis":{"budget":"b"}}}`},
 		{"held", call.Denial{Class: call.Held, Message: "wait", Retry: call.RetrySoon},
 			429, "true", "1", `{"error":{"message":"aegis: wait","type":"requests","param":null,"code":"rate_limit_exceeded"}}`},
 		{"a rate", call.Denial{Class: call.TooMany, Message: "wait", After: 7},

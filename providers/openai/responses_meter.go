@@ -22,6 +22,15 @@ type responseAsked struct {
 	longWrites bool  // cache entries are asked for that stay for longLife
 	stored     bool  // the provider keeps it
 	searches   int64 // of the web, at most; 0: none is offered
+	stopCode   string
+}
+
+// stopCode is the code of a failure that ends the matter for whoever sent a request.
+func stopCode(h providers.Head) string {
+	if providers.ShowsFailures(h) {
+		return "invalid_prompt"
+	}
+	return "insufficient_quota"
 }
 
 // newResponseMeter returns a meter.
@@ -118,7 +127,8 @@ func (e *responseEvents) begin(response []byte) {
 func (e *responseEvents) failedEvent(d *call.Denial) []byte {
 	dst := strconv.AppendInt([]byte(`{"type":"response.failed","sequence_number":`), e.sequence+1, 10)
 	dst = append(append(dst, `,"response":{`...), e.created...)
-	dst = append(dst, `"status":"failed","error":{"code":"insufficient_quota","message":`...)
+	dst = append(dst, `"status":"failed","error":{"code":`...)
+	dst = append(wire.AppendString(dst, e.response.stopCode), `,"message":`...)
 	dst = append(wire.AppendString(dst, d.Error()), `},"incomplete_details":null,"output":[],"usage":null},"error":`...)
 	return append(append(dst, e.errorObject(d)...), '}')
 }

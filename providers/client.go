@@ -1,0 +1,60 @@
+package providers
+
+import (
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+)
+
+// Manner is how a client is told of a denial, where the API leaves a choice.
+type Manner struct {
+	Status int
+	// Bare: the client shows the body as it is, so that is to be the message alone.
+	Bare bool
+}
+
+// manners are the programs that read a status otherwise than the API's own libraries, which
+// go by x-should-retry, take 402 and 403 for final, and show the message of an error.
+// docs/agents.md has what each does, as measured with the programs themselves.
+var manners = []struct {
+	agent string // how its User-Agent begins
+	of    map[call.Class]Manner
+}{
+	// Claude Code takes a 403 for a login that failed, and says so first.
+	{"claude-cli/", map[call.Class]Manner{call.Forbidden: {Status: 400}}},
+	// Codex shows the body of a 400 and ends its turn. What has another status of the client's fault
+	// it sends again five times, but for a 429, of which it loses the message. A 503 it
+	// sends again too, which helps where budgets are held.
+	{codex, map[call.Class]Manner{
+		call.Malformed: {400, true}, call.Exhausted: {400, true}, call.Forbidden: {400, true}, call.NotFound: {400, true},
+		call.Conflict: {400, true}, call.TooLarge: {400, true}, call.Unreadable: {400, true}, call.TooMany: {400, true},
+		call.Held: {Status: 503},
+	}},
+}
+
+// codex begins the User-Agent of Codex, whichever of its programs it is.
+const codex = "codex_"
+
+// MannerOf is how the client that sent a request understands a denial.
+func MannerOf(h Head, d *call.Denial) Manner {
+	for _, m := range manners {
+		if manner, found := m.of[d.Class]; found && sentBy(h, m.agent) {
+			return manner
+		}
+	}
+	return Manner{Status: d.Class.Status()}
+}
+
+// ShowsFailures says whether the client that sent a request shows the message of a response
+// that failed only where its code says that the prompt was at fault: Codex has a sentence
+// of its own for a quota.
+func ShowsFailures(h Head) bool { return sentBy(h, codex) }
+
+func sentBy(h Head, agent string) bool {
+	for _, value := range h.Header["User-Agent"] {
+		if strings.HasPrefix(value, agent) {
+			return true
+		}
+	}
+	return false
+}
