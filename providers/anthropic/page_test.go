@@ -59,7 +59,7 @@ var how = []struct {
 	}},
 	{"Content blocks, in `system`, `messages`, results of tools and documents, by `type`", slices.Sorted(maps.Keys(blockTypes)), map[string]string{
 		"text": framed, "thinking": framed, "redacted_thinking": framed, "tool_use": framed + "; one that code called is denied", "tool_result": framed,
-		"image":         "1,664 tokens for models before 4.7, 4,848 for all later ones of Claude's and at Anthropic; else `max_image_tokens`, or denied. Any source",
+		"image":         "1,664 tokens for models before 4.7, 4,848 for all later ones of Claude's and at Anthropic; else `max_image_tokens`, or denied. Any source. It needs the capability `images`, and so do pages",
 		"document":      "text and blocks by their bytes; pages (base64, URL, file) by " + atContext,
 		"search_result": framed, "tool_reference": "the definition of the tool, once more", "tool_addition": "a definition by its bytes, a reference as that; tools of MCP servers are denied",
 		"tool_removal": "as a reference", "compaction": "its summary's bytes, and those of what is sealed", "fallback": noInput,
