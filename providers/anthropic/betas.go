@@ -30,10 +30,12 @@ var knownBetas = map[string]string{
 		fine-grained-tool-streaming-2025-05-14 max-tokens-3-5-sonnet-2024-07-15 model-context-window-exceeded-2025-08-26
 		output-128k-2025-02-19 output-300k-2026-03-24 token-efficient-tools-2025-02-19
 	`,
-	"it says who asks, or which operation is called": `
-		claude-code-20250219 oauth-2025-04-20 token-counting-2024-11-01
+	"it says who asks and what for, or which operation is called": `
+		afk-mode-2026-01-31 auto-mode-classifier-2026-07-16 claude-code-20250219 claude-code-side-query-2026-09-29
+		oauth-2025-04-20 subagent-review-2026-11-17 token-counting-2024-11-01
 	`,
-	"the context that is known has it": contextBeta,
+	"the checks that it lets a request ask for cost nothing": "dangerous-tool-use-2026-09-03",
+	"the context that is known has it":                       contextBeta,
 }
 
 var betas = func() map[string]bool {

@@ -65,6 +65,7 @@ var blockMembers = map[string]wire.Reader[*parser]{
 	"source":          (*parser).readSource,
 	"citations":       (*parser).citations,
 	"is_error":        (*parser).skipped,
+	"safeguards":      (*parser).opaque,
 	"cache_control":   func(p *parser, name string) error { return p.cacheControl(name) },
 	"caller":          (*parser).caller,
 	"tool":            (*parser).toolChange,

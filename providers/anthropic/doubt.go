@@ -18,6 +18,9 @@ func (r *request) noBound(t *providers.Terms) error {
 			return d.refuse()
 		}
 	}
+	if err := r.refusesSafeguards(t); err != nil {
+		return err
+	}
 	return r.refusesBetas(t)
 }
 

@@ -72,3 +72,26 @@ func TestCacheInWhatIsAdmitted(t *testing.T) {
 		}
 	}
 }
+
+// TestSafeguards: servers of other makers may run another model for a check.
+func TestSafeguards(t *testing.T) {
+	allow := &call.Allow{}
+	allow.Names[call.ExtraMember] = []string{"safeguards"}
+	r, err := parseWith(t, providers.Head{}, `,"safeguards":[{"type":"dangerous_tool_use"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		terms providers.Terms
+		ok    bool
+	}{
+		{providers.Terms{Provider: "anthropic"}, true},
+		{providers.Terms{Provider: "google"}, true},
+		{providers.Terms{Provider: "zai"}, false},
+		{providers.Terms{Provider: "zai", Allow: allow}, true},
+	} {
+		if _, err := r.On(row.terms); (err == nil) != row.ok {
+			t.Errorf("%s: %v", row.terms.Provider, err)
+		}
+	}
+}

@@ -47,6 +47,7 @@ var how = []struct {
 		"service_tier":  "`standard_only` as the list price; absent or `auto` also at the tiers that the upstream's `allow` names. An answer that names a tier without a price is cost unknown",
 		"speed":         "`fast` at the model's price of that service, else denied; what the answer says was served is charged",
 		"inference_geo": "`global` at the list price, `us` at that region's; absent: at the dearest region of the price; any other is denied",
+		"safeguards":    "nothing: Anthropic checks the answer's calls of tools (`dangerous_tool_use`) for nothing. Other checks are denied, and all at servers of other makers",
 		"compaction":    "one run more, whose output is at most `max_output_tokens`",
 		"fallbacks":     "a run for each, at its own price, with its own `max_tokens`, which reads the request and what those before it wrote. `\"default\"` is denied; so are fallbacks with input that the body does not show",
 		"mcp_servers":   "denied, or taken out, as `hosted_tools` say of `mcp`",
@@ -78,7 +79,7 @@ var how = []struct {
 	{"Members of a block", namesOf(blockMembers), map[string]string{
 		"type": noInput, "text": asText, "title": asText, "context": asText, "thinking": asText, "signature": asSealed, "data": asSealed,
 		"id": asLabel, "tool_use_id": asLabel, "name": asLabel, "tool_name": asLabel, "input": asJSON, "content": "text, or blocks", "source": "see images and documents; a text",
-		"citations": asJSON + "; where they are enabled 16 tokens a sentence or block, and 1,024", "is_error": noInput, "cache_control": "as that of the body",
+		"citations": asJSON + "; where they are enabled 16 tokens a sentence or block, and 1,024", "is_error": noInput, "safeguards": asJSON, "cache_control": "as that of the body",
 		"caller": asJSON, "tool": "see changes of tools", "tool_references": "references to tools", "tool_changes": "see changes of tools",
 		"encrypted_content": asSealed, "encrypted_stdout": asSealed,
 		"server_name": asJSON, "url": asJSON, "page_age": asJSON, "retrieved_at": asJSON, "stdout": asJSON, "stderr": asJSON, "return_code": asJSON,

@@ -19,7 +19,9 @@ type parser struct {
 	tool   tool
 	change change
 	next   fallback
-	edit   string // the type of an edit of the context
+
+	safeguard string // the type of a check
+	edit      string // the type of an edit of the context
 
 	sizes      map[string]int64 // of tools by their names, in tokens at most
 	references []string         // names of tools that the conversation refers to, as often as it does
@@ -92,6 +94,7 @@ var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]
 	"cache_control":      func(p *parser, name string) error { return p.cacheControl(name) },
 	"mcp_servers":        (*parser).mcpServers,
 	"fallbacks":          (*parser).fallbackList,
+	safeguardsMember:     (*parser).safeguardList,
 	"compaction":         func(p *parser, name string) error { return p.compaction(name) },
 	"context_management": func(p *parser, name string) error { return p.contextManagement(name) },
 	"service_tier":       func(p *parser, name string) error { return p.serviceTier(name) },

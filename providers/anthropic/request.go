@@ -40,6 +40,7 @@ type request struct {
 	past        map[string]bool // kinds of them that the conversation has calls of
 	referred    map[string]bool // tools that the conversation refers to
 	chosen      string          // the tool that tool_choice names
+	guarded     bool            // it asks for checks at the provider
 	mustCall    bool            // it wants any tool to be called
 	fallbacks   []fallback
 	toolResults []providers.ToolResult

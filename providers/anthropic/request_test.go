@@ -57,6 +57,8 @@ func TestAllowed(t *testing.T) {
 		{"a faster answer, somewhere", `,"speed":"fast","inference_geo":"us"`},
 		{"what makes it cheaper", `,"fallback_credit_token":"t"`},
 		{"no compaction", `,"compaction":null`},
+		{"checks of the answer's tools, as Claude Code asks for them", `,"safeguards":[{"type":"dangerous_tool_use","classifier_context":{"v":1,"rules":{"allow":[],"ttl":"1h"}}}]`},
+		{"no checks", `,"safeguards":[]`},
 		{"diagnostics", `,"diagnostics":{"previous_message_id":"msg_1"}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -105,6 +107,7 @@ func TestUnbounded(t *testing.T) {
 		{"a thread", with(`,"thread":{"id":"t"}`), "thread", ""},
 		{"a fallback at a speed that nobody knows", with(`,"fallbacks":[{"model":"claude-opus-5","speed":"faster"}]`), "fallbacks.speed", ""},
 		{"a member of a fallback that nobody knows", with(`,"fallbacks":[{"model":"claude-opus-5","zip":1}]`), "fallbacks.zip", "allow"},
+		{"a check that nobody knows", with(`,"safeguards":[{"type":"dangerous_tool_use"},{"type":"oracle"}]`), "safeguards", `allow: {members: ["safeguards"]}`},
 		{"the default fallbacks", with(`,"fallbacks":"default"`), "fallbacks", ""},
 		{"compaction by a model that may write any length", with(`,"compaction":{"type":"summarize"}`), "compaction", "max_output_tokens"},
 		{"the same as an edit", with(`,"context_management":{"edits":[{"type":"compact_20260112"}]}`), "compaction", "max_output_tokens"},

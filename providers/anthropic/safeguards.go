@@ -1,0 +1,50 @@
+package anthropic
+
+import (
+	"slices"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// safeguardsMember asks for checks of the answer at the provider.
+const safeguardsMember = "safeguards"
+
+// freeSafeguards are checks that the provider makes for nothing. Claude Code asks for this
+// one with every message in its auto mode, and makes requests of its own, which are billed,
+// where the answer has no verdict
+// (https://code.claude.com/docs/en/auto-mode-classifier-billing).
+var freeSafeguards = []string{"dangerous_tool_use"}
+
+// safeguardLevel is one check. What else it says is for the check alone, and no input.
+var safeguardLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*parser]{
+	"type": func(p *parser, _ string) error { return p.Word(&p.safeguard, safeguardsMember+".type") },
+})
+
+func (p *parser) safeguardList(name string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	return p.Array(name, func() error {
+		p.safeguard = ""
+		if err := safeguardLevel.Object(p, name); err != nil {
+			return err
+		}
+		p.guarded = true
+		if !slices.Contains(freeSafeguards, p.safeguard) {
+			p.unknown(call.ExtraMember, name, false)
+		}
+		return nil
+	})
+}
+
+// refusesSafeguards says where checks are not known to cost nothing: at servers of other
+// makers, which may run another model for them.
+func (r *request) refusesSafeguards(t *providers.Terms) error {
+	if !r.guarded || slices.Contains(ownHosts, t.Provider) || t.Allow.Has(call.ExtraMember, safeguardsMember) {
+		return nil
+	}
+	d := doubt{Extra: call.Extra{Kind: call.ExtraMember, Name: safeguardsMember}}
+	return d.refuse()
+}
