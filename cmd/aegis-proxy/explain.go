@@ -139,20 +139,35 @@ func (c explainConfig) assess(rules *gate.Rules, key *policy.Key, path string, n
 	return e, nil
 }
 
-// printExplanation reports whether the request would be denied. Under observe a
-// kill switch alone denies.
+// printBeside says what is in that cost beside the request's own input and output.
+func printBeside(w io.Writer, f *call.Facts) {
+	if f.InputRereads > 0 {
+		fmt.Fprintf(w, "  %d tokens in are read in up to %d rounds\n", f.InputTokens, 1+f.InputRereads)
+	}
+	for i := range f.Beside {
+		who := "tools at the provider"
+		if model := f.Beside[i].Model; model != "" {
+			who = "model " + strconv.QuoteToASCII(model)
+		}
+		fmt.Fprintf(w, "  %s: up to %s\n", who, f.Beside[i].Usage)
+	}
+}
+
+// printExplanation reports whether the request would be denied. Under observe only a kill
+// switch denies, and a cost that nobody knows.
 func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *ledgerView) (denied bool) {
 	fmt.Fprintf(w, "tenant %s, key %s, mode %s\n", key.Tenant.Name, orDash(key.ID), key.Tenant.Mode)
 	if e.Unpriced != nil {
 		fmt.Fprintf(w, "model %s: denied, %s: %s\n", strconv.QuoteToASCII(e.Facts.Model), e.Unpriced.Reason, e.Unpriced.Message)
 	} else {
+		input, _ := e.Facts.MostInput()
 		fmt.Fprintf(w, "model %s at %s: at most %d tokens in, %d out, %s\n",
-			strconv.QuoteToASCII(e.Facts.Model), e.Facts.Upstream, e.Facts.InputTokens, e.Facts.OutputTokens, policy.USD(e.Facts.Cost))
+			strconv.QuoteToASCII(e.Facts.Model), e.Facts.Upstream, input, e.Facts.OutputTokens, policy.USD(e.Facts.Cost))
+		printBeside(w, &e.Facts)
 	}
 	stops := seen.stops(e.Switches)
 	verdicts, claims := printVerdicts(w, e, killVerdict(seen, stops)), printClaims(w, e, seen)
-	broken := e.Unpriced != nil || verdicts || claims
-	return len(stops) > 0 || broken && key.Tenant.Mode == policy.Enforce
+	return len(stops) > 0 || e.Unpriced != nil || (verdicts || claims) && key.Tenant.Mode == policy.Enforce
 }
 
 // printVerdicts begins with what the kill switches say, which go before all
