@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
@@ -121,5 +122,32 @@ func BenchmarkParseHalves(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkMeterResponse: a stream of 50 deltas, as that of a chat in BenchmarkMeterStream.
+func BenchmarkMeterResponse(b *testing.B) {
+	begun := `"response":{"id":"resp_1","object":"response","status":"in_progress","model":"gpt-4o-2024-08-06","output":[],"tools":[],"usage":null}`
+	chunks := [][]byte{[]byte(event("response.created", `,"sequence_number":0,`+begun)), []byte(event("response.in_progress", `,"sequence_number":1,`+begun))}
+	for i := range 50 {
+		chunks = append(chunks, fmt.Appendf(nil, "event: response.output_text.delta\ndata: "+
+			`{"type":"response.output_text.delta","sequence_number":%d,"item_id":"msg_67e1642f00c481919045abc0c444972002d0aa1feb13fbfe","output_index":0,"content_index":0,"delta":" word","logprobs":[],"obfuscation":"6XJfbMLv0Q"}`+"\n\n", i+2))
+	}
+	chunks = append(chunks, []byte(event("response.completed", `,"sequence_number":53,"response":{"id":"resp_1","model":"gpt-4o-2024-08-06","output":[],"usage":{"input_tokens":9,"output_tokens":50,"total_tokens":59}}`)))
+	b.ReportAllocs()
+	_, offer, err := responseOn(b, "/v1/responses", `{"model":"gpt-4o","input":"hi"}`, responseTerms)
+	if err != nil {
+		b.Fatal(err)
+	}
+	sent := offer.Send(100)
+	for b.Loop() {
+		m := sent.Meter(providers.Answer{Status: 200, Framed: true, Header: map[string][]string{"Content-Type": {"text/event-stream"}}})
+		for _, c := range chunks {
+			m.Feed(c)
+		}
+		m.Close(io.EOF)
+		if !m.Report().HasUsage {
+			b.Fatal("no usage")
+		}
 	}
 }
