@@ -205,6 +205,7 @@ func TestResponsesReplay(t *testing.T) {
 		`{"model":"gpt-5","input":"hi","previous_response_id":"resp_1","stream":true}`,
 		`{"model":"gpt-5","input":[{"id":"msg_1"}],"max_output_tokens":100}`,
 		`{"model":"gpt-5","input":"hi","prompt_cache_options":{"ttl":"12h"}}`,
+		`{"model":"gpt-5","input":[{"role":"user","content":"hi"},{"type":"compaction_trigger"}],"tools":[{"type":"web_search"}]}`,
 	}
 	for _, body := range bodies {
 		if got := w.post(responsesPath, body); got.status != 200 {

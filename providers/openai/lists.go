@@ -195,7 +195,7 @@ var reasons = map[string]string{
 	UnboundedMultiAgent:   "agents start others, and nothing says how many",
 	UnboundedReasoning:    "several runs of the model are billed together, and nothing says how many",
 	UnboundedCompaction:   "the model runs once more, over all of the input",
-	UnboundedTrigger:      "the model runs once more, over all of the input",
+	UnboundedTrigger:      "the model runs once more, and nobody knows how much it writes at most; max_output_tokens of the model in the policy says it",
 }
 
 // never are members that no allowance admits, and why.

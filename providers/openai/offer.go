@@ -94,6 +94,9 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	if o.bound.Output.Cap == 0 && !o.uncapped() {
 		return nil, &providers.Unbounded{Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
 	}
+	if err := o.boundCompactions(); err != nil {
+		return nil, err
+	}
 	o.boundHosted()
 	return o, nil
 }

@@ -72,7 +72,9 @@ type load struct {
 	// encrypted is the size, in bytes, of what only the provider can read.
 	encrypted int64
 	builtins  int64 // tools that the client runs and the provider describes
-	files     int64 // whose pages the body does not show
+	// compactions is how often the model is to make the input shorter before it answers.
+	compactions int64
+	files       int64 // whose pages the body does not show
 	// beyond is the first member that brings an input which only the model's context
 	// bounds; "" for none.
 	beyond string

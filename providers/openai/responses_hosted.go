@@ -137,7 +137,8 @@ func (o *offer) boundHosted() {
 	}
 	found := o.terms.Tools[call.WebSearch].Tokens
 	o.bound.Input.Fixed += builtinTokens
-	o.bound.Input.Rereads, o.bound.Output.Rereads = n, n
+	o.bound.Input.Rereads += n
+	o.bound.Output.Rereads = n
 	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Searches: n, call.Input: found * n * (n + 1) / 2}})
 }
 

@@ -46,11 +46,13 @@ func itemMembers() map[string]wire.Reader[*parser] {
 		"summary":           (*parser).itemContent,
 		"refusal":           func(p *parser, _ string) error { return p.text("input.refusal") },
 		"encrypted_content": func(p *parser, _ string) error { return p.encrypted() },
-		"tools":             func(p *parser, name string) error { return p.itemTools(name) },
-		"result":            (*parser).itemResult,
-		"status":            scalarAt("input"),
-		"phase":             scalarAt("input"),
-		"async":             scalarAt("input"),
+		// As Codex has them from other agents:
+		"encrypted_function_args": func(p *parser, _ string) error { return p.encrypted() },
+		"tools":                   func(p *parser, name string) error { return p.itemTools(name) },
+		"result":                  (*parser).itemResult,
+		"status":                  scalarAt("input"),
+		"phase":                   scalarAt("input"),
+		"async":                   scalarAt("input"),
 		"cache_control": func(p *parser, _ string) error {
 			p.CacheControl = true
 			return p.values("input", cacheNames)
@@ -60,7 +62,7 @@ func itemMembers() map[string]wire.Reader[*parser] {
 	for name := range strings.FieldsSeq(`namespace arguments input code action actions operation environment container_id
 		max_output_length caller queries results execution server_label error approval_request_id approve reason
 		acknowledged_safety_checks pending_safety_checks fingerprint reasoning text revised_prompt background
-		output_format quality size svg_usage created_by`) {
+		output_format quality size svg_usage created_by author recipient internal_chat_message_metadata_passthrough`) {
 		all[name] = func(p *parser, name string) error { return p.values("input."+name, nil) }
 	}
 	return all
@@ -70,7 +72,7 @@ func itemMembers() map[string]wire.Reader[*parser] {
 var itemKinds = listOf(`message function_call function_call_output custom_tool_call custom_tool_call_output
 	local_shell_call local_shell_call_output shell_call shell_call_output apply_patch_call apply_patch_call_output
 	computer_call computer_call_output tool_search_call tool_search_output additional_tools reasoning
-	compaction compaction_summary item_reference configuration_update
+	compaction compaction_summary context_compaction compaction_trigger item_reference configuration_update agent_message
 	web_search_call x_search_call file_search_call code_interpreter_call image_generation_call mcp_list_tools mcp_call
 	mcp_approval_request mcp_approval_response program program_output`)
 
@@ -93,7 +95,7 @@ func (p *parser) inputItem() error {
 	case it.kind == "item_reference":
 		p.load.needContext("input.item_reference")
 	case it.kind == "compaction_trigger":
-		p.unbounded(UnboundedTrigger)
+		p.load.compactions++
 	case it.kind == "mcp_list_tools":
 		p.takeBack(it.brought)
 	case !itemKinds.has(it.kind):
@@ -210,7 +212,7 @@ var inputPartLevel = wire.NewLevel(
 
 // partKinds are the types of parts whose members are known.
 var partKinds = listOf(`input_text output_text text summary_text reasoning_text refusal input_image input_file input_audio
-	computer_screenshot image logs`)
+	computer_screenshot image logs encrypted_content`)
 
 // inputPart reads one part.
 func (p *parser) inputPart() error {

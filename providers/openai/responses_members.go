@@ -18,7 +18,7 @@ const (
 	UnboundedMultiAgent   = "multi_agent.enabled"      // agents start agents, as many as they like
 	UnboundedReasoning    = "reasoning.mode"           // several runs are billed together
 	UnboundedCompaction   = "context_management"       // the model runs once more, over all of the input
-	UnboundedTrigger      = "input.compaction_trigger" // the same
+	UnboundedTrigger      = "input.compaction_trigger" // the same, where nobody knows how much the model writes at most
 )
 
 // responsesMembers are those of the body of a response alone, and of what goes with it:

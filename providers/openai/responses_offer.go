@@ -79,6 +79,25 @@ func (r *Request) responseKinds(provider string) call.Kinds {
 	return kinds
 }
 
+// boundCompactions bounds what an input asks for that is to be made shorter on the way: each
+// is one more run of the model over all of it, whose output no cap is known to cover, and
+// is read after that.
+func (o *offer) boundCompactions() error {
+	n, most := o.request.load.compactions, o.terms.MaxOutput
+	if n == 0 {
+		return nil
+	}
+	if most == 0 || most > providers.MaxCap/n {
+		return unbounded(UnboundedTrigger, because(UnboundedTrigger))
+	}
+	rounds := 1 + o.request.callsAt(&o.terms)
+	o.bound.Input.Fixed += n * compactTokens
+	o.bound.Input.Rereads += n
+	o.bound.Output.Fixed += n * most
+	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Input: n * most * rounds}})
+	return nil
+}
+
 // compaction is the output of a compaction, which no member caps.
 func (r *Request) compaction(t *providers.Terms) providers.Output {
 	return providers.Output{Fixed: t.MaxOutput, Choices: 1, Kinds: call.Of(call.Output, call.Reasoning)}

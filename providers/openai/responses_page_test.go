@@ -63,6 +63,8 @@ func explanations() []explained {
 		"message": "its text and parts; 5 tokens, as any item", "item_reference": isContext + ", with a `type` or without", "additional_tools": "its `tools`, as those of the body",
 		"tool_search_output": "its `tools`, as those of the body", "mcp_list_tools": "its JSON; nothing in it is offered",
 		"reasoning": "`encrypted_content` a token a byte, the rest as text", "compaction": "a token a byte", "compaction_summary": "a token a byte",
+		"context_compaction":    "a token a byte",
+		"compaction_trigger":    "one run of the model more over all of the input, which writes the model's maximum, and that as input; without a maximum it is denied",
 		"image_generation_call": "its `result` as an image", "configuration_update": "its JSON; the cap stays",
 	}
 	for name := range itemKinds.whole {
@@ -72,8 +74,9 @@ func explanations() []explained {
 	}
 	parts := map[string]string{
 		"input_image": "by its `detail`, as in a chat: the most that OpenAI publishes for the model, else `max_image_tokens`, or denied", "computer_screenshot": "as `input_image`", "image": "as `input_image`",
-		"input_file":  "`max_document_tokens` each, else " + isContext + ". One by `file_id` is denied: all tenants share the upstream's key, and nobody knows whose it is",
-		"input_audio": isContext + ", any token of it audio",
+		"input_file":        "`max_document_tokens` each, else " + isContext + ". One by `file_id` is denied: all tenants share the upstream's key, and nobody knows whose it is",
+		"encrypted_content": "a token a byte",
+		"input_audio":       isContext + ", any token of it audio",
 	}
 	for name := range partKinds.whole {
 		if parts[name] == "" {

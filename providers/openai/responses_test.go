@@ -81,7 +81,9 @@ func TestResponseBound(t *testing.T) {
 		{"one run", body(`"input":"hi","reasoning":{"mode":"standard","effort":"high","summary":"auto"}`), 64, 200, ""},
 		{"compaction on the way", body(`"input":"hi","context_management":[{"type":"compaction","compact_threshold":1000}]`), 0, 0, "context_management"},
 		{"no compaction", body(`"input":"hi","context_management":[]`), 64, 200, ""},
-		{"compaction at the end", items(`{"role":"user","content":"hi"},{"type":"compaction_trigger"}`), 0, 0, "input.compaction_trigger"},
+		{"compaction at the end", items(`{"role":"user","content":"hi"},{"type":"compaction_trigger"}`), 1024, 1300, ""},
+		{"what a client says of itself", body(`"input":"hi","client_metadata":{"turn_id":"t"}`), 64, 200, ""},
+		{"a message of another agent", items(`{"type":"agent_message","author":"/root","recipient":"/a","content":[{"type":"encrypted_content","encrypted_content":"` + strings.Repeat("x", 3000) + `"}]}`), 3000, 3300, ""},
 		{"an item that nobody knows", items(`{"type":"teleport"}`), 0, 0, "teleport"},
 		{"a part that nobody knows", items(`{"role":"user","content":[{"type":"input_smell"}]}`), 0, 0, "input_smell"},
 		{"a member that nobody knows", body(`"input":"hi","turbo":true`), 0, 0, "turbo"},
@@ -115,6 +117,25 @@ func TestResponseWithoutContext(t *testing.T) {
 	terms.Context = 0
 	_, _, err := responseOn(t, "/v1/responses", `{"model":"m","previous_response_id":"resp_1"}`, terms)
 	if no, ok := errors.AsType[*providers.Unbounded](err); !ok || no.Member != "previous_response_id" || !strings.Contains(no.Message, "context_tokens") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestResponseCompactions: an input that is to be made shorter first is read once more, and
+// what that comes to is held at the most that the model writes.
+func TestResponseCompactions(t *testing.T) {
+	const body = `{"model":"gpt-4o","max_output_tokens":50,"input":[{"role":"user","content":"hi"},{"type":"compaction_trigger"}]}`
+	_, offer, err := responseOn(t, "/v1/responses", body, responseTerms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := offer.Bound()
+	if b.Input.Rereads != 1 || b.Output.Cap != 50 || b.Output.Fixed != 1000 || len(b.Beside) != 1 || b.Beside[0].Usage != (call.Usage{call.Input: 1000}) {
+		t.Errorf("bound %+v", b)
+	}
+	terms := responseTerms
+	terms.MaxOutput = 0
+	if _, _, err := responseOn(t, "/v1/responses", body, terms); err == nil || !strings.Contains(err.Error(), "compaction_trigger") {
 		t.Errorf("%v", err)
 	}
 }
