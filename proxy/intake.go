@@ -68,6 +68,9 @@ func (in *intake) open(tenant string) *room { return &room{intake: in, tenant: t
 
 // take asks for more bytes.
 func (m *room) take(n int64) error {
+	if n == 0 {
+		return nil
+	}
 	in := m.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -80,6 +83,9 @@ func (m *room) take(n int64) error {
 
 // give gives bytes back.
 func (m *room) give(n int64) {
+	if n == 0 {
+		return
+	}
 	m.intake.mu.Lock()
 	defer m.intake.mu.Unlock()
 	m.add(-n)

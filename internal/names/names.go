@@ -24,6 +24,19 @@ func Fold(name string) string {
 
 // AppendFold appends Fold(name) to dst.
 func AppendFold(dst []byte, name string) []byte {
+	start := len(dst)
+	dst = append(dst, name...)
+	for i, c := range dst[start:] {
+		if c >= utf8.RuneSelf {
+			return appendFoldLong(dst[:start+i], name[i:])
+		}
+		dst[start+i] = lower(c)
+	}
+	return dst
+}
+
+// appendFoldLong is AppendFold of a name that is not all ASCII.
+func appendFoldLong(dst []byte, name string) []byte {
 	for i := 0; i < len(name); {
 		if c := name[i]; c < utf8.RuneSelf {
 			dst = append(dst, lower(c))
