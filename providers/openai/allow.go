@@ -202,6 +202,7 @@ var levels = map[string]bool{
 	"tools": true, "tools.function": true, "tools.custom": true, "functions": true,
 	"tool_choice": true, "function_call": true, "response_format": true,
 	"prediction": true, "prediction.content": true, "audio": true,
+	"input": true, "input.content": true, // of responses
 }
 
 // sayable reports whether a name can stand in a policy.

@@ -258,5 +258,11 @@ func (p *parser) costly(name string) error {
 		}
 		return err
 	}
-	return p.unlisted(name)
+	before := len(p.extras.list)
+	err := p.unlisted(name)
+	if never[name] == anothersInput && len(p.extras.list) > before { // whatever lies in it
+		p.forget(before)
+		p.extra(call.ExtraMember, name, false)
+	}
+	return err
 }

@@ -202,10 +202,10 @@ var reasons = map[string]string{
 var never = map[string]string{
 	"n_predict":       "it overrides the output cap; send max_tokens",
 	"n_cmpl":          "it overrides the number of choices; send n",
-	"prompt":          "it is another endpoint's input",
-	"input":           "it is another endpoint's input",
-	"inputs":          "it is another endpoint's input",
-	"messages":        "it is another endpoint's input",
+	"prompt":          anothersInput,
+	"input":           anothersInput,
+	"inputs":          anothersInput,
+	"messages":        anothersInput,
 	"background":      "the answer would come elsewhere, past the meter",
 	"deferred":        "the answer would come elsewhere, past the meter",
 	"extra_headers":   "headers belong in the header",
@@ -216,7 +216,10 @@ var never = map[string]string{
 	"fields":          hidesUsage,
 }
 
-const hidesUsage = "it can hide the usage"
+const (
+	hidesUsage    = "it can hide the usage"
+	anothersInput = "it is another endpoint's input"
+)
 
 // costlyNames are the members of a body that are known to cost, or not to be sent.
 func costlyNames() []string {

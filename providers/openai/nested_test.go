@@ -59,6 +59,56 @@ func TestWhatLiesInWhatIsAdmitted(t *testing.T) {
 	}
 }
 
+// TestWhatLiesInItems: alike in the Responses API, whose items have types too.
+func TestWhatLiesInItems(t *testing.T) {
+	for _, row := range []struct{ name, input, denied string }{
+		{"an item of text", `{"type":"odd","x":{"type":"input_text","text":"hi"}}`, ""},
+		{"a file in an item", `{"type":"odd","x":[{"type":"input_file","file_id":"f"}]}`, "input_file"},
+		{"a key in an item", `{"type":"odd","api_key":"sk"}`, "input.api_key"},
+		{"a file in a part", `{"role":"user","content":[{"type":"odd","x":{"type":"input_file"}}]}`, "input_file"},
+		{"a key in a part", `{"role":"user","content":[{"type":"odd","x":{"access_token":"sk"}}]}`, "input.content.x.access_token"},
+		{"a member that is admitted", `{"role":"user","content":"hi","mark":1}`, ""},
+		{"another member", `{"role":"user","content":"hi","stain":1}`, "input.stain"},
+	} {
+		r, err := openai.Parse(openai.Responses, []byte(`{"model":"m","max_output_tokens":20,"input":[`+row.input+`]}`))
+		if err != nil {
+			t.Fatalf("%s: %v", row.name, err)
+		}
+		allow := &call.Allow{}
+		allow.Names[call.ExtraPart], allow.Names[call.ExtraMember] = []string{"odd"}, []string{"input.mark"}
+		got := ""
+		if no := r.NoBound(&providers.Terms{Provider: "openai", Allow: allow, Obeys: providers.Obeys{CapField: openai.FieldMaxCompletionTokens}}); no != nil {
+			got = no.Member
+		}
+		if got != row.denied {
+			t.Errorf("%s: denied for %q, want %q", row.name, got, row.denied)
+		}
+	}
+}
+
+// TestAnothersInput: no allowance admits the input of another endpoint, whatever is in it.
+func TestAnothersInput(t *testing.T) {
+	allow := &call.Allow{}
+	allow.Names[call.ExtraMember] = []string{"*"}
+	for _, row := range []struct {
+		endpoint     openai.Endpoint
+		body, denied string
+	}{
+		{openai.ChatCompletions, `{"model":"m","max_tokens":9,"messages":[],"input":[{"role":"user","content":"x"}]}`, "input"},
+		{openai.ChatCompletions, `{"model":"m","max_tokens":9,"messages":[],"prompt":["x"]}`, "prompt"},
+		{openai.Responses, `{"model":"m","max_output_tokens":20,"input":"x","messages":[{"role":"user","content":"y"}]}`, "messages"},
+	} {
+		r, err := openai.Parse(row.endpoint, []byte(row.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		no := r.NoBound(&providers.Terms{Provider: "acme", Allow: allow, Obeys: providers.Obeys{CapField: openai.FieldMaxTokens}})
+		if no == nil || no.Member != row.denied {
+			t.Errorf("%s: denied for %v, want %s", row.body, no, row.denied)
+		}
+	}
+}
+
 // TestWhatListsHaveIsKnown: a member that a list has may hold what elsewhere would cost.
 func TestWhatListsHaveIsKnown(t *testing.T) {
 	for name, body := range map[string]string{
