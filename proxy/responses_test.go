@@ -149,8 +149,8 @@ func TestResponsesChain(t *testing.T) {
 	up := &caseUpstream{reply: reply{body: responseOf(responseUsage, "")}}
 	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: gpt})
 	const context = 128_000 // tokens of gpt-4o
-	for i, id := range []string{"", "resp_1", "resp_of_another_replica"} {
-		body := strings.Replace(askResponse, `"input"`, `"previous_response_id":"`+id+`","input"`, 1)
+	for i, members := range []string{`"user":""`, `"previous_response_id":"resp_1"`, `"previous_response_id":"resp_of_another_replica"`} {
+		body := strings.Replace(askResponse, `"input"`, members+`,"input"`, 1)
 		if a := w.do(request(t.Context(), w.front.URL+responsesPath, body)); a.status != 200 {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
@@ -158,8 +158,14 @@ func TestResponsesChain(t *testing.T) {
 		first := w.settled(1)[0].Hold
 		want := [...]int64{first, first + (20+4)*2500, context*2500 + 100*10000}[i]
 		if s.Hold != want || s.Charge != responseCost {
-			t.Errorf("%q: %d is held and %d charged, want %d and %d", id, s.Hold, s.Charge, want, int64(responseCost))
+			t.Errorf("%s: %d is held and %d charged, want %d and %d", members, s.Hold, s.Charge, want, int64(responseCost))
 		}
+	}
+	if a := w.post(responsesPath, strings.Replace(askResponse, `"hi"`, `["hi",{"id":"msg_1"}]`, 1)); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if list := w.settled(4); list[3].Hold < list[0].Hold+4*2500 || list[3].Hold > list[0].Hold+50*2500 {
+		t.Errorf("an item that is known: %d is held, without %d", list[3].Hold, list[0].Hold)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // request goes on with that names it. All tenants share the upstreams' keys, so that a
 // provider tells no tenant from another.
 //
-// They are in memory, of this process, and of the last maxChains answers. What they do not
+// They are in memory, of this process, and of the last maxChains answers and parts of them. What they do not
 // know is bounded by the model's context, which holds on every replica and after a restart.
 // The zero Chains are empty. They are safe for concurrent use.
 type Chains struct {
@@ -21,7 +21,7 @@ type Chains struct {
 	next  int
 }
 
-// maxChains is how many answers are remembered: about 10 MB.
+// maxChains is how many answers, and parts of them, are remembered: about 10 MB.
 const maxChains = 1 << 16
 
 // chainID is the first half of the SHA-256 of an id.
@@ -58,18 +58,27 @@ func (c *Chains) Note(tenant string, r *providers.Report) {
 	if r.Left == "" {
 		return
 	}
-	id, known := idOf(r.Left), chain{tenant: tenant}
+	var in, out int64
 	if r.HasUsage {
 		for i := range r.Lines {
-			known.tokens += r.Lines[i].Usage.InputTokens() + r.Lines[i].Usage.OutputTokens()
+			in, out = in+r.Lines[i].Usage.InputTokens(), out+r.Lines[i].Usage.OutputTokens()
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.keep(r.Left, chain{tenant, in + out})
+	for _, item := range r.Items {
+		c.keep(item, chain{tenant, out})
+	}
+}
+
+// keep remembers one id.
+func (c *Chains) keep(name string, known chain) {
+	id := idOf(name)
 	before, there := c.known[id]
 	if !there {
 		c.enter(id)
-	} else if before.tenant != tenant {
+	} else if before.tenant != known.tenant {
 		return
 	}
 	c.known[id] = known

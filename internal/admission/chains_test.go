@@ -20,6 +20,9 @@ func TestChains(t *testing.T) {
 	c.Note("a", &providers.Report{Left: "r2", Lines: []call.Line{{Usage: call.Usage{call.Input: 7}}}})
 	c.Note("a", &providers.Report{HasUsage: true})
 	c.Note("b", left("r1", 1, 1))
+	parts := left("r4", 10, 5)
+	parts.Items = []string{"msg", "r1"}
+	c.Note("b", parts)
 	for _, row := range []struct {
 		tenant, id string
 		want       providers.Earlier
@@ -29,6 +32,9 @@ func TestChains(t *testing.T) {
 		{"a", "r2", providers.Earlier{}},
 		{"b", "r2", providers.Earlier{Foreign: true}},
 		{"a", "r3", providers.Earlier{}},
+		{"b", "r4", providers.Earlier{Tokens: 16}},
+		{"b", "msg", providers.Earlier{Tokens: 5}},
+		{"a", "msg", providers.Earlier{Foreign: true}},
 		{"a", "", providers.Earlier{}},
 	} {
 		if got := c.Earlier(row.tenant)(row.id); got != row.want {

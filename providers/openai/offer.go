@@ -77,6 +77,9 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	if err := o.boundEarlier(); err != nil {
 		return nil, err
 	}
+	if err := o.boundReferences(); err != nil {
+		return nil, err
+	}
 	if err := o.boundFiles(); err != nil {
 		return nil, err
 	}
@@ -161,7 +164,7 @@ func (r *Request) impliedCap(t *providers.Terms) (int64, providers.Fit) {
 			least = implied
 		}
 	}
-	if r.Prompts() > 1 || r.load.beyond != "" || r.load.files > 0 || r.Previous != "" { // nobody knows how long the input is
+	if r.Prompts() > 1 || r.load.beyond != "" || r.load.files > 0 || len(r.references) > 0 || r.Previous != "" { // nobody knows how long the input is
 		fit = providers.Kept
 	}
 	if least > 0 {

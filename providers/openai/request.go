@@ -103,6 +103,7 @@ type Request struct {
 	results int64             // tool results since then
 
 	// Of a response:
+	references   []string // ids of items that the provider keeps
 	hosted       []hostedTool
 	offers       []wire.Span     // of the entries of tools
 	said         map[string]bool // kinds of tools at the provider that its history tells of

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,7 @@ type responseEvent struct {
 	response, error []byte
 	delta           int64 // bytes of generated text
 	hasDelta        bool
+	item            []byte
 }
 
 // Event reads the payload of one event. Nothing is taken out.
@@ -49,6 +51,8 @@ func (e *responseEvents) Event(payload []byte) (none wire.Addition) {
 			ev.delta += textBytes(&w, 0)
 		case "response":
 			ev.response = w.Bytes()
+		case "item":
+			ev.item = w.Bytes()
 		case "error":
 			ev.error = w.Bytes()
 		}
@@ -90,6 +94,9 @@ func (e *responseEvents) take(ev *responseEvent, payload []byte) {
 		e.seen.Ran = e.seen.Ran || len(ev.error) == 0
 	default:
 		e.seen.Ran = true
+		if ev.kind == "response.output_item.done" {
+			e.readItem(ev.item)
+		}
 		if ev.hasDelta {
 			e.text = e.text || ev.delta > 0
 			e.seen.OutputTokens += max(1, ev.delta)
@@ -191,6 +198,29 @@ const maxIDBytes = 512
 func (f *findings) readID(value []byte) {
 	if id := word(value); f.response.stored && len(id) <= maxIDBytes && id != f.seen.Left {
 		f.seen.Left = strings.Clone(id)
+	}
+}
+
+// maxItems is how many items of one output are remembered: what agents do in one turn.
+const maxItems = 64
+
+// readItem takes the id under which an item of the output is kept, where it is.
+func (f *findings) readItem(item []byte) {
+	if !f.response.stored || len(f.seen.Items) == maxItems {
+		return
+	}
+	if id := wire.Get(gjson.ParseBytes(item), "id").Str; id != "" && len(id) <= maxIDBytes && !slices.Contains(f.seen.Items, id) {
+		f.seen.Items = append(f.seen.Items, strings.Clone(id))
+	}
+}
+
+// readItems takes those of a whole output.
+func (f *findings) readItems(output []byte) {
+	if items := gjson.ParseBytes(output); f.response.stored && items.IsArray() {
+		items.ForEach(func(_, item gjson.Result) bool {
+			f.readItem([]byte(item.Raw))
+			return true
+		})
 	}
 }
 

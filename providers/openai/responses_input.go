@@ -14,6 +14,7 @@ type item struct {
 	kind, role, id, callID, name string
 	result                       string // what a tool of the provider's made: an image, or text
 	content                      bool   // it has content
+	sealed                       bool   // it has all of what the model thought, which only the provider reads
 	brought                      brought
 }
 
@@ -41,11 +42,14 @@ func itemMembers() map[string]wire.Reader[*parser] {
 			p.item.content = p.Peek() != 'n'
 			return p.itemContent(name)
 		},
-		"output":            (*parser).itemContent,
-		"outputs":           (*parser).itemContent,
-		"summary":           (*parser).itemContent,
-		"refusal":           func(p *parser, _ string) error { return p.text("input.refusal") },
-		"encrypted_content": func(p *parser, _ string) error { return p.encrypted() },
+		"output":  (*parser).itemContent,
+		"outputs": (*parser).itemContent,
+		"summary": (*parser).itemContent,
+		"refusal": func(p *parser, _ string) error { return p.text("input.refusal") },
+		"encrypted_content": func(p *parser, _ string) error {
+			p.item.sealed = p.Peek() == '"'
+			return p.encrypted()
+		},
 		// As Codex has them from other agents:
 		"encrypted_function_args": func(p *parser, _ string) error { return p.encrypted() },
 		"tools":                   func(p *parser, name string) error { return p.itemTools(name) },
@@ -92,8 +96,10 @@ func (p *parser) inputItem() error {
 		it.kind = it.impliedKind()
 	}
 	switch {
-	case it.kind == "item_reference":
-		p.load.needContext("input.item_reference")
+	case it.kind == "item_reference", it.kind == "reasoning" && it.id != "" && !it.sealed:
+		if err := p.refer(it.id); err != nil {
+			return err
+		}
 	case it.kind == "compaction_trigger":
 		p.load.compactions++
 	case it.kind == "mcp_list_tools":
@@ -115,6 +121,16 @@ func (it *item) impliedKind() string {
 	return "message"
 }
 
+// refer notes an item that the provider keeps: of a thought that has an id and is not
+// sealed it has more than the body shows.
+func (p *parser) refer(id string) error {
+	if len(p.references) == providers.MaxTools {
+		return wire.Errorf("input", "request refers to more than %d items", providers.MaxTools)
+	}
+	p.references = append(p.references, id)
+	return nil
+}
+
 // encrypted reads what only the provider can read: what the model thought, or what was
 // left of a longer input. Each of its bytes may be a token.
 func (p *parser) encrypted() error {
@@ -134,11 +150,11 @@ func (p *parser) itemResult(name string) error {
 // countResult counts what was kept of an item whose type is known now.
 func (p *parser) countResult(it *item) error {
 	switch {
-	case it.result == "":
-		return nil
-	case it.kind == "image_generation_call":
+	case it.kind == "image_generation_call": // which has its image under its id, if not here
 		p.Images = true
 		p.load.images.add("")
+		return nil
+	case it.result == "":
 		return nil
 	}
 	return p.keepText("input", it.result)

@@ -40,8 +40,8 @@ func newResponseMeter(asked responseAsked, b bill.Reader, a providers.Answer) *r
 		opened: wire.Opening{Announced: a.Stream()},
 		object: wire.NewDocument(watchedResponse),
 	}}
-	if asked.searches > 0 {
-		m.object = wire.NewDocument(watchedSearches)
+	if asked.searches > 0 || asked.stored {
+		m.object = wire.NewDocument(watchedOutput)
 	}
 	m.events.findings = &m.found
 	m.stream = wire.NewEventStream(&m.events, false)
@@ -60,7 +60,7 @@ var (
 	watchedResponse = wire.Paths{
 		Keep: []string{"id", "model", "error", "usage", "service_tier", "tool_usage"}, Output: []string{"output"}, Labels: responseLabels, Words: filterCodes,
 	}.Watch()
-	watchedSearches = wire.Paths{
+	watchedOutput = wire.Paths{
 		Keep: []string{"id", "model", "error", "usage", "service_tier", "tool_usage", "output"}, Output: []string{"output"}, Labels: responseLabels, Words: filterCodes,
 	}.Watch()
 	watchedEvent = wire.Paths{
@@ -73,8 +73,9 @@ func (m *responseMeter) Report() providers.Report {
 	if !m.streams() {
 		m.found.readToolUsage(m.object.Kept("tool_usage").Last())
 		m.found.readID(m.object.Kept("id").Last())
-		if m.found.response.searches > 0 {
+		if asked := &m.found.response; asked.searches > 0 || asked.stored {
 			m.found.readOutput(m.object.Kept("output"))
+			m.found.readItems(m.object.Kept("output").Last())
 		}
 	}
 	return m.Meter.Report()

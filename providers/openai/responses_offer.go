@@ -14,6 +14,9 @@ var ownCaches = []string{"openai", "azure"}
 // previousResponse is the member that names the response that another goes on from.
 const previousResponse = "previous_response_id"
 
+// itemReference is an item that names another, which is not in the body.
+const itemReference = "input.item_reference"
+
 const notOurs = previousResponse + ": it is not a response of this tenant's"
 
 // boundEarlier bounds what a response goes on from: all that an earlier one has read and
@@ -35,6 +38,25 @@ func (o *offer) boundEarlier() error {
 	}
 	o.bound.Input.Fixed += earlier.Tokens
 	return nil
+}
+
+// boundReferences bounds items that are named and not there, in the same way.
+func (o *offer) boundReferences() error {
+	unknown := ""
+	for _, id := range o.request.references {
+		var earlier providers.Earlier
+		if o.terms.Earlier != nil {
+			earlier = o.terms.Earlier(id)
+		}
+		switch {
+		case earlier.Foreign:
+			return unbounded(itemReference, itemReference+": it is not an item of this tenant's")
+		case earlier.Tokens == 0:
+			unknown = itemReference
+		}
+		o.bound.Input.Fixed += earlier.Tokens
+	}
+	return o.boundContext(unknown)
 }
 
 // boundFiles bounds files, whose pages become text and images, by what the policy says of
@@ -108,8 +130,10 @@ func (r *Request) countOn(t providers.Terms) (providers.Offer, error) {
 	if len(r.Unbounded) > 0 && r.Unbounded[0] == UnboundedConversation {
 		return nil, unbounded(UnboundedConversation, because(UnboundedConversation))
 	}
-	if t.Earlier != nil && t.Earlier(r.Previous).Foreign {
-		return nil, unbounded(previousResponse, notOurs)
+	for _, id := range append(r.references, r.Previous) {
+		if t.Earlier != nil && t.Earlier(id).Foreign {
+			return nil, unbounded(previousResponse, notOurs)
+		}
 	}
 	if !call.Free(call.CountResponses, t.Provider) {
 		return nil, &providers.Unbounded{Message: fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", t.Provider)}

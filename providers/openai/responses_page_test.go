@@ -36,7 +36,7 @@ type explained struct {
 func explanations() []explained {
 	body := map[string]string{
 		"model": "it names the price", "input": "text or items, below", "instructions": "text or items, below",
-		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers); else " + isContext + ". Another tenant's is denied, where it was seen",
+		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers and items of them); else " + isContext + ". Another tenant's is denied, where it was seen",
 		FieldMaxOutputTokens:   "the output, thoughts and arguments of tools among it: held, inserted (`default_output_cap`, else the model's maximum; at least 16), and lowered by a clamp, never below 16",
 		fieldMaxToolCalls:      "the calls of tools at the provider: lowered or inserted where `hosted_tools` price a search that is offered",
 		"tools":                "by their types, below", "tool_choice": isSchema + "; a tool at the provider that is not offered is denied",
@@ -60,9 +60,9 @@ func explanations() []explained {
 		body[name] = isNothing
 	}
 	items := map[string]string{
-		"message": "its text and parts; 5 tokens, as any item", "item_reference": isContext + ", with a `type` or without", "additional_tools": "its `tools`, as those of the body",
+		"message": "its text and parts; 5 tokens, as any item", "item_reference": "with a `type` or without: the output that the answer reports which it is of, where this process has seen it; else " + isContext + ". Another tenant's is denied, where it was seen", "additional_tools": "its `tools`, as those of the body",
 		"tool_search_output": "its `tools`, as those of the body", "mcp_list_tools": "its JSON; nothing in it is offered",
-		"reasoning": "`encrypted_content` a token a byte, the rest as text", "compaction": "a token a byte", "compaction_summary": "a token a byte",
+		"reasoning": "`encrypted_content` a token a byte, the rest as text; with an `id` and without that as an `item_reference`", "compaction": "a token a byte", "compaction_summary": "a token a byte",
 		"context_compaction":    "a token a byte",
 		"compaction_trigger":    "one run of the model more over all of the input, which writes the model's maximum, and that as input; without a maximum it is denied",
 		"image_generation_call": "its `result` as an image", "configuration_update": "its JSON; the cap stays",

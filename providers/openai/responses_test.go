@@ -176,6 +176,27 @@ func TestEarlierResponse(t *testing.T) {
 	if got, err := fixed("/v1/responses", "nobody's"); err != nil || got != terms.Context+1 {
 		t.Errorf("%d tokens are fixed: %v", got, err)
 	}
+	for _, row := range []struct {
+		item string
+		want int64 // more than without; -1: it is denied
+	}{
+		{`{"id":"mine"}`, 700},
+		{`{"type":"item_reference","id":"mine"}`, 700},
+		{`{"type":"reasoning","id":"mine","summary":[]}`, 700},
+		{`{"type":"reasoning","id":"mine","summary":[],"encrypted_content":null}`, 700},
+		{`{"type":"reasoning","id":"nobody's","summary":[],"encrypted_content":"xxxx"}`, 0},
+		{`{"type":"reasoning","summary":[]}`, 0},
+		{`{"type":"reasoning","id":"nobody's","summary":[]}`, terms.Context},
+		{`{"id":"nobody's"}`, terms.Context},
+		{`{"id":"theirs"}`, -1},
+	} {
+		_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[`+row.item+`]}`, terms)
+		if (err != nil) != (row.want < 0) {
+			t.Errorf("%s: %v", row.item, err)
+		} else if err == nil && (offer.Bound().Input.Fixed < row.want || offer.Bound().Input.Fixed > row.want+100) {
+			t.Errorf("%s: %d tokens are fixed", row.item, offer.Bound().Input.Fixed)
+		}
+	}
 	for _, path := range []string{"/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"} {
 		if _, err := fixed(path, "theirs"); err == nil || !strings.Contains(err.Error(), "this tenant's") {
 			t.Errorf("%s goes on from another tenant's: %v", path, err)
@@ -199,6 +220,20 @@ func TestResponseLeft(t *testing.T) {
 			m.Feed([]byte(answer))
 			if got := m.Report().Left; got != row.want {
 				t.Errorf("%q: %q was left, want %q", row.members, got, row.want)
+			}
+		}
+		for _, answer := range []string{
+			`{"id":"resp_1","output":[{"id":"rs_1","type":"reasoning"},{"id":"msg_1"},{"type":"message"}],"usage":{"input_tokens":1,"output_tokens":0}}`,
+			event("response.output_item.done", `,"item":{"id":"rs_1"}`) + event("response.output_item.added", `,"item":{"id":"x"}`) + event("response.output_item.done", `,"item":{"id":"msg_1"}`),
+		} {
+			_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":"hi"`+row.members+`}`, responseTerms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := offer.Send(20).Meter(providers.Answer{Status: 200, Framed: true})
+			m.Feed([]byte(answer))
+			if got := strings.Join(m.Report().Items, " "); row.want != "" && got != "rs_1 msg_1" || row.want == "" && got != "" {
+				t.Errorf("%q: %q were left", row.members, got)
 			}
 		}
 	}
