@@ -35,8 +35,8 @@ import (
 // request with images.
 const MaxBodyBytes = 50 << 20
 
-// DefaultIdleTimeout is longer than any API was found to be silent in an answer, and than a
-// program needs for what it has read.
+// DefaultIdleTimeout is twice as long as the proxy waits for an upstream that says nothing
+// (idle_timeout), since a program may think about what it has read.
 const DefaultIdleTimeout = 10 * time.Minute
 
 // ErrIdle says that an answer stood still for longer than the Transport's IdleTimeout.
