@@ -77,7 +77,7 @@ func (s *stage) rows(standings []standing) ([]row, error) {
 	rows := make([]row, len(s.actors))
 	for i, a := range s.actors {
 		rows[i] = row{tenant: a.tenant, asked: a.asked.Load(), denied: map[string]int64{}}
-		billed, err := s.billed(a.model)
+		billed, err := s.billed(a)
 		if err != nil {
 			return nil, err
 		}
@@ -91,14 +91,14 @@ func (s *stage) rows(standings []standing) ([]row, error) {
 	return rows, s.countDecisions(rows)
 }
 
-// billed prices what the provider's books say of a model.
-func (s *stage) billed(model string) (total int64, err error) {
-	price, err := pricing.Builtin().Lookup("openai", model, time.Now())
+// billed prices what the provider's books say of a tenant's model.
+func (s *stage) billed(a *actor) (total int64, err error) {
+	price, err := pricing.Builtin().Lookup(a.api.provider, a.model, time.Now())
 	if err != nil {
 		return 0, err
 	}
 	for _, c := range s.sim.Calls() {
-		if c.Model != model {
+		if c.Model != a.model {
 			continue
 		}
 		cost, err := price.Cost(call.Usage{call.Input: c.Billed.Prompt, call.Output: c.Billed.Completion})

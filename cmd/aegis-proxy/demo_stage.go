@@ -33,7 +33,14 @@ upstreams:
     api_key_file: %[1]s/upstream-key
     provider: openai
     cap_field: max_completion_tokens
+  - name: simulated-anthropic
+    base_url: %[2]s/v1
+    api_key_file: %[1]s/upstream-key
+    key_header: x-api-key
+    provider: anthropic
+    dialects: [{name: anthropic}]
 models:
+  - {match: "claude-*", upstreams: [simulated-anthropic]}
   - {match: "*", upstreams: [simulated]}
 tenants:
   - name: customer
@@ -46,7 +53,7 @@ tenants:
     budgets: [{name: job, window: forever, limit_usd: "0.40"}]
   - name: agent
     keys: [{id: agent-1, sha256: "%[5]s"}]
-    models: {deny: ["o1-pro*"]}
+    models: {deny: ["claude-opus*"]}
     budgets:
       - {name: team, window: forever, limit_usd: "1"}
       - {name: run, scope: run, window: forever, limit_usd: "0.15"}
@@ -131,7 +138,7 @@ func (s *stage) play(ctx context.Context, screen *screen) error {
 	var running sync.WaitGroup
 	errs := make([]error, len(s.actors))
 	for i, a := range s.actors {
-		running.Go(func() { errs[i] = a.play(ctx, newClient(s.front.url, s.secrets[a.tenant])) })
+		running.Go(func() { errs[i] = a.play(ctx, newClient(a.api, s.front.url, s.secrets[a.tenant])) })
 	}
 	over := make(chan struct{})
 	go func() { running.Wait(); close(over) }()
@@ -217,8 +224,12 @@ func (s *stage) answer(r *simulator.Request) simulator.Answer {
 	return simulator.Fail(http.StatusNotFound)
 }
 
-// countPrompt bills the prompt's tokens as OpenAI's tokenizer counts them.
+// countPrompt bills the prompt's tokens as OpenAI's tokenizer counts them, and those of
+// Anthropic's, which nobody outside knows, as a part of its bytes.
 func countPrompt(r *simulator.Request) int64 {
+	if r.Endpoint == simulator.Messages {
+		return simulator.PromptQuarter(r)
+	}
 	request, err := openai.Parse(openai.ChatCompletions, r.Body)
 	if err != nil {
 		return 1

@@ -20,6 +20,7 @@ import (
 // answers. It knows the proxy only as an application does.
 type actor struct {
 	tenant string
+	api    *demoAPI
 	model  string
 	script func(context.Context, *actor, *client) error
 
@@ -34,6 +35,26 @@ type actor struct {
 	stops sync.Map     // run -> true, once denied as exhausted
 }
 
+// demoAPI is an API that tenants call.
+type demoAPI struct {
+	provider string // whose prices apply
+	path     string
+	header   map[string]string
+	// put writes an output cap where this API reads it.
+	put func(*question, int64)
+}
+
+var (
+	chatAPI = &demoAPI{
+		provider: "openai", path: "/v1/chat/completions",
+		put: func(q *question, most int64) { q.Cap = most },
+	}
+	messagesAPI = &demoAPI{
+		provider: "anthropic", path: "/v1/messages", header: map[string]string{"Anthropic-Version": "2023-06-01"},
+		put: func(q *question, most int64) { q.Most = most },
+	}
+)
+
 // shownTokens are streamed one by one; the others of an answer are reasoning.
 const shownTokens = 24
 
@@ -44,15 +65,15 @@ func newActors(length time.Duration) []*actor {
 	token := length / 8 / (shownTokens + 2)
 	return []*actor{
 		{
-			tenant: "customer", model: "gpt-5", script: crowd(4), stream: true, cap: 2000,
+			tenant: "customer", api: chatAPI, model: "gpt-5", script: crowd(4), stream: true, cap: 2000,
 			given: simulator.Answer{OutputTokens: 1500, Reasoning: 1500 - shownTokens, Latency: token, TokenDelay: token},
 		},
 		{
-			tenant: "batch", model: "gpt-4.1", script: crowd(8), cap: 400, busy: 9,
+			tenant: "batch", api: chatAPI, model: "gpt-4.1", script: crowd(8), cap: 400, busy: 9,
 			given: simulator.Answer{OutputTokens: 400, Latency: length / 8},
 		},
 		{
-			tenant: "agent", model: "gpt-4o", script: wander, cap: 800, runs: []string{"refactor", "changelog"},
+			tenant: "agent", api: messagesAPI, model: "claude-sonnet-4-5", script: wander, cap: 800, runs: []string{"refactor", "changelog"},
 			given: simulator.Answer{OutputTokens: 800, Latency: length / 11},
 		},
 	}
@@ -117,7 +138,7 @@ func (a *actor) spend(ctx context.Context, c *client) error {
 // wander loops in its first run until it is stopped, then tries a model that it
 // may not use, and does a small job in its second run.
 func wander(ctx context.Context, a *actor, c *client) error {
-	talk := []message{{"system", document}}
+	talk := []message{{"user", document}}
 	if err := a.loop(ctx, c, a.runs[0], talk); err != nil {
 		return err
 	}
@@ -151,7 +172,7 @@ func (a *actor) loop(ctx context.Context, c *client, run string, talk []message)
 // overreach asks for a model that the policy denies.
 func (a *actor) overreach(ctx context.Context, c *client) error {
 	a.asked.Add(1)
-	reply, err := c.send(ctx, "", question{Model: "o1-pro", Messages: []message{{"user", "Solve it."}}})
+	reply, err := c.send(ctx, "", a.question("claude-opus-4-6", []message{{"user", "Solve it."}}))
 	if err != nil {
 		return err
 	}
@@ -166,7 +187,7 @@ func (a *actor) overreach(ctx context.Context, c *client) error {
 func (a *actor) ask(ctx context.Context, c *client, run string, talk []message) (stopped bool, err error) {
 	for {
 		a.asked.Add(1)
-		reply, err := c.send(ctx, run, question{Model: a.model, Messages: talk, Cap: a.cap, Stream: a.stream})
+		reply, err := c.send(ctx, run, a.question(a.model, talk))
 		if err != nil {
 			return false, err
 		}
@@ -185,6 +206,13 @@ func (a *actor) ask(ctx context.Context, c *client, run string, talk []message) 
 	}
 }
 
+// question is what the tenant asks of a model.
+func (a *actor) question(model string, talk []message) question {
+	q := question{Model: model, Messages: talk, Stream: a.stream}
+	a.api.put(&q, a.cap)
+	return q
+}
+
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -196,14 +224,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// client is an application's side of the OpenAI API.
+// client is an application's side of an API.
 type client struct {
+	api      *demoAPI
 	url, key string
 	http     *http.Client
 }
 
-func newClient(url, key string) *client {
-	return &client{url, key, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+func newClient(api *demoAPI, url, key string) *client {
+	return &client{api, url, key, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 }
 
 type message struct {
@@ -215,6 +244,7 @@ type question struct {
 	Model    string    `json:"model"`
 	Messages []message `json:"messages"`
 	Cap      int64     `json:"max_completion_tokens,omitempty"`
+	Most     int64     `json:"max_tokens,omitempty"`
 	Stream   bool      `json:"stream,omitempty"`
 }
 
@@ -233,12 +263,15 @@ func (c *client) send(ctx context.Context, run string, q question) (reply, error
 	if run != "" {
 		base += "/run/" + run
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/chat/completions", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+c.api.path, bytes.NewReader(body))
 	if err != nil {
 		return reply{}, err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.key)
 	req.Header.Set("Content-Type", "application/json")
+	for name, value := range c.api.header {
+		req.Header.Set(name, value)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return reply{}, err
