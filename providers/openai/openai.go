@@ -1,5 +1,6 @@
 // Package openai is the dialect of OpenAI's API and of the many servers that speak it:
-// chat completions, completions, embeddings and moderations.
+// chat completions, Responses (in the files that begin with responses), completions,
+// embeddings and moderations.
 //
 // Dialect answers what the seam asks. A request is read by Parse, changed by
 // Request.Rewrite, and its answer metered by a Meter. What costs money that nothing here
