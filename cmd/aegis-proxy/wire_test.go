@@ -30,8 +30,10 @@ const wirePolicy = `generation: 1
 upstreams:
   - {name: raw, base_url: "%[1]s/v1", api_key_file: upstream-key, provider: openai, cap_field: max_completion_tokens}
   - {name: claude, base_url: "%[1]s/v1", api_key_file: upstream-key, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}
+  - {name: other, base_url: "%[1]s/v1", api_key_file: upstream-key, key_header: x-api-key, provider: moonshotai, dialects: [{name: anthropic}]}
 models:
   - {match: "claude-*", upstreams: [claude]}
+  - {match: "kimi-*", upstreams: [other]}
   - {match: "gpt-4o", upstreams: [raw], default_output_cap: 50}
   - {match: "omni-moderation-*", upstreams: [raw]}
   - {match: "searcher", upstreams: [raw], default_output_cap: 50, price: {input: "0.001", output: "1", searches: "1"}}

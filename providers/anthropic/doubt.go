@@ -18,9 +18,6 @@ func (r *request) noBound(t *providers.Terms) error {
 			return d.refuse()
 		}
 	}
-	if err := r.refusesSafeguards(t); err != nil {
-		return err
-	}
 	return r.refusesBetas(t)
 }
 

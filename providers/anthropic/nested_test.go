@@ -2,6 +2,7 @@ package anthropic_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -73,25 +74,31 @@ func TestCacheInWhatIsAdmitted(t *testing.T) {
 	}
 }
 
-// TestSafeguards: servers of other makers may run another model for a check.
+// TestSafeguards: servers of other makers do not get them, since they may run another model
+// for a check.
 func TestSafeguards(t *testing.T) {
 	allow := &call.Allow{}
 	allow.Names[call.ExtraMember] = []string{"safeguards"}
-	r, err := parseWith(t, providers.Head{}, `,"safeguards":[{"type":"dangerous_tool_use"}]`)
+	const checks = `,"safeguards":[{"type":"dangerous_tool_use"}]`
+	r, err := parseWith(t, providers.Head{}, checks)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
 		terms providers.Terms
-		ok    bool
+		sent  bool
 	}{
 		{providers.Terms{Provider: "anthropic"}, true},
 		{providers.Terms{Provider: "google"}, true},
 		{providers.Terms{Provider: "zai"}, false},
 		{providers.Terms{Provider: "zai", Allow: allow}, true},
 	} {
-		if _, err := r.On(row.terms); (err == nil) != row.ok {
-			t.Errorf("%s: %v", row.terms.Provider, err)
+		o, err := r.On(row.terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent := string(o.Send(0).Body.Join()); strings.Contains(sent, checks) != row.sent || strings.Contains(sent, "safeguards") != row.sent {
+			t.Errorf("%s: %s", row.terms.Provider, sent)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 	case !slices.Contains(silentProviders, t.Provider):
 		return nil, unbounded("max_tokens", "not every server takes 0 for no output")
 	}
-	for _, more := range [...]func() error{o.sumUp, o.fallBack, o.host} {
+	for _, more := range [...]func() error{o.sumUp, o.fallBack, o.host, o.unguard} {
 		if err := more(); err != nil {
 			return nil, err
 		}

@@ -47,7 +47,7 @@ var how = []struct {
 		"service_tier":  "`standard_only` as the list price; absent or `auto` also at the tiers that the upstream's `allow` names. An answer that names a tier without a price is cost unknown",
 		"speed":         "`fast` at the model's price of that service, else denied; what the answer says was served is charged",
 		"inference_geo": "`global` at the list price, `us` at that region's; absent: at the dearest region of the price; any other is denied",
-		"safeguards":    "nothing: Anthropic checks the answer's calls of tools (`dangerous_tool_use`) for nothing. Other checks are denied, and all at servers of other makers",
+		"safeguards":    "nothing: Anthropic checks the answer's calls of tools (`dangerous_tool_use`) for nothing. Other checks are denied; at servers of other makers they are taken out",
 		"compaction":    "one run more, whose output is at most `max_output_tokens`",
 		"fallbacks":     "a run for each, at its own price, with its own `max_tokens`, which reads the request and what those before it wrote. `\"default\"` is denied; so are fallbacks with input that the body does not show",
 		"mcp_servers":   "denied, or taken out, as `hosted_tools` say of `mcp`",

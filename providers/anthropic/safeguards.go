@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
-	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -39,12 +38,13 @@ func (p *parser) safeguardList(name string) error {
 	})
 }
 
-// refusesSafeguards says where checks are not known to cost nothing: at servers of other
-// makers, which may run another model for them.
-func (r *request) refusesSafeguards(t *providers.Terms) error {
-	if !r.guarded || slices.Contains(ownHosts, t.Provider) || t.Allow.Has(call.ExtraMember, safeguardsMember) {
-		return nil
+// unguard takes the checks out where they are not known to cost nothing, and nobody answers
+// them: at servers of other makers. Claude Code then makes its own, which are held as any
+// request.
+func (o *offer) unguard() error {
+	t := &o.terms
+	if o.request.guarded && !slices.Contains(ownHosts, t.Provider) && !t.Allow.Has(call.ExtraMember, safeguardsMember) {
+		o.dropped = append(o.dropped, safeguardsMember)
 	}
-	d := doubt{Extra: call.Extra{Kind: call.ExtraMember, Name: safeguardsMember}}
-	return d.refuse()
+	return nil
 }
