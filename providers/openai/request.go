@@ -109,6 +109,7 @@ type Request struct {
 	said         map[string]bool // kinds of tools at the provider that its history tells of
 	chosen       []string        // types of tools that tool_choice names
 	unstored     bool            // the provider is to keep nothing
+	truncated    bool            // it may leave out a part of its input
 	maxToolCalls int64           // 0: it has no such cap
 
 	audioInput bool // of a response

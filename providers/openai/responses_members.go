@@ -46,7 +46,7 @@ var responsesMembers = map[string]wire.Reader[*parser]{
 	"client_metadata": (*parser).skipped, // Codex: of its session, for the provider's records
 	"include":         (*parser).stops,   // a list of words
 	fieldMaxToolCalls: (*parser).toolCalls,
-	"truncation":      (*parser).label, // either way the input is no longer than the context
+	"truncation":      (*parser).truncation,
 	"personality":     (*parser).label,
 	"access_programs": func(p *parser, name string) error {
 		return accessLevel.Object(p, name)
@@ -79,6 +79,18 @@ func (p *parser) previous(name string) error {
 		return nil
 	}
 	return p.Identity(name)
+}
+
+// truncation reads what becomes of an input that is too long. Either way it is no longer
+// than the context; what was cut of it may be there again in what goes on from it.
+func (p *parser) truncation(name string) error {
+	if kind := p.Peek(); kind != '"' {
+		return p.label(name)
+	}
+	word := ""
+	err := p.Word(&word, name)
+	p.truncated = word != "disabled"
+	return err
 }
 
 // responseCap reads the output cap. The API takes none below call.LeastCap, which it says

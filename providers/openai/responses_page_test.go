@@ -43,7 +43,7 @@ func explanations() []explained {
 		"text": "a `json_schema` as JSON and 32 tokens", "reasoning": "its output by `max_output_tokens`; a `mode` but `standard` is denied: several runs are billed together",
 		"stream": isNothing, "stream_options": isNothing + "; usage is in the last event, and nobody asks for it",
 		"service_tier": "at `openai` absent, null and `auto` become `default`; `flex` as the list price; another only where the upstream's `allow` names it, at that tier's price. An answer at a tier without a price is cost unknown",
-		"store":        "nothing. What is stored is remembered, as `previous_response_id` says", "include": isNothing, "truncation": "either way the input is at most " + isContext,
+		"store":        "nothing. What is stored is remembered, as `previous_response_id` says", "include": isNothing, "truncation": "either way the input is at most " + isContext + ". A response that may leave out a part of it is not remembered",
 		"prompt_cache_options": "every input token may be a write to the cache: of half an hour, or where any `ttl` says `12h` of twelve hours. `prewarm` costs no more than that",
 		"moderation":           "nothing: moderation is free",
 		"multi_agent":          "denied where `enabled` is true: agents start agents, and nothing says how many",

@@ -206,7 +206,7 @@ func TestEarlierResponse(t *testing.T) {
 
 // TestResponseLeft: the id of an answer that the provider keeps is told, and of no other.
 func TestResponseLeft(t *testing.T) {
-	for _, row := range []struct{ members, want string }{{``, "resp_1"}, {`,"store":true`, "resp_1"}, {`,"store":null`, "resp_1"}, {`,"store":false`, ""}} {
+	for _, row := range []struct{ members, want string }{{``, "resp_1"}, {`,"store":true`, "resp_1"}, {`,"store":null`, "resp_1"}, {`,"store":false`, ""}, {`,"truncation":"disabled"`, "resp_1"}, {`,"truncation":"auto"`, ""}} {
 		for _, answer := range []string{
 			`{"id":"resp_1","output":[],"usage":{"input_tokens":1,"output_tokens":0}}`,
 			event("response.created", `,"response":{"id":"resp_1"}`),
