@@ -64,27 +64,33 @@ type day struct {
 	runs  *os.File // locked as long as the run goes
 }
 
-// joinDay joins the day's proxy in a directory, and starts it if it does not run. The
+// dayConfig is what a day's proxy is started with.
+type dayConfig struct {
+	dir    string
+	prices string // price table file; "": the built-in table
+}
+
+// joinDay joins the day's proxy, and starts it if it does not run. The
 // limit, in nano-USD, then holds for all runs that go through it.
-func joinDay(ctx context.Context, dir string, vendors []policy.Vendor, limit int64) (*day, error) {
+func joinDay(ctx context.Context, c dayConfig, vendors []policy.Vendor, limit int64) (*day, error) {
 	ctx, cancel := context.WithTimeout(ctx, dayStartLimit)
 	defer cancel()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return nil, err
 	}
-	joining, err := lockFile(ctx, filepath.Join(dir, dayJoinFile), lockAlone)
+	joining, err := lockFile(ctx, filepath.Join(c.dir, dayJoinFile), lockAlone)
 	if err != nil {
 		return nil, err
 	}
 	defer joining.Close()
-	if err := awaitOthers(ctx, dir, serves(vendors)); err != nil {
+	if err := awaitOthers(ctx, c.dir, c.serves(vendors)); err != nil {
 		return nil, err
 	}
 	d := &day{}
-	if d.runs, err = lockFile(ctx, filepath.Join(dir, dayRunsFile), lockShared); err != nil {
+	if d.runs, err = lockFile(ctx, filepath.Join(c.dir, dayRunsFile), lockShared); err != nil {
 		return nil, err
 	}
-	if err := d.join(ctx, dir, vendors, limit); err != nil {
+	if err := d.join(ctx, c, vendors, limit); err != nil {
 		d.leave()
 		return nil, err
 	}
@@ -93,13 +99,13 @@ func joinDay(ctx context.Context, dir string, vendors []policy.Vendor, limit int
 
 // join finds the proxy, or starts it, and sees that the limit holds. Nobody else does
 // that meanwhile, and it does not end.
-func (d *day) join(ctx context.Context, dir string, vendors []policy.Vendor, limit int64) (err error) {
-	if d.key, err = writeDay(dir, vendors, limit); err != nil {
+func (d *day) join(ctx context.Context, c dayConfig, vendors []policy.Vendor, limit int64) (err error) {
+	if d.key, err = writeDay(c.dir, vendors, limit); err != nil {
 		return err
 	}
-	state, live, err := liveDay(dir)
+	state, live, err := liveDay(c.dir)
 	if err == nil && !live {
-		state, err = startDay(ctx, dir, serves(vendors))
+		state, err = startDay(ctx, c, c.serves(vendors))
 	}
 	if err != nil {
 		return err
@@ -128,9 +134,10 @@ func (r *dayRun) end(ctx context.Context) (*statement, error) {
 	return st, errors.Join(err, unknown)
 }
 
-// serves is a fingerprint of vendors: of their base URLs and keys.
-func serves(vendors []policy.Vendor) string {
+// serves is a fingerprint of the prices' file and of vendors: of their base URLs and keys.
+func (c dayConfig) serves(vendors []policy.Vendor) string {
 	h := sha256.New()
+	fmt.Fprintf(h, "%q\n", c.prices)
 	for _, v := range vendors {
 		fmt.Fprintf(h, "%q %q %q %x\n", v.Name, v.BaseURL, v.KeyEnv, sha256.Sum256([]byte(os.Getenv(v.KeyEnv))))
 	}
@@ -152,7 +159,7 @@ func awaitOthers(ctx context.Context, dir, serves string) error {
 		}
 		// While it ends, the proxy has the file for itself; runs share it.
 		if used, err := canLock(runs, lockShared); err != nil || used && !unused {
-			return errors.Join(err, errors.New("--daily: another run goes, with other providers' keys or base URLs than these; end it, or give this one a directory of its own with --data"))
+			return errors.Join(err, errors.New("--daily: another run goes, with other providers' keys, base URLs or prices than these; end it, or give this one a directory of its own with --data"))
 		}
 		if err := sleep(ctx, dayTick); err != nil {
 			return fmt.Errorf("--daily: the proxy of earlier runs does not end: %w", err)
@@ -212,22 +219,22 @@ func dayKey(dir string) (string, error) {
 
 // startDay starts the day's proxy in the background, where it outlives its terminal, and
 // waits until it is ready.
-func startDay(ctx context.Context, dir, serves string) (dayState, error) {
-	log, err := os.OpenFile(filepath.Join(dir, runLogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+func startDay(ctx context.Context, c dayConfig, serves string) (dayState, error) {
+	log, err := os.OpenFile(filepath.Join(c.dir, runLogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return dayState{}, err
 	}
 	defer log.Close()
-	if err := os.Remove(filepath.Join(dir, dayStateFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(c.dir, dayStateFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return dayState{}, err
 	}
 	program, err := os.Executable()
 	if err != nil {
 		return dayState{}, err
 	}
-	cmd := exec.Command(program, "day", dir, serves)
+	cmd := exec.Command(program, "day", c.dir, serves, c.prices)
 	cmd.Args[0] = os.Args[0]
-	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, dir
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, c.dir
 	detach(cmd)
 	if err := cmd.Start(); err != nil {
 		return dayState{}, err
@@ -235,7 +242,7 @@ func startDay(ctx context.Context, dir, serves string) (dayState, error) {
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
 	for {
-		if state, live, err := liveDay(dir); live || err != nil {
+		if state, live, err := liveDay(c.dir); live || err != nil {
 			return state, err
 		}
 		select {
@@ -291,34 +298,34 @@ func readStanding(b admin.Budget) (spentOf, error) {
 // newDay is the command that startDay starts. People have no use for it.
 func newDay() *cobra.Command {
 	return &cobra.Command{
-		Use:    "day DIR SERVES",
+		Use:    "day DIR SERVES PRICES",
 		Short:  "Keep the budget of run --daily until no run is left",
 		Hidden: true,
-		Args:   cobra.ExactArgs(2),
+		Args:   cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return keepDay(cmd.Context(), args[0], args[1])
+			return keepDay(cmd.Context(), dayConfig{args[0], args[2]}, args[1])
 		},
 	}
 }
 
 // keepDay serves until no run is left.
-func keepDay(ctx context.Context, dir, serves string) error {
+func keepDay(ctx context.Context, d dayConfig, serves string) error {
 	logger, err := newLogger(os.Stderr, "json", "info")
 	if err != nil {
 		return err
 	}
 	c := serveConfig{
 		stackConfig: stackConfig{
-			PolicyPath: filepath.Join(dir, runPolicyFile), DataDir: dir, Logger: logger,
+			PolicyPath: filepath.Join(d.dir, runPolicyFile), DataDir: d.dir, PricesPath: d.prices, Logger: logger,
 			BodyLimit: proxy.DefaultBodyLimit, BodyMemory: proxy.DefaultBodyMemory,
 		},
 		Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", DrainLimit: dayDrain,
 		Ready: func(front, back net.Addr) error {
 			state, err := json.Marshal(dayState{URL: "http://" + front.String(), Admin: "http://" + back.String(), Serves: serves})
-			return errors.Join(err, replaceFile(filepath.Join(dir, dayStateFile), state))
+			return errors.Join(err, replaceFile(filepath.Join(d.dir, dayStateFile), state))
 		},
 	}
-	alive, err := lockFile(ctx, filepath.Join(dir, dayLockFile), lockAlone)
+	alive, err := lockFile(ctx, filepath.Join(d.dir, dayLockFile), lockAlone)
 	if err != nil {
 		return err
 	}
@@ -326,7 +333,7 @@ func keepDay(ctx context.Context, dir, serves string) error {
 	ctx, stop := context.WithCancel(ctx)
 	last := make(chan *os.File, 1)
 	go func() {
-		f, _ := lockFile(ctx, filepath.Join(dir, dayRunsFile), lockAlone)
+		f, _ := lockFile(ctx, filepath.Join(d.dir, dayRunsFile), lockAlone)
 		stop()
 		last <- f
 	}()

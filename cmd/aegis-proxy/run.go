@@ -26,6 +26,7 @@ type runConfig struct {
 	Upstreams []string // NAME=URL
 	Proxy     string   // URL; "": the providers
 	KeyFile   string
+	Prices    string // file; "": the built-in table
 
 	limit, daily int64 // Budget and Daily in nano-USD
 }
@@ -66,6 +67,7 @@ with its exit code.
 	f.StringVar(&c.Proxy, "proxy", "", "URL of a proxy to go through, as a team's; its key stands in AEGIS_KEY, or in --key-file")
 	f.StringVar(&c.KeyFile, "key-file", "", "file with the key of --proxy")
 	f.StringVar(&c.DataDir, "data", "", "directory for ledger and receipts (default: aegis-proxy in XDG_STATE_HOME)")
+	f.StringVar(&c.Prices, "prices", "", "price table file, as prices update writes it, for models that the built-in table does not know")
 	f.StringSliceVar(&c.Upstreams, "upstream", nil, "an API elsewhere, as NAME=URL: openai=http://localhost:8000/v1, ollama=http://localhost:11434/v1")
 	return cmd
 }
@@ -99,6 +101,11 @@ func (c *runConfig) check() (err error) {
 		}
 		if *amount.into, err = policy.ParseUSD(amount.text); err != nil {
 			return fmt.Errorf("--%s: %w", amount.flag, err)
+		}
+	}
+	if c.Prices != "" {
+		if c.Prices, err = filepath.Abs(c.Prices); err != nil {
+			return err
 		}
 	}
 	if c.DataDir == "" {
@@ -173,7 +180,7 @@ func (c *runConfig) governor(ctx context.Context, a agent, name string) (g gover
 	if c.Daily == "" {
 		return c.session(ctx, name, vendors)
 	}
-	d, err := joinDay(ctx, filepath.Join(c.DataDir, dayDir), vendors, c.daily)
+	d, err := joinDay(ctx, dayConfig{filepath.Join(c.DataDir, dayDir), c.Prices}, vendors, c.daily)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +199,9 @@ func (c *runConfig) session(ctx context.Context, name string, vendors []policy.V
 	if c.Budget != "" {
 		budgets = append(budgets, policy.StarterBudget{Why: "What the run may spend.", Name: runBudget, Window: "forever", Limit: c.limit})
 	}
-	s, err := openSession(ctx, filepath.Join(c.DataDir, "runs", name), name, vendors, budgets)
+	s, err := openSession(ctx, sessionConfig{
+		Dir: filepath.Join(c.DataDir, "runs", name), Run: name, Prices: c.Prices, Vendors: vendors, Budgets: budgets,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -37,10 +37,18 @@ type session struct {
 	place doorway
 }
 
-// openSession starts the proxy of a run in a directory of its own, which it makes. Its
-// policy has the vendors that the run may use, and its budgets.
-func openSession(ctx context.Context, dir, run string, vendors []policy.Vendor, budgets []policy.StarterBudget) (s *session, err error) {
-	s = &session{dir: dir, tally: &tally{}}
+// sessionConfig says what a session is made of.
+type sessionConfig struct {
+	Dir     string // of its own, which is made
+	Run     string // its name
+	Prices  string // price table file; "": the built-in table
+	Vendors []policy.Vendor
+	Budgets []policy.StarterBudget
+}
+
+// openSession starts the proxy of a run.
+func openSession(ctx context.Context, c sessionConfig) (s *session, err error) {
+	s = &session{dir: c.Dir, tally: &tally{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -48,20 +56,20 @@ func openSession(ctx context.Context, dir, run string, vendors []policy.Vendor, 
 	}()
 	secret, hash := policy.NewSecret()
 	starter := policy.Starter{
-		Generation: 1, Tenant: runTenant, KeyID: runKey, Hash: hash, Vendors: vendors,
-		Budgets: budgets,
+		Generation: 1, Tenant: runTenant, KeyID: runKey, Hash: hash, Vendors: c.Vendors, Budgets: c.Budgets,
 	}
 	config, err := s.write(&starter)
 	if err != nil {
 		return s, err
 	}
+	config.PricesPath = c.Prices
 	if s.stack, err = openStack(ctx, config); err != nil {
 		return s, err
 	}
 	if s.front, err = openHouse(s.stack.front()); err != nil {
 		return s, err
 	}
-	s.place = doorway{root: s.front.url + "/run/" + run, key: secret}
+	s.place = doorway{root: s.front.url + "/run/" + c.Run, key: secret}
 	return s, nil
 }
 
