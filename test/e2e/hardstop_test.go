@@ -280,7 +280,7 @@ func (w *world) allUntilExhausted(replicas []*replica, q request, run *race) {
 }
 
 // untilExhausted sends a request again and again until the budget is
-// exhausted, waiting as it is told to where it is held.
+// exhausted, waiting as it is told to where it is held or nobody can say.
 func (w *world) untilExhausted(ctx context.Context, client *http.Client, r *replica, q request, run *race) {
 	for ctx.Err() == nil {
 		resp, err := w.send(ctx, client, r, q)
@@ -293,7 +293,7 @@ func (w *world) untilExhausted(ctx context.Context, client *http.Client, r *repl
 			run.served.Add(1)
 		case 402:
 			return
-		case 429:
+		case 429, 503: // held, or the machine is too busy to write a receipt in time
 			seconds, err := strconv.Atoi(resp.header.Get("Retry-After"))
 			if err != nil || seconds < 1 || seconds > 60 {
 				w.t.Errorf("Retry-After is %q", resp.header.Get("Retry-After"))
