@@ -17,9 +17,10 @@ const (
 	agentFloor = 4_096
 	// agentWait is how long a request waits in line. Clients give up after 10 minutes.
 	agentWait = "5m"
-	// agentSearches is how many web searches one request may make, and agentResults how
-	// many tokens each brings, as is held for them.
-	agentSearches = 4
+	// agentSearches is how many web searches one request may make: each lets the model run
+	// once more, which is held for every turn of Codex. agentResults is how
+	// many tokens each brings, as is held for it.
+	agentSearches = 2
 	agentResults  = 10_000
 	// agentDocument is how many tokens one document of pages may have: Claude Code reads at
 	// most 20 pages at a time, each up to 3,000 of text and an image of 4,848. Without it
