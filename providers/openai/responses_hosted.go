@@ -31,6 +31,8 @@ var hostedKinds = map[string]string{
 	"web_search_preview": call.WebSearch, "web_search_preview_2025_03_11": call.WebSearch,
 	"file_search": call.FileSearch, "code_interpreter": call.CodeExecution, "shell": call.CodeExecution,
 	"image_generation": call.ImageGeneration, "mcp": call.MCP, "tool_search": call.ToolSearch,
+	// xAI's:
+	"x_search": call.WebSearch, "collections_search": call.FileSearch, "code_execution": call.CodeExecution,
 }
 
 // priced are the types whose fee is that of a price's searches.
@@ -41,7 +43,7 @@ var capsCalls = []string{"openai", "azure"}
 
 // saidKinds are the kinds of tools that ran, by the items that tell of it.
 var saidKinds = map[string]string{
-	"web_search_call": call.WebSearch, "file_search_call": call.FileSearch, "code_interpreter_call": call.CodeExecution,
+	"x_search_call": call.WebSearch, "web_search_call": call.WebSearch, "file_search_call": call.FileSearch, "code_interpreter_call": call.CodeExecution,
 	"image_generation_call": call.ImageGeneration, "mcp_list_tools": call.MCP, "mcp_call": call.MCP, "mcp_approval_request": call.MCP,
 }
 
