@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -57,7 +58,7 @@ with its exit code.
 			if _, coded := errors.AsType[*exitCode](err); coded {
 				return err
 			}
-			return &exitCode{cmpCode(code), err}
+			return &exitCode{failedCode(code), err}
 		},
 	}
 	f := cmd.Flags()
@@ -72,13 +73,9 @@ with its exit code.
 	return cmd
 }
 
-// cmpCode is the exit code of a run that failed itself where its program has none.
-func cmpCode(code int) int {
-	if code == 0 {
-		return exitFailed
-	}
-	return code
-}
+// failedCode is the exit code of a run that failed itself: its program's, if that failed
+// too.
+func failedCode(code int) int { return cmp.Or(code, exitFailed) }
 
 // check reads what was given as text.
 func (c *runConfig) check() (err error) {
