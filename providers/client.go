@@ -15,13 +15,14 @@ type Manner struct {
 
 // manners are the programs that read a status otherwise than the API's own libraries, which
 // go by x-should-retry, take 402 and 403 for final, and show the message of an error.
-// docs/agents.md has what each does, as measured with the programs themselves.
+// docs/clients.md has what each does, as measured with the programs themselves.
 var manners = []struct {
 	agent string // how its User-Agent begins
 	of    map[call.Class]Manner
 }{
-	// Claude Code takes a 403 for a login that failed, and says so first.
-	{"claude-cli/", map[call.Class]Manner{call.Forbidden: {Status: 400}}},
+	// Claude Code takes a 403 for a login that failed, and says so first, and a 404 for a wrong model. What has 400
+	// or 422 it sends again up to four times, each time with less in it. A 405 it shows.
+	{"claude-cli/", map[call.Class]Manner{call.Forbidden: {Status: 405}}},
 	// Codex shows the body of a 400 and ends its turn. What has another status of the client's fault
 	// it sends again five times, but for a 429, of which it loses the message. A 503 it
 	// sends again too, which helps where budgets are held.

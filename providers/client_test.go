@@ -19,7 +19,7 @@ func TestMannerOf(t *testing.T) {
 		{"nobody says who", "", call.Exhausted, providers.Manner{Status: 402}},
 		{"a library", "OpenAI/Python 3.57.0", call.Forbidden, providers.Manner{Status: 403}},
 		{"Claude Code, exhausted", claude, call.Exhausted, providers.Manner{Status: 402}},
-		{"Claude Code, refused", claude, call.Forbidden, providers.Manner{Status: 400}},
+		{"Claude Code, refused", claude, call.Forbidden, providers.Manner{Status: 405}},
 		{"Claude Code, held", claude, call.Held, providers.Manner{Status: 429}},
 		{"Codex, exhausted", codex, call.Exhausted, providers.Manner{Status: 400, Bare: true}},
 		{"Codex, refused", codex, call.Forbidden, providers.Manner{Status: 400, Bare: true}},

@@ -23,6 +23,7 @@ main() {
   node_client
   go_client
   java_client
+  agents
 }
 
 # need COMMAND APT-PACKAGES BREW-FORMULA: finds the command or installs it.
@@ -129,6 +130,52 @@ java_client() {
   mkdir -p .tools/java
   javac -d .tools/java test/sdk/java/Client.java || die "the Java client does not compile, see above; java needs a JDK, not only a runtime"
   echo "java client: $(java -version 2>&1 | head -n 1)"
+}
+
+# agents are the clients of test/agents. uv installs what its lock files pin in seconds,
+# where pip takes minutes; npm brings the Node that today's agents want.
+agents() {
+  local home=.tools/agents want=test/agents set
+  uv_installer "$home/uv"
+  for set in aider llamaindex sdks; do
+    python_set "$want/python/$set.txt" "$home/$set" &
+  done
+  node_agents "$want/node" "$home/node"
+  for set in aider llamaindex sdks; do
+    wait -n || die "a client of test/agents could not be installed, see above"
+  done
+  go build -C "$want/go" -o "$PWD/$home/go" . || die "the Go client of test/agents does not build, see above"
+  echo "agents: claude $("$home/node/node_modules/.bin/claude" --version), $("$home/node/node_modules/.bin/codex" --version)"
+}
+
+uv_installer() {
+  local want=uv==0.13.9
+  if [ "$(cat "$1/installed.txt" 2>/dev/null)" != "$want" ]; then
+    rm -rf "$1"
+    python3 -m venv "$1" && "$1/bin/pip" install -q --disable-pip-version-check "$want" || die "pip could not install $want, see above"
+    echo "$want" >"$1/installed.txt"
+  fi
+}
+
+# python_set LOCK-FILE HOME
+python_set() {
+  if ! cmp -s "$1" "$2/installed.txt"; then
+    rm -rf "$2"
+    .tools/agents/uv/bin/uv venv -q --no-python-downloads "$2" &&
+      .tools/agents/uv/bin/uv pip install -q --compile-bytecode --python "$2/bin/python" --require-hashes -r "$1" || die "uv could not install $1, see above"
+    cp "$1" "$2/installed.txt"
+  fi
+}
+
+# node_agents LOCK-DIRECTORY HOME
+node_agents() {
+  if ! cmp -s "$1/package-lock.json" "$2/installed.json"; then
+    rm -rf "$2"
+    mkdir -p "$2"
+    cp "$1/package.json" "$1/package-lock.json" "$2/"
+    (cd "$2" && npm ci --no-audit --no-fund --loglevel=error) || die "npm could not install $1, see above"
+    cp "$1/package-lock.json" "$2/installed.json"
+  fi
 }
 
 die() {
