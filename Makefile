@@ -3,7 +3,7 @@
 
 GO ?= go
 
-.PHONY: check build tools lint test bench fuzz soak race demo clean
+.PHONY: check build tools lint test agents bench fuzz soak race demo clean
 
 check: tools lint test
 
@@ -20,6 +20,11 @@ lint:
 
 test:
 	$(GO) test -race -timeout 30m ./...
+
+# agents runs every client of test/agents through every case, and writes the tables of
+# docs/clients.md: a quarter of an hour.
+agents: tools
+	$(GO) test ./test/agents -count=1 -run TestAgents -matrix -update -parallel 4 -timeout 60m
 
 bench: build
 	$(GO) test -run '^$$' -bench . -benchmem ./audit ./budget/... ./gate ./oxdeai ./policy ./pricing ./providers/... ./proxy ./tokenizer

@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the table of docs/agents.md from a run of the whole matrix")
+var update = flag.Bool("update", false, "write the table of docs/clients.md from a run of the whole matrix")
 
 const (
-	page      = "../../docs/agents.md"
+	page      = "../../docs/clients.md"
 	pageBegin = "<!-- made by make agents -->\n"
 	pageEnd   = "<!-- end -->"
 )
