@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,18 +107,19 @@ func (w *world) serve(replicas []*replica, q request) {
 }
 
 // refusedAsLost checks that each replica refuses, says so in its log, and
-// sends nothing.
+// sends nothing. The log may say of several errors alike only the first: its
+// sweeps tell the loss then.
 func (w *world) refusedAsLost(replicas []*replica) {
 	w.t.Helper()
 	before := w.sim.Totals().Received
 	for _, r := range replicas {
-		resp := w.must(r, request{cap: outputCap})
-		if resp.status != 503 || resp.code() != "ledger_unavailable" || !strings.Contains(resp.body, "rebuild") {
-			w.t.Errorf("got %d %s", resp.status, resp.body)
-		}
-		if !r.logged(`"level":"ERROR"`) || !r.logged("ledger lost state") {
-			w.t.Errorf("%s does not say that state is lost", filepath.Base(r.data))
-		}
+		w.untilLost(r)
+		eventually(w.t, restLimit, func() error {
+			if !r.logged(`"level":"ERROR"`) || !r.logged("ledger lost state") {
+				return fmt.Errorf("%s does not say that state is lost", filepath.Base(r.data))
+			}
+			return nil
+		})
 	}
 	if got := w.sim.Totals().Received; got != before {
 		w.t.Errorf("the provider got %d requests", got-before)

@@ -38,7 +38,6 @@ func TestPartedHistory(t *testing.T) {
 	other := w.start("replica1", "--ledger", cluster.URL())
 	w.serve([]*replica{other, other, other}, q)
 	freeze(t, saw, syscall.SIGCONT)
-	w.untilLost(saw)
 	replicas := []*replica{saw, other}
 	w.refusedAsLost(replicas)
 	for _, r := range replicas {
