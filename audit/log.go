@@ -202,7 +202,7 @@ func (l *Log) start() error {
 		return err
 	}
 	if err := l.resume(); err != nil {
-		return errors.Join(err, l.lock.Close())
+		return errors.Join(err, unlockDir(l.lock))
 	}
 	return nil
 }

@@ -166,7 +166,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// lockDir takes the directory for this process, until the file is closed.
+// lockDir takes the directory for this process, until unlockDir.
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -177,4 +177,10 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("audit: %s is in use by another process, give each its own directory: %w", dir, err)
 	}
 	return f, nil
+}
+
+// unlockDir gives the directory back. Closing the file alone would not always: a process
+// that was started a moment ago has it too until it runs its program.
+func unlockDir(lock *os.File) error {
+	return errors.Join(syscall.Flock(int(lock.Fd()), syscall.LOCK_UN), lock.Close())
 }

@@ -397,7 +397,7 @@ func (l *Log) finish() {
 	}
 	err = errors.Join(err, l.segment.file.Close())
 	if l.lock != nil {
-		err = errors.Join(err, l.lock.Close())
+		err = errors.Join(err, unlockDir(l.lock))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -156,7 +156,7 @@ func Open(config Config) (*Ledger, error) {
 	}
 	l := &Ledger{config: config, lock: lock, clock: newClock(&config), seen: make(map[string]sighting)}
 	if err := l.start(); err != nil {
-		lock.Close()
+		unlockDir(lock)
 		return nil, err
 	}
 	return l, nil
@@ -201,7 +201,7 @@ func (l *Ledger) Close() error {
 	if l.lock == nil {
 		return err
 	}
-	if lockErr := l.lock.Close(); err == nil && !errors.Is(lockErr, os.ErrClosed) {
+	if lockErr := unlockDir(l.lock); err == nil && !errors.Is(lockErr, os.ErrClosed) {
 		err = lockErr
 	}
 	return err
