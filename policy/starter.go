@@ -180,8 +180,9 @@ tenants:
     when_held: wait
     wait_limit: %s
     # Tools that run at the provider. Codex offers a web search with every request, and
-    # Claude Code searches by one: each call has its fee, and its results are input.
+    # Claude Code searches by one: each call has its fee, and its results are input. The fee
+    # is the list price, for models whose price has none.
     hosted_tools:
-      - {kind: web_search, when_offered: price, calls: %d, tokens: %d}
+      - {kind: web_search, when_offered: price, calls: %d, tokens: %d, fee: "10"}
       - {kind: image_generation, when_offered: strip}
 `
