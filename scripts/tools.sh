@@ -135,14 +135,15 @@ java_client() {
 # agents are the clients of test/agents. uv installs what its lock files pin in seconds,
 # where pip takes minutes; npm brings the Node that today's agents want.
 agents() {
-  local home=.tools/agents want=test/agents set
+  local home=.tools/agents want=test/agents set job jobs=()
   uv_installer "$home/uv"
   for set in aider llamaindex sdks; do
     python_set "$want/python/$set.txt" "$home/$set" &
+    jobs+=($!)
   done
   node_agents "$want/node" "$home/node"
-  for set in aider llamaindex sdks; do
-    wait -n || die "a client of test/agents could not be installed, see above"
+  for job in "${jobs[@]}"; do
+    wait "$job" || die "a client of test/agents could not be installed, see above"
   done
   go build -C "$want/go" -o "$PWD/$home/go" . || die "the Go client of test/agents does not build, see above"
   echo "agents: claude $("$home/node/node_modules/.bin/claude" --version), $("$home/node/node_modules/.bin/codex" --version)"
