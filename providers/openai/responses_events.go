@@ -15,6 +15,7 @@ import (
 // responseEvents reads the events of a response that is streamed.
 type responseEvents struct {
 	*findings
+	began    bool           // it told of a response
 	created  []byte         // members of the response as it began
 	sequence int64          // number of the last event
 	long     *wire.Document // the event at hand, where it is too long to be kept
@@ -81,6 +82,7 @@ func (e *responseEvents) count(value []byte) {
 func (e *responseEvents) take(ev *responseEvent, payload []byte) {
 	switch ev.kind {
 	case "response.created", "response.queued", "response.in_progress":
+		e.began = true
 		e.begin(ev.response)
 	case "response.completed", "response.incomplete", "response.failed":
 		e.finish(ev.response)
@@ -150,7 +152,7 @@ func (e *responseEvents) fail(value []byte) {
 	if refused {
 		e.seen.ErrorStatus = status
 	}
-	e.seen.Ran = e.seen.Ran || !refused && len(e.created) > 0
+	e.seen.Ran = e.seen.Ran || !refused && e.began
 }
 
 // Long reads an event that is too long to be kept, piece by piece: the last one repeats
@@ -185,6 +187,7 @@ func (e *responseEvents) endLong(d *wire.Document) {
 			e.closing(name, kept.Last())
 		}
 	case "response.created", "response.queued", "response.in_progress":
+		e.began = true
 	default: // an image, as a part of it
 		e.seen.Ran = true
 		e.seen.OutputTokens++

@@ -514,6 +514,24 @@ func TestLongResponse(t *testing.T) {
 	}
 }
 
+// TestResponseFails: an error once a response has begun leaves open whether the model ran,
+// however long what it began with is.
+func TestResponseFails(t *testing.T) {
+	for _, size := range []int{10, 2 << 20} {
+		for _, end := range []string{
+			event("response.failed", `,"response":{"id":"r","error":{"code":"server_error","message":"m"},"usage":null}`),
+			event("error", `,"code":"server_error","message":"m"`),
+		} {
+			m := responseMeter(t, true)
+			m.Feed([]byte(event("response.created", `,"response":{"id":"r","instructions":"`+strings.Repeat("x", size)+`"}`) + end))
+			m.Close(io.EOF)
+			if r := m.Report(); !r.Ran || r.HasUsage {
+				t.Errorf("begun with %d bytes, ended by %s: %+v", size, end, r)
+			}
+		}
+	}
+}
+
 // TestResponseSeen: output is seen by the bytes of its deltas, whatever they are of.
 func TestResponseSeen(t *testing.T) {
 	m := responseMeter(t, true)
