@@ -142,6 +142,9 @@ type Terms struct {
 type Earlier struct {
 	Foreign bool  // it is another tenant's
 	Tokens  int64 // of input, at most, that a request has from it; 0: nobody knows
+	// Model was asked for it. Another one may read more tokens in the same input: an image
+	// has up to 33 times as many.
+	Model string
 }
 
 // Obeys is what an upstream is known to do with a dialect's requests.

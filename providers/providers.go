@@ -47,6 +47,8 @@ type Report struct {
 	// Left is the id under which the provider keeps the answer, so that another request
 	// can go on from it; "" where it keeps none.
 	Left string
+	// LeftBy is the model that was asked for it.
+	LeftBy string
 	// Items are ids of parts of it by which they can be named alone, each of which has at
 	// most its output tokens.
 	Items []string

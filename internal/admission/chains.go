@@ -29,6 +29,7 @@ type chainID [16]byte
 
 type chain struct {
 	tenant string
+	model  string
 	tokens int64
 }
 
@@ -47,7 +48,7 @@ func (c *Chains) Earlier(tenant string) func(name string) providers.Earlier {
 		if ok && found.tenant != tenant {
 			return providers.Earlier{Foreign: true}
 		}
-		return providers.Earlier{Tokens: found.tokens}
+		return providers.Earlier{Tokens: found.tokens, Model: found.model}
 	}
 }
 
@@ -66,9 +67,9 @@ func (c *Chains) Note(tenant string, r *providers.Report) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keep(r.Left, chain{tenant, in + out})
+	c.keep(r.Left, chain{tenant, r.LeftBy, in + out})
 	for _, item := range r.Items {
-		c.keep(item, chain{tenant, out})
+		c.keep(item, chain{tenant, r.LeftBy, out})
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 func left(id string, in, out int64) *providers.Report {
-	return &providers.Report{Left: id, HasUsage: true, Lines: []call.Line{{Usage: call.Usage{call.Input: in, call.CachedInput: 1, call.Reasoning: out}}}}
+	return &providers.Report{Left: id, LeftBy: "m", HasUsage: true, Lines: []call.Line{{Usage: call.Usage{call.Input: in, call.CachedInput: 1, call.Reasoning: out}}}}
 }
 
 // TestChains: an answer is its tenant's, and carries what it used.
@@ -27,13 +27,13 @@ func TestChains(t *testing.T) {
 		tenant, id string
 		want       providers.Earlier
 	}{
-		{"a", "r1", providers.Earlier{Tokens: 16}},
+		{"a", "r1", providers.Earlier{Tokens: 16, Model: "m"}},
 		{"b", "r1", providers.Earlier{Foreign: true}},
 		{"a", "r2", providers.Earlier{}},
 		{"b", "r2", providers.Earlier{Foreign: true}},
 		{"a", "r3", providers.Earlier{}},
-		{"b", "r4", providers.Earlier{Tokens: 16}},
-		{"b", "msg", providers.Earlier{Tokens: 5}},
+		{"b", "r4", providers.Earlier{Tokens: 16, Model: "m"}},
+		{"b", "msg", providers.Earlier{Tokens: 5, Model: "m"}},
 		{"a", "msg", providers.Earlier{Foreign: true}},
 		{"a", "", providers.Earlier{}},
 	} {

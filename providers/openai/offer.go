@@ -192,7 +192,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	endpoint, silent, amounts := r.Endpoint, r.Silent(), bill.Of(o.terms.Provider)
-	asked := responseAsked{r.longWrites, !r.unstored && !r.truncated, r.callsAt(&o.terms), stopCode(r.head)}
+	asked := responseAsked{r.Model, r.longWrites, !r.unstored && !r.truncated, r.callsAt(&o.terms), stopCode(r.head)}
 	return providers.Sent{
 		Path:   "/" + r.Endpoint.String(),
 		Query:  r.query,

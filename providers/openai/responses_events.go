@@ -200,7 +200,7 @@ const maxIDBytes = 512
 // readID takes the id under which a response is kept, where it is.
 func (f *findings) readID(value []byte) {
 	if id := word(value); f.response.stored && len(id) <= maxIDBytes && id != f.seen.Left {
-		f.seen.Left = strings.Clone(id)
+		f.seen.Left, f.seen.LeftBy = strings.Clone(id), strings.Clone(f.response.model)
 	}
 }
 

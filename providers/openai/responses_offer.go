@@ -26,10 +26,7 @@ func (o *offer) boundEarlier() error {
 	if id == "" {
 		return nil
 	}
-	var earlier providers.Earlier
-	if o.terms.Earlier != nil {
-		earlier = o.terms.Earlier(id)
-	}
+	earlier := o.earlier(id)
 	switch {
 	case earlier.Foreign:
 		return unbounded(previousResponse, notOurs)
@@ -40,14 +37,23 @@ func (o *offer) boundEarlier() error {
 	return nil
 }
 
+// earlier is what is known of an answer or a part of one. What another model counted says
+// nothing of this one's tokens.
+func (o *offer) earlier(id string) (e providers.Earlier) {
+	if o.terms.Earlier != nil {
+		e = o.terms.Earlier(id)
+	}
+	if e.Model != o.request.Model {
+		e.Tokens = 0
+	}
+	return e
+}
+
 // boundReferences bounds items that are named and not there, in the same way.
 func (o *offer) boundReferences() error {
 	unknown := ""
 	for _, id := range o.request.references {
-		var earlier providers.Earlier
-		if o.terms.Earlier != nil {
-			earlier = o.terms.Earlier(id)
-		}
+		earlier := o.earlier(id)
 		switch {
 		case earlier.Foreign:
 			return unbounded(itemReference, itemReference+": it is not an item of this tenant's")

@@ -160,7 +160,7 @@ func TestResponseFiles(t *testing.T) {
 func TestEarlierResponse(t *testing.T) {
 	terms := responseTerms
 	terms.Earlier = func(id string) providers.Earlier {
-		return map[string]providers.Earlier{"mine": {Tokens: 700}, "theirs": {Foreign: true}}[id]
+		return map[string]providers.Earlier{"mine": {Tokens: 700, Model: "gpt-4o"}, "mini's": {Tokens: 700, Model: "gpt-4o-mini"}, "theirs": {Foreign: true}}[id]
 	}
 	fixed := func(path, previous string) (int64, error) {
 		_, offer, err := responseOn(t, path, `{"model":"gpt-4o","input":"hi","previous_response_id":"`+previous+`"}`, terms)
@@ -176,6 +176,9 @@ func TestEarlierResponse(t *testing.T) {
 	if got, err := fixed("/v1/responses", "nobody's"); err != nil || got != terms.Context+1 {
 		t.Errorf("%d tokens are fixed: %v", got, err)
 	}
+	if got, err := fixed("/v1/responses", "mini's"); err != nil || got != terms.Context+1 {
+		t.Errorf("%d tokens are fixed of what another model counted: %v", got, err)
+	}
 	for _, row := range []struct {
 		item string
 		want int64 // more than without; -1: it is denied
@@ -188,6 +191,7 @@ func TestEarlierResponse(t *testing.T) {
 		{`{"type":"reasoning","summary":[]}`, 0},
 		{`{"type":"reasoning","id":"nobody's","summary":[]}`, terms.Context},
 		{`{"id":"nobody's"}`, terms.Context},
+		{`{"id":"mini's"}`, terms.Context},
 		{`{"id":"theirs"}`, -1},
 	} {
 		_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[`+row.item+`]}`, terms)
