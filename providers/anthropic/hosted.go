@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -22,6 +23,10 @@ var hostedTypes = map[string]string{
 	"web_search_": call.WebSearch, "web_fetch_": call.WebFetch, "code_execution_": call.CodeExecution,
 	"tool_search_tool_": call.ToolSearch, "advisor_": call.Advisor, "mcp_toolset": call.MCP,
 }
+
+// pricedSearches are the types of web search whose fee and rounds the API's
+// documentation tells.
+var pricedSearches = []string{"web_search_20250305", "web_search_20260209", "web_search_20260318"}
 
 // hosted is the kind of a tool that runs at the provider; "" of any other.
 func (t *tool) hosted() string {
@@ -91,7 +96,7 @@ func (o *offer) hostOne(h *hostedTool, pending int64) error {
 	switch {
 	case rule.When == call.StripHosted:
 		return o.strip(h)
-	case rule.When == call.PriceHosted && h.of == call.WebSearch:
+	case rule.When == call.PriceHosted && slices.Contains(pricedSearches, h.kind):
 		return o.search(h, rule, pending)
 	}
 	return unbounded("a tool of type "+h.kind, atProvider+"; "+cureOf(h.of))

@@ -87,11 +87,13 @@ var how = []struct {
 		"start_line": asJSON, "total_lines": asJSON, "old_start": asJSON, "old_lines": asJSON, "new_start": asJSON, "new_lines": asJSON, "is_file_update": asJSON,
 		"from": noInput, "to": noInput, "trigger": noInput,
 	}},
-	{"Tools that the client runs, by what their `type` begins with", slices.Sorted(maps.Keys(clientTools)), map[string]string{
-		"bash_": "512 tokens", "text_editor_": "1,536 tokens", "computer_": "2,560 tokens", "memory_": "3,072 tokens",
+	{"Tools that the client runs, by their `type`", slices.Sorted(maps.Keys(clientTools)), map[string]string{
+		"bash_20241022": "512 tokens", "bash_20250124": "512 tokens", "text_editor_20241022": "1,536 tokens", "text_editor_20250124": "1,536 tokens",
+		"text_editor_20250429": "1,536 tokens", "text_editor_20250728": "1,536 tokens", "computer_20241022": "2,560 tokens",
+		"computer_20250124": "2,560 tokens", "computer_20251124": "2,560 tokens", "memory_20250818": "3,072 tokens",
 	}},
 	{"Tools that run at the provider, by what their `type` begins with", slices.Sorted(maps.Keys(hostedTypes)), map[string]string{
-		"web_search_":       "as `hosted_tools` say of `web_search`. Priced: `max_uses` is lowered or inserted; ten rounds, each with the whole `max_tokens`, which read the request, what was written and the results again; the fee by `server_tool_use.web_search_requests`. Not with fallbacks or compaction",
+		"web_search_":       "as `hosted_tools` say of `web_search`. Priced, in the versions 20250305, 20260209 and 20260318: `max_uses` is lowered or inserted; ten rounds, each with the whole `max_tokens`, which read the request, what was written and the results again; the fee by `server_tool_use.web_search_requests`. Not with fallbacks or compaction",
 		"web_fetch_":        "denied or taken out, as `hosted_tools` say of `web_fetch`",
 		"code_execution_":   "denied or taken out, as `hosted_tools` say of `code_execution`",
 		"tool_search_tool_": "denied or taken out, as `hosted_tools` say of `tool_search`",

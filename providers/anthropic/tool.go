@@ -46,11 +46,14 @@ var toolLevel = level("tools", map[string]wire.Reader[*parser]{
 	"response_inclusion": (*parser).skipped,
 })
 
-// clientTools are the tools that the API defines and the client runs, by what their
-// types begin with, and the tokens of their definitions: up to twice what the API's
-// documentation of each tool and its own counts say.
+// clientTools are the tools that the API defines and the client runs, by their types,
+// and the tokens of their definitions: up to twice what the API's documentation of each
+// tool and its own counts say. The types are those of the official SDK for Python 2.14.0.
 var clientTools = map[string]int64{
-	"bash_": 512, "text_editor_": 1536, "computer_": 2560, "memory_": 3072,
+	"bash_20241022": 512, "bash_20250124": 512,
+	"text_editor_20241022": 1536, "text_editor_20250124": 1536, "text_editor_20250429": 1536, "text_editor_20250728": 1536,
+	"computer_20241022": 2560, "computer_20250124": 2560, "computer_20251124": 2560,
+	"memory_20250818": 3072,
 }
 
 func (p *parser) toolList(name string) error {
@@ -84,7 +87,7 @@ func (p *parser) readTool() error {
 	}
 	p.tool.kind, p.tool.name = strings.Clone(p.tool.kind), strings.Clone(p.tool.name)
 	kind, size := p.tool.kind, wire.RenderedBytes(p.Scanner.Body[start:p.Offset()])
-	tokens, ours := clientTool(kind)
+	tokens, ours := clientTools[kind]
 	hosted := p.tool.hosted()
 	if hosted != "" {
 		tokens = hostedTokens
@@ -111,16 +114,6 @@ func (p *parser) readTool() error {
 		p.putBack(inside)
 	}
 	return nil
-}
-
-// clientTool are the tokens of a tool that the client runs.
-func clientTool(kind string) (tokens int64, ok bool) {
-	for begin, tokens := range clientTools {
-		if strings.HasPrefix(kind, begin) {
-			return tokens, true
-		}
-	}
-	return 0, false
 }
 
 func (p *parser) toolName(string) error {
