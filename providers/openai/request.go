@@ -108,6 +108,7 @@ type Request struct {
 	offers       []wire.Span     // of the entries of tools
 	said         map[string]bool // kinds of tools at the provider that its history tells of
 	chosen       []string        // types of tools that tool_choice names
+	mustCall     bool            // it wants any tool to be called
 	unstored     bool            // the provider is to keep nothing
 	truncated    bool            // it may leave out a part of its input
 	maxToolCalls int64           // 0: it has no such cap

@@ -75,6 +75,9 @@ func (r *Request) refuseHosted(t *hostedTool, at *providers.Terms, h *host) stri
 		if t.inItem || r.said[kind] || slices.Contains(r.chosen, t.kind) {
 			return naming(offered) + ": hosted_tools of the policy takes it out, and the request's history or its choice of a tool names it"
 		}
+		if r.mustCall && len(r.stripped(at)) == len(r.offers) {
+			return naming(offered) + ": hosted_tools of the policy takes it out, and tool_choice wants a tool, and there is no other"
+		}
 		return ""
 	case call.PriceHosted:
 		return h.refusePriced(t, at)
@@ -114,15 +117,23 @@ func hostedCure(kind string) string {
 // none is priced.
 func (r *Request) callsAt(t *providers.Terms) int64 {
 	rule := t.Tools[call.WebSearch]
-	if rule.When != call.PriceHosted || !slices.ContainsFunc(r.hosted, func(h hostedTool) bool {
-		return slices.Contains(priced, h.kind) && !t.Allow.Has(call.ExtraTool, h.kind)
-	}) {
+	if rule.When != call.PriceHosted || r.pricedAt(t) == 0 {
 		return 0
 	}
 	if r.maxToolCalls > 0 {
 		return min(r.maxToolCalls, rule.Calls)
 	}
 	return rule.Calls
+}
+
+// pricedAt is how many tools are offered there that the policy may price.
+func (r *Request) pricedAt(t *providers.Terms) (n int64) {
+	for _, h := range r.hosted {
+		if slices.Contains(priced, h.kind) && !t.Allow.Has(call.ExtraTool, h.kind) {
+			n++
+		}
+	}
+	return n
 }
 
 // boundHosted bounds what tools at the provider add. Each round of the model reads again
@@ -133,12 +144,12 @@ func (o *offer) boundHosted() {
 	for _, t := range r.stripped(&o.terms) {
 		o.bound.Stripped = append(o.bound.Stripped, t.kind)
 	}
-	n := r.callsAt(&o.terms)
+	n, offered := r.callsAt(&o.terms), r.pricedAt(&o.terms)
 	if n == 0 {
 		return
 	}
 	found := o.terms.Tools[call.WebSearch].Tokens
-	o.bound.Input.Fixed += builtinTokens
+	o.bound.Input.Fixed += offered * builtinTokens
 	o.bound.Input.Rereads += n
 	o.bound.Output.Rereads = n
 	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Searches: n, call.Input: found * n * (n + 1) / 2}})
@@ -194,6 +205,7 @@ func (p *parser) offerHosted(kind string, before int) error {
 // choose notes the types of tools that a choice names.
 func (p *parser) choose(choice gjson.Result) {
 	p.chosen = append(p.chosen, wire.Get(choice, "type").Str)
+	p.mustCall = choice.Str == "required"
 	if tools := wire.Get(choice, "tools"); tools.IsArray() {
 		tools.ForEach(func(_, tool gjson.Result) bool {
 			p.chosen = append(p.chosen, wire.Get(tool, "type").Str)

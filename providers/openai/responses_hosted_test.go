@@ -62,6 +62,8 @@ func TestHostedTools(t *testing.T) {
 			sent: `"tools":[` + function + `,{"type":"local_shell"}]`, stripped: "web_search_preview,web_search"},
 		{name: "stripped, and chosen", rules: strip, body: body(`"tool_choice":{"type":"web_search"},"tools":[` + webSearch + `]`), says: "takes it out"},
 		{name: "stripped, and one of those that may be chosen", rules: strip, body: body(`"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"web_search"}]},"tools":[` + webSearch + `]`), says: "takes it out"},
+		{name: "stripped, and the only one where one must be called", rules: strip, body: body(`"tool_choice":"required","tools":[` + webSearch + `,{"type":"image_generation"}]`), says: "there is no other"},
+		{name: "stripped, and another one where one must be called", rules: strip, body: body(`"tool_choice":"required","tools":[` + webSearch + `,` + function + `]`), sent: `"tools":[` + function + `]`, stripped: "web_search"},
 		{name: "stripped, and used before", rules: strip, body: `{"model":"gpt-4o","input":[{"type":"web_search_call","id":"ws","status":"completed"}],"tools":[` + webSearch + `]}`, says: "takes it out"},
 		{name: "stripped, in an item", rules: strip, body: `{"model":"gpt-4o","input":[{"type":"additional_tools","tools":[` + webSearch + `]}]}`, says: "takes it out"},
 		{name: "stripped, in a namespace", rules: strip, body: body(`"tools":[{"type":"namespace","name":"n","tools":[` + webSearch + `]}]`), says: "takes it out"},
@@ -178,4 +180,32 @@ func TestRecordedSearches(t *testing.T) {
 		t.Logf("%s: %s", r.ID, used)
 	}
 	t.Logf("%d recordings", seen)
+}
+
+// TestToolsThatAreTold: tools that an item tells of, and does not offer, are none of the
+// request's.
+func TestToolsThatAreTold(t *testing.T) {
+	r, _, err := responseOn(t, "/v1/responses",
+		`{"model":"gpt-4o","input":[{"type":"mcp_list_tools","id":"m","server_label":"s","tools":[{"type":"function","name":"f"}]}]}`, responseTerms)
+	if err != nil || len(r.Facts().Tools) != 0 {
+		t.Errorf("%v are offered: %v", r.Facts().Tools, err)
+	}
+}
+
+// TestSearchesOfferedTwice: what the provider says to the model of a search is counted for
+// each that is offered.
+func TestSearchesOfferedTwice(t *testing.T) {
+	terms := responseTerms
+	terms.Tools = call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 2}}
+	fixed := func(tools string) int64 {
+		_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":"hi","tools":[`+tools+`]}`, terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return offer.Bound().Input.Fixed
+	}
+	const said = 2048 // tokens of each
+	if one, two := fixed(webSearch), fixed(webSearch+","+webSearch); two < one+said {
+		t.Errorf("one is %d tokens, two are %d", one, two)
+	}
 }

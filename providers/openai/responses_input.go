@@ -18,9 +18,12 @@ type item struct {
 	brought                      brought
 }
 
-// brought are the tools that an item brings: how many tools and extras there were before
-// them, and how many extras behind.
-type brought struct{ tools, hosted, from, to int }
+// brought are the tools that an item brings, if any: how many tools and extras there were
+// before them, and how many extras behind.
+type brought struct {
+	any                     bool
+	tools, hosted, from, to int
+}
 
 // itemLevel is one item. Its type may come last, so that each member speaks for itself.
 var itemLevel = wire.NewLevel(
@@ -163,7 +166,7 @@ func (p *parser) countResult(it *item) error {
 // itemTools reads the tools that an item brings: those of additional_tools and
 // tool_search_output are offered like those of the body.
 func (p *parser) itemTools(name string) error {
-	b := brought{tools: len(p.Tools), from: len(p.extras.list), hosted: len(p.hosted)}
+	b := brought{any: true, tools: len(p.Tools), from: len(p.extras.list), hosted: len(p.hosted)}
 	err := p.toolList(name, p.offeredTool)
 	b.to = len(p.extras.list)
 	p.item.brought = b
@@ -172,7 +175,7 @@ func (p *parser) itemTools(name string) error {
 
 // takeBack takes back tools that are told, and not offered.
 func (p *parser) takeBack(b brought) {
-	if b == (brought{}) {
+	if !b.any {
 		return
 	}
 	p.Tools, p.hosted = p.Tools[:b.tools], p.hosted[:b.hosted]
