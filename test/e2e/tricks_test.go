@@ -105,6 +105,8 @@ var forbidden = []message{
 	get("DELETE /v1/models/gpt-4o-mini"),
 	{line: "GET /v1/responses/r1 HTTP/1.1", headers: []string{
 		"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}},
+	{line: "GET /v1/realtime HTTP/1.1", headers: []string{
+		"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}},
 }
 
 // unknown are routes that would pass for an operation of the API.
@@ -139,8 +141,6 @@ var unknown = []message{
 	get("HEAD /v1/embeddings"),
 	get("OPTIONS /v1/chat/completions"),
 	get("CONNECT example.com:443"),
-	{line: "GET /v1/realtime HTTP/1.1", headers: []string{
-		"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="}},
 }
 
 // TestUnservedRoutes: what is no operation that is served is denied, whatever it looks
