@@ -65,7 +65,7 @@ with its exit code.
 	f.SetInterspersed(false)
 	f.StringVar(&c.Budget, "budget", "", "the most that the program and all that it starts may spend, in USD, as 5 or 0.50")
 	f.StringVar(&c.Daily, "daily", "", "the most that all runs with this flag may spend in a day, in USD")
-	f.StringVar(&c.Proxy, "proxy", "", "URL of a proxy to go through, as a team's; its key stands in AEGIS_KEY, or in --key-file")
+	f.StringVar(&c.Proxy, "proxy", "", "URL of a proxy to go through, as a team's; its key stands in AEGIS_PROXY_KEY, or in --key-file")
 	f.StringVar(&c.KeyFile, "key-file", "", "file with the key of --proxy")
 	f.StringVar(&c.DataDir, "data", "", "directory for ledger and receipts (default: aegis-proxy in XDG_STATE_HOME)")
 	f.StringVar(&c.Prices, "prices", "", "price table file, as prices update writes it, for models that the built-in table does not know")

@@ -16,7 +16,7 @@ import (
 const (
 	// sharedKeyEnv is the variable that has the tenant's key of a shared proxy. The
 	// proxy of a run reads it from there, as it does any upstream's.
-	sharedKeyEnv = "AEGIS_KEY"
+	sharedKeyEnv = "AEGIS_PROXY_KEY"
 	// answerLimit bounds how long a shared proxy may take to answer a probe.
 	answerLimit = 10 * time.Second
 	// keyFileMost bounds a file with a key, in bytes.
