@@ -46,10 +46,10 @@ with its exit code.
     aegis-proxy run --budget 5 -- claude
     aegis-proxy run --budget 5 -- codex
     aegis-proxy run --budget 5 -- python app.py`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error { return notBegun(cobra.MinimumNArgs(1)(cmd, args)) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.check(); err != nil {
-				return &exitCode{exitFailed, err}
+				return notBegun(err)
 			}
 			code, err := c.run(cmd, args)
 			if err == nil && code == 0 {
@@ -61,6 +61,7 @@ with its exit code.
 			return &exitCode{failedCode(code), err}
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return notBegun(refuseFlag(cmd, err)) })
 	f := cmd.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&c.Budget, "budget", "", "the most that the program and all that it starts may spend, in USD, as 5 or 0.50")
@@ -71,6 +72,15 @@ with its exit code.
 	f.StringVar(&c.Prices, "prices", "", "price table file, as prices update writes it, for models that the built-in table does not know")
 	f.StringSliceVar(&c.Upstreams, "upstream", nil, "an API elsewhere, as NAME=URL: openai=http://localhost:8000/v1, ollama=http://localhost:11434/v1")
 	return cmd
+}
+
+// notBegun gives what is wrong with the command line the code of a run whose program did
+// not begin: 1 could be the program's own.
+func notBegun(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitCode{exitFailed, err}
 }
 
 // failedCode is the exit code of a run that failed itself: its program's, if that failed
@@ -98,6 +108,9 @@ func (c *runConfig) check() (err error) {
 		}
 		if *amount.into, err = policy.ParseUSD(amount.text); err != nil {
 			return fmt.Errorf("--%s: %w", amount.flag, err)
+		}
+		if *amount.into == 0 {
+			return fmt.Errorf("--%s: 0 would deny every call; write what may be spent, as in 5 or 0.50", amount.flag)
 		}
 	}
 	if c.Prices != "" {
