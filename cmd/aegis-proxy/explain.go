@@ -52,7 +52,7 @@ request's nonce is spent. It exits with 1 if the request would be denied.`,
 	f.StringVar(&c.Tenant, "tenant", "", "whose request it is; the tenant's first key makes it")
 	f.StringVar(&c.Key, "key", "", "id of the key that makes it")
 	f.StringVar(&c.Run, "run", "", "the run that it belongs to")
-	f.StringVar(&c.Path, "path", "/v1/chat/completions", "the path that it is sent to")
+	f.StringVar(&c.Path, "path", "/v1/chat/completions", "the path that it is sent to: /v1/messages for Anthropic's API")
 	f.StringArrayVar(&c.Headers, "header", nil, `a header of it, as in "X-Aegis-Depth: 2"; may be given again`)
 	f.StringVar(&c.Admin, "admin", "", "a running proxy's admin address, to tell what is left")
 	return cmd
@@ -105,7 +105,11 @@ func (c explainConfig) caller(p *policy.Policy) (*policy.Key, error) {
 			return &policy.Key{Tenant: t}, nil
 		}
 	}
-	return nil, errors.New("the policy has no such tenant or key")
+	if c.Key != "" {
+		// It is not shown: who takes it for the key itself has given a secret.
+		return nil, fmt.Errorf("--key (or AEGIS_KEY): %s has no key of that id; aegis-proxy keys list shows them", c.Policy)
+	}
+	return nil, fmt.Errorf("--tenant %q: %s has no such tenant", c.Tenant, c.Policy)
 }
 
 // assess reads the request as the proxy would at that instant.
@@ -159,6 +163,9 @@ func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *le
 	fmt.Fprintf(w, "tenant %s, key %s, mode %s\n", key.Tenant.Name, orDash(key.ID), key.Tenant.Mode)
 	if e.Unpriced != nil {
 		fmt.Fprintf(w, "model %s: denied, %s: %s\n", strconv.QuoteToASCII(e.Facts.Model), e.Unpriced.Reason, e.Unpriced.Message)
+		if e.Unpriced.Reason == policy.NoRoute {
+			fmt.Fprintln(w, "  --path says which API is called: /v1/messages is Anthropic's")
+		}
 	} else {
 		input, _ := e.Facts.MostInput()
 		fmt.Fprintf(w, "model %s at %s: at most %d tokens in, %d out, %s\n",
