@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -160,6 +162,17 @@ func boundMemory(bodies int64) {
 	}
 }
 
+// warnOfKeys says at the start which upstreams have no key that can be read. It refuses
+// none: a key is read anew for each request, and may come later.
+func (s *stack) warnOfKeys() {
+	upstreams := s.currentPolicy().Upstreams
+	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
+		if _, err := upstreams[name].Secret(); err != nil {
+			s.logger.Warn("upstream has no key, what is sent to it fails", "upstream", name, "err", err)
+		}
+	}
+}
+
 // serve runs until the context ends or the process is told to stop, then
 // drains.
 func serve(ctx context.Context, c serveConfig) error {
@@ -188,6 +201,7 @@ func serve(ctx context.Context, c serveConfig) error {
 	go s.reloadOnHangup(ctx)
 	c.Logger.Info("ready", "listen", front.Addr().String(), "admin", back.Addr().String(),
 		"generation", s.currentPolicy().Version.Generation, "receipts", s.log.Opened().Chain)
+	s.warnOfKeys()
 	if c.Ready != nil {
 		if err := c.Ready(front.Addr(), back.Addr()); err != nil {
 			failed <- err
