@@ -36,7 +36,7 @@ reads the providers' keys from the same variables.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), initText, policyPath, dataDir, tenant, secret, policyPath, dataDir, secret, secret)
+			fmt.Fprintf(cmd.OutOrStdout(), initText, policyPath, dataDir, tenant, secret, policyPath, dataDir, secret, secret, secret)
 			return nil
 		},
 	}
@@ -61,6 +61,8 @@ and in the application:
 or, for Anthropic's API:
   ANTHROPIC_BASE_URL=http://localhost:8080
   ANTHROPIC_AUTH_TOKEN=%s
+or, for Claude Code, Codex and other agents:
+  AEGIS_PROXY_KEY=%s aegis-proxy run --proxy http://localhost:8080 -- claude
 `
 
 // initialise writes everything that serve needs, and overwrites nothing.
