@@ -4,15 +4,15 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/aegis-proxy/aegis-proxy/providers/providertest"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
-var update = flag.Bool("update", false, "write the section of docs/dialects.md anew")
+var _ = flag.Bool("update", false, "write the section of docs/dialects.md anew")
 
 const dialectsPage = "../../docs/dialects.md"
 
@@ -30,12 +30,8 @@ const (
 
 // how says of every name that the dialect reads how what it brings is bounded. A test holds
 // it against the levels.
-var how = []struct {
-	title string
-	known []string
-	how   map[string]string
-}{
-	{"Members of the body", namesOf(bodyLevel.Members), map[string]string{
+var how = []providertest.Explained{
+	{Title: "Members of the body", Known: namesOf(bodyLevel.Members), How: map[string]string{
 		"model": "it names the price", "messages": asPieces, "system": asPieces, "tools": asPieces,
 		"max_tokens":    "the output, thinking too: held, and lowered by a clamp. 0 at Anthropic alone, for no output",
 		"stream":        noInput,
@@ -55,10 +51,10 @@ var how = []struct {
 		"fallback_credit_token": "nothing: it makes a call cheaper, and what it saves is charged",
 		"context_management":    "edits that clear cost nothing; `compact_20260112` is one run more, as `compaction`; any other edit is denied",
 	} /* and those that are denied, below */},
-	{"Members of a message", namesOf(messageLevel.Members), map[string]string{
+	{Title: "Members of a message", Known: namesOf(messageLevel.Members), How: map[string]string{
 		"role": asLabel, "content": "text, or blocks, below", "clear_at": noInput, "output_config": "as that of the body",
 	}},
-	{"Content blocks, in `system`, `messages`, results of tools and documents, by `type`", slices.Sorted(maps.Keys(blockTypes)), map[string]string{
+	{Title: "Content blocks, in `system`, `messages`, results of tools and documents, by `type`", Known: slices.Sorted(maps.Keys(blockTypes)), How: map[string]string{
 		"text": framed, "thinking": framed, "redacted_thinking": framed, "tool_use": framed + "; one that code called is denied", "tool_result": framed,
 		"image":         "1,664 tokens for models before 4.7, 4,848 for all later ones of Claude's and at Anthropic; else `max_image_tokens`, or denied. Any source. It needs the capability `images`, and so do pages",
 		"document":      "text and blocks by their bytes; pages (base64, URL, file) by " + atContext,
@@ -76,7 +72,7 @@ var how = []struct {
 		"tool_search_tool_search_result": "references to tools", "tool_search_tool_result_error": framed,
 		"advisor_result": framed, "advisor_redacted_result": asSealed, "advisor_tool_result_error": framed,
 	}},
-	{"Members of a block", namesOf(blockMembers), map[string]string{
+	{Title: "Members of a block", Known: namesOf(blockMembers), How: map[string]string{
 		"type": noInput, "text": asText, "title": asText, "context": asText, "thinking": asText, "signature": asSealed, "data": asSealed,
 		"id": asLabel, "tool_use_id": asLabel, "name": asLabel, "tool_name": asLabel, "input": asJSON, "content": "text, or blocks", "source": "see images and documents; a text",
 		"citations": asJSON + "; where they are enabled 16 tokens a sentence or block, and 1,024", "is_error": noInput, "safeguards": asJSON, "cache_control": "as that of the body",
@@ -87,12 +83,12 @@ var how = []struct {
 		"start_line": asJSON, "total_lines": asJSON, "old_start": asJSON, "old_lines": asJSON, "new_start": asJSON, "new_lines": asJSON, "is_file_update": asJSON,
 		"from": noInput, "to": noInput, "trigger": noInput,
 	}},
-	{"Tools that the client runs, by their `type`", slices.Sorted(maps.Keys(clientTools)), map[string]string{
+	{Title: "Tools that the client runs, by their `type`", Known: slices.Sorted(maps.Keys(clientTools)), How: map[string]string{
 		"bash_20241022": "512 tokens", "bash_20250124": "512 tokens", "text_editor_20241022": "1,536 tokens", "text_editor_20250124": "1,536 tokens",
 		"text_editor_20250429": "1,536 tokens", "text_editor_20250728": "1,536 tokens", "computer_20241022": "2,560 tokens",
 		"computer_20250124": "2,560 tokens", "computer_20251124": "2,560 tokens", "memory_20250818": "3,072 tokens",
 	}},
-	{"Tools that run at the provider, by what their `type` begins with", slices.Sorted(maps.Keys(hostedTypes)), map[string]string{
+	{Title: "Tools that run at the provider, by what their `type` begins with", Known: slices.Sorted(maps.Keys(hostedTypes)), How: map[string]string{
 		"web_search_":       "as `hosted_tools` say of `web_search`. Priced, in the versions 20250305, 20260209 and 20260318: `max_uses` is lowered or inserted; ten rounds, each with the whole `max_tokens`, which read the request, what was written and the results again; the fee by `server_tool_use.web_search_requests`. Not with fallbacks or compaction",
 		"web_fetch_":        "denied or taken out, as `hosted_tools` say of `web_fetch`",
 		"code_execution_":   "denied or taken out, as `hosted_tools` say of `code_execution`",
@@ -100,14 +96,14 @@ var how = []struct {
 		"advisor_":          "denied or taken out, as `hosted_tools` say of `advisor`",
 		"mcp_toolset":       "denied or taken out, as `hosted_tools` say of `mcp`",
 	}},
-	{"Members of a tool", namesOf(toolLevel.Members), map[string]string{
+	{Title: "Members of a tool", Known: namesOf(toolLevel.Members), How: map[string]string{
 		"type": "see above", "name": asJSON, "description": asJSON, "input_schema": asJSON, "input_examples": asJSON, "strict": noInput,
 		"defer_loading": "nothing less: its definition is counted", "eager_input_streaming": noInput, "cache_control": "as that of the body",
 		"allowed_callers": "code that may call a tool of the client's is denied", "max_uses": "the cap of searches",
 		"max_characters": noInput, "display_width_px": noInput, "display_height_px": noInput, "display_number": noInput, "enable_zoom": noInput,
 		"allowed_domains": asJSON, "blocked_domains": asJSON, "user_location": asJSON, "response_inclusion": noInput,
 	}},
-	{"Members of a fallback", namesOf(fallbackLevel.Members), map[string]string{
+	{Title: "Members of a fallback", Known: namesOf(fallbackLevel.Members), How: map[string]string{
 		"model": "it names the price, and must be one that the policy sends to the same upstream and allows the tenant", "max_tokens": "its output; absent: the request's",
 		"speed": "as that of the body", "thinking": "by its cap", "output_config": "as that of the body",
 	}},
@@ -123,18 +119,9 @@ func namesOf(members map[string]wire.Reader[*parser]) (names []string) {
 }
 
 // section is what the page says of the dialect.
-func section() string {
+func section(t *testing.T) string {
 	var b strings.Builder
-	for _, table := range how {
-		fmt.Fprintf(&b, "\n### %s\n\n| name | bounded by |\n|---|---|\n", table.title)
-		byHow := map[string][]string{}
-		for _, name := range table.known {
-			byHow[table.how[name]] = append(byHow[table.how[name]], "`"+name+"`")
-		}
-		for _, line := range slices.SortedFunc(maps.Keys(byHow), func(x, y string) int { return strings.Compare(byHow[x][0], byHow[y][0]) }) {
-			fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(byHow[line], " "), line)
-		}
-	}
+	b.WriteString(providertest.Explain(t, how))
 	b.WriteString("\n### Denied by name\n\n| name | why |\n|---|---|\n")
 	for _, list := range []map[string]string{costly, costlyBlocks} {
 		for _, name := range slices.Sorted(maps.Keys(list)) {
@@ -150,27 +137,5 @@ func section() string {
 
 // TestDialectPage: docs/dialects.md says of every name that is read how it is bounded.
 func TestDialectPage(t *testing.T) {
-	for _, table := range how {
-		if named := slices.Sorted(maps.Keys(table.how)); !slices.Equal(named, table.known) {
-			t.Errorf("%s: the page has %v, the dialect reads %v", table.title, named, table.known)
-		}
-	}
-	const begin, end = "<!-- anthropic: go test ./providers/anthropic -run TestDialectPage -update -->\n", "<!-- end of anthropic -->"
-	page, err := os.ReadFile(dialectsPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, found := strings.Cut(string(page), begin)
-	old, tail, closed := strings.Cut(rest, end)
-	switch {
-	case !found || !closed:
-		t.Fatalf("%s has no place for this dialect", dialectsPage)
-	case old == section():
-	case !*update:
-		t.Fatalf("%s is not of today; run this test with -update", dialectsPage)
-	default:
-		if err := os.WriteFile(dialectsPage, []byte(head+begin+section()+end+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	providertest.Page(t, dialectsPage, "<!-- anthropic: go test ./providers/anthropic -run TestDialectPage -update -->\n", "<!-- end of anthropic -->", section(t))
 }

@@ -3,16 +3,16 @@ package dialects_test
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
+	"github.com/aegis-proxy/aegis-proxy/providers/providertest"
 )
 
-var update = flag.Bool("update", false, "write the page's lists anew")
+var _ = flag.Bool("update", false, "write the page's lists anew")
 
 const routesPage = "../../docs/routes.md"
 
@@ -69,28 +69,10 @@ func reasons(routes []providers.Route) (list []string) {
 
 // TestRoutesPage: docs/routes.md has the routes as they are.
 func TestRoutesPage(t *testing.T) {
-	const begin, end = "<!-- routes: go test ./providers/dialects -run TestRoutesPage -update -->\n", "<!-- end of routes -->"
-	page, err := os.ReadFile(routesPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, found := strings.Cut(string(page), begin)
-	old, tail, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the routes", routesPage)
-	}
 	var b strings.Builder
 	for _, d := range dialects.All() {
 		lists(&b, d)
 	}
 	b.WriteString("\n")
-	if old == b.String() {
-		return
-	}
-	if !*update {
-		t.Fatalf("%s is not of today; run this test with -update", routesPage)
-	}
-	if err := os.WriteFile(routesPage, []byte(head+begin+b.String()+end+tail), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	providertest.Page(t, routesPage, "<!-- routes: go test ./providers/dialects -run TestRoutesPage -update -->\n", "<!-- end of routes -->", b.String())
 }

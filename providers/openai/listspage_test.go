@@ -1,15 +1,14 @@
 package openai
 
 import (
-	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers/providertest"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -123,25 +122,7 @@ func tables() string {
 
 // TestListsPage: docs/lists.md has the lists as they are.
 func TestListsPage(t *testing.T) {
-	const begin, end = "<!-- lists: go test ./providers/openai -run TestListsPage -update -->\n\n", "\n<!-- end of lists -->"
-	page, err := os.ReadFile(listsPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, found := strings.Cut(string(page), begin)
-	old, tail, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the lists", listsPage)
-	}
-	if old == tables() {
-		return
-	}
-	if flag.Lookup("update").Value.String() != "true" {
-		t.Fatalf("%s is not of today; run this test with -update", listsPage)
-	}
-	if err := os.WriteFile(listsPage, []byte(head+begin+tables()+end+tail), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	providertest.Page(t, listsPage, "<!-- lists: go test ./providers/openai -run TestListsPage -update -->\n\n", "\n<!-- end of lists -->", tables())
 }
 
 // TestListsAreSound: no host is listed twice, and nothing is free and costly at one.

@@ -1,15 +1,13 @@
 package openai
 
 import (
-	"flag"
-	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers/providertest"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -25,15 +23,8 @@ const (
 	isHosted  = "denied or taken out, as `hosted_tools` say of "
 )
 
-// explained are names of one kind, and how each is bounded.
-type explained struct {
-	title string
-	known []string
-	how   map[string]string
-}
-
 // explanations are the tables of the page.
-func explanations() []explained {
+func explanations() []providertest.Explained {
 	body := map[string]string{
 		"model": "it names the price", "input": "text or items, below", "instructions": "text or items, below",
 		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers and items of them); else " + isContext + ". Another tenant's is denied, where it was seen",
@@ -100,12 +91,12 @@ func explanations() []explained {
 			hosted[name] = isHosted + "`" + kind + "`"
 		}
 	}
-	return []explained{
-		{"Members of a response's body", bodyNames(), body},
-		{"Items of the input, by `type`", slices.Sorted(maps.Keys(itemKinds.whole)), items},
-		{"Parts of an item, by `type`", slices.Sorted(maps.Keys(partKinds.whole)), parts},
-		{"Tools that the client runs, by `type`", slices.Sorted(maps.Keys(clientTools)), tools},
-		{"Tools of Responses that run at the provider, by `type`", slices.Sorted(maps.Keys(hostedKinds)), hosted},
+	return []providertest.Explained{
+		{Title: "Members of a response's body", Known: bodyNames(), How: body},
+		{Title: "Items of the input, by `type`", Known: slices.Sorted(maps.Keys(itemKinds.whole)), How: items},
+		{Title: "Parts of an item, by `type`", Known: slices.Sorted(maps.Keys(partKinds.whole)), How: parts},
+		{Title: "Tools that the client runs, by `type`", Known: slices.Sorted(maps.Keys(clientTools)), How: tools},
+		{Title: "Tools of Responses that run at the provider, by `type`", Known: slices.Sorted(maps.Keys(hostedKinds)), How: hosted},
 	}
 }
 
@@ -125,48 +116,17 @@ func bodyNames() (names []string) {
 }
 
 // responsesSection is what the page says of Responses.
-func responsesSection() string {
+func responsesSection(t *testing.T) string {
 	var b strings.Builder
-	for _, table := range explanations() {
-		fmt.Fprintf(&b, "\n### %s\n\n| name | bounded by |\n|---|---|\n", table.title)
-		same := map[string][]string{}
-		for _, name := range table.known {
-			same[table.how[name]] = append(same[table.how[name]], "`"+name+"`")
-		}
-		for _, how := range slices.SortedFunc(maps.Keys(same), func(x, y string) int { return strings.Compare(same[x][0], same[y][0]) }) {
-			fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(same[how], " "), how)
-		}
-	}
+	b.WriteString(providertest.Explain(t, explanations()))
 	return b.String() + "\n"
 }
 
 // TestDialectPage: docs/dialects.md says of every name of Responses that is read how it is
 // bounded.
 func TestDialectPage(t *testing.T) {
-	for _, table := range explanations() {
-		if named := slices.Sorted(maps.Keys(table.how)); !slices.Equal(named, table.known) {
-			t.Errorf("%s: the page has %v, the dialect reads %v", table.title, named, table.known)
-		}
-	}
 	if call.LeastCap(call.Responses) != 16 || builtinTokens != 2048 || formatTokens != 32 || messageTokens != 5 {
 		t.Error("the page has other numbers")
 	}
-	const begin, end = "<!-- responses: go test ./providers/openai -run TestDialectPage -update -->\n", "<!-- end of responses -->"
-	page, err := os.ReadFile(dialectsPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, found := strings.Cut(string(page), begin)
-	old, tail, closed := strings.Cut(rest, end)
-	switch {
-	case !found || !closed:
-		t.Fatalf("%s has no place for Responses", dialectsPage)
-	case old == responsesSection():
-	case flag.Lookup("update").Value.String() != "true":
-		t.Fatalf("%s is not of today; run this test with -update", dialectsPage)
-	default:
-		if err := os.WriteFile(dialectsPage, []byte(head+begin+responsesSection()+end+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	providertest.Page(t, dialectsPage, "<!-- responses: go test ./providers/openai -run TestDialectPage -update -->\n", "<!-- end of responses -->", responsesSection(t))
 }
