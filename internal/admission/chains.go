@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"container/list"
 	"crypto/sha256"
 	"sync"
 
@@ -11,17 +12,19 @@ import (
 // request goes on with that names it. All tenants share the upstreams' keys, so that a
 // provider tells no tenant from another.
 //
-// They are in memory, of this process, and of the last maxChains answers and parts of them. What they do not
-// know is bounded by the model's context, which holds on every replica and after a restart.
-// The zero Chains are empty. They are safe for concurrent use.
+// They are in memory, of this process, and of the last maxChains answers and parts of them.
+// Where those are of several tenants, who has more than an even share forgets its own, so
+// that nobody's answers push out all of another's. What they do not know is bounded by
+// the model's context, which holds on every replica and after a restart. The zero Chains are
+// empty. They are safe for concurrent use.
 type Chains struct {
 	mu    sync.Mutex
 	known map[chainID]chain
-	order []chainID // the oldest first, from next on, once it is full
-	next  int
+	order list.List             // of chainID, the oldest first
+	own   map[string]*list.List // each tenant's elements of order, the oldest first
 }
 
-// maxChains is how many answers, and parts of them, are remembered: about 10 MB.
+// maxChains is how many answers, and parts of them, are remembered: about 20 MB.
 const maxChains = 1 << 16
 
 // chainID is the first half of the SHA-256 of an id.
@@ -78,23 +81,42 @@ func (c *Chains) keep(name string, known chain) {
 	id := idOf(name)
 	before, there := c.known[id]
 	if !there {
-		c.enter(id)
+		c.enter(id, known.tenant)
 	} else if before.tenant != known.tenant {
 		return
 	}
 	c.known[id] = known
 }
 
-// enter makes room for an answer: the oldest is forgotten.
-func (c *Chains) enter(id chainID) {
+// enter puts in an answer, for which one is forgotten where there is no room.
+func (c *Chains) enter(id chainID, tenant string) {
 	if c.known == nil {
-		c.known = map[chainID]chain{}
+		c.known, c.own = map[chainID]chain{}, map[string]*list.List{}
 	}
-	if len(c.order) < maxChains {
-		c.order = append(c.order, id)
-		return
+	if c.order.Len() == maxChains {
+		c.forget(c.yielding(tenant))
 	}
-	delete(c.known, c.order[c.next])
-	c.order[c.next] = id
-	c.next = (c.next + 1) % maxChains
+	if c.own[tenant] == nil {
+		c.own[tenant] = list.New()
+	}
+	c.own[tenant].PushBack(c.order.PushBack(id))
+}
+
+// yielding is the tenant whose oldest answer is forgotten for one of this tenant: itself
+// where it has more than an even share, else whose answer is the oldest of all.
+func (c *Chains) yielding(tenant string) string {
+	if own := c.own[tenant]; own != nil && own.Len() >= maxChains/len(c.own) {
+		return tenant
+	}
+	return c.known[c.order.Front().Value.(chainID)].tenant
+}
+
+// forget makes a tenant's oldest answer one that is not known.
+func (c *Chains) forget(tenant string) {
+	own := c.own[tenant]
+	oldest := own.Remove(own.Front()).(*list.Element)
+	delete(c.known, c.order.Remove(oldest).(chainID))
+	if own.Len() == 0 {
+		delete(c.own, tenant)
+	}
 }

@@ -57,3 +57,33 @@ func TestChainsForget(t *testing.T) {
 		}
 	}
 }
+
+// TestChainsAreShared: a tenant with many answers forgets its own, and leaves another's;
+// one that comes late gets room of it.
+func TestChainsAreShared(t *testing.T) {
+	const most = 1 << 16
+	var c admission.Chains
+	knows := func(tenant, id string) bool { return c.Earlier(tenant)(id).Tokens > 0 }
+	c.Note("quiet", left("q", 1, 0))
+	for i := range 3 * most {
+		c.Note("loud", left(fmt.Sprint("l", i), 1, 0))
+	}
+	if !knows("quiet", "q") || knows("loud", "l0") || !knows("loud", fmt.Sprint("l", 3*most-1)) {
+		t.Error("the one that has many answers has not forgotten its own")
+	}
+	for i := range most / 4 {
+		c.Note("late", left(fmt.Sprint("n", i), 1, 0))
+	}
+	for i := range most {
+		c.Note("loud", left(fmt.Sprint("m", i), 1, 0))
+	}
+	if !knows("late", "n0") || !knows("late", fmt.Sprint("n", most/4-1)) {
+		t.Error("one that came late, and has less than its share, has lost some of it")
+	}
+	for i := range most + 2 {
+		c.Note(fmt.Sprint("t", i), left(fmt.Sprint("t", i), 1, 0))
+	}
+	if knows("t1", "t1") || !knows("t2", "t2") || knows("late", "n0") {
+		t.Error("of more tenants than there is room for, not the last ones are known")
+	}
+}
