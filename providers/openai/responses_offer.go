@@ -136,7 +136,7 @@ func (r *Request) countOn(t providers.Terms) (providers.Offer, error) {
 	if len(r.Unbounded) > 0 && r.Unbounded[0] == UnboundedConversation {
 		return nil, unbounded(UnboundedConversation, because(UnboundedConversation))
 	}
-	for _, id := range append(r.references, r.Previous) {
+	for _, id := range slices.Concat(r.references, []string{r.Previous}) {
 		if t.Earlier != nil && t.Earlier(id).Foreign {
 			return nil, unbounded(previousResponse, notOurs)
 		}

@@ -27,7 +27,7 @@ const (
 func explanations() []providertest.Explained {
 	body := map[string]string{
 		"model": "it names the price", "input": "text or items, below", "instructions": "text or items, below",
-		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers and items of them); else " + isContext + ". Another tenant's is denied, where it was seen",
+		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers and items of them) and the model that was asked is the same; else " + isContext + ". Another tenant's is denied, where it was seen",
 		FieldMaxOutputTokens:   "the output, thoughts and arguments of tools among it: held, inserted (`default_output_cap`, else the model's maximum; at least 16), and lowered by a clamp, never below 16",
 		fieldMaxToolCalls:      "the calls of tools at the provider: lowered or inserted where `hosted_tools` price a search that is offered",
 		"tools":                "by their types, below", "tool_choice": isSchema + "; a tool at the provider that is not offered is denied",
