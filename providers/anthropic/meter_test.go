@@ -92,6 +92,10 @@ func TestReports(t *testing.T) {
 		{"writes that are not divided", jsonAnswer, doc(`{"input_tokens":10,"cache_creation_input_tokens":50,"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.CacheWrite: 50, call.Output: 5}, true, true},
 		{"writes for a time that has no price", jsonAnswer, doc(`{"input_tokens":10,"cache_creation":{"ephemeral_24h_input_tokens":50},"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, false, true},
 		{"thinking is part of the output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":50,"output_tokens_details":{"thinking_tokens":40}}`), io.EOF, call.Usage{call.Input: 10, call.Output: 10, call.Reasoning: 40}, true, true},
+		{"thinking that is more than the output lies beside it", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"output_tokens_details":{"thinking_tokens":40}}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5, call.Reasoning: 40}, true, true},
+		{"counts written otherwise", jsonAnswer, doc(`{"input_tokens":1e1,"output_tokens":5.0}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, true, true},
+		{"writes whose division cannot be read", jsonAnswer, doc(`{"input_tokens":10,"cache_creation_input_tokens":50,"cache_creation":{"ephemeral_5m_input_tokens":[],"ephemeral_1h_input_tokens":3},"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.CacheWrite1h: 50, call.Output: 5}, true, true},
+		{"division alone that cannot be read", jsonAnswer, doc(`{"input_tokens":10,"cache_creation":{"ephemeral_5m_input_tokens":[]},"output_tokens":5}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, false, true},
 		{"null beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":null}`), io.EOF, call.Usage{call.Input: 10}, false, true},
 		{"zero beside output", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":0}`), io.EOF, call.Usage{call.Input: 10}, false, true},
 		{"a tier that cannot be read", jsonAnswer, doc(`{"input_tokens":10,"output_tokens":5,"service_tier":{"name":"priority"}}`), io.EOF, call.Usage{call.Input: 10, call.Output: 5}, false, true},
@@ -111,6 +115,13 @@ func TestReports(t *testing.T) {
 		{"totals that grow, member by member", sseAnswer, sse(start, textStart, text, blockEnd,
 			`{"type":"message_delta","delta":{},"usage":{"input_tokens":100,"output_tokens":5}}`, textStart, text, blockEnd,
 			`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"cache_read_input_tokens":7,"output_tokens":9}}`, stop), io.EOF, call.Usage{call.Input: 100, call.CachedInput: 7, call.Output: 9}, true, true},
+		{"of two totals the larger counts", sseAnswer, sse(start, textStart, text, blockEnd,
+			`{"type":"message_delta","delta":{},"usage":{"input_tokens":100,"output_tokens":50}}`,
+			`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":1,"output_tokens":9}}`, stop), io.EOF, call.Usage{call.Input: 100, call.Output: 50}, true, true},
+		{"zero behind a total", sseAnswer, sse(start, textStart, text, blockEnd, end,
+			`{"type":"message_delta","delta":{},"usage":{"input_tokens":0,"output_tokens":0}}`, stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
+		{"input that turns out to be cached", sseAnswer, sse(start, textStart, text, blockEnd,
+			`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":5,"cache_read_input_tokens":20,"output_tokens":9}}`, stop), io.EOF, call.Usage{call.Input: 5, call.CachedInput: 20, call.Output: 9}, true, true},
 		{"without its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
 		{"cut off before its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), broke, call.Usage{call.Input: 25, call.Output: 15}, false, true},
 		{"cut off", sseAnswer, sse(start, textStart, text), broke, call.Usage{call.Input: 25, call.Output: 1}, false, true},
@@ -196,7 +207,7 @@ func TestLines(t *testing.T) {
 	begins := strings.Replace(start, `"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0`, `"cache_creation_input_tokens":9,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":9`, 1)
 	for told, want := range map[string][2]int64{`"cache_creation_input_tokens":4,`: {0, 4}, `"cache_creation_input_tokens":11,`: {9, 2}, ``: {9, 0}} {
 		ends := strings.Replace(end, `"output_tokens"`, told+`"output_tokens"`, 1)
-		r := report(t, `,"cache_control":{"type":"ephemeral","ttl":"1h"}`, sseAnswer, sse(begins, textStart, text, blockEnd, ends, stop), 9, io.EOF)
+		r := report(t, `,"cache_control":{"type":"ephemeral","ttl":"1h"},"fallbacks":[{"model":"claude-opus-4-8"}]`, sseAnswer, sse(begins, textStart, text, blockEnd, ends, stop), 9, io.EOF)
 		if u := r.Lines[0].Usage; !r.HasUsage || u[call.CacheWrite] != want[0] || u[call.CacheWrite1h] != want[1] {
 			t.Errorf("%s: %v", told, u)
 		}

@@ -13,10 +13,11 @@ import (
 )
 
 // counts are what a usage object tells. Input that was read from a cache or written to
-// it lies beside input. write5m and write1h are parts of write, and thinking is one of
-// output.
+// it lies beside input. write5m and write1h are parts of write, and so is thinking of
+// output, unless it is more.
 type counts struct {
 	input, read, write, write5m, write1h wire.Count
+	longer                               wire.Count // written for a time that no price is known of
 	output, thinking                     wire.Count
 	searches, sessions                   wire.Count
 	billed                               wire.Count // nano-USD that the provider says that it charges
@@ -24,7 +25,7 @@ type counts struct {
 
 // all lists the counts.
 func (c *counts) all() []*wire.Count {
-	return []*wire.Count{&c.input, &c.read, &c.write, &c.write5m, &c.write1h, &c.output, &c.thinking, &c.searches, &c.sessions, &c.billed}
+	return []*wire.Count{&c.input, &c.read, &c.write, &c.write5m, &c.write1h, &c.longer, &c.output, &c.thinking, &c.searches, &c.sessions, &c.billed}
 }
 
 // any reports whether one of them is more than zero.
@@ -37,21 +38,23 @@ func (c *counts) any() bool {
 	return false
 }
 
-// odd reports whether one of them cannot be read.
+// odd reports whether one of them cannot be read that decides what the answer costs. How
+// writes divide does not: see usage.
 func (c *counts) odd() bool {
+	divides := c.write.Told && !c.write.Odd
 	for _, n := range c.all() {
-		if n.Odd {
+		if n.Odd && !(divides && (n == &c.write5m || n == &c.write1h)) {
 			return true
 		}
 	}
-	return false
+	return c.longer.N > 0
 }
 
 // total is all input.
 func (c *counts) total() int64 { return c.input.N + c.read.N + c.write.N }
 
 // update takes in a later usage of the same answer: running totals, of which those that
-// are told again replace the former, larger or not. How writes divide is told once.
+// are told again replace the former. How writes divide is told once.
 func (c *counts) update(later *counts) {
 	mine, theirs := c.all(), later.all()
 	for i := range mine {
@@ -64,19 +67,36 @@ func (c *counts) update(later *counts) {
 	}
 }
 
+// atLeast keeps the input and the output of a usage that was told before, where less is
+// told of them now.
+func (c *counts) atLeast(before *counts) {
+	if c.total() < before.total() {
+		c.input, c.read, c.write, c.write5m, c.write1h = before.input, before.read, before.write, before.write5m, before.write1h
+	}
+	if !c.output.Odd {
+		c.output.N = max(c.output.N, before.output.N)
+	}
+}
+
 // usage is what the counts come to. Writes whose lifetime is not told lasted as long as
-// the longest that was asked for.
+// the longest that was asked for, and all of them an hour where what is told cannot be
+// read. Thinking that is more than the output lies beside it.
 func (c *counts) usage(long bool) (u call.Usage) {
 	u[call.Input], u[call.CachedInput] = c.input.N, c.read.N
 	u[call.CacheWrite], u[call.CacheWrite1h] = c.write5m.N, c.write1h.N
 	rest := max(0, c.write.N-c.write5m.N-c.write1h.N)
+	if odd := c.write5m.Odd || c.write1h.Odd; odd {
+		u[call.CacheWrite], u[call.CacheWrite1h], rest = 0, max(c.write.N, c.write5m.N+c.write1h.N), 0
+	}
 	if long {
 		u[call.CacheWrite1h] += rest
 	} else {
 		u[call.CacheWrite] += rest
 	}
-	u[call.Reasoning] = min(c.thinking.N, c.output.N)
-	u[call.Output] = c.output.N - u[call.Reasoning]
+	u[call.Reasoning], u[call.Output] = c.thinking.N, c.output.N
+	if within := c.thinking.N <= c.output.N; within {
+		u[call.Output] -= c.thinking.N
+	}
 	u[call.Searches], u[call.CodeSessions] = c.searches.N, c.sessions.N
 	return u
 }
@@ -157,22 +177,18 @@ func (c *counts) member(name string, v gjson.Result) {
 // lifetimes takes how writes divide. One for a time that no price is known of makes the
 // cost unknown.
 func (c *counts) lifetimes(v gjson.Result) {
-	c.write5m, c.write1h = wire.Count{}, wire.Count{}
-	other := false
+	c.write5m, c.write1h, c.longer = wire.Count{}, wire.Count{}, wire.Count{}
 	v.ForEach(func(name, n gjson.Result) bool {
 		switch name.Str {
 		case "ephemeral_5m_input_tokens":
-			c.write5m = wire.ExactCount(n)
+			c.write5m = wire.LooseCount(n)
 		case "ephemeral_1h_input_tokens":
-			c.write1h = wire.ExactCount(n)
+			c.write1h = wire.LooseCount(n)
 		default:
-			other = other || wire.ExactCount(n).N > 0
+			c.longer.Add(wire.LooseCount(n))
 		}
 		return true
 	})
-	if other {
-		c.write1h = wire.Count{Told: true, Odd: true}
-	}
 }
 
 func (u *usage) readIterations(list gjson.Result) {
