@@ -35,7 +35,7 @@ func Files(paths ...string) ([]Source, error) {
 			return nil, err
 		}
 		if len(files) == 0 {
-			return nil, fmt.Errorf("audit: %s holds no receipts (no file like %s)", path, segmentName(1))
+			return nil, fmt.Errorf("audit: %s holds no receipts (no file like %s): no proxy has run there, or they were taken away", path, segmentName(1))
 		}
 		for _, file := range files {
 			found.add(file)

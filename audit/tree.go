@@ -93,7 +93,7 @@ func openTree(dir string, openHashes func(path string) (*hashFile, error)) (*Tre
 		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("audit: %s holds no receipts (no file like %s)", dir, segmentName(1))
+		return nil, fmt.Errorf("audit: %s holds no receipts (no file like %s): no proxy has run there, or they were taken away", dir, segmentName(1))
 	}
 	t := &Tree{dir: dir, last: files[len(files)-1], openHashes: openHashes}
 	return t, t.load(files)

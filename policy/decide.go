@@ -212,7 +212,7 @@ func (p Plan) deny(i int, why budget.Reason, r refusal) *call.Denial {
 		Format:   u.write,
 	}}
 	if why == budget.Crowded {
-		denial.Reason, denial.Message = TooManyNames, denial.crowded()
+		denial.Reason, denial.Message = TooManyNames, denial.crowded(r.claim.Window)
 		return denial.Denial
 	}
 	denial.Message = u.describe(denial, r.claim.Window)

@@ -255,9 +255,9 @@ func TestExplain(t *testing.T) {
 		{"held", false, []budget.Reason{budget.Held, budget.Fits}, policy.BudgetHeld,
 			`spend limit held: what is left of budget "daily" is held by requests in flight: limit 1.00 USD, spent 0.90 USD, held 0.05 USD, needed 0.001 USD; what they do not use comes back when they end`},
 		{"the exhausted one before the held", false, []budget.Reason{budget.Held, budget.Exhausted}, policy.BudgetExhausted,
-			`spend limit reached: budget "run" has too little left for this request: limit 2.00 USD, spent 1.00 USD, held 0.00 USD, needed 0.001 USD; it does not reset at a fixed time`},
+			`spend limit reached: budget "run" has too little left for this request: limit 2.00 USD, spent 1.00 USD, held 0.00 USD, needed 0.001 USD; it never resets; only a higher limit, or 720h without a request, makes room`},
 		{"crowded", false, []budget.Reason{budget.Fits, budget.Crowded}, policy.TooManyNames,
-			`budget "run" has as many live names as the policy allows; it does not reset at a fixed time`},
+			`budget "run" has as many live names as the policy allows; room comes back when one of them has had no request for 720h`},
 		{"redacted", true, []budget.Reason{budget.Exhausted, budget.Fits}, policy.BudgetExhausted,
 			`spend limit reached: budget "daily" has too little left for this request; it resets at 2026-03-29T00:00:00Z`},
 	} {

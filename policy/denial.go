@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
@@ -67,13 +68,23 @@ func (d *refused) amounts() string {
 		d.Format(d.Limit), d.Format(d.Spent), d.Format(d.Held), d.Format(d.Needed))
 }
 
-func (d *refused) crowded() string {
-	return fmt.Sprintf("%s has as many live names as the policy allows; %s", d.subject(), d.reset())
+func (d *refused) crowded(w budget.Window) string {
+	room := d.reset(w, "names")
+	if w.Kind == budget.Idle {
+		room = fmt.Sprintf("room comes back when one of them has had no request for %s", short(w.Length))
+	}
+	return fmt.Sprintf("%s has as many live names as the policy allows; %s", d.subject(), room)
 }
 
-func (d *refused) reset() string {
-	if d.ResetsAt == 0 {
-		return "it does not reset at a fixed time"
+// reset says when there is room again. What the limit counts names it, as in "requests".
+func (d *refused) reset(w budget.Window, counted string) string {
+	switch {
+	case w.Kind == budget.Rolling:
+		return fmt.Sprintf("room comes back as %s leave its window of %s", counted, short(w.Length))
+	case w.Kind == budget.Idle:
+		return fmt.Sprintf("it never resets; only a higher limit, or %s without a request, makes room", short(w.Length))
+	case d.ResetsAt == 0:
+		return "it never resets; only a higher limit makes room"
 	}
 	return "it resets at " + time.UnixMilli(d.ResetsAt).UTC().Format(time.RFC3339)
 }

@@ -185,11 +185,11 @@ tenants: [{name: acme}]
 func TestSecretFromEnvironment(t *testing.T) {
 	u := upstream(t, "api_key_env: AEGIS_TEST_KEY")
 	for _, c := range []struct{ name, value, want, err string }{
-		{"not set", "", "", "environment variable AEGIS_TEST_KEY: empty or not set"},
+		{"not set", "", "", "no API key: environment variable AEGIS_TEST_KEY is empty or not set; set it to the provider's key and start again"},
 		{"set", "sk-1", "sk-1", ""},
 		{"set anew", "sk-2\n", "sk-2", ""},
-		{"two lines", "sk-3\nsk-3", "", "AEGIS_TEST_KEY: holds a character"},
-		{"too long", strings.Repeat("k", 1<<15), "", "AEGIS_TEST_KEY: longer than"},
+		{"two lines", "sk-3\nsk-3", "", "AEGIS_TEST_KEY holds a character"},
+		{"too long", strings.Repeat("k", 1<<15), "", "AEGIS_TEST_KEY is longer than"},
 	} {
 		t.Setenv("AEGIS_TEST_KEY", c.value)
 		checkSecret(t, c.name, u, c.want, c.err)
@@ -203,8 +203,8 @@ func TestSecretFromFile(t *testing.T) {
 	for _, c := range []struct{ name, value, want, err string }{
 		{"a file", "sk-1\r\n", "sk-1", ""},
 		{"changed", "sk-2", "sk-2", ""},
-		{"empty", "\n", "", path + ": empty or not set"},
-		{"too long", strings.Repeat("k", 1<<15), "", path + ": longer than"},
+		{"empty", "\n", "", path + " is empty or not set; write the provider's key into it"},
+		{"too long", strings.Repeat("k", 1<<15), "", path + " is longer than"},
 	} {
 		if err := os.WriteFile(path, []byte(c.value), 0o600); err != nil {
 			t.Fatal(err)

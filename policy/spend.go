@@ -29,12 +29,12 @@ func spendReason(r budget.Reason) call.Reason {
 	return BudgetExhausted
 }
 
-func describeSpend(d *refused, _ budget.Window) string {
+func describeSpend(d *refused, w budget.Window) string {
 	if d.Reason == BudgetHeld {
 		return fmt.Sprintf("spend limit held: what is left of %s is held by requests in flight%s; what they do not use comes back when they end",
 			d.subject(), d.amounts())
 	}
-	return fmt.Sprintf("spend limit reached: %s has too little left for this request%s; %s", d.subject(), d.amounts(), d.reset())
+	return fmt.Sprintf("spend limit reached: %s has too little left for this request%s; %s", d.subject(), d.amounts(), d.reset(w, "charges"))
 }
 
 // capRequest denies a request that alone may cost more than the tenant's

@@ -48,8 +48,8 @@ const (
 	maxToolCalls  = budget.MaxMarkedLimit
 )
 
-func describeToolCalls(d *refused, _ budget.Window) string {
-	return fmt.Sprintf("%s has too few calls left for the tool results of this request%s; %s", d.subject(), d.amounts(), d.reset())
+func describeToolCalls(d *refused, w budget.Window) string {
+	return fmt.Sprintf("%s has too few calls left for the tool results of this request%s; %s", d.subject(), d.amounts(), d.reset(w, "calls"))
 }
 
 // CountsTools reports whether the tenant's requests need their tool results.

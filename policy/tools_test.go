@@ -118,7 +118,7 @@ func TestToolCallDenials(t *testing.T) {
 		after      int64
 		never      bool
 	}{
-		{"scope: run", "limit 7, spent 5, held 1, needed 2; it does not reset at a fixed time", 0, true},
+		{"scope: run", "limit 7, spent 5, held 1, needed 2; it never resets; only a higher limit, or 720h without a request, makes room", 0, true},
 		{"window: minute", "limit 7, spent 5, held 1, needed 2; it resets at 2026-03-28T12:01:00Z", 60, false},
 	} {
 		plan := mustDecide(t, tenant(t, "tool_calls: [{name: calls, limit: 7, "+c.rule+"}]"), f, "", "")

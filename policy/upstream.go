@@ -153,10 +153,13 @@ func isVariable(name string) bool {
 	return name != "" && len(name) <= 2*maxNameBytes && only(name, "_") && (name[0] < '0' || name[0] > '9')
 }
 
+// ErrNoKey: an upstream's key is not where the policy says, or is none.
+var ErrNoKey = errors.New("no API key")
+
 func secretFromEnv(variable string) (string, error) {
 	secret, err := cleanSecret(os.Getenv(variable))
 	if err != nil {
-		return "", fmt.Errorf("API key in environment variable %s: %w", variable, err)
+		return "", fmt.Errorf("%w: environment variable %s %w; set it to the provider's key and start again", ErrNoKey, variable, err)
 	}
 	return secret, nil
 }
@@ -164,16 +167,16 @@ func secretFromEnv(variable string) (string, error) {
 func secretFromFile(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("API key: %w", err)
+		return "", fmt.Errorf("%w: %w; write the provider's key into that file", ErrNoKey, err)
 	}
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxSecretBytes+1))
 	if err != nil {
-		return "", fmt.Errorf("API key: %w", err)
+		return "", fmt.Errorf("%w: %w; write the provider's key into that file", ErrNoKey, err)
 	}
 	secret, err := cleanSecret(string(data))
 	if err != nil {
-		return "", fmt.Errorf("API key in %s: %w", path, err)
+		return "", fmt.Errorf("%w: file %s %w; write the provider's key into it", ErrNoKey, path, err)
 	}
 	return secret, nil
 }
@@ -182,11 +185,11 @@ func secretFromFile(path string) (string, error) {
 // into an HTTP header.
 func cleanSecret(text string) (string, error) {
 	if len(text) > maxSecretBytes {
-		return "", fmt.Errorf("longer than %d bytes", maxSecretBytes)
+		return "", fmt.Errorf("is longer than %d bytes", maxSecretBytes)
 	}
 	secret := strings.TrimSpace(text)
 	if secret == "" {
-		return "", errors.New("empty or not set")
+		return "", errors.New("is empty or not set")
 	}
 	if strings.ContainsFunc(secret, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return "", errors.New("holds a character that no key has, such as a space or a line break")

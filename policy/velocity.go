@@ -29,11 +29,7 @@ var requests = &unit{
 }
 
 func describeRequests(d *refused, w budget.Window) string {
-	reset := d.reset()
-	if w.Kind == budget.Rolling {
-		reset = "room comes back as requests leave its window of " + short(w.Length)
-	}
-	return fmt.Sprintf("%s has no request left%s; %s", d.subject(), d.amounts(), reset)
+	return fmt.Sprintf("%s has no request left%s; %s", d.subject(), d.amounts(), d.reset(w, "requests"))
 }
 
 // maxRetryAfter is the longest Retry-After, in seconds, that official SDKs

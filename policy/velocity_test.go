@@ -71,7 +71,7 @@ func TestRetryOfRates(t *testing.T) {
 		{"window: rolling, length: 1m", 0, 1, false, "room comes back as requests leave its window of 1m"},
 		{"window: rolling, length: 30m", 0, 30, false, "room comes back as requests leave its window of 30m"},
 		{"window: rolling, length: 24h", 0, 60, false, "room comes back as requests leave its window of 24h"},
-		{"window: forever", 0, 0, true, "it does not reset at a fixed time"},
+		{"window: forever", 0, 0, true, "it never resets; only a higher limit makes room"},
 	} {
 		t.Run(fmt.Sprintf("%s after %s", c.window, c.into), func(t *testing.T) {
 			now := instant(t, "2026-03-28T00:00:00Z").Add(c.into)

@@ -292,7 +292,7 @@ func TestRatesOnTheWire(t *testing.T) {
 		{"minute", "window: minute", "", func(s int) bool { return 1 <= s && s <= 60 }, "it resets at "},
 		{"day", "window: day, timezone: " + zone, "false", func(s int) bool { return s == 0 }, "it resets at "},
 		{"rolling", "window: rolling, length: 5m", "", func(s int) bool { return s == 5 }, "as requests leave its window of 5m"},
-		{"forever", "window: forever", "false", func(s int) bool { return s == 0 }, "does not reset at a fixed time"},
+		{"forever", "window: forever", "false", func(s int) bool { return s == 0 }, "it never resets; only a higher limit makes room"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, sim := simulated(t, simulator.Config{}, rule("rates: [{name: burst, limit: 2, "+row.rate+"}]"))

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -278,14 +279,18 @@ func upstreamFailed(x *exchange, receipt string, err error) *call.Denial {
 		d.Decision, d.Receipt = admission.Failed, receipt
 		return d
 	}
-	class, what := call.Unanswered, "the upstream cannot be reached"
+	class, what, again := call.Unanswered, "the upstream cannot be reached", call.RetryUnsaid
+	if errors.Is(err, policy.ErrNoKey) {
+		again = call.RetryNever
+		what = fmt.Sprintf("the proxy has no key for the upstream %q; nothing was sent. Whoever runs the proxy has to set it: its log says where", x.calls[0].Upstream.Name)
+	}
 	if x.sent.wrote() {
 		what = "the upstream closed the connection without an answer"
 	}
 	if isTimeout(err) {
 		class, what = call.Late, "the upstream did not answer in time"
 	}
-	d := admission.Deny(class, "upstream_failed", call.RetryUnsaid, "%s", what)
+	d := admission.Deny(class, "upstream_failed", again, "%s", what)
 	d.Decision, d.Receipt = admission.Failed, receipt
 	return d
 }

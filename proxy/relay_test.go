@@ -56,6 +56,23 @@ func TestConnectionRefusedCostsNothing(t *testing.T) {
 	}
 }
 
+// TestUpstreamWithoutKey: it ends with one request, and the client reads why, but not where
+// the key should have been.
+func TestUpstreamWithoutKey(t *testing.T) {
+	w, sim := simulated(t, simulator.Config{}, setting{policy: `generation: 1
+upstreams: [{name: keyless, base_url: "{up}/v1", api_key_env: AEGIS_NO_SUCH_KEY, provider: openai, cap_field: max_completion_tokens}]
+models: [{match: "*", upstreams: [keyless], price: {input: "1", output: "1"}}]
+tenants: [{name: acme, keys: [{id: acme-1, sha256: "{hash}"}], budgets: [{name: total, window: forever, limit_usd: "10"}]}]
+`})
+	a := w.post(chatPath, hello)
+	if a.status != 502 || a.header.Get("X-Should-Retry") != "false" || !strings.Contains(a.body, `the proxy has no key for the upstream \"keyless\"; nothing was sent`) || strings.Contains(a.body, "AEGIS_NO_SUCH_KEY") {
+		t.Errorf("%+v", a)
+	}
+	if s := w.settled(1)[0]; s.Basis != audit.BasisUnbilled || s.Charge != 0 || s.Outcome != "release" || len(sim.Calls()) != 0 {
+		t.Errorf("settled %+v, upstream saw %d calls", s, len(sim.Calls()))
+	}
+}
+
 func TestIdleUpstreamIsCut(t *testing.T) {
 	w, _ := simulated(t, simulator.Config{Script: simulator.Always(simulator.Answer{Fault: simulator.HangMidStream})},
 		setting{upstream: ", idle_timeout: 20ms"})

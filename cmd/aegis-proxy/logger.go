@@ -24,11 +24,21 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	}
 	switch format {
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})), nil
+		return newJSONLogger(w, least), nil
 	case "text":
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, NoColor: !isTerminal(w)})), nil
 	}
 	return nil, fmt.Errorf("--log-format %q: want auto, text or json", format)
+}
+
+// newJSONLogger writes a line of JSON for each event, and durations with their unit.
+func newJSONLogger(w io.Writer, least slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}}))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -168,7 +168,7 @@ func (s *stack) warnOfKeys() {
 	upstreams := s.currentPolicy().Upstreams
 	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
 		if _, err := upstreams[name].Secret(); err != nil {
-			s.logger.Warn("upstream has no key, what is sent to it fails", "upstream", name, "err", err)
+			s.logger.Warn("upstream has no key: every request to it fails", "upstream", name, "err", err)
 		}
 	}
 }
@@ -188,9 +188,9 @@ func serve(ctx context.Context, c serveConfig) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	back, err := net.Listen("tcp", c.AdminListen)
+	back, err := listenAt("admin-listen", c.AdminListen)
 	if err != nil {
-		return errors.Join(fmt.Errorf("--admin-listen: %w", err), front.Close(), s.close())
+		return errors.Join(err, front.Close(), s.close())
 	}
 	applications := newServer(s.front(), c.Logger)
 	applications.ConnState = newConnections(c.connections()).watch
@@ -221,9 +221,9 @@ func listen(c serveConfig) (net.Listener, error) {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return nil, errors.New("--tls-cert and --tls-key go together: give both, or neither for HTTP")
 	}
-	l, err := net.Listen("tcp", c.Listen)
+	l, err := listenAt("listen", c.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
+		return nil, err
 	}
 	if c.TLSCert == "" {
 		return l, nil
@@ -236,6 +236,21 @@ func listen(c serveConfig) (net.Listener, error) {
 		Certificates: []tls.Certificate{cert},
 		NextProtos:   []string{"http/1.1"},
 	}), nil
+}
+
+// listenAt opens the listener that a flag names.
+func listenAt(flag, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	_, malformed := errors.AsType[*net.AddrError](err)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("--%s %s: another program listens there; end it, or name another address with --%s", flag, address, flag)
+	case malformed:
+		return nil, fmt.Errorf("--%s %q: want HOST:PORT or :PORT, as in 127.0.0.1:8080", flag, address)
+	case err != nil:
+		return nil, fmt.Errorf("--%s %s: %w", flag, address, err)
+	}
+	return l, nil
 }
 
 // newServer returns a server that speaks HTTP/1.1 alone. It has no write

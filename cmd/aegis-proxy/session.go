@@ -83,7 +83,7 @@ func (s *session) write(starter *policy.Starter) (stackConfig, error) {
 	if s.log, err = os.OpenFile(filepath.Join(s.dir, runLogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
 		return c, err
 	}
-	c.Logger = slog.New(slog.NewJSONHandler(s.log, nil))
+	c.Logger = newJSONLogger(s.log, slog.LevelInfo)
 	return c, os.WriteFile(c.PolicyPath, starter.Bytes(), 0o600)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -28,12 +29,15 @@ type shared struct{ url, key string }
 
 // openShared is the proxy at a URL, if it answers and knows the key, which stands in the
 // environment or in a file.
-func openShared(ctx context.Context, url, keyFile string) (*shared, error) {
+func openShared(ctx context.Context, address, keyFile string) (*shared, error) {
+	if err := checkProxy(address); err != nil {
+		return nil, err
+	}
 	key, err := sharedKey(keyFile)
 	if err != nil {
 		return nil, err
 	}
-	p := &shared{strings.TrimRight(url, "/"), key}
+	p := &shared{strings.TrimRight(address, "/"), key}
 	status, err := p.probe(ctx)
 	switch {
 	case err != nil:
@@ -42,6 +46,18 @@ func openShared(ctx context.Context, url, keyFile string) (*shared, error) {
 		return nil, fmt.Errorf("--proxy: %s does not know the key in %s or --key-file", p.url, sharedKeyEnv)
 	}
 	return p, nil
+}
+
+// checkProxy refuses what is no URL of a proxy. It repeats nothing: a URL may have a secret.
+func checkProxy(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.User != nil, strings.ContainsAny(text, "?#"):
+		return errors.New("--proxy: want the URL of a proxy, as in http://localhost:8080")
+	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/v1"):
+		return errors.New("--proxy: want the URL of a proxy without /v1 at its end, as in http://localhost:8080")
+	}
+	return nil
 }
 
 // sharedKey reads the key, which never stands on a command line.

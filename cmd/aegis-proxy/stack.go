@@ -177,6 +177,9 @@ func openLedger(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 		return nil, err
 	}
 	l, err := embedded.Open(embedded.Config{Dir: dir, Log: c.Logger})
+	if errors.Is(err, embedded.ErrLocked) {
+		return nil, fmt.Errorf("%w: an aegis-proxy runs on --data %s already; end that one, or name another directory with --data", embedded.ErrLocked, c.DataDir)
+	}
 	if err != nil {
 		return nil, err
 	}
