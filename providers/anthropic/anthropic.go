@@ -18,7 +18,8 @@
 //
 // Its counts stand beside each other: input_tokens are those that no cache has, and what
 // was read from a cache or written to it is beside them. The counts of a stream are
-// running totals, each the last that was told.
+// running totals, each the last that was told, and none falls but where the runs of a
+// model are told one by one.
 package anthropic
 
 import (

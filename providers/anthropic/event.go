@@ -122,12 +122,13 @@ func (f *findings) write(size int64) {
 	f.seen.OutputTokens += max(1, size)
 }
 
-// close reads what the message came to. It may come more than once.
+// close reads what the message came to. It may come more than once, and the last one need
+// not tell the output again.
 func (f *findings) close(e *event) {
 	f.stopped = f.stopped || wire.Get(wire.Parse(e.delta), "stop_reason").Str != ""
 	if u, ok := parseUsage(e.usage, f.asked.amounts); ok {
 		f.take(&u)
-		f.final = u.counts.output.Told
+		f.final = f.final || u.counts.output.Told
 	}
 }
 

@@ -59,18 +59,17 @@ func (f *findings) ofDocument(d *wire.Document) providers.Report {
 }
 
 // take takes in a usage. What multiplies the price is told once; one that cannot be read
-// makes the cost unknown, whatever follows. Counts become smaller where another run is
-// told of than before; where there is only one, the larger are true.
+// makes the cost unknown, whatever follows. Counts become smaller only where runs that are
+// told one by one say where the rest went; else the larger are true.
 func (f *findings) take(u *usage) {
 	before := f.usage.counts
 	f.usage.counts.update(&u.counts)
 	f.shrank = f.shrank || f.usage.counts.total() < before.total()
-	if !f.asked.runs {
-		f.usage.counts.atLeast(&before)
-	}
 	f.usage.broken = f.usage.broken || u.broken
 	if len(u.iterations) > 0 {
 		f.usage.iterations = u.iterations
+	} else {
+		f.usage.counts.atLeast(&before)
 	}
 	f.usage.tier = cmp.Or(u.tier, f.usage.tier)
 	f.usage.speed = cmp.Or(u.speed, f.usage.speed)

@@ -18,7 +18,6 @@ type asked struct {
 	fast   bool   // it asks for a faster run
 	region string // that it asks for
 	sums   bool   // the conversation may be summed up
-	runs   bool   // several models may run, one after the other
 
 	amounts bill.Reader // of its provider; nil where none is known
 }

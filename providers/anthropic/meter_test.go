@@ -77,6 +77,9 @@ func report(t testing.TB, members string, a providers.Answer, body string, piece
 func TestReports(t *testing.T) {
 	const answer = `{"model":"claude-opus-5-20260724","id":"msg_1","type":"message","role":"assistant","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":%s}`
 	doc := func(usage string) string { return fmt.Sprintf(answer, usage) }
+	told := func(counts string) string {
+		return `{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{` + counts + `}}`
+	}
 	broke := errors.New("connection reset")
 	for _, row := range []struct {
 		name  string
@@ -122,6 +125,11 @@ func TestReports(t *testing.T) {
 			`{"type":"message_delta","delta":{},"usage":{"input_tokens":0,"output_tokens":0}}`, stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
 		{"input that turns out to be cached", sseAnswer, sse(start, textStart, text, blockEnd,
 			`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":5,"cache_read_input_tokens":20,"output_tokens":9}}`, stop), io.EOF, call.Usage{call.Input: 5, call.CachedInput: 20, call.Output: 9}, true, true},
+		{"input that falls as runs tell", sseAnswer, sse(start, textStart, text, blockEnd, told(`"input_tokens":5,"output_tokens":15,"iterations":[{"type":"message","input_tokens":5,"output_tokens":15}]`), stop), io.EOF, call.Usage{call.Input: 5, call.Output: 15}, true, true},
+		{"output that falls with its thinking", sseAnswer, sse(start, textStart, text, blockEnd, told(`"output_tokens":15,"output_tokens_details":{"thinking_tokens":9}`), told(`"output_tokens":3,"output_tokens_details":{"thinking_tokens":2}`), stop), io.EOF, call.Usage{call.Input: 25, call.Output: 6, call.Reasoning: 9}, true, true},
+		{"output that is null in the end", sseAnswer, sse(start, textStart, text, blockEnd, end, told(`"output_tokens":null`), stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
+		{"searches that fall", sseAnswer, sse(start, textStart, text, blockEnd, told(`"output_tokens":15,"server_tool_use":{"web_search_requests":3}`), told(`"output_tokens":15,"server_tool_use":{"web_search_requests":1}`), stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15, call.Searches: 3}, true, true},
+		{"writes of which only the division is told", sseAnswer, sse(strings.Replace(start, `"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0`, `"cache_creation":{"ephemeral_5m_input_tokens":9`, 1), textStart, text, blockEnd, end, stop), io.EOF, call.Usage{call.Input: 25, call.CacheWrite: 9, call.Output: 15}, true, true},
 		{"without its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, true, true},
 		{"cut off before its end mark", sseAnswer, sse(start, textStart, text, blockEnd, end), broke, call.Usage{call.Input: 25, call.Output: 15}, false, true},
 		{"cut off", sseAnswer, sse(start, textStart, text), broke, call.Usage{call.Input: 25, call.Output: 1}, false, true},
@@ -205,16 +213,18 @@ func TestLines(t *testing.T) {
 	}
 	// How writes divide is told once; of a smaller total it says nothing.
 	begins := strings.Replace(start, `"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0`, `"cache_creation_input_tokens":9,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":9`, 1)
-	for told, want := range map[string][2]int64{`"cache_creation_input_tokens":4,`: {0, 4}, `"cache_creation_input_tokens":11,`: {9, 2}, ``: {9, 0}} {
+	for told, want := range map[string][2]int64{`"input_tokens":40,"cache_creation_input_tokens":4,`: {0, 4}, `"cache_creation_input_tokens":11,`: {9, 2}, ``: {9, 0}} {
 		ends := strings.Replace(end, `"output_tokens"`, told+`"output_tokens"`, 1)
-		r := report(t, `,"cache_control":{"type":"ephemeral","ttl":"1h"},"fallbacks":[{"model":"claude-opus-4-8"}]`, sseAnswer, sse(begins, textStart, text, blockEnd, ends, stop), 9, io.EOF)
+		r := report(t, `,"cache_control":{"type":"ephemeral","ttl":"1h"}`, sseAnswer, sse(begins, textStart, text, blockEnd, ends, stop), 9, io.EOF)
 		if u := r.Lines[0].Usage; !r.HasUsage || u[call.CacheWrite] != want[0] || u[call.CacheWrite1h] != want[1] {
 			t.Errorf("%s: %v", told, u)
 		}
 	}
-	body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":{"iterations":[5],` + rest + `}}`
-	if r := report(t, "", jsonAnswer, body, len(body), io.EOF); r.HasUsage {
-		t.Errorf("runs that are not read: %+v", r)
+	for _, runs := range []string{`[5]`, `{"a":1}`, `{}`, `"none"`, `1`} {
+		body := `{"model":"m","content":[{"type":"text","text":"x"}],"usage":{"iterations":` + runs + `,` + rest + `}}`
+		if r := report(t, "", jsonAnswer, body, len(body), io.EOF); r.HasUsage {
+			t.Errorf("runs %s that are not read: %+v", runs, r)
+		}
 	}
 }
 

@@ -51,7 +51,9 @@ func (c *counts) odd() bool {
 }
 
 // total is all input.
-func (c *counts) total() int64 { return c.input.N + c.read.N + c.write.N }
+func (c *counts) total() int64 {
+	return c.input.N + c.read.N + max(c.write.N, c.write5m.N+c.write1h.N)
+}
 
 // update takes in a later usage of the same answer: running totals, of which those that
 // are told again replace the former. How writes divide is told once.
@@ -62,19 +64,23 @@ func (c *counts) update(later *counts) {
 			*mine[i] = *theirs[i]
 		}
 	}
-	if divided := later.write5m.Told || later.write1h.Told; !divided && c.write.N < c.write5m.N+c.write1h.N {
+	divided := later.write5m.Told || later.write1h.Told
+	if later.write.Told && !divided && c.write.N < c.write5m.N+c.write1h.N {
 		c.write5m, c.write1h = wire.Count{}, wire.Count{} // they divide another total
 	}
 }
 
-// atLeast keeps the input and the output of a usage that was told before, where less is
-// told of them now.
+// atLeast keeps what a usage that was told before has more of: running totals do not fall.
+// The counts of input go together: what was one of them may later be another.
 func (c *counts) atLeast(before *counts) {
 	if c.total() < before.total() {
 		c.input, c.read, c.write, c.write5m, c.write1h = before.input, before.read, before.write, before.write5m, before.write1h
 	}
-	if !c.output.Odd {
-		c.output.N = max(c.output.N, before.output.N)
+	mine := [...]*wire.Count{&c.output, &c.thinking, &c.searches, &c.sessions, &c.billed}
+	for i, n := range [...]wire.Count{before.output, before.thinking, before.searches, before.sessions, before.billed} {
+		if !mine[i].Odd && mine[i].N < n.N {
+			*mine[i] = n
+		}
 	}
 }
 
@@ -192,6 +198,10 @@ func (c *counts) lifetimes(v gjson.Result) {
 }
 
 func (u *usage) readIterations(list gjson.Result) {
+	if !list.IsArray() {
+		u.broken = u.broken || list.Type != gjson.Null
+		return
+	}
 	for _, entry := range list.Array() {
 		if len(u.iterations) == maxIterations || !entry.IsObject() {
 			u.broken = u.broken || entry.Type != gjson.Null
