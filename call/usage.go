@@ -85,16 +85,19 @@ type Line struct {
 	Billed int64 // nano-USD that the answer itself names; the larger is charged. 0: it names none
 }
 
-// Part bounds one part of a run: it uses at most Fixed, of any of Kinds.
+// Part bounds one part of what a run uses: at most Fixed and the tokens of Texts, together,
+// of any of Kinds, of which the dearest counts. A price weighs parts whose texts were
+// counted: it has no Texts.
 type Part struct {
 	Fixed int64
+	Texts []string // counted one by one; they refer to the request's body
 	Kinds Kinds
 }
 
-// Bound is the most that one run can use. Of each part the dearest of its Kinds counts.
-type Bound struct {
-	// Round is how long the input of one round can be, in tokens, which picks the
-	// context tier where Parts are the sum of several rounds. 0: there is one round.
-	Round int64
-	Parts []Part
+// Bytes is the size of Texts.
+func (p *Part) Bytes() (n int64) {
+	for _, text := range p.Texts {
+		n += int64(len(text))
+	}
+	return n
 }

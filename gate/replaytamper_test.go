@@ -141,9 +141,8 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.Facts.Cost, _ = price.Worst(call.Bound{Parts: []call.Part{
-				{Fixed: d.Facts.InputTokens, Kinds: call.Of(call.Input)}, {Fixed: d.Facts.OutputTokens, Kinds: call.Of(call.Output)},
-			}})
+			d.Facts.Cost, _ = price.Worst(0,
+				call.Part{Fixed: d.Facts.InputTokens, Kinds: call.Of(call.Input)}, call.Part{Fixed: d.Facts.OutputTokens, Kinds: call.Of(call.Output)})
 		})},
 		{"allowed though a capability is missing", gate.WrongAllow, alter(allowed, func(d *audit.Decision) {
 			d.Facts.Needs = []string{call.NeedTools}

@@ -129,19 +129,19 @@ func (q *quote) lacking(price pricing.Price) string {
 // worstServed is the most that the call can cost: of each run at the dearest that it may
 // be served at.
 func (q *quote) worstServed() (int64, error) {
-	bound := q.bound()
-	worst, err := q.price.Worst(bound)
+	round, parts := q.bound()
+	worst, err := q.price.Worst(round, parts...)
 	if err != nil {
 		return 0, err
 	}
-	served, err := dearest(q.served, bound)
+	served, err := dearest(q.served, round, parts)
 	worst = max(worst, served)
 	for i := range q.others {
 		if err != nil {
 			return 0, err
 		}
 		var other int64
-		other, err = dearest(q.others[i].prices, call.Bound{Parts: q.appendParts(nil, q.others[i].line)})
+		other, err = dearest(q.others[i].prices, 0, q.appendParts(nil, q.others[i].line))
 		if worst += other; worst > pricing.MaxCost {
 			return 0, fmt.Errorf("%w: several runs together", pricing.ErrOverflow)
 		}
@@ -150,9 +150,9 @@ func (q *quote) worstServed() (int64, error) {
 }
 
 // dearest is the most that a run can cost at any of some prices.
-func dearest(prices []pricing.Price, b call.Bound) (worst int64, err error) {
+func dearest(prices []pricing.Price, round int64, parts []call.Part) (worst int64, err error) {
 	for i := range prices {
-		cost, err := prices[i].Worst(b)
+		cost, err := prices[i].Worst(round, parts...)
 		if err != nil {
 			return 0, err
 		}
@@ -161,14 +161,15 @@ func dearest(prices []pricing.Price, b call.Bound) (worst int64, err error) {
 	return worst, nil
 }
 
-// bound is what the run of the call's own model can use.
-func (q *quote) bound() call.Bound {
+// bound is what the run of the call's own model can use, and of how long a round, as a price
+// weighs them.
+func (q *quote) bound() (round int64, parts []call.Part) {
 	kinds := q.kinds()
 	input, round := q.MostInput()
 	if q.InputRereads == 0 {
 		round = 0
 	}
-	parts := append(q.parts[:0],
+	parts = append(q.parts[:0],
 		call.Part{Fixed: input, Kinds: kinds & call.Inputs},
 		call.Part{Fixed: q.MostOutput(), Kinds: kinds & call.Outputs})
 	for i := range q.Beside {
@@ -179,7 +180,7 @@ func (q *quote) bound() call.Bound {
 			parts = q.appendParts(parts, &l)
 		}
 	}
-	return call.Bound{Round: round, Parts: parts}
+	return round, parts
 }
 
 // kinds are the tokens that the call may use.

@@ -163,7 +163,7 @@ func TestOverridePrices(t *testing.T) {
 		})
 	}
 	p, _ := table.Lookup("mine", "embeds", summer2026)
-	if _, err := p.Worst(bounded(0, 1)); !errors.Is(err, pricing.ErrNoPrice) {
+	if _, err := p.Worst(0, bounded(0, 1)...); !errors.Is(err, pricing.ErrNoPrice) {
 		t.Errorf("output without a price: error %v, want ErrNoPrice", err)
 	}
 }

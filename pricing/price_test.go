@@ -155,17 +155,17 @@ func TestCostByLifetimeOfCacheWrites(t *testing.T) {
 }
 
 // bounded is a bound of so much text in and out, with what else may be in it.
-func bounded(input, output int64, kinds ...call.Unit) call.Bound {
+func bounded(input, output int64, kinds ...call.Unit) []call.Part {
 	in, out := call.Of(call.Input, call.CachedInput), call.Of(call.Output, call.Reasoning)
 	in |= call.Of(kinds...) & call.Inputs
 	out |= call.Of(kinds...) & call.Outputs
-	return call.Bound{Parts: []call.Part{{Fixed: input, Kinds: in}, {Fixed: output, Kinds: out}}}
+	return []call.Part{{Fixed: input, Kinds: in}, {Fixed: output, Kinds: out}}
 }
 
 func TestWorst(t *testing.T) {
 	for _, tt := range []struct {
 		name, provider, model string
-		bound                 call.Bound
+		bound                 []call.Part
 		want                  int64 // nano-USD
 	}{
 		{"plain", "openai", "gpt-4o-mini", bounded(1000, 100), 210_000},
@@ -176,19 +176,26 @@ func TestWorst(t *testing.T) {
 		{"cache writes that may live an hour", "anthropic", "claude-haiku-4-5", bounded(1000, 0, call.CacheWrite1h), 2_000_000},
 		{"context tier out of reach", "openai", "gpt-5.4", bounded(272_000, 1), 680_015_000},
 		{"context tier in reach", "openai", "gpt-5.4", bounded(272_001, 1), 1_360_027_500},
-		{"rounds that stay below the tier", "openai", "gpt-5.4", call.Bound{Round: 272_000, Parts: bounded(544_000, 1).Parts}, 1_360_015_000},
 		{"cheaper reasoning does not lower it", "openrouter", "perplexity/sonar-deep-research", bounded(0, 1000), 8_000_000},
-		{"fee per request", "perplexity", "sonar-pro", call.Bound{}, 14_000_000},
-		{"parts of several kinds", "openai", "gpt-audio", call.Bound{Parts: []call.Part{
+		{"fee per request", "perplexity", "sonar-pro", nil, 14_000_000},
+		{"parts of several kinds", "openai", "gpt-audio", []call.Part{
 			{Fixed: 100, Kinds: call.Of(call.Input)}, {Fixed: 10, Kinds: call.Of(call.AudioInput)},
-		}}, 250_000 + 320_000},
+		}, 250_000 + 320_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := lookup(t, tt.provider, tt.model, summer2026).Worst(tt.bound)
+			got, err := lookup(t, tt.provider, tt.model, summer2026).Worst(0, tt.bound...)
 			if err != nil || got != tt.want {
 				t.Errorf("worst case %d nano-USD (%v), want %d", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestWorstOfRounds: the longest round picks the context tier, not the sum of all.
+func TestWorstOfRounds(t *testing.T) {
+	got, err := lookup(t, "openai", "gpt-5.4", summer2026).Worst(272_000, bounded(544_000, 1)...)
+	if want := int64(1_360_015_000); err != nil || got != want {
+		t.Errorf("worst case %d nano-USD (%v), want %d", got, err, want)
 	}
 }
 
@@ -197,28 +204,28 @@ func TestWorstCoversEveryUsage(t *testing.T) {
 	prices := append(allPrices(t, summer2026), allPrices(t, bodiesPricedAt)...)
 	prices = append(prices, jaggedPrices(t)...)
 	rapid.Check(t, func(t *rapid.T) {
-		b := drawBound(t)
-		u := drawUsage(t, b)
+		round, parts := drawBound(t)
+		u := drawUsage(t, parts)
 		for _, p := range prices {
-			worst, err := p.Worst(b)
+			worst, err := p.Worst(round, parts...)
 			if errors.Is(err, pricing.ErrNoPrice) {
 				continue // a unit that the model does not bill
 			}
 			if err != nil {
-				t.Fatalf("%s: Worst(%+v): %v", p.Entry(), b, err)
+				t.Fatalf("%s: Worst(%d, %+v): %v", p.Entry(), round, parts, err)
 			}
-			cost, err := p.CostInRounds(u, roundOf(&b, &u))
+			cost, err := p.CostInRounds(u, roundOf(round, &u))
 			if err != nil || cost > worst {
-				t.Fatalf("%s: Cost(%v) = %d (%v), above Worst(%+v) = %d", p.Entry(), u, cost, err, b, worst)
+				t.Fatalf("%s: Cost(%v) = %d (%v), above Worst(%d, %+v) = %d", p.Entry(), u, cost, err, round, parts, worst)
 			}
 		}
 	})
 }
 
 // roundOf is the longest round that a usage within a bound can have had.
-func roundOf(b *call.Bound, u *call.Usage) int64 {
-	if b.Round > 0 {
-		return b.Round
+func roundOf(round int64, u *call.Usage) int64 {
+	if round > 0 {
+		return round
 	}
 	return u.InputTokens()
 }
@@ -273,9 +280,9 @@ func drawTokens(t *rapid.T, name string, most int64) int64 {
 	return min(most, rapid.OneOf(near, rapid.Int64Range(0, most)).Draw(t, name))
 }
 
-// drawBound draws text in and out, and up to four parts of any other kinds.
-func drawBound(t *rapid.T) call.Bound {
-	b := bounded(drawTokens(t, "input", 2_000_000), drawTokens(t, "output", 400_000))
+// drawBound draws parts of text in and out, up to four of any other kinds, and perhaps the longest round.
+func drawBound(t *rapid.T) (round int64, parts []call.Part) {
+	parts = bounded(drawTokens(t, "input", 2_000_000), drawTokens(t, "output", 400_000))
 	for range rapid.IntRange(0, 4).Draw(t, "parts") {
 		units := rapid.SliceOfN(rapid.IntRange(0, int(call.Units)-1), 1, 4).Draw(t, "kinds")
 		part := call.Part{Fixed: drawTokens(t, "of a part", 300_000)}
@@ -285,17 +292,17 @@ func drawBound(t *rapid.T) call.Bound {
 		if part.Kinds&call.Inputs != 0 && part.Kinds&^call.Inputs != 0 {
 			part.Kinds &= call.Inputs // no part is of both sides
 		}
-		b.Parts = append(b.Parts, part)
+		parts = append(parts, part)
 	}
 	if rapid.Bool().Draw(t, "rounds") {
-		b.Round = 1 + drawTokens(t, "round", 300_000)
+		round = 1 + drawTokens(t, "round", 300_000)
 	}
-	return b
+	return round, parts
 }
 
 // drawUsage draws what fits a bound: of each part so many, of any of its kinds.
-func drawUsage(t *rapid.T, b call.Bound) (u call.Usage) {
-	for _, part := range b.Parts {
+func drawUsage(t *rapid.T, parts []call.Part) (u call.Usage) {
+	for _, part := range parts {
 		left := part.Fixed
 		for unit := range part.Kinds.All() {
 			n := drawTokens(t, "of "+unit.String(), left)
@@ -337,7 +344,7 @@ func TestWorstOfFallingTiers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for input, want := range map[int64]int64{100: 1000, 101: 1000, 2000: 2000} {
-		if got, err := p.Worst(bounded(input, 0)); err != nil || got != want {
+		if got, err := p.Worst(0, bounded(input, 0)...); err != nil || got != want {
 			t.Errorf("worst case of %d tokens: %d nano-USD (%v), want %d", input, got, err, want)
 		}
 	}
@@ -370,10 +377,10 @@ func TestLargestCost(t *testing.T) {
 func TestWorstOverflows(t *testing.T) {
 	p := lookup(t, "openai", "o1-pro", summer2026) // output 600 USD per million, 600,000 nano-USD per token
 	const fits = pricing.MaxCost / 600_000
-	if worst, err := p.Worst(bounded(0, fits)); err != nil || worst != fits*600_000 {
+	if worst, err := p.Worst(0, bounded(0, fits)...); err != nil || worst != fits*600_000 {
 		t.Errorf("worst case %d (%v), want %d", worst, err, int64(fits*600_000))
 	}
-	if _, err := p.Worst(bounded(0, fits+1)); !errors.Is(err, pricing.ErrOverflow) {
+	if _, err := p.Worst(0, bounded(0, fits+1)...); !errors.Is(err, pricing.ErrOverflow) {
 		t.Errorf("error %v, want ErrOverflow", err)
 	}
 }
@@ -384,7 +391,7 @@ func BenchmarkPrice(b *testing.B) {
 	} {
 		b.Run(name.provider+"/"+name.model, func(b *testing.B) {
 			table := pricing.Builtin()
-			bound := bounded(1200, 500)
+			parts := bounded(1200, 500)
 			usage := call.Usage{call.Input: 588, call.CachedInput: 512, call.Output: 200, call.Reasoning: 100}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -392,7 +399,7 @@ func BenchmarkPrice(b *testing.B) {
 				if err != nil {
 					continue
 				}
-				p.Worst(bound)
+				p.Worst(0, parts...)
 				p.Cost(usage)
 			}
 		})

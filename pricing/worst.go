@@ -8,11 +8,12 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
-// Worst is the most that a run within b can cost, in nano-USD, rounded up once: for every usage u within b,
-// Cost(u) <= Worst(b). It assumes the dearest that b can cause: of the context tiers that its input reaches, and of the
-// kinds of each part.
-func (p Price) Worst(b call.Bound) (int64, error) {
-	w, err := p.weigh(&b)
+// Worst is the most that a run can cost, in nano-USD, rounded up once, that uses at most these parts, of which only
+// Fixed and Kinds count: for every usage u within them, Cost(u) <= Worst. It assumes the dearest that they can cause: of
+// the context tiers that their input reaches, and of the kinds of each part. Where they are the sum of several rounds,
+// round is how long the input of one can be, in tokens, which picks the tier; 0: there is one round.
+func (p Price) Worst(round int64, parts ...call.Part) (int64, error) {
+	w, err := p.weigh(round, parts)
 	if err != nil {
 		return 0, err
 	}
@@ -31,41 +32,42 @@ func (p Price) Worst(b call.Bound) (int64, error) {
 	return worst, nil
 }
 
-// weighed is a bound with the context tiers that it reaches.
+// weighed is the parts of a bound with the context tiers that they reach.
 type weighed struct {
 	price *Price
-	bound *call.Bound
-	input int64   // the most tokens of input, of all rounds together
+	parts []call.Part
 	tiers []rates // within reach, with a price
+	once  bool    // there is one round
 }
 
-func (p *Price) weigh(b *call.Bound) (w weighed, err error) {
+func (p *Price) weigh(round int64, parts []call.Part) (w weighed, err error) {
 	if p.schedule == nil {
 		return w, p.unpriced()
 	}
-	w = weighed{price: p, bound: b, tiers: p.schedule.tiers}
-	if w.input, err = inputOf(b); err != nil {
+	if round < 0 {
+		return w, fmt.Errorf("%w: a round of %d tokens", ErrUsage, round)
+	}
+	input, err := inputOf(parts)
+	if err != nil {
 		return w, err
 	}
-	round := w.input
-	if b.Round > 0 {
-		round = min(round, b.Round)
+	w = weighed{price: p, parts: parts, tiers: p.schedule.tiers, once: round == 0}
+	longest := input
+	if !w.once {
+		longest = min(input, round)
 	}
 	n := 1
-	for n < len(w.tiers) && round > w.tiers[n].over {
+	for n < len(w.tiers) && longest > w.tiers[n].over {
 		n++
 	}
 	w.tiers = w.tiers[:n]
 	return w, nil
 }
 
-// inputOf is the most input tokens that a bound allows.
-func inputOf(b *call.Bound) (tokens int64, err error) {
-	if b.Round < 0 {
-		return 0, fmt.Errorf("%w: a round of %d tokens", ErrUsage, b.Round)
-	}
-	for i := range b.Parts {
-		part := &b.Parts[i]
+// inputOf is the most input tokens that parts allow.
+func inputOf(parts []call.Part) (tokens int64, err error) {
+	for i := range parts {
+		part := &parts[i]
 		if err := check(part.Fixed); err != nil {
 			return 0, err
 		}
@@ -79,11 +81,11 @@ func inputOf(b *call.Bound) (tokens int64, err error) {
 // sum is the request's fee and the most that the parts can cost within tier i. Where the bound reaches the tier above
 // too, an input that stays in this one is no longer than that tier's threshold: the dearest of it count.
 func (w *weighed) sum(i int) (sum picoSum, err error) {
-	limited := i+1 < len(w.tiers) && w.bound.Round == 0
+	limited := i+1 < len(w.tiers) && w.once
 	var inputs []priced
 	requests := int64(1)
-	for j := range w.bound.Parts {
-		part := &w.bound.Parts[j]
+	for j := range w.parts {
+		part := &w.parts[j]
 		if part.Fixed == 0 {
 			continue
 		}

@@ -2,7 +2,8 @@ package providers
 
 import "github.com/aegis-proxy/aegis-proxy/call"
 
-// Bound is the most that a call can use.
+// Bound is the most that a call can use, before its texts are counted: then it stands in the
+// facts of the call.
 type Bound struct {
 	Input  Input
 	Output Output
@@ -21,11 +22,9 @@ type Bound struct {
 	Stripped []string
 }
 
-// Input is at most Fixed plus the tokens of Texts, together, of any of Kinds.
+// Input is what a call reads.
 type Input struct {
-	Fixed int64
-	Texts []string // counted one by one; they refer to the request's body
-	Kinds call.Kinds
+	call.Part
 	// Exact says that the provider counts Texts as the model's published tokenizer does,
 	// if it has one. Else they are bounded by their bytes.
 	Exact bool
@@ -36,19 +35,12 @@ type Input struct {
 	Rereads int64
 }
 
-// Bytes is the size of Texts.
-func (in *Input) Bytes() (n int64) {
-	for _, text := range in.Texts {
-		n += int64(len(text))
-	}
-	return n
-}
-
-// Output is for each choice at most Cap and Fixed tokens and those of Beside, together,
-// of any of Kinds. The zero Output is none.
+// Output is what a call writes, for each choice: at most Cap, in tokens, and the Part, which
+// no cap bounds. Its Texts can be billed beside the cap, such as a predicted output. The zero
+// Output is none.
 type Output struct {
-	Cap   int64 // tokens
-	Fixed int64 // tokens that no cap bounds
+	call.Part
+	Cap int64
 	// Choices is how many outputs the call pays for: so many rounds, where each round of
 	// hosted tools has the whole cap.
 	Choices int64
@@ -58,10 +50,6 @@ type Output struct {
 	// Fit says how the cap was come by, and so whether it may yield to what the input
 	// leaves of the context.
 	Fit Fit
-	// Beside are texts whose tokens can be billed as output beside the cap, once for each
-	// choice, such as a predicted output.
-	Beside []string
-	Kinds  call.Kinds
 }
 
 // Fit says how an output cap was come by.

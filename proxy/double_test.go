@@ -97,8 +97,8 @@ func (r *doubled) On(t providers.Terms) (providers.Offer, error) {
 		return nil, &providers.Unbounded{Member: "max", Message: "max is missing"}
 	}
 	o := &doubleOffer{doubled: r, bound: providers.Bound{
-		Input:  providers.Input{Texts: []string{r.text}, Kinds: call.Of(call.Input), Contexts: 1},
-		Output: providers.Output{Cap: t.OutputCap(r.max), Choices: 1, Kinds: call.Of(call.Output)},
+		Input:  providers.Input{Part: call.Part{Texts: []string{r.text}, Kinds: call.Of(call.Input)}, Contexts: 1},
+		Output: providers.Output{Part: call.Part{Kinds: call.Of(call.Output)}, Cap: t.OutputCap(r.max), Choices: 1},
 	}}
 	if slices.Contains(r.tools, "judge") {
 		o.bound.Beside = append(o.bound.Beside, call.Line{Key: call.Key{Model: "judge"}, Usage: call.Usage{call.Input: int64(len(r.text)), call.Output: r.max}})

@@ -57,11 +57,11 @@ func printPrice(cmd *cobra.Command, c priceConfig, model string) error {
 	if price, err = price.For(c.Key); err != nil {
 		return err
 	}
-	usage, bound, err := c.usage()
+	usage, parts, err := c.usage()
 	if err != nil {
 		return err
 	}
-	worst, err := price.Worst(bound)
+	worst, err := price.Worst(0, parts...)
 	if err != nil {
 		return err
 	}
@@ -106,22 +106,22 @@ func follows(rates pricing.Rates, u call.Unit) bool {
 	return call.Table[u].Free && rates[u] == 0
 }
 
-// usage is what the flags say that a request uses, and a bound that this is within.
-func (c priceConfig) usage() (u call.Usage, b call.Bound, err error) {
+// usage is what the flags say that a request uses, and parts of a bound that this is within.
+func (c priceConfig) usage() (u call.Usage, parts []call.Part, err error) {
 	u[call.Input], u[call.Output] = c.In, c.Out
-	b.Parts = []call.Part{
+	parts = []call.Part{
 		{Fixed: c.In, Kinds: call.Of(call.Input, call.CachedInput, call.CacheWrite, call.CacheWrite1h, call.CacheWrite12h)},
 		{Fixed: c.Out, Kinds: call.Of(call.Output, call.Reasoning)},
 	}
 	for name, n := range c.Uses {
 		unit, ok := call.ByName(name)
 		if !ok {
-			return u, b, fmt.Errorf("--use %s: there is no such unit; there is %s", name, strings.Join(unitNames(), ", "))
+			return u, parts, fmt.Errorf("--use %s: there is no such unit; there is %s", name, strings.Join(unitNames(), ", "))
 		}
 		u[unit] += n
-		b.Parts = append(b.Parts, call.Part{Fixed: n, Kinds: call.Of(unit)})
+		parts = append(parts, call.Part{Fixed: n, Kinds: call.Of(unit)})
 	}
-	return u, b, nil
+	return u, parts, nil
 }
 
 func unitNames() []string {

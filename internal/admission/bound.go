@@ -115,7 +115,7 @@ func tell(f *call.Facts, b *providers.Bound) {
 	f.Kinds = (in.Kinds | out.Kinds) &^ call.Plain
 	f.OutputCap, f.Choices = out.Cap, max(1, out.Choices)
 	f.ExtraOutput = out.Fixed * f.Choices
-	for _, text := range out.Beside {
+	for _, text := range out.Texts {
 		f.ExtraOutput += tokenizer.UpperBound(text) * f.Choices
 	}
 	f.Withdraw(b.Stripped)

@@ -48,7 +48,7 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 	switch {
 	case r.maxTokens > 0:
 		o.bound.Output = providers.Output{
-			Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked, Kinds: call.Of(call.Output, call.Reasoning),
+			Part: call.Part{Kinds: call.Of(call.Output, call.Reasoning)}, Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked,
 		}
 	case !slices.Contains(silentProviders, t.Provider):
 		return nil, unbounded("max_tokens", "not every server takes 0 for no output")
@@ -87,7 +87,7 @@ func (o *offer) sumUp() error {
 // input bounds the input. Where the body does not show all of it, that is what the policy
 // says of a document, or all that the model reads.
 func (r *request) input(t *providers.Terms) (in providers.Input, err error) {
-	in = providers.Input{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider), Contexts: 1}
+	in = providers.Input{Part: call.Part{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider)}, Contexts: 1}
 	if r.load.images > 0 {
 		each := imageTokens(r.model, t)
 		if each <= 0 || each > providers.MaxCap/r.load.images {

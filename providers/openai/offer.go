@@ -71,7 +71,7 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 		return nil, &providers.Unbounded{Member: r.imageMember(), Message: err.Error()}
 	}
 	o.bound.Input = providers.Input{
-		Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider),
+		Part:  call.Part{Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider)},
 		Exact: slices.Contains(exactProviders, t.Provider), Contexts: r.Prompts(),
 	}
 	if err := o.boundEarlier(); err != nil {
@@ -130,7 +130,7 @@ func (r *Request) output(t *providers.Terms) providers.Output {
 	if r.Endpoint == CompactResponses {
 		return r.compaction(t)
 	}
-	out := providers.Output{Choices: r.Choices, Beside: r.Prediction, Kinds: call.Of(call.Output, call.Reasoning)}
+	out := providers.Output{Part: call.Part{Texts: r.Prediction, Kinds: call.Of(call.Output, call.Reasoning)}, Choices: r.Choices}
 	if r.AudioOutput {
 		out.Kinds |= call.Of(call.AudioOutput)
 	}

@@ -128,7 +128,7 @@ func (o *offer) boundCompactions() error {
 
 // compaction is the output of a compaction, which no member caps.
 func (r *Request) compaction(t *providers.Terms) providers.Output {
-	return providers.Output{Fixed: t.MaxOutput, Choices: 1, Kinds: call.Of(call.Output, call.Reasoning)}
+	return providers.Output{Part: call.Part{Fixed: t.MaxOutput, Kinds: call.Of(call.Output, call.Reasoning)}, Choices: 1}
 }
 
 // countOn is a count of the tokens of an input, at an upstream where it costs nothing.

@@ -228,7 +228,7 @@ func totals(r providers.Report) (u Usage) {
 func (x *exchange) checkBound(offer providers.Offer, used Usage) {
 	b := offer.Bound()
 	input := (b.Input.Fixed+x.count(b.Input.Texts, b.Input.Exact))*(1+b.Input.Rereads) + b.Output.Cap*b.Output.Rereads
-	output := (b.Output.Cap + b.Output.Fixed + x.count(b.Output.Beside, false)) * b.Output.Choices
+	output := (b.Output.Cap + b.Output.Fixed + x.count(b.Output.Texts, false)) * b.Output.Choices
 	for i := range b.Beside {
 		input += b.Beside[i].Usage.InputTokens()
 		output += b.Beside[i].Usage.OutputTokens()

@@ -69,9 +69,9 @@ func bound(t *testing.T, q request) int64 {
 		t.Fatal(err)
 	}
 	prompt := exactPrompt(&simulator.Request{Body: []byte(q.json())})
-	cost, err := price.Worst(call.Bound{Parts: []call.Part{
-		{Fixed: prompt, Kinds: call.Of(call.Input, call.CachedInput, call.CacheWrite, call.CacheWrite1h)}, {Fixed: q.cap, Kinds: call.Of(call.Output, call.Reasoning)},
-	}})
+	cost, err := price.Worst(0,
+		call.Part{Fixed: prompt, Kinds: call.Of(call.Input, call.CachedInput, call.CacheWrite, call.CacheWrite1h)},
+		call.Part{Fixed: q.cap, Kinds: call.Of(call.Output, call.Reasoning)})
 	if err != nil {
 		t.Fatal(err)
 	}
