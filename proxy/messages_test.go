@@ -189,7 +189,7 @@ func TestMessagesBounded(t *testing.T) {
 		{name: "counts that shrink where nothing is summed up", policy: claude, path: messagesPath, body: claudeStream,
 			reply: reply{kind: "text/event-stream", body: named(strings.Replace(claudeStart, `:20`, `:300`, 1), claudeBlock, claudeText, claudeClose,
 				strings.Replace(claudeEnd, `"output_tokens"`, `"input_tokens":20,"output_tokens"`, 1), claudeStop)},
-			want: want{basis: audit.BasisReported, charge: 40_000}},
+			want: want{basis: audit.BasisReported, charge: 320_000}},
 	})
 }
 
