@@ -260,24 +260,17 @@ func (p *parser) sealed(string) error {
 
 // citations reads whether the answer may cite a block, or what a text cites.
 func (p *parser) citations(name string) error {
-	start := p.ValueStart()
-	if err := p.opaque(name); err != nil {
-		return err
-	}
-	enabled := wire.Get(gjson.ParseBytes(p.Scanner.Body[start:p.Offset()]), "enabled")
+	object, err := p.spelled(wire.Under(p.block.place, name), citationNames, (*parser).opaque)
+	enabled := wire.Get(object, "enabled")
 	p.block.cited = enabled.Exists() && enabled.Type != gjson.False && enabled.Type != gjson.Null
-	return nil
+	return err
 }
 
 // caller reads who called a tool.
 func (p *parser) caller(name string) error {
-	start := p.ValueStart()
-	if err := p.opaque(name); err != nil {
-		return err
-	}
-	caller := gjson.ParseBytes(p.Scanner.Body[start:p.Offset()])
+	caller, err := p.spelled(wire.Under(p.block.place, name), callerNames, (*parser).opaque)
 	p.block.byCode = caller.Type != gjson.Null && wire.Get(caller, "type").Str != direct
-	return nil
+	return err
 }
 
 // direct is how the model itself calls a tool.

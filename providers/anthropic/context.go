@@ -27,7 +27,9 @@ func (p *parser) contextManagement(name string) error { return contextLevel.opti
 // editLevel is one edit. Of those that are known, what else they say costs no more than
 // its bytes.
 var editLevel = wire.NewLevel((*parser).opaque, map[string]wire.Reader[*parser]{
-	"type": func(p *parser, _ string) error { return p.Word(&p.edit, "context_management.edits.type") },
+	"type":    func(p *parser, _ string) error { return p.Word(&p.edit, "context_management.edits.type") },
+	"trigger": (*parser).opaque, "keep": (*parser).opaque, "clear_at_least": (*parser).opaque, "exclude_tools": (*parser).opaque,
+	"clear_tool_inputs": (*parser).opaque, "instructions": (*parser).opaque, "pause_after_compaction": (*parser).opaque,
 })
 
 func (p *parser) contextEdit() error {

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -174,14 +172,10 @@ const serversMember = "mcp_servers"
 
 // toolChoice reads which tool must be called.
 func (p *parser) toolChoice(name string) error {
-	start := p.ValueStart()
-	if err := p.opaque(name); err != nil {
-		return err
-	}
-	choice := gjson.ParseBytes(p.Scanner.Body[start:p.Offset()])
+	choice, err := p.spelled(name, choiceNames, (*parser).opaque)
 	p.chosen = strings.Clone(wire.Get(choice, "name").Str)
 	p.mustCall = wire.Get(choice, "type").Str == "any"
-	return nil
+	return err
 }
 
 // mcpServers reads servers whose tools the provider calls.

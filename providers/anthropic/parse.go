@@ -3,6 +3,8 @@ package anthropic
 import (
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -229,6 +231,34 @@ func (p *parser) opaque(string) error {
 	return err
 }
 
+// Names in objects that are read as a whole, though some of them mean something.
+var (
+	choiceNames   = wire.NewVocabulary("type", "name", "disable_parallel_tool_use")
+	citationNames = wire.NewVocabulary("enabled")
+	callerNames   = wire.NewVocabulary("type", "tool_id")
+	formatNames   = wire.NewVocabulary("type", "schema", "name", "description", "strict")
+	budgetNames   = wire.NewVocabulary("type", "total", "remaining")
+	placeNames    = wire.NewVocabulary("type", "city", "region", "country", "timezone")
+)
+
+// spelled reads an object as a whole, by read, and refuses names in it that only look like
+// one of those that are known.
+func (p *parser) spelled(place string, known wire.Vocabulary, read func(*parser, string) error) (object gjson.Result, err error) {
+	start := p.ValueStart()
+	if err := read(p, place); err != nil {
+		return object, err
+	}
+	object = gjson.ParseBytes(p.Scanner.Body[start:p.Offset()])
+	if !object.IsObject() {
+		return object, nil
+	}
+	object.ForEach(func(name, _ gjson.Result) bool {
+		err = known.Check(place, name.Str)
+		return err == nil
+	})
+	return object, err
+}
+
 func (p *parser) readModel() error {
 	if err := p.Expect("model", '"', "a string"); err != nil {
 		return err
@@ -308,9 +338,12 @@ func (p *parser) readThinking(name string) error {
 }
 
 var outputLevel = level("output_config", map[string]wire.Reader[*parser]{
-	"effort":      (*parser).skipped,
-	"format":      (*parser).format,
-	"task_budget": (*parser).opaque, // advice, which the model is told of
+	"effort": (*parser).skipped,
+	"format": (*parser).format,
+	"task_budget": func(p *parser, _ string) error { // advice, which the model is told of
+		_, err := p.spelled("output_config.task_budget", budgetNames, (*parser).opaque)
+		return err
+	},
 })
 
 // format reads the schema that the answer is to have.
@@ -320,7 +353,8 @@ func (p *parser) format(name string) error {
 	}
 	p.schema = true
 	p.load.formats++
-	return p.opaque(name)
+	_, err := p.spelled(name, formatNames, (*parser).opaque)
+	return err
 }
 
 var cacheLevel = level("cache_control", map[string]wire.Reader[*parser]{

@@ -40,9 +40,12 @@ var toolLevel = level("tools", map[string]wire.Reader[*parser]{
 	"display_number":    (*parser).skipped,
 	"enable_zoom":       (*parser).skipped,
 	// Of web search. They choose among its results.
-	"allowed_domains":    (*parser).skipped,
-	"blocked_domains":    (*parser).skipped,
-	"user_location":      (*parser).skipped,
+	"allowed_domains": (*parser).skipped,
+	"blocked_domains": (*parser).skipped,
+	"user_location": func(p *parser, _ string) error {
+		_, err := p.spelled("tools.user_location", placeNames, (*parser).skipped)
+		return err
+	},
 	"response_inclusion": (*parser).skipped,
 })
 
