@@ -24,6 +24,9 @@ func TestCancelledStreamIsChargedWhatArrived(t *testing.T) {
 	for _, row := range []struct{ name, event string }{
 		{"a byte each", `{"choices":[{"index":0,"delta":{"content":"a"}}]}`},
 		{"in a member that nobody knows", `{"choices":[{"index":0,"delta":{"reasoning_details":[{"type":"reasoning.text","text":"a"}]}}]}`},
+		{"in a member beside the choices", `{"choices":[{"index":0,"delta":{}}],"thought":"a"}`},
+		{"in a member without choices", `{"choices":[],"thought":{"deep":["a"]}}`},
+		{"as numbers", `{"choices":[{"index":0,"delta":{"token_ids":[17]}}]}`},
 		{"without text", `{"choices":[{"index":0,"delta":{"content":""}}]}`},
 		{"of no choice's delta", `{"choices":[{"index":0}]}`},
 		{"beside a running total", `{"choices":[{"index":0,"delta":{}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}`},

@@ -186,7 +186,7 @@ func TestMessagesBounded(t *testing.T) {
 			reply: reply{kind: "text/event-stream", body: named(strings.Replace(claudeStart, `:20`, `:300`, 1), claudeBlock, claudeText, claudeClose,
 				strings.Replace(claudeEnd, `"output_tokens"`, `"input_tokens":20,"output_tokens"`, 1), claudeStop)},
 			want: want{basis: audit.BasisUnknown}},
-		{name: "counts that shrink where nothing is summed up", policy: claude, path: messagesPath, body: claudeStream,
+		{name: "of counts that shrink where nothing is summed up the larger", policy: claude, path: messagesPath, body: claudeStream,
 			reply: reply{kind: "text/event-stream", body: named(strings.Replace(claudeStart, `:20`, `:300`, 1), claudeBlock, claudeText, claudeClose,
 				strings.Replace(claudeEnd, `"output_tokens"`, `"input_tokens":20,"output_tokens"`, 1), claudeStop)},
 			want: want{basis: audit.BasisReported, charge: 320_000}},

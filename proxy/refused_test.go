@@ -149,6 +149,7 @@ func TestRefusalThatMayBeBilled(t *testing.T) {
 		{name: "a stream that begins with an error beside an empty choice", policy: local, body: localStream,
 			reply: reply{kind: sse, body: undone(`{"error":{"message":"x","code":429},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`)}, want: unbilled},
 		{name: "a stream with an error that is not closed", policy: local, body: localStream, reply: reply{kind: sse, body: `data: {"error":{"message":"x`}, want: unknown},
+		{name: "a stream with an error behind text that nobody knows", policy: local, body: localStream, reply: reply{kind: sse, body: events(`{"thought":"so"}`, openAI)}, want: unknown},
 		{name: "a stream with an error behind output", policy: local, body: localStream, reply: reply{kind: sse, body: events(delta, openAI)}, want: unknown},
 		{name: "a stream with an error that breaks off", policy: local, body: localStream, reply: brokenOff(undone(openAI)), want: unknown},
 		{name: "a stream that begins with an error that says nothing", policy: local, body: localStream, reply: reply{kind: sse, body: events(`{"error":{}}`)}, want: unknown},

@@ -68,6 +68,11 @@ func (f *findings) Event(payload []byte) wire.Addition {
 		f.close(&e)
 	case "message_stop":
 		f.done = true
+	case "", "ping", "error":
+	default: // as nobody knows it yet
+		size := outputIn(payload)
+		f.seen.Ran = f.seen.Ran || size > 0 && f.served
+		f.seen.OutputTokens += max(1, size)
 	}
 	f.readError(e.err)
 	return wire.Addition{}

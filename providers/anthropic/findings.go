@@ -30,6 +30,7 @@ type findings struct {
 	open     []openBlock
 	ended    bool // the response came to its end
 	unframed bool // which only its connection tells
+	served   bool // its status is no refusal's, in whose events any text is an error's
 }
 
 // ofStream is the report of a stream.

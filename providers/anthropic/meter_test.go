@@ -136,6 +136,8 @@ func TestReports(t *testing.T) {
 		{"ended early", sseAnswer, sse(start, textStart, text), io.EOF, call.Usage{call.Input: 25, call.Output: 1}, false, true},
 		{"a total before more text", sseAnswer, sse(start, textStart, end, text, blockEnd, stop), io.EOF, call.Usage{call.Input: 25, call.Output: 15}, false, true},
 		{"an error at first", sseAnswer, sse(overloaded), io.EOF, call.Usage{}, false, false},
+		{"an error behind text that nobody knows", sseAnswer, sse(`{"type":"aside","text":"ab"}`, overloaded), io.EOF, call.Usage{}, false, true},
+		{"text that nobody knows in a refusal", providers.Answer{Status: 400, Framed: true, Header: sseAnswer.Header}, sse(`{"type":"aside","text":"ab"}`), io.EOF, call.Usage{}, false, false},
 		{"an error in the middle", sseAnswer, sse(start, textStart, text, overloaded), io.EOF, call.Usage{call.Input: 25, call.Output: 1}, false, true},
 		{"an error behind a message without counts", sseAnswer, sse(`{"type":"message_start","message":{"model":"m","content":[]}}`, overloaded), io.EOF, call.Usage{}, false, true},
 		{"an error behind a message of zeros", sseAnswer, sse(`{"type":"message_start","message":{"model":"m","content":[],"usage":{"input_tokens":0,"output_tokens":0}}}`, overloaded), io.EOF, call.Usage{}, false, true},
@@ -268,6 +270,8 @@ func TestSeen(t *testing.T) {
 		{"a text", []string{start, textStart, text}, 6, false},
 		{"a call", []string{start, toolStart, tool}, 4 + 5, false},
 		{"thinking that is not shown", []string{start, textStart, `{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"EqQBCkYI"}}`}, 2, false},
+		{"an event that nobody knows", []string{start, textStart, text, `{"type":"aside","aside":{"text":"ab"}}`}, 6 + int64(len(`{"text":"ab"}`)), false},
+		{"one that says nothing", []string{start, textStart, text, `{"type":"still_here"}`}, 7, false},
 		{"the end", []string{start, textStart, text, blockEnd, end, stop}, 6, true},
 	} {
 		m := meterOf(t, "", sseAnswer)

@@ -14,6 +14,7 @@ type chunk struct {
 	failed    bool
 	choices   int64 // in it
 	text      int64 // bytes of generated text
+	beside    int64 // bytes of text beside the choices, in members that nobody knows
 	listed    bool  // there is a whole list of choices
 	openEnded bool  // its choices may go on behind its end
 }
@@ -47,6 +48,8 @@ func (f *findings) Event(payload []byte) (added wire.Addition) {
 			e.failed = f.readError(w.Bytes())
 		case "x_groq": // Groq reports a stream's usage here
 			f.readUsage([]byte(wire.Get(gjson.ParseBytes(w.Bytes()), "usage").Raw))
+		default:
+			e.beside += eventText(&w, w.NameOf(name))
 		}
 	})
 	alone := e.choices == 0 && !e.openEnded && (closed || e.listed)
@@ -73,10 +76,11 @@ func (f *findings) follow(e *chunk, alone bool) {
 		f.stale = f.stale || e.text > 0
 	}
 	f.tells = false
+	f.seen.OutputTokens += max(e.choices, e.text+e.beside)
+	f.seen.Ran = f.seen.Ran || e.beside > 0 && !e.failed && f.served
 	if e.choices > 0 {
 		f.text = f.text || e.text > 0
 		f.seen.Ran = f.seen.Ran || !e.failed || e.text > 0
-		f.seen.OutputTokens += max(e.choices, e.text)
 	}
 }
 
@@ -138,11 +142,36 @@ func textBytes(w *wire.Walk, depth int) (n int64) {
 	case c == '{' && depth < maxTextDepth:
 		w.Members(func(name wire.Span) { n += memberText(w, w.NameOf(name), depth) })
 	case c == '[' && depth < maxTextDepth:
-		w.Elements(func() { n += textBytes(w, depth+1) })
+		w.Elements(func() { n += max(textBytes(w, depth+1), isNumber(w)) })
 	case c == '{' || c == '[':
 		return int64(len(w.Bytes()))
 	}
 	return n
+}
+
+// isNumber is 1 if a number comes next: in a list it may be that of a token.
+func isNumber(w *wire.Walk) int64 {
+	if c := w.Next(); '0' <= c && c <= '9' {
+		return 1
+	}
+	return 0
+}
+
+// eventText is the text in a member of an event.
+func eventText(w *wire.Walk, name string) int64 {
+	if noOutput[name] {
+		return 0
+	}
+	return memberText(w, name, 0)
+}
+
+// noOutput are members of an event, beside labels, in which is nothing that a model has
+// written: the names and sizes of things, what the prompt was, and what a search has found.
+var noOutput = map[string]bool{
+	"created": true, "system_fingerprint": true, "provider": true, "obfuscation": true, "p": true, "event_id": true, "request_id": true,
+	"item_id": true, "response_id": true, "output_index": true, "content_index": true, "summary_index": true, "sequence_number": true,
+	"prompt_filter_results": true, "prompt_token_ids": true, "prompt_logprobs": true, "kv_transfer_params": true, "timings": true,
+	"citations": true, "search_results": true, "images": true, "related_questions": true,
 }
 
 func memberText(w *wire.Walk, name string, depth int) int64 {

@@ -29,7 +29,7 @@ type Meter struct {
 // has the total, since OpenAI leaves them out.
 func NewMeter(endpoint Endpoint, a providers.Answer, asked, silent bool) *Meter {
 	m := &Meter{
-		found:  findings{endpoint: endpoint, silent: silent, unframed: !a.Framed},
+		found:  findings{endpoint: endpoint, silent: silent, unframed: !a.Framed, served: a.Status < 300},
 		opened: wire.Opening{Announced: a.Stream()},
 		object: wire.NewDocument(watched),
 		strips: asked && a.Coding() == "",

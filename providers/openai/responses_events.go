@@ -30,6 +30,7 @@ type responseEvent struct {
 	response, error []byte
 	delta           int64 // bytes of generated text
 	hasDelta        bool
+	beside          int64 // bytes of text in members that nobody knows
 	item            []byte
 }
 
@@ -56,6 +57,8 @@ func (e *responseEvents) Event(payload []byte) (none wire.Addition) {
 			ev.item = w.Bytes()
 		case "error":
 			ev.error = w.Bytes()
+		default:
+			ev.beside += eventText(&w, w.NameOf(name))
 		}
 	})
 	e.take(&ev, payload)
@@ -99,11 +102,18 @@ func (e *responseEvents) take(ev *responseEvent, payload []byte) {
 		if ev.kind == "response.output_item.done" {
 			e.readItem(ev.item)
 		}
-		if ev.hasDelta {
+		if ev.hasDelta || !repeats[ev.kind[strings.LastIndexByte(ev.kind, '.')+1:]] {
 			e.text = e.text || ev.delta > 0
-			e.seen.OutputTokens += max(1, ev.delta)
+			e.seen.OutputTokens += max(1, ev.delta+ev.beside)
 		}
 	}
+}
+
+// repeats are the last words of the names of events that say what was said before, or how
+// far a tool is.
+var repeats = map[string]bool{
+	"added": true, "done": true, "queued": true, "in_progress": true, "searching": true, "interpreting": true, "generating": true,
+	"completed": true, "incomplete": true, "failed": true,
 }
 
 // finish reads a response as its last event has it.

@@ -543,11 +543,13 @@ func TestResponseSeen(t *testing.T) {
 		m.Feed([]byte(event(kind, `,"item_id":"an id that is no text","delta":"four"`)))
 	}
 	m.Feed([]byte(event("response.output_text.done", `,"text":"fourfour"`)))
-	if seen, complete := m.Seen(); seen != 16 || complete {
+	m.Feed([]byte(event("response.aside", `,"item_id":"i","thought":{"deep":["four"]}`))) // nobody knows it yet
+	m.Feed([]byte(event("response.output_text.delta", `,"delta":"tw","aside":"wo","obfuscation":"xxxxxx","logprobs":[]`)))
+	if seen, complete := m.Seen(); seen != 24 || complete {
 		t.Errorf("saw %d, complete %v", seen, complete)
 	}
 	m.Close(io.ErrUnexpectedEOF)
-	if r := m.Report(); r.HasUsage || !r.Ran || r.OutputTokens != 16 {
+	if r := m.Report(); r.HasUsage || !r.Ran || r.OutputTokens != 24 {
 		t.Errorf("%+v", r)
 	}
 }

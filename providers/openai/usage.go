@@ -31,6 +31,7 @@ type findings struct {
 	done     bool     // the stream sent [DONE]
 	ended    bool     // the response came to its end
 	unframed bool     // which only its connection tells
+	served   bool     // its status is no refusal's, in whose events any text is an error's
 	finished bool     // a choice was finished
 	// Of a response:
 	searched wire.Count // web searches, as told beside its usage
