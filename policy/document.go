@@ -87,6 +87,7 @@ type rulesDoc struct {
 	Endpoints     section[accessDoc]   `yaml:"endpoints"`
 	Tools         section[accessDoc]   `yaml:"tools"`
 	HostedTools   list[hostedDoc]      `yaml:"hosted_tools"`
+	WhenUnknown   scalar               `yaml:"when_response_unknown"`
 	Upstreams     words                `yaml:"upstreams"`
 	PerRequest    scalar               `yaml:"per_request_usd"`
 	MinOutput     scalar               `yaml:"min_output_tokens"`

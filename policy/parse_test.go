@@ -194,6 +194,7 @@ func TestDefaults(t *testing.T) {
 		{"clamp", got.Clamp, false},
 		{"wait limit", got.WaitLimit, time.Duration(0)},
 		{"disconnect", got.Disconnect, policy.Drain},
+		{"unknown responses", got.WhenUnknown, policy.HoldContext},
 		{"drain limit", got.DrainLimit, time.Minute},
 		{"run lifetime", got.RunLifetime, 720 * time.Hour},
 		{"max runs", got.MaxRuns, int64(100_000)},

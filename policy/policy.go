@@ -96,6 +96,15 @@ const (
 	Cancel Disconnect = "cancel" // close the upstream connection
 )
 
+// UnknownResponse says what becomes of a request that names an earlier response, or a part
+// of one, of which the process knows nothing.
+type UnknownResponse string
+
+const (
+	HoldContext UnknownResponse = "hold" // it is held at the model's context
+	DenyUnknown UnknownResponse = "deny"
+)
+
 // Tenant is a customer, a team or a service with budgets of its own.
 type Tenant struct {
 	Name           string
@@ -120,6 +129,7 @@ type Tenant struct {
 	Disconnect     Disconnect
 	DrainLimit     time.Duration
 	OnKill         OnKill
+	WhenUnknown    UnknownResponse
 	Redact         bool // keep amounts out of denials
 	RunLifetime    time.Duration
 	MaxRuns        int64     // live run names

@@ -44,6 +44,7 @@ func defaults() rules {
 		Disconnect:     Drain,
 		DrainLimit:     defaultDrain,
 		OnKill:         Finish,
+		WhenUnknown:    HoldContext,
 		RunLifetime:    defaultRunLifetime,
 		MaxRuns:        defaultMaxRuns,
 		MaxUsers:       defaultMaxUsers,
@@ -69,6 +70,7 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.AllowTools = l.patterns(&tools.Allow, t.AllowTools)
 	t.DenyTools = l.patterns(&tools.Deny, t.DenyTools)
 	t.HostedTools = l.hosted(&d.HostedTools, t.HostedTools)
+	t.WhenUnknown = choice(&l.reader, &d.WhenUnknown, t.WhenUnknown, HoldContext, DenyUnknown)
 	t.Upstreams = l.upstreamNames(&d.Upstreams, t.Upstreams)
 	t.PerRequest = l.usd(&d.PerRequest, t.PerRequest)
 	t.MinOutput = l.count(&d.MinOutput, t.MinOutput, 1, maxTokens)

@@ -131,6 +131,9 @@ type Terms struct {
 	// Earlier says what is known of an answer that the provider keeps, by its id; nil:
 	// nobody remembers any.
 	Earlier func(id string) Earlier
+	// DenyUnknown says that a request which names an answer of which nothing is known is
+	// denied, where else the context bounds what it brings.
+	DenyUnknown bool
 
 	MaxImage int64 // the policy's bound of one image where no published rule gives it, in tokens
 	// MaxDocument is the policy's bound of one document whose pages the body does not show,
@@ -140,11 +143,19 @@ type Terms struct {
 
 // Earlier is what is known of an earlier answer. The zero Earlier is nothing.
 type Earlier struct {
+	Own     bool  // it is this tenant's
 	Foreign bool  // it is another tenant's
 	Tokens  int64 // of input, at most, that a request has from it; 0: nobody knows
-	// Model was asked for it. Another one may read more tokens in the same input: an image
-	// has up to 33 times as many.
-	Model string
+	// Reader is the LeftBy of the report: who has counted them.
+	Reader string
+}
+
+// EarlierOf is what is known of an earlier answer.
+func (t *Terms) EarlierOf(id string) Earlier {
+	if t.Earlier == nil {
+		return Earlier{}
+	}
+	return t.Earlier(id)
 }
 
 // Obeys is what an upstream is known to do with a dialect's requests.

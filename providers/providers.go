@@ -47,12 +47,29 @@ type Report struct {
 	// Left is the id under which the provider keeps the answer, so that another request
 	// can go on from it; "" where it keeps none.
 	Left string
-	// LeftBy is the model that was asked for it.
+	// LeftBy is the model that was asked for it, and how it was to read what went before.
+	// Another may read more tokens in the same input: an image has up to 33 times as many,
+	// and what was thought earlier may be left out or not.
 	LeftBy string
-	// Items are ids of parts of it by which they can be named alone, each of which has at
-	// most its output tokens.
-	Items []string
+	// Items are parts of it that can be named alone.
+	Items []Item
 }
+
+// Item is a part of an answer that its provider keeps.
+type Item struct {
+	ID      string
+	Content Content
+}
+
+// Content is what a part of an answer stands for, where another request names it.
+type Content uint8
+
+// What it stands for, in tokens.
+const (
+	Opaque  Content = iota // nobody knows
+	Written                // at most what the answer has written
+	Found                  // at most what it has read and written: what a tool at the provider found
+)
 
 // Refused reports whether this is a whole response in which nothing speaks for a
 // bill: neither output, nor usage, nor an error that providers bill. Whether a refusal

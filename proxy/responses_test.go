@@ -169,6 +169,29 @@ func TestResponsesChain(t *testing.T) {
 	}
 }
 
+// TestUnknownResponses: where the policy denies what nobody has seen, a response and its items
+// are its tenant's alone, and only here.
+func TestUnknownResponses(t *testing.T) {
+	up := &caseUpstream{reply: reply{body: responseOf(responseUsage, "")}}
+	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: strings.Replace(gpt, `limit_usd: "1"}]`, `limit_usd: "1"}]`+"\n    when_response_unknown: deny", 1)})
+	with := func(members string) string { return strings.Replace(askResponse, `"input"`, members+`,"input"`, 1) }
+	const asked, item = `"previous_response_id":"resp_1"`, `{"model":"gpt-4o","max_output_tokens":100,"input":["hi",{"id":"msg_1"}]}`
+	for i, row := range []struct {
+		body string
+		want int
+	}{{with(asked), 403}, {item, 403}, {askResponse, 200}, {with(asked), 200}, {item, 200}, {with(`"previous_response_id":"resp_2"`), 403}} {
+		a := w.post(responsesPath, row.body)
+		if a.status != row.want || a.status == 403 && !strings.Contains(a.body, "when_response_unknown") {
+			t.Errorf("%d: %d %s", i, a.status, a.body)
+		}
+	}
+	if n := len(up.requests()); n != 3 {
+		t.Errorf("%d were sent", n)
+	}
+	w.settled(3)
+	w.mustReplay()
+}
+
 // TestResponsesKilled: a stream that a kill switch cuts ends as a response that has failed
 // for want of a quota, and its connection ends well, so that no client tries again. A call
 // of a tool is not completed. The cost is unknown.

@@ -100,6 +100,7 @@ func (a *Ask) terms(u *policy.Upstream, model *policy.Model, limits pricing.Limi
 		Allow:         &speech.Allow,
 		Priced:        model.Price != nil,
 		Tools:         a.Key.Tenant.HostedTools,
+		DenyUnknown:   a.Key.Tenant.WhenUnknown == policy.DenyUnknown,
 	}
 	if a.Chains != nil {
 		terms.Earlier = a.Chains.Earlier(a.Key.Tenant.Name)

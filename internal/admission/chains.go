@@ -14,8 +14,8 @@ import (
 //
 // They are in memory, of this process, and of the last maxChains answers and parts of them.
 // Where those are of several tenants, who has more than an even share forgets its own, so
-// that nobody's answers push out all of another's. What they do not know is bounded by
-// the model's context, which holds on every replica and after a restart. The zero Chains are
+// that nobody's answers push out all of another's. What they do not know, on another replica
+// and after a restart, is bounded by the model's context, or denied, as the policy says. The zero Chains are
 // empty. They are safe for concurrent use.
 type Chains struct {
 	mu    sync.Mutex
@@ -32,7 +32,7 @@ type chainID [16]byte
 
 type chain struct {
 	tenant string
-	model  string
+	reader string
 	tokens int64
 }
 
@@ -51,7 +51,7 @@ func (c *Chains) Earlier(tenant string) func(name string) providers.Earlier {
 		if ok && found.tenant != tenant {
 			return providers.Earlier{Foreign: true}
 		}
-		return providers.Earlier{Tokens: found.tokens, Model: found.model}
+		return providers.Earlier{Own: ok, Tokens: found.tokens, Reader: found.reader}
 	}
 }
 
@@ -72,7 +72,8 @@ func (c *Chains) Note(tenant string, r *providers.Report) {
 	defer c.mu.Unlock()
 	c.keep(r.Left, chain{tenant, r.LeftBy, in + out})
 	for _, item := range r.Items {
-		c.keep(item, chain{tenant, r.LeftBy, out})
+		tokens := [...]int64{providers.Written: out, providers.Found: in + out}[item.Content]
+		c.keep(item.ID, chain{tenant, r.LeftBy, tokens})
 	}
 }
 

@@ -21,19 +21,21 @@ func TestChains(t *testing.T) {
 	c.Note("a", &providers.Report{HasUsage: true})
 	c.Note("b", left("r1", 1, 1))
 	parts := left("r4", 10, 5)
-	parts.Items = []string{"msg", "r1"}
+	parts.Items = []providers.Item{{ID: "msg", Content: providers.Written}, {ID: "ws", Content: providers.Found}, {ID: "ig"}, {ID: "r1", Content: providers.Found}}
 	c.Note("b", parts)
 	for _, row := range []struct {
 		tenant, id string
 		want       providers.Earlier
 	}{
-		{"a", "r1", providers.Earlier{Tokens: 16, Model: "m"}},
+		{"a", "r1", providers.Earlier{Own: true, Tokens: 16, Reader: "m"}},
 		{"b", "r1", providers.Earlier{Foreign: true}},
-		{"a", "r2", providers.Earlier{}},
+		{"a", "r2", providers.Earlier{Own: true}},
 		{"b", "r2", providers.Earlier{Foreign: true}},
 		{"a", "r3", providers.Earlier{}},
-		{"b", "r4", providers.Earlier{Tokens: 16, Model: "m"}},
-		{"b", "msg", providers.Earlier{Tokens: 5, Model: "m"}},
+		{"b", "r4", providers.Earlier{Own: true, Tokens: 16, Reader: "m"}},
+		{"b", "msg", providers.Earlier{Own: true, Tokens: 5, Reader: "m"}},
+		{"b", "ws", providers.Earlier{Own: true, Tokens: 16, Reader: "m"}},
+		{"b", "ig", providers.Earlier{Own: true, Reader: "m"}},
 		{"a", "msg", providers.Earlier{Foreign: true}},
 		{"a", "", providers.Earlier{}},
 	} {

@@ -194,7 +194,7 @@ var reasons = map[string]string{
 	UnboundedPrompt:       "what is stored under that name can have tools, a cap and images",
 	UnboundedMultiAgent:   "agents start others, and nothing says how many",
 	UnboundedReasoning:    "several runs of the model are billed together, and nothing says how many",
-	UnboundedCompaction:   "the model runs once more, over all of the input",
+	UnboundedCompaction:   "what it asks for, beside a compaction, is not known",
 	UnboundedTrigger:      "the model runs once more, and nobody knows how much it writes at most; max_output_tokens of the model in the policy says it",
 }
 

@@ -77,9 +77,6 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	if err := o.boundEarlier(); err != nil {
 		return nil, err
 	}
-	if err := o.boundReferences(); err != nil {
-		return nil, err
-	}
 	if err := o.boundFiles(); err != nil {
 		return nil, err
 	}
@@ -192,7 +189,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	endpoint, silent, amounts := r.Endpoint, r.Silent(), bill.Of(o.terms.Provider)
-	asked := responseAsked{r.Model, r.longWrites, !r.unstored && !r.truncated, r.callsAt(&o.terms), stopCode(r.head)}
+	asked := responseAsked{r.reader(), r.longWrites, !r.unstored && !r.truncated, r.callsAt(&o.terms), stopCode(r.head)}
 	return providers.Sent{
 		Path:   "/" + r.Endpoint.String(),
 		Query:  r.query,

@@ -72,8 +72,11 @@ type load struct {
 	// encrypted is the size, in bytes, of what only the provider can read.
 	encrypted int64
 	builtins  int64 // tools that the client runs and the provider describes
-	// compactions is how often the model is to make the input shorter before it answers.
+	// compactions is how often the model is to make the input shorter before it answers, and
+	// managed says that it is to do so wherever there is too much of it.
 	compactions int64
+	managed     bool
+	searches    int64 // of the web, earlier ones, that are named by their ids
 	files       int64 // whose pages the body does not show
 	// beyond is the first member that brings an input which only the model's context
 	// bounds; "" for none.

@@ -26,6 +26,7 @@ type parser struct {
 	inPart    inputPart // of that
 	offered   offered   // tool of a response
 	lastKind  string    // type of the tool that was read last
+	managing  string    // type of the entry of context_management
 }
 
 func (p *parser) request() error {

@@ -111,6 +111,7 @@ type Request struct {
 	mustCall     bool            // it wants any tool to be called
 	unstored     bool            // the provider is to keep nothing
 	truncated    bool            // it may leave out a part of its input
+	rendering    string          // how it is to read what went before, in words of the API; "" as ever
 	maxToolCalls int64           // 0: it has no such cap
 
 	audioInput bool // of a response

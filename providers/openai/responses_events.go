@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -210,7 +211,7 @@ const maxIDBytes = 512
 // readID takes the id under which a response is kept, where it is.
 func (f *findings) readID(value []byte) {
 	if id := word(value); f.response.stored && len(id) <= maxIDBytes && id != f.seen.Left {
-		f.seen.Left, f.seen.LeftBy = strings.Clone(id), strings.Clone(f.response.model)
+		f.seen.Left, f.seen.LeftBy = strings.Clone(id), strings.Clone(f.response.reader)
 	}
 }
 
@@ -222,10 +223,28 @@ func (f *findings) readItem(item []byte) {
 	if !f.response.stored || len(f.seen.Items) == maxItems {
 		return
 	}
-	if id := wire.Get(gjson.ParseBytes(item), "id").Str; id != "" && len(id) <= maxIDBytes && !slices.Contains(f.seen.Items, id) {
-		f.seen.Items = append(f.seen.Items, strings.Clone(id))
+	told := gjson.ParseBytes(item)
+	id := wire.Get(told, "id").Str
+	known := slices.ContainsFunc(f.seen.Items, func(i providers.Item) bool { return i.ID == id })
+	if id != "" && len(id) <= maxIDBytes && !known {
+		f.seen.Items = append(f.seen.Items, providers.Item{ID: strings.Clone(id), Content: contents[wire.Get(told, "type").Str]})
 	}
 }
+
+// contents are what items of an output stand for, by their types. An image has tokens of
+// another model.
+var contents = func() map[string]providers.Content {
+	all := map[string]providers.Content{}
+	for _, kind := range [...]string{
+		"message", "reasoning", "function_call", "custom_tool_call", "local_shell_call", "apply_patch_call", "computer_call", "compaction", "mcp_approval_request",
+	} {
+		all[kind] = providers.Written
+	}
+	for _, kind := range [...]string{"web_search_call", "x_search_call", "file_search_call"} {
+		all[kind] = providers.Found
+	}
+	return all
+}()
 
 // readItems takes those of a whole output.
 func (f *findings) readItems(output []byte) {

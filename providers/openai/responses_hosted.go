@@ -144,14 +144,14 @@ func (o *offer) boundHosted() {
 	for _, t := range r.stripped(&o.terms) {
 		o.bound.Stripped = append(o.bound.Stripped, t.kind)
 	}
-	n, offered := r.callsAt(&o.terms), r.pricedAt(&o.terms)
+	n, offered, found := r.callsAt(&o.terms), r.pricedAt(&o.terms), o.terms.Tools[call.WebSearch].Tokens
+	o.bound.Input.Fixed += r.load.searches * found // which the provider may have kept
 	if n == 0 {
 		return
 	}
-	found := o.terms.Tools[call.WebSearch].Tokens
 	o.bound.Input.Fixed += offered * builtinTokens
 	o.bound.Input.Rereads += n
-	o.bound.Output.Rereads = n
+	o.bound.Output.Rereads += n
 	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Searches: n, call.Input: found * n * (n + 1) / 2}})
 }
 

@@ -209,3 +209,26 @@ func TestSearchesOfferedTwice(t *testing.T) {
 		t.Errorf("one is %d tokens, two are %d", one, two)
 	}
 }
+
+// TestEarlierSearches: a search that has an id may be kept with what it found, which is as
+// much as the policy says of one. One without is what its text says.
+func TestEarlierSearches(t *testing.T) {
+	price := call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 2, Tokens: 1000}}
+	const kept, told = `{"type":"web_search_call","id":"ws_1","action":{"type":"search","query":"q"}}`, `{"type":"web_search_call","action":{"type":"search","query":"q"}}`
+	fixed := func(items string, rules call.HostedTools) int64 {
+		terms := responseTerms
+		terms.Tools = rules
+		_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[`+items+`]}`, terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return offer.Bound().Input.Fixed
+	}
+	alone := fixed(told+","+told, price)
+	if got := fixed(kept+","+kept, price); got != alone+2000 {
+		t.Errorf("two that are kept are %d tokens, two that are told %d", got, alone)
+	}
+	if got := fixed(kept+","+kept, nil); got != alone {
+		t.Errorf("two where none can have been made are %d tokens, told %d", got, alone)
+	}
+}

@@ -105,6 +105,8 @@ func (p *parser) inputItem() error {
 		}
 	case it.kind == "compaction_trigger":
 		p.load.compactions++
+	case it.kind == "web_search_call" && it.id != "":
+		p.load.searches++
 	case it.kind == "mcp_list_tools":
 		p.takeBack(it.brought)
 	case !itemKinds.has(it.kind):

@@ -17,7 +17,7 @@ const (
 	UnboundedPrompt       = "prompt"                   // what is stored there can have tools, a cap, images
 	UnboundedMultiAgent   = "multi_agent.enabled"      // agents start agents, as many as they like
 	UnboundedReasoning    = "reasoning.mode"           // several runs are billed together
-	UnboundedCompaction   = "context_management"       // the model runs once more, over all of the input
+	UnboundedCompaction   = "context_management"       // something else than the compaction that OpenAI has
 	UnboundedTrigger      = "input.compaction_trigger" // the same, where nobody knows how much the model writes at most
 )
 
@@ -61,6 +61,21 @@ var responsesMembers = map[string]wire.Reader[*parser]{
 	"messages":               (*parser).costly,
 }
 
+// renders reads a member that says how the model is to read what went before: what it
+// counts then says nothing of how much another reads.
+func (p *parser) renders(place string) error {
+	if p.Peek() == 'n' {
+		return p.skipped(place)
+	}
+	start := p.ValueStart()
+	if err := p.scalar("", place); err != nil {
+		return err
+	}
+	value := p.Since(start)
+	p.rendering += place + string(p.body[value.Start:value.End])
+	return nil
+}
+
 // accessLevel is access_programs: who may be answered, which costs nothing.
 var accessLevel = wire.NewLevel(noted("access_programs"), map[string]wire.Reader[*parser]{
 	"cyber": scalarAt("access_programs"),
@@ -68,7 +83,7 @@ var accessLevel = wire.NewLevel(noted("access_programs"), map[string]wire.Reader
 
 // imageOptionsLevel is image, whose compression makes an image fewer tokens.
 var imageOptionsLevel = wire.NewLevel(noted("image"), map[string]wire.Reader[*parser]{
-	"context_compression": scalarAt("image"),
+	"context_compression": func(p *parser, _ string) error { return p.renders("image.context_compression") },
 })
 
 func (p *parser) previous(name string) error {
@@ -127,7 +142,7 @@ var reasoningLevel = wire.NewLevel(noted("reasoning"), map[string]wire.Reader[*p
 	"effort":           scalarAt("reasoning"),
 	"summary":          scalarAt("reasoning"),
 	"generate_summary": scalarAt("reasoning"),
-	"context":          scalarAt("reasoning"), // all of it is in the body, or in what is carried over
+	"context":          func(p *parser, _ string) error { return p.renders("reasoning.context") }, // all of it is in the body, or carried over
 	"mode": func(p *parser, _ string) error {
 		mode := ""
 		if p.Peek() != '"' && p.Peek() != 'n' {
@@ -153,12 +168,33 @@ var multiAgentLevel = wire.NewLevel(noted("multi_agent"), map[string]wire.Reader
 	"max_concurrent_subagents": scalarAt("multi_agent"),
 })
 
+// contextManagement reads what the provider is to do to an input that grows too long: make
+// it shorter, which is one more run of the model each time.
 func (p *parser) contextManagement(place string) error {
 	if p.Peek() != '[' {
 		return p.unboundedUnlessOff(UnboundedCompaction)
 	}
-	return p.Array(place, func() error { return p.unboundedUnlessOff(UnboundedCompaction) })
+	return p.Array(place, func() error {
+		if p.Peek() != '{' {
+			return p.unboundedUnlessOff(UnboundedCompaction)
+		}
+		p.managing = ""
+		if err := managementLevel.Object(p, place); err != nil {
+			return err
+		}
+		if p.managing != "compaction" || p.load.managed {
+			p.unbounded(UnboundedCompaction)
+		}
+		p.load.managed = true
+		p.rendering += place
+		return nil
+	})
 }
+
+var managementLevel = wire.NewLevel(noted(UnboundedCompaction), map[string]wire.Reader[*parser]{
+	"type":              func(p *parser, _ string) error { return p.Word(&p.managing, UnboundedCompaction+".type") },
+	"compact_threshold": scalarAt(UnboundedCompaction),
+})
 
 // responseInput reads a text, or items.
 func (p *parser) responseInput(place string) error {

@@ -1,7 +1,9 @@
 package openai
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -17,52 +19,71 @@ const previousResponse = "previous_response_id"
 // itemReference is an item that names another, which is not in the body.
 const itemReference = "input.item_reference"
 
-const notOurs = previousResponse + ": it is not a response of this tenant's"
-
 // boundEarlier bounds what a response goes on from: all that an earlier one has read and
-// written. Where nobody knows how much that was the model's context is the bound.
+// written, and items that are named and not there. Where nobody knows how much that was
+// the model's context is the bound.
 func (o *offer) boundEarlier() error {
-	id := o.request.Previous
-	if id == "" {
-		return nil
+	if err := o.request.refuseEarlier(&o.terms); err != nil {
+		return err
 	}
-	earlier := o.earlier(id)
-	switch {
-	case earlier.Foreign:
-		return unbounded(previousResponse, notOurs)
-	case earlier.Tokens == 0:
-		return o.boundContext(previousResponse)
+	unknown := ""
+	for member, id := range o.request.earlier() {
+		tokens := o.earlierTokens(id)
+		if tokens == 0 {
+			unknown = member
+		}
+		o.bound.Input.Fixed += tokens
 	}
-	o.bound.Input.Fixed += earlier.Tokens
+	return o.boundContext(unknown)
+}
+
+// earlier are the ids of what the provider keeps that a request brings, each with the
+// member that names it.
+func (r *Request) earlier() iter.Seq2[string, string] {
+	return func(yield func(member, id string) bool) {
+		if r.Previous != "" && !yield(previousResponse, r.Previous) {
+			return
+		}
+		for _, id := range r.references {
+			if !yield(itemReference, id) {
+				return
+			}
+		}
+	}
+}
+
+// refuseEarlier refuses to go on from what is another tenant's, or may be. The error is a
+// *providers.Unbounded.
+func (r *Request) refuseEarlier(t *providers.Terms) error {
+	for member, id := range r.earlier() {
+		known := t.EarlierOf(id)
+		switch {
+		case known.Foreign:
+			return unbounded(member, member+": it is not this tenant's")
+		case t.DenyUnknown && !known.Own:
+			return unbounded(member, member+": nothing is known of it here, and the policy denies that (when_response_unknown); send what it stands for")
+		}
+	}
 	return nil
 }
 
-// earlier is what is known of an answer or a part of one. What another model counted says
-// nothing of this one's tokens.
-func (o *offer) earlier(id string) (e providers.Earlier) {
-	if o.terms.Earlier != nil {
-		e = o.terms.Earlier(id)
+// earlierTokens is how much an answer or a part of one brings, at most; 0 where nobody
+// knows. What another model has counted, or one that was to read it otherwise, says
+// nothing.
+func (o *offer) earlierTokens(id string) int64 {
+	if e := o.terms.EarlierOf(id); e.Reader == o.request.reader() {
+		return e.Tokens
 	}
-	if e.Model != o.request.Model {
-		e.Tokens = 0
-	}
-	return e
+	return 0
 }
 
-// boundReferences bounds items that are named and not there, in the same way.
-func (o *offer) boundReferences() error {
-	unknown := ""
-	for _, id := range o.request.references {
-		earlier := o.earlier(id)
-		switch {
-		case earlier.Foreign:
-			return unbounded(itemReference, itemReference+": it is not an item of this tenant's")
-		case earlier.Tokens == 0:
-			unknown = itemReference
-		}
-		o.bound.Input.Fixed += earlier.Tokens
+// reader is who counts what a request brings: the model, and how it is to read what went
+// before, where the request says so.
+func (r *Request) reader() string {
+	if r.rendering == "" {
+		return r.Model
 	}
-	return o.boundContext(unknown)
+	return fmt.Sprintf("%s %x", r.Model, sha256.Sum256([]byte(r.rendering)))
 }
 
 // boundFiles bounds files, whose pages become text and images, by what the policy says of
@@ -107,24 +128,43 @@ func (r *Request) responseKinds(provider string) call.Kinds {
 	return kinds
 }
 
-// boundCompactions bounds what an input asks for that is to be made shorter on the way: each
-// is one more run of the model over all of it, whose output no cap is known to cover, and
-// is read after that.
+// boundCompactions bounds what an input that is to be made shorter on the way adds: each time
+// it is one more run of the model over all that is there, whose output no cap is known to
+// cover, and which is read after that. Where it is done as needed that is before the
+// model answers, or after any of its rounds: a recorded answer was made shorter once it was
+// there.
 func (o *offer) boundCompactions() error {
-	n, most := o.request.load.compactions, o.terms.MaxOutput
-	if n == 0 {
-		return nil
+	asked, calls, most := o.request.load.compactions, o.request.callsAt(&o.terms), o.terms.MaxOutput
+	asNeeded := int64(0)
+	if o.request.load.managed {
+		asNeeded = calls + 2
 	}
-	if most == 0 || most > providers.MaxCap/n {
+	n := asked + asNeeded
+	reads := asked*(calls+n) + asNeeded*(asNeeded-1) // of what they write
+	switch {
+	case n == 0:
+		return nil
+	case asNeeded > 0 && !slices.Contains(compacting, o.terms.Provider):
+		return unbounded(UnboundedCompaction, UnboundedCompaction+": what the provider does of it is not known")
+	case most == 0 || n > maxCompactions || most > providers.MaxCap/max(n, reads):
 		return unbounded(UnboundedTrigger, because(UnboundedTrigger))
 	}
-	rounds := 1 + o.request.callsAt(&o.terms)
+	found := o.terms.Tools[call.WebSearch].Tokens * calls
 	o.bound.Input.Fixed += n * compactTokens
 	o.bound.Input.Rereads += n
 	o.bound.Output.Fixed += n * most
-	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Input: n * most * rounds}})
+	o.bound.Output.Rereads += asNeeded
+	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Input: most*reads + asNeeded*found}})
 	return nil
 }
+
+// compacting are the providers that are known to make an input shorter as OpenAI does
+// (https://developers.openai.com/api/docs/guides/compaction, and OpenRouter's page of the
+// same name, for Azure).
+var compacting = []string{"openai", "azure"}
+
+// maxCompactions bounds how often an input is to be made shorter in one response.
+const maxCompactions = 100
 
 // compaction is the output of a compaction, which no member caps.
 func (r *Request) compaction(t *providers.Terms) providers.Output {
@@ -136,10 +176,8 @@ func (r *Request) countOn(t providers.Terms) (providers.Offer, error) {
 	if len(r.Unbounded) > 0 && r.Unbounded[0] == UnboundedConversation {
 		return nil, unbounded(UnboundedConversation, because(UnboundedConversation))
 	}
-	for _, id := range slices.Concat(r.references, []string{r.Previous}) {
-		if t.Earlier != nil && t.Earlier(id).Foreign {
-			return nil, unbounded(previousResponse, notOurs)
-		}
+	if err := r.refuseEarlier(&t); err != nil {
+		return nil, err
 	}
 	if !call.Free(call.CountResponses, t.Provider) {
 		return nil, &providers.Unbounded{Message: fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", t.Provider)}

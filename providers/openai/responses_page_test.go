@@ -27,9 +27,9 @@ const (
 func explanations() []providertest.Explained {
 	body := map[string]string{
 		"model": "it names the price", "input": "text or items, below", "instructions": "text or items, below",
-		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers and items of them) and the model that was asked is the same; else " + isContext + ". Another tenant's is denied, where it was seen",
+		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers and items of them) and both were to be read alike: the same `model`, `reasoning.context`, `image.context_compression`, and both with `context_management` or without; else " + isContext + ", or denied (`when_response_unknown`). Another tenant's is denied, where it was seen",
 		FieldMaxOutputTokens:   "the output, thoughts and arguments of tools among it: held, inserted (`default_output_cap`, else the model's maximum; at least 16), and lowered by a clamp, never below 16",
-		fieldMaxToolCalls:      "the calls of tools at the provider: lowered or inserted where `hosted_tools` price a search that is offered",
+		fieldMaxToolCalls:      "the calls of tools at the provider: lowered or inserted where `hosted_tools` price a search that is offered. 0 is denied with a 400, as at OpenAI",
 		"tools":                "by their types, below", "tool_choice": isSchema + "; a tool at the provider that is not offered is denied",
 		"text": "a `json_schema` as JSON and 32 tokens", "reasoning": "its output by `max_output_tokens`; a `mode` but `standard` is denied: several runs are billed together",
 		"stream": isNothing, "stream_options": isNothing + "; usage is in the last event, and nobody asks for it",
@@ -39,7 +39,7 @@ func explanations() []providertest.Explained {
 		"moderation":           "nothing: moderation is free",
 		"multi_agent":          "denied where `enabled` is true: agents start agents, and nothing says how many",
 		"conversation":         "denied: other calls add to what is stored under that name", "prompt": "denied: what is stored under that name can have tools, a cap and images",
-		"context_management": "denied unless empty: the model runs once more, over all of the input",
+		"context_management": "of one `compaction`, at `openai` and `azure`: in c+1 rounds with c searches at most c+2 runs of the model more, each over all that is there, of which each writes the model's maximum (`max_output_tokens` of the model in the policy lowers it) and the later ones read it; without a maximum it is denied. All else in it is denied",
 		"background":         "denied where true: the answer would come elsewhere, past the meter",
 		"access_programs":    isNothing, "image": "nothing: it makes images fewer tokens", "personality": "of a count of tokens alone",
 		"extra_body": "members that this page does not know; those that it knows are denied there", "google": "as `extra_body`", "cache_control": "it marks what may be written to a cache; its JSON",
@@ -51,11 +51,12 @@ func explanations() []providertest.Explained {
 		body[name] = isNothing
 	}
 	items := map[string]string{
-		"message": "its text and parts; 5 tokens, as any item", "item_reference": "with a `type` or without: the output that the answer reports which it is of, where this process has seen it; else " + isContext + ". Another tenant's is denied, where it was seen", "additional_tools": "its `tools`, as those of the body",
+		"message": "its text and parts; 5 tokens, as any item", "item_reference": "with a `type` or without: the output that the answer reports which it is of, where this process has seen it, and its input too where a search found something; else " + isContext + ", or denied, as `previous_response_id`. Another tenant's is denied, where it was seen", "additional_tools": "its `tools`, as those of the body",
 		"tool_search_output": "its `tools`, as those of the body", "mcp_list_tools": "its JSON; nothing in it is offered",
 		"reasoning": "`encrypted_content` a token a byte, the rest as text; with an `id` and without that as an `item_reference`", "compaction": "a token a byte", "compaction_summary": "a token a byte",
 		"context_compaction":    "a token a byte",
 		"compaction_trigger":    "one run of the model more over all of the input, which writes the model's maximum, and that as input; without a maximum it is denied",
+		"web_search_call":       "its text; with an `id`, under which the provider may have kept what was found, also the `tokens` that `hosted_tools` say of `web_search` where they price it",
 		"image_generation_call": "its `result` as an image", "configuration_update": "its JSON; the cap stays",
 	}
 	for name := range itemKinds.whole {

@@ -79,7 +79,10 @@ func TestResponseBound(t *testing.T) {
 		{"no agents", body(`"input":"hi","multi_agent":{"enabled":false}`), 64, 200, ""},
 		{"several runs at once", body(`"input":"hi","reasoning":{"mode":"pro"}`), 0, 0, "reasoning.mode"},
 		{"one run", body(`"input":"hi","reasoning":{"mode":"standard","effort":"high","summary":"auto"}`), 64, 200, ""},
-		{"compaction on the way", body(`"input":"hi","context_management":[{"type":"compaction","compact_threshold":1000}]`), 0, 0, "context_management"},
+		{"compaction on the way", body(`"input":"hi","context_management":[{"type":"compaction","compact_threshold":1000}]`), 2 * 1024, 2300, ""},
+		{"something else on the way", body(`"input":"hi","context_management":[{"type":"forgetting"}]`), 0, 0, "context_management"},
+		{"compaction on the way, in a way that nobody knows", body(`"input":"hi","context_management":[{"type":"compaction","model":"gpt-5-pro"}]`), 0, 0, "context_management.model"},
+		{"two compactions on the way", body(`"input":"hi","context_management":[{"type":"compaction"},{"type":"compaction"}]`), 0, 0, "context_management"},
 		{"no compaction", body(`"input":"hi","context_management":[]`), 64, 200, ""},
 		{"compaction at the end", items(`{"role":"user","content":"hi"},{"type":"compaction_trigger"}`), 1024, 1300, ""},
 		{"what a client says of itself", body(`"input":"hi","client_metadata":{"turn_id":"t"}`), 64, 200, ""},
@@ -140,6 +143,39 @@ func TestResponseCompactions(t *testing.T) {
 	}
 }
 
+// TestResponseCompactionsAsNeeded: where the provider makes an input shorter wherever it is
+// too long, it may do so before the model answers, and after each of its rounds. Each time
+// reads all that is there, what was written and found among it, and may write as much as
+// the model can, which is read later.
+func TestResponseCompactionsAsNeeded(t *testing.T) {
+	const body = `{"model":"gpt-4o","max_output_tokens":50,"input":"hi","context_management":[{"type":"compaction","compact_threshold":1000}]`
+	searching := responseTerms
+	searching.Tools = call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 3, Tokens: 500}}
+	for _, row := range []struct {
+		name, members string
+		terms         providers.Terms
+		runs, calls   int64
+		reads         int64 // of what is written by compactions, and of what is found
+	}{
+		{"one round", `}`, responseTerms, 2, 0, 2 * 1000},
+		{"with searches", `,"tools":[{"type":"web_search"}]}`, searching, 5, 3, 5*4*1000 + 5*3*500},
+	} {
+		_, offer, err := responseOn(t, "/v1/responses", body+row.members, row.terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := offer.Bound()
+		if b.Input.Rereads != row.runs+row.calls || b.Output.Rereads != row.runs+row.calls || b.Output.Fixed != row.runs*1000 || b.Beside[0].Usage != (call.Usage{call.Input: row.reads}) {
+			t.Errorf("%s: bound %+v", row.name, b)
+		}
+	}
+	elsewhere := responseTerms
+	elsewhere.Provider = "openrouter"
+	if _, _, err := responseOn(t, "/v1/responses", body+"}", elsewhere); err == nil || !strings.Contains(err.Error(), "context_management") {
+		t.Errorf("elsewhere: %v", err)
+	}
+}
+
 // TestResponseFiles: a file is as long as the policy says that one can be.
 func TestResponseFiles(t *testing.T) {
 	const file = `{"type":"input_file","file_data":"data:,"}`
@@ -160,7 +196,10 @@ func TestResponseFiles(t *testing.T) {
 func TestEarlierResponse(t *testing.T) {
 	terms := responseTerms
 	terms.Earlier = func(id string) providers.Earlier {
-		return map[string]providers.Earlier{"mine": {Tokens: 700, Model: "gpt-4o"}, "mini's": {Tokens: 700, Model: "gpt-4o-mini"}, "theirs": {Foreign: true}}[id]
+		return map[string]providers.Earlier{
+			"mine": {Own: true, Tokens: 700, Reader: "gpt-4o"}, "mini's": {Own: true, Tokens: 700, Reader: "gpt-4o-mini"},
+			"all": {Own: true, Tokens: 700, Reader: "gpt-4o as it reads otherwise"}, "theirs": {Foreign: true},
+		}[id]
 	}
 	fixed := func(path, previous string) (int64, error) {
 		_, offer, err := responseOn(t, path, `{"model":"gpt-4o","input":"hi","previous_response_id":"`+previous+`"}`, terms)
@@ -192,6 +231,7 @@ func TestEarlierResponse(t *testing.T) {
 		{`{"type":"reasoning","id":"nobody's","summary":[]}`, terms.Context},
 		{`{"id":"nobody's"}`, terms.Context},
 		{`{"id":"mini's"}`, terms.Context},
+		{`{"id":"all"}`, terms.Context},
 		{`{"id":"theirs"}`, -1},
 	} {
 		_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[`+row.item+`]}`, terms)
@@ -204,6 +244,60 @@ func TestEarlierResponse(t *testing.T) {
 	for _, path := range []string{"/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"} {
 		if _, err := fixed(path, "theirs"); err == nil || !strings.Contains(err.Error(), "this tenant's") {
 			t.Errorf("%s goes on from another tenant's: %v", path, err)
+		}
+	}
+	terms.DenyUnknown = true
+	for _, path := range []string{"/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"} {
+		if _, err := fixed(path, "nobody's"); err == nil || !strings.Contains(err.Error(), "when_response_unknown") {
+			t.Errorf("%s goes on from one that is not known, and is to be denied: %v", path, err)
+		}
+		for _, known := range []string{"mine", "mini's"} {
+			if _, err := fixed(path, known); err != nil {
+				t.Errorf("%s does not go on from one that is known: %v", path, err)
+			}
+		}
+	}
+	if _, _, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[{"id":"nobody's"}]}`, terms); err == nil || !strings.Contains(err.Error(), "input.item_reference") {
+		t.Errorf("an item that is not known, and is to be denied: %v", err)
+	}
+}
+
+// TestEarlierResponseReadOtherwise: what a response counted that was to read what went
+// before in one way does not bound one that reads it in another: earlier thoughts may have
+// been left out, images made smaller, and all of it made shorter.
+func TestEarlierResponseReadOtherwise(t *testing.T) {
+	ways := []string{
+		``, `"reasoning":{"context":"all_turns"},`, `"reasoning":{"effort":"low","context":"current_turn"},`,
+		`"image":{"context_compression":"enabled"},`, `"context_management":[{"type":"compaction"}],`,
+	}
+	for i, before := range ways {
+		for j, after := range ways {
+			terms := responseTerms
+			_, first, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o",`+before+`"input":"hi"}`, terms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := first.Send(20).Meter(providers.Answer{Status: 200, Framed: true})
+			m.Feed([]byte(`{"id":"resp_1","output":[],"usage":{"input_tokens":600,"output_tokens":100}}`))
+			terms.Earlier = func(string) providers.Earlier {
+				return providers.Earlier{Own: true, Tokens: 700, Reader: m.Report().LeftBy}
+			}
+			_, second, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o",`+after+`"previous_response_id":"resp_1","input":"hi"}`, terms)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if held := second.Bound().Input.Fixed >= terms.Context; held != (i != j) {
+				t.Errorf("%q after %q: %d tokens are fixed", after, before, second.Bound().Input.Fixed)
+			}
+		}
+	}
+	for _, same := range []string{`"reasoning":{"context":null},`, `"reasoning":null,`, `"image":{},`, `"context_management":[],`, `"context_management":null,`, `"reasoning":{"effort":"high"},`} {
+		terms := responseTerms
+		terms.Earlier = func(string) providers.Earlier {
+			return providers.Earlier{Own: true, Tokens: 700, Reader: "gpt-4o"}
+		}
+		if _, o, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o",`+same+`"previous_response_id":"resp_1","input":"hi"}`, terms); err != nil || o.Bound().Input.Fixed >= terms.Context {
+			t.Errorf("%s: %v, and it is held at the context", same, err)
 		}
 	}
 }
@@ -227,8 +321,9 @@ func TestResponseLeft(t *testing.T) {
 			}
 		}
 		for _, answer := range []string{
-			`{"id":"resp_1","output":[{"id":"rs_1","type":"reasoning"},{"id":"msg_1"},{"type":"message"}],"usage":{"input_tokens":1,"output_tokens":0}}`,
-			event("response.output_item.done", `,"item":{"id":"rs_1"}`) + event("response.output_item.added", `,"item":{"id":"x"}`) + event("response.output_item.done", `,"item":{"id":"msg_1"}`),
+			`{"id":"resp_1","output":[{"id":"rs_1","type":"reasoning"},{"id":"ws_1","type":"web_search_call"},{"id":"ig_1","type":"image_generation_call"},{"type":"message"}],"usage":{"input_tokens":1,"output_tokens":0}}`,
+			event("response.output_item.done", `,"item":{"id":"rs_1","type":"reasoning"}`) + event("response.output_item.added", `,"item":{"id":"x","type":"message"}`) +
+				event("response.output_item.done", `,"item":{"id":"ws_1","type":"web_search_call"}`) + event("response.output_item.done", `,"item":{"id":"ig_1","type":"image_generation_call"}`),
 		} {
 			_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":"hi"`+row.members+`}`, responseTerms)
 			if err != nil {
@@ -236,8 +331,12 @@ func TestResponseLeft(t *testing.T) {
 			}
 			m := offer.Send(20).Meter(providers.Answer{Status: 200, Framed: true})
 			m.Feed([]byte(answer))
-			if got := strings.Join(m.Report().Items, " "); row.want != "" && got != "rs_1 msg_1" || row.want == "" && got != "" {
-				t.Errorf("%q: %q were left", row.members, got)
+			var want []providers.Item
+			if row.want != "" {
+				want = []providers.Item{{ID: "rs_1", Content: providers.Written}, {ID: "ws_1", Content: providers.Found}, {ID: "ig_1", Content: providers.Opaque}}
+			}
+			if got := m.Report().Items; !slices.Equal(got, want) {
+				t.Errorf("%q: %v were left", row.members, got)
 			}
 		}
 	}
