@@ -51,25 +51,65 @@ func (o Outcome) writable() Outcome {
 	return o
 }
 
-// unknown is an outcome of which only the status is known.
+// unknown is an outcome of which only the status is known, and what it says that it cost.
 func (o Outcome) unknown() Outcome {
-	return Outcome{Status: o.Status, Basis: audit.BasisUnknown, Sent: o.Sent}
+	told := Outcome{Status: o.Status, Basis: audit.BasisUnknown, Sent: o.Sent}
+	if nano := billed(o.Lines); nano > 0 {
+		told.Lines = []call.Line{{Billed: nano}}
+	}
+	return told
 }
 
-// withoutUsage are the lines of a response that is not charged by them: what it names.
+// chargedBy is what lines tell of a charge on a basis: all that it was made of.
+func chargedBy(lines []call.Line, basis string) []call.Line {
+	switch {
+	case basis == audit.BasisReported || basis == audit.BasisFloor:
+		return lines
+	case basis != audit.BasisUnknown || billed(lines) == 0:
+		lines = withoutAmounts(lines)
+	}
+	return withoutUsage(lines)
+}
+
+// withoutUsage are the lines of a response that is not charged by its usage: what it names.
 func withoutUsage(lines []call.Line) []call.Line {
 	var named []call.Line
 	for _, l := range lines {
-		if l.Key != (call.Key{}) {
-			named = append(named, call.Line{Key: l.Key})
+		l.Usage = call.Usage{}
+		if l != (call.Line{}) {
+			named = append(named, l)
 		}
 	}
 	return named
 }
 
+// withoutAmounts are lines without what they say that they cost.
+func withoutAmounts(lines []call.Line) []call.Line {
+	for i := range lines {
+		lines[i].Billed = 0
+	}
+	return lines
+}
+
+// billed is what lines say that they cost together, in nano-USD; 0 where that is no amount.
+func billed(lines []call.Line) (nano int64) {
+	for i := range lines {
+		if n := lines[i].Billed; n < 0 || n > pricing.MaxCost-nano {
+			return 0
+		}
+		nano += lines[i].Billed
+	}
+	return nano
+}
+
 // reports says whether lines say more than what ran.
 func reports(lines []call.Line) bool {
-	return slices.ContainsFunc(lines, func(l call.Line) bool { return l.Usage != call.Usage{} || l.Billed != 0 })
+	return uses(lines) || slices.ContainsFunc(lines, func(l call.Line) bool { return l.Billed != 0 })
+}
+
+// uses says whether lines tell of usage.
+func uses(lines []call.Line) bool {
+	return slices.ContainsFunc(lines, func(l call.Line) bool { return l.Usage != call.Usage{} })
 }
 
 // charge is what the lines of a response cost, in nano-USD: each by its price, or what the

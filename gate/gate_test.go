@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -60,6 +62,13 @@ func TestOutcomesAreCharged(t *testing.T) {
 		{"the answer names more than the hold", named(1234), 1234, audit.BasisReported, 1034},
 		{"the answer names an amount of less than nothing", named(-1), 200, audit.BasisUnknown, 0},
 		{"the answer names more money than there is", named(math.MaxInt64), 200, audit.BasisUnknown, 0},
+		{"an amount above the hold and nothing else", gate.Outcome{Sent: true, Basis: audit.BasisUnknown, Lines: []call.Line{{Billed: 1234}}}, 1234, audit.BasisUnknown, 1034},
+		{"an amount below the hold and nothing else", gate.Outcome{Sent: true, Basis: audit.BasisUnknown, Lines: []call.Line{{Billed: 50}}}, 200, audit.BasisUnknown, 0},
+		{"an amount beside usage that cannot be counted", gate.Outcome{Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Usage: call.Usage{call.Input: 1 << 60}, Billed: 1234}}}, 1234, audit.BasisUnknown, 1034},
+		{"an amount beside a service that no receipt can tell", gate.Outcome{Sent: true, Basis: audit.BasisReported, Lines: []call.Line{{Key: call.Key{Service: strings.Repeat("s", 1000)}, Billed: 1234}}}, 1234, audit.BasisUnknown, 1034},
+		{"amounts of several runs and nothing else", gate.Outcome{Sent: true, Basis: audit.BasisUnknown, Lines: []call.Line{{Billed: 1000}, {Key: call.Key{Model: "gpt-4o"}, Billed: 234}}}, 1234, audit.BasisUnknown, 1034},
+		{"amounts beyond all counting", gate.Outcome{Sent: true, Basis: audit.BasisUnknown, Lines: []call.Line{{Billed: math.MaxInt64}, {Billed: math.MaxInt64}}}, 200, audit.BasisUnknown, 0},
+		{"an amount of what was not sent", gate.Outcome{Basis: audit.BasisUnknown, Lines: []call.Line{{Billed: 1234}}}, 0, audit.BasisUnbilled, 0},
 		{"reported", used(100, 50), 200, audit.BasisReported, 0},
 		{"not sent, whatever the basis says", gate.Outcome{Basis: audit.BasisUnknown}, 0, audit.BasisUnbilled, 0},
 		{"an error that is not billed", gate.Outcome{Sent: true, Basis: audit.BasisUnbilled, Status: 429}, 0, audit.BasisUnbilled, 0},
@@ -87,7 +96,8 @@ func TestOutcomesAreCharged(t *testing.T) {
 			if s.Charge != row.charge || s.Basis != row.basis || s.Overrun != row.overrun {
 				t.Errorf("charged %d on basis %s, overrun %d", s.Charge, s.Basis, s.Overrun)
 			}
-			if row.basis == audit.BasisUnknown && len(s.Lines) > 0 {
+			uses := func(l call.Line) bool { return l.Usage != call.Usage{} }
+			if row.basis == audit.BasisUnknown && slices.ContainsFunc(s.Lines, uses) {
 				t.Errorf("a charge that rests on no usage states one: %+v", s.Lines)
 			}
 			w.settleAll(nil)

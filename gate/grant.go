@@ -117,9 +117,7 @@ func (gr *Grant) pending(o Outcome) pending {
 	q := gr.quote
 	o = o.writable()
 	charge, basis := gr.charge(o)
-	if basis != audit.BasisReported && basis != audit.BasisFloor {
-		o.Lines = withoutUsage(o.Lines) // it is not what was charged
-	}
+	o.Lines = chargedBy(o.Lines, basis)
 	p := pending{Verb: verbSettle, Settlement: audit.Settlement{
 		Tenant:   q.Key.Tenant.Name,
 		Lease:    q.lease,
@@ -139,7 +137,8 @@ func (gr *Grant) pending(o Outcome) pending {
 }
 
 // charge is what an outcome costs, in nano-USD, and on what basis. A cost that
-// is not told, or cannot be counted, is unknown: it is the hold.
+// is not told, or cannot be counted, is unknown: it is the hold, or what the answer says
+// that it cost, if that is more.
 func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 	switch {
 	case !o.Sent, gr.quote.free(), o.Basis == audit.BasisUnbilled && gr.quote.mayBeUnbilled(o.Status):
@@ -150,7 +149,7 @@ func (gr *Grant) charge(o Outcome) (nano int64, basis string) {
 			return cost, o.Basis
 		}
 	}
-	return gr.Hold(), audit.BasisUnknown
+	return max(gr.Hold(), billed(o.Lines)), audit.BasisUnknown
 }
 
 // hidden reports whether more may run inside the call than its output shows.

@@ -93,6 +93,7 @@ func (w *world) anyOutcome(rt *rapid.T) gate.Outcome {
 	if o.Basis == audit.BasisUnbilled {
 		o.Status = rapid.SampledFrom([]int{200, 404, 429, 500, 502, 503}).Draw(rt, "status")
 	}
+	o.Lines[0].Billed = rapid.SampledFrom([]int64{0, 0, 1, 900, 5000}).Draw(rt, "billed")
 	o.Sent = rapid.Bool().Draw(rt, "sent")
 	return o
 }

@@ -350,7 +350,7 @@ func (h *heldLease) checkCharge(s *audit.Settlement) *fault {
 	if !slices.Contains(charges, s.Basis) {
 		return faultf(WrongCharge, "unknown basis %q", s.Basis)
 	}
-	if s.Basis == audit.BasisUnknown && reports(s.Lines) {
+	if s.Basis == audit.BasisUnknown && uses(s.Lines) {
 		return faultf(WrongCharge, "its cost is unknown, but it tells of usage")
 	}
 	grant := Grant{quote: h.quote}

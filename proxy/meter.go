@@ -238,7 +238,7 @@ func (b *meteredBody) cancelled() bool {
 // seen is the usage of a response that was cut off: all of the input that is
 // held, and of the output what was seen, which the hold bounds, or was told.
 func (b *meteredBody) seen(report providers.Report) []call.Line {
-	line := call.Line{Key: report.Lines[0].Key}
+	line := call.Line{Key: report.Lines[0].Key, Billed: report.Lines[0].Billed}
 	told := report.Lines[0].Usage.OutputTokens()
 	line.Usage[call.Input] = b.grant.InputTokens()
 	line.Usage[call.Output] = max(told, min(report.OutputTokens, b.grant.OutputCap*b.call.Choices+b.call.ExtraOutput))

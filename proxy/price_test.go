@@ -82,6 +82,24 @@ func TestBilled(t *testing.T) {
 	}
 }
 
+// TestBilledWithoutUsage: where the answer names what it cost and not what it used, the larger
+// of that and the hold is charged; a gateway may say so in a header.
+func TestBilledWithoutUsage(t *testing.T) {
+	const ask = `{"model":"m","max_tokens":1000,"messages":[{"role":"user","content":"hi"}]}`
+	policy := casePolicy("openrouter", "max_tokens", `{match: "m", upstreams: [up], price: {input: "1", output: "2"}}`, "100")
+	const counted = `{"prompt_tokens":8,"completion_tokens":10,"total_tokens":18}`
+	dear, unknown := map[string]string{"X-Litellm-Response-Cost": "0.25"}, map[string]string{"x-litellm-response-cost": "None"}
+	charged := want{basis: audit.BasisUnknown, charge: 250_000_000}
+	play(t, []wireCase{
+		{name: "an amount alone", policy: policy, body: ask, reply: reply{body: says("m", "Hi.", `{"cost":0.25}`)}, want: charged},
+		{name: "a header and no usage", policy: policy, body: ask, reply: reply{body: says("m", "Hi.", `null`), header: dear}, want: charged},
+		{name: "a header of an error", policy: policy, body: ask, reply: reply{status: 400, body: `{"error":{"message":"no"}}`, header: dear}, want: charged},
+		{name: "a header beside usage", policy: policy, body: ask, reply: reply{body: says("m", "Hi.", counted), header: dear}, want: want{basis: audit.BasisReported, charge: 250_000_000}},
+		{name: "a header that does not know", policy: policy, body: ask, reply: reply{body: says("m", "Hi.", counted), header: unknown}, want: want{basis: audit.BasisReported, charge: 28_000, within: true}},
+		{name: "an amount below the hold alone", policy: policy, body: ask, reply: reply{body: says("m", "Hi.", `{"cost":1e-9}`)}, want: want{basis: audit.BasisUnknown, within: true}},
+	})
+}
+
 // TestOwnPriceKeepsTheLimit: what the policy's own prices bound stays bounded, when
 // the answer has another name.
 func TestOwnPriceKeepsTheLimit(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 // findings collects what a response tells.
 type findings struct {
 	asked asked
+	ahead wire.Count // nano-USD that the header says that it costs
 	seen  providers.Report
 	model string
 	usage usage // of all that was told
@@ -80,8 +81,9 @@ func (f *findings) take(u *usage) {
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
 	r.Lines = f.usage.lines(f.model, f.asked)
-	r.HasUsage = settled && f.usage.counts.input.Told && !f.unsaid(r.Lines) && !f.usage.broken
-	r.Ran = r.Ran || f.text || f.usage.broken || f.usage.counts.any()
+	r.Lines[0].Billed = max(r.Lines[0].Billed, f.ahead.N)
+	r.HasUsage = settled && f.usage.counts.input.Told && !f.unsaid(r.Lines) && !f.usage.broken && !f.ahead.Odd
+	r.Ran = r.Ran || f.text || f.usage.broken || f.usage.counts.any() || f.ahead.N > 0 || f.ahead.Odd
 	return r
 }
 

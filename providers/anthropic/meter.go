@@ -31,7 +31,7 @@ type meter struct {
 }
 
 func newMeter(of asked, a providers.Answer) *meter {
-	m := &meter{found: findings{asked: of, unframed: !a.Framed, served: a.Status < 300}}
+	m := &meter{found: findings{asked: of, unframed: !a.Framed, served: a.Status < 300, ahead: bill.Ahead(a.Header)}}
 	m.opened.Announced = a.Stream()
 	m.object = wire.NewDocument(watched)
 	m.stream = wire.NewEventStream(&m.found, false)

@@ -1,6 +1,6 @@
-// Package bill reads what answers say that they cost, where the provider that gave them is
-// known to say so. The usage object has it, in whatever dialect: the amount is the same
-// for all of a provider's APIs.
+// Package bill reads what answers say that they cost: in their usage object, where the
+// provider that gave them is known to say so, in whatever dialect; and in a header that
+// names who says it.
 //
 // Amounts are in nano-USD, rounded up, and below 2^53. They pass through no float.
 package bill
@@ -33,6 +33,9 @@ var readers = func() map[string]Reader {
 		"perplexity": usd("cost", "total_cost"),
 		// LiteLLM, where its setting include_cost_in_streaming_usage has it do so.
 		"litellm": usd("cost"),
+		// Vercel's gateway and DeepInfra, as their clients read it.
+		"vercel":    usd("cost"),
+		"deepinfra": usd("estimated_cost"),
 		// Pydantic's gateway, as it was recorded.
 		"pydanticgateway": usd("pydantic_ai_gateway", "cost_estimate"),
 	} {
@@ -42,6 +45,26 @@ var readers = func() map[string]Reader {
 	}
 	return all
 }()
+
+// headers are those in which gateways say in dollars what an answer costs. Nobody else
+// sends them, so they are read whatever the policy calls the provider.
+var headers = []string{
+	"X-Litellm-Response-Cost", // https://docs.litellm.ai/docs/proxy/response_headers
+}
+
+// Ahead is what the head of an answer says that it costs. It is not told where a gateway
+// writes that it does not know yet, as of a stream.
+func Ahead(header map[string][]string) (all wire.Count) {
+	for _, name := range headers {
+		for _, text := range header[name] {
+			text = strings.TrimSpace(text)
+			if text != "" && !strings.EqualFold(text, "none") && !strings.EqualFold(text, "null") {
+				all.Add(wire.Amount(gjson.Result{Type: gjson.String, Str: text}, dollar))
+			}
+		}
+	}
+	return all
+}
 
 // Powers of ten of the currencies in which amounts are written, over nano-USD.
 const (

@@ -22,6 +22,12 @@ func meterAt(t *testing.T, provider string) providers.Meter {
 // meterFor is the meter of an answer to a plain request by that path.
 func meterFor(t *testing.T, provider, path string) providers.Meter {
 	t.Helper()
+	return meterOf(t, provider, path, providers.Answer{Status: 200, Framed: true})
+}
+
+// meterOf is that of an answer that begins so.
+func meterOf(t *testing.T, provider, path string, begins providers.Answer) providers.Meter {
+	t.Helper()
 	d := openai.Dialect{}
 	head := providers.Head{Method: "POST", Path: path}
 	op, _ := d.Match(head)
@@ -33,7 +39,7 @@ func meterFor(t *testing.T, provider, path string) providers.Meter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return offer.Send(9).Meter(providers.Answer{Status: 200, Framed: true})
+	return offer.Send(9).Meter(begins)
 }
 
 // TestBilled: what an answer says that it costs is read where its provider is known to
@@ -62,6 +68,8 @@ func TestBilled(t *testing.T) {
 		{"Perplexity without one", "perplexity", `"cost":null`, 0, false},
 		{"LiteLLM", "litellm", `"cost":0.25`, 250_000_000, false},
 		{"Pydantic's gateway", "pydantic-gateway", `"pydantic_ai_gateway":{"cost_estimate":9.625000000000001e-05}`, 96_251, false},
+		{"Vercel's gateway", "vercel", `"cost":0.0045`, 4_500_000, false},
+		{"DeepInfra", "deepinfra", `"estimated_cost":2.68e-05`, 26_800, false},
 		{"nobody knows in what money", "acme", `"cost":0.25,"cost_in_usd_ticks":7`, 0, false},
 		{"no amount", "openrouter", `"cost":-1`, 0, true},
 		{"words", "openrouter", `"cost":"free"`, 0, true},
@@ -80,6 +88,74 @@ func TestBilled(t *testing.T) {
 			m.Close(io.EOF)
 			if r := m.Report(); r.HasUsage == row.unknown || !row.unknown && r.Lines[0].Billed != row.billed {
 				t.Errorf("%s, a %s: %d nano-USD, usage known: %v; want %d, %v", row.name, kind, r.Lines[0].Billed, r.HasUsage, row.billed, !row.unknown)
+			}
+		}
+	}
+}
+
+// TestBilledAhead: what a gateway says in a header is the cost, whoever the provider is and
+// whatever the body says less. Where that is no amount the cost is unknown, and an amount
+// speaks for a bill.
+func TestBilledAhead(t *testing.T) {
+	const usage = `"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"cost":0.001}`
+	bodies := map[string]string{
+		"/v1/chat/completions": `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],` + usage + `}`,
+		"/v1/responses":        `{"id":"r","object":"response","status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":"hi"}]}],"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7,"cost":0.001}}`,
+	}
+	for _, row := range []struct {
+		name     string
+		provider string
+		header   []string
+		billed   int64
+		unknown  bool
+	}{
+		{"an amount", "openai", []string{"0.25"}, 250_000_000, false},
+		{"an amount in a float's way", "litellm", []string{"3.45e-05"}, 1_000_000, false},
+		{"more than the body says", "litellm", []string{"3.45e-03"}, 3_450_000, false},
+		{"less than a nano-USD", "acme", []string{"1e-30"}, 1, false},
+		{"not known yet", "litellm", []string{"None"}, 1_000_000, false},
+		{"nothing yet", "litellm", []string{""}, 1_000_000, false},
+		{"zero", "openai", []string{"0.0"}, 0, false},
+		{"twice", "openai", []string{"0.25", "0.5"}, 500_000_000, false},
+		{"no amount", "openai", []string{"-1"}, 0, true},
+		{"words", "openai", []string{"free"}, 0, true},
+		{"more than there is", "openai", []string{"1e12"}, 0, true},
+	} {
+		for path, body := range bodies {
+			m := meterOf(t, row.provider, path, providers.Answer{Status: 200, Framed: true, Header: map[string][]string{"X-Litellm-Response-Cost": row.header}})
+			m.Feed([]byte(body))
+			m.Close(io.EOF)
+			if r := m.Report(); r.HasUsage == row.unknown || !row.unknown && r.Lines[0].Billed != row.billed {
+				t.Errorf("%s at %s: %d nano-USD, usage known: %v; want %d, %v", row.name, path, r.Lines[0].Billed, r.HasUsage, row.billed, !row.unknown)
+			}
+		}
+	}
+	for _, header := range []string{"0.25", "free"} {
+		m := meterOf(t, "litellm", "/v1/chat/completions", providers.Answer{Status: 400, Framed: true, Header: map[string][]string{"X-Litellm-Response-Cost": {header}}})
+		m.Feed([]byte(`{"error":{"message":"too long","code":400}}`))
+		m.Close(io.EOF)
+		if r := m.Report(); r.Refused() {
+			t.Errorf("an error that costs %q is taken for free: %+v", header, r)
+		}
+	}
+}
+
+// TestBilledAlone: an amount is told too where the counts are missing or cannot be read.
+func TestBilledAlone(t *testing.T) {
+	for _, usage := range []string{
+		`{"cost":0.25}`, `{"prompt_tokens":null,"completion_tokens":null,"cost":0.25}`, `{"prompt_tokens":0,"completion_tokens":0,"cost":0.25}`,
+		`{"prompt_tokens":"three","completion_tokens":4,"cost":0.25}`, `{"prompt_tokens":-3,"completion_tokens":4,"cost":0.25}`,
+	} {
+		for kind, body := range map[string]string{
+			"document": `{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":` + usage + `}`,
+			"stream":   `data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}` + "\n\n" + `data: {"choices":[],"usage":` + usage + "}\n\ndata: [DONE]\n\n",
+			"cut off":  `data: {"choices":[{"delta":{"content":"hi"}}],"usage":` + usage + "}\n\n",
+		} {
+			m := meterAt(t, "openrouter")
+			m.Feed([]byte(body))
+			m.Close(io.EOF)
+			if r := m.Report(); r.HasUsage || r.Lines[0].Billed != 250_000_000 || r.Refused() {
+				t.Errorf("a %s with %s: %+v", kind, usage, r)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/bill"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -29,7 +30,7 @@ type Meter struct {
 // has the total, since OpenAI leaves them out.
 func NewMeter(endpoint Endpoint, a providers.Answer, asked, silent bool) *Meter {
 	m := &Meter{
-		found:  findings{endpoint: endpoint, silent: silent, unframed: !a.Framed, served: a.Status < 300},
+		found:  findings{endpoint: endpoint, silent: silent, unframed: !a.Framed, served: a.Status < 300, ahead: bill.Ahead(a.Header)},
 		opened: wire.Opening{Announced: a.Stream()},
 		object: wire.NewDocument(watched),
 		strips: asked && a.Coding() == "",

@@ -37,7 +37,7 @@ func stopCode(h providers.Head) string {
 // newResponseMeter returns a meter.
 func newResponseMeter(asked responseAsked, b bill.Reader, a providers.Answer) *responseMeter {
 	m := &responseMeter{Meter: Meter{
-		found:  findings{endpoint: Responses, bill: b, unframed: !a.Framed, response: asked},
+		found:  findings{endpoint: Responses, bill: b, ahead: bill.Ahead(a.Header), unframed: !a.Framed, response: asked},
 		opened: wire.Opening{Announced: a.Stream()},
 		object: wire.NewDocument(watchedResponse),
 	}}

@@ -19,6 +19,7 @@ import (
 type findings struct {
 	endpoint Endpoint
 	bill     bill.Reader // that of its provider; nil where none is known
+	ahead    wire.Count  // nano-USD that its header says that it costs
 	seen     providers.Report
 	key      call.Key // of what answered
 	counts   counts   // of all usage that was told
@@ -89,18 +90,18 @@ func (f *findings) report(settled bool) providers.Report {
 		f.counts.lengthen(&usage)
 	}
 	whole = f.addTools(&usage) && whole
-	r.Lines = []call.Line{{Key: f.key, Usage: usage, Billed: f.counts.billed.N}}
+	r.Lines = []call.Line{{Key: f.key, Usage: usage, Billed: max(f.counts.billed.N, f.ahead.N)}}
 	unsaid := usage.InputTokens() == 0 || f.text && !f.silent && f.endpoint != Embeddings && f.counts.completion.N == 0
 	whole = whole || f.silent && f.counts.prompt.Told && f.counts.total.Told
-	r.HasUsage = settled && whole && !unsaid && !f.broken && !f.stale
-	r.Ran = r.Ran || f.text || f.broken || f.counts.any()
+	r.HasUsage = settled && whole && !unsaid && !f.broken && !f.stale && !f.ahead.Odd
+	r.Ran = r.Ran || f.text || f.broken || f.counts.any() || f.ahead.N > 0 || f.ahead.Odd
 	return r
 }
 
 // unread notes that so many bytes of an event were not read. They may have held
 // the last usage, and text.
 func (f *findings) Unread(bytes int) {
-	f.counts, f.final, f.stale = counts{}, false, false
+	f.counts, f.final, f.stale = counts{billed: f.counts.billed}, false, false
 	f.seen.OutputTokens += int64(bytes)
 	f.seen.Ran = true
 }
@@ -163,6 +164,7 @@ func (f *findings) readUsage(object []byte) {
 	}
 	c, ok := f.parseCounts(object)
 	if !ok {
+		f.counts.billed.Add(c.billed)
 		f.broken, f.tells = true, true
 		return
 	}
