@@ -122,6 +122,8 @@ func TestInjectedCapFitsTheContext(t *testing.T) {
 		{"no token left, counted", "bytes", 1000, 999, gate.Fit{Cap: 700}, 1, false},
 		{"full, counted", "bytes", 1000, 1000, gate.Fit{Cap: 700}, 1000, true},
 		{"the policy's, not counted", "bytes", 900, 0, gate.Fit{Cap: 300, Preset: true}, 300, false},
+		{"the policy's is all of the context, not counted", "bytes", 900, 0, gate.Fit{Cap: 1000, Preset: true}, 100, false},
+		{"the policy's is all of the context, and the bound too", "context", 1000, 0, gate.Fit{Cap: 1000, Preset: true}, 1000, false},
 		{"the model's maximum, not counted", "bytes", 900, 0, gate.Fit{Cap: 700}, 1000, true},
 		{"beyond the context by bytes, not counted", "context", 1000, 0, gate.Fit{Cap: 700}, 1000, true},
 	} {

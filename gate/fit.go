@@ -8,8 +8,6 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/call"
-	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
 // Fit is how an output cap that the client did not ask for fits the model's context
@@ -18,26 +16,17 @@ import (
 type Fit struct {
 	Cap     int64 // of one choice, in tokens: what to send where it fits
 	Context int64 // tokens that a prompt and one choice have together; the upstream refuses more
-	// Preset says that the policy sets Cap. Then it is sent too where the input is
-	// not counted exactly and only its bound leaves no room.
+	// Preset says that Cap is sent too where the input is not counted exactly and only
+	// its bound leaves no room: the policy sets it, and the upstream may have no other end.
+	// One of the whole context never fits, and is lowered to what the bound leaves.
 	Preset bool
-}
-
-// NewFit is the fit of a cap on a model of those limits, which the policy sets by
-// itself or by the most that the model may write; nil where the context is not known.
-func NewFit(cap int64, model *policy.Model, limits pricing.Limits) *Fit {
-	if limits.ContextTokens == 0 || cap == 0 {
-		return nil
-	}
-	preset := model.DefaultOutputCap > 0 || model.MaxOutputTokens > 0
-	return &Fit{Cap: cap, Context: limits.ContextTokens, Preset: preset}
 }
 
 // InputExact is how an input was found that was counted by the provider's tokenizer.
 const InputExact = "exact"
 
 // refit sets the output cap by the input's bound at hand: what fits beside an exact
-// input; else what the policy sets; else none, and the hold covers the whole context,
+// input; else what is preset; else none, and the hold covers the whole context,
 // since nobody else need keep to the model's own maximum.
 func (q *quote) refit() {
 	f := q.Fit
@@ -51,6 +40,9 @@ func (q *quote) refit() {
 	case q.InputBound == InputExact && left > 0:
 		q.OutputCap = left
 	case f.Preset:
+		if never := f.Cap >= f.Context; never && left > 0 {
+			q.OutputCap = left
+		}
 	default:
 		q.OutputCap, q.Uncapped = f.Context, true
 	}

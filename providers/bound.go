@@ -62,6 +62,9 @@ const (
 	Implied
 	// Guessed: nobody asked for it. It may be fitted beside the input.
 	Guessed
+	// Enforced: the same, where the provider is known to end an answer where the model's
+	// context ends, so that no cap need be sent to bound it.
+	Enforced
 	// Kept: nobody asked for it, and it cannot be fitted: nobody knows which of several
 	// inputs is how long.
 	Kept

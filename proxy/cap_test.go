@@ -98,3 +98,51 @@ func TestCapOfTheClientStays(t *testing.T) {
 		t.Errorf("sent %s", got)
 	}
 }
+
+// TestCapBesideAnInputThatIsNotCounted: where only bytes bound the input, what the policy
+// presets is sent. Else none is, where the server is known to end an answer with its
+// context, and the hold covers that; and elsewhere one that fits beside the bound.
+func TestCapBesideAnInputThatIsNotCounted(t *testing.T) {
+	const context = 32_768
+	policy := func(provider, limits string) string {
+		return casePolicy(provider, "max_tokens", `{match: "local", upstreams: [up], context_tokens: 32768, `+limits+`, price: {input: "1", output: "2"}}`, "9")
+	}
+	ask := func(n int) string {
+		return `{"model":"local","messages":[{"role":"user","content":"` + words(n) + `"}]}`
+	}
+	var cap *int64
+	var input string
+	sent := func(t *testing.T, _ http.Header, body string) {
+		var got struct {
+			Cap *int64 `json:"max_tokens"`
+		}
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+		cap, input = got.Cap, body
+	}
+	for _, row := range []struct {
+		name, policy string
+		tokens       int
+		capped       bool
+		fits         bool
+	}{
+		{"vLLM, all of the context", policy("vllm", "max_output_tokens: 32768"), 1, false, true},
+		{"SGLang, beside a long input", policy("sglang", "max_output_tokens: 4096"), 6000, false, true},
+		{"vLLM, that fits", policy("vllm", "max_output_tokens: 4096"), 10, true, true},
+		{"vLLM, preset", policy("vllm", "default_output_cap: 1000, max_output_tokens: 4096"), 6000, true, false},
+		{"another server, all of the context", policy("house", "max_output_tokens: 32768"), 1, true, true},
+		{"another server, that may fit", policy("house", "max_output_tokens: 4096"), 6000, true, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := wireCase{policy: row.policy, body: ask(row.tokens), reply: answered8and4, want: want{basis: audit.BasisReported, charge: 16_000, within: true, sent: sent}}
+			c.play(t)
+			if (cap != nil) != row.capped {
+				t.Fatalf("cap %v in %.60s", cap, input)
+			}
+			if row.capped && row.fits && *cap+int64(len(ask(row.tokens))) > context {
+				t.Errorf("cap %d does not fit beside the input", *cap)
+			}
+		})
+	}
+}

@@ -125,12 +125,18 @@ func tell(f *call.Facts, b *providers.Bound) {
 // fitOf is how an output cap that the client did not ask for fits the context; nil of any
 // other.
 func fitOf(out *providers.Output, model *policy.Model, limits pricing.Limits) *gate.Fit {
-	if out.Fit != providers.Guessed && out.Fit != providers.Implied {
+	fit := &gate.Fit{Cap: out.Cap, Context: limits.ContextTokens}
+	switch {
+	case fit.Cap == 0 || fit.Context == 0:
 		return nil
-	}
-	fit := gate.NewFit(out.Cap, model, limits)
-	if fit != nil && out.Fit == providers.Implied {
+	case out.Fit == providers.Implied:
 		fit.Preset = true
+	case out.Fit == providers.Guessed:
+		fit.Preset = model.DefaultOutputCap > 0 || model.MaxOutputTokens > 0
+	case out.Fit == providers.Enforced:
+		fit.Preset = model.DefaultOutputCap > 0
+	default:
+		return nil
 	}
 	return fit
 }

@@ -94,7 +94,7 @@ func TestOffer(t *testing.T) {
 	if b.Input.Fixed == 0 || strings.Join(b.Input.Texts, ",") != "user,hello" || !b.Input.Exact || b.Input.Contexts != 1 {
 		t.Errorf("input %+v", b.Input)
 	}
-	if b.Output.Cap != 100 || b.Output.Choices != 1 || b.Output.Fit != providers.Guessed {
+	if b.Output.Cap != 100 || b.Output.Choices != 1 || b.Output.Fit != providers.Enforced {
 		t.Errorf("output %+v", b.Output)
 	}
 	sent := offer.Send(7)

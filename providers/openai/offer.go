@@ -155,6 +155,9 @@ func (o *offer) uncapped() bool { return o.bound.Output.Fixed > 0 }
 // had said so.
 func (r *Request) impliedCap(t *providers.Terms) (int64, providers.Fit) {
 	least, fit := t.DefaultOutput, providers.Guessed
+	if slices.Contains(likeOpenAI, t.Provider) {
+		fit = providers.Enforced
+	}
 	if implied := r.ImpliedCap(t.Provider); implied > 0 {
 		fit = providers.Implied
 		if least == 0 || least > implied {

@@ -36,7 +36,8 @@ const completionTokens = 16
 // likeOpenAI are the providers whose completions have OpenAI's defaults: an absent
 // cap means completionTokens, and one of 0 no output. CompletionRequest has the same
 // at vLLM and SGLang, of which the latter refuses 0. Other servers write on to the
-// end of the context in either case.
+// end of the context in either case. All of these refuse an input and a cap that do not
+// fit the context together, and end an answer without a cap where it ends.
 var likeOpenAI = []string{"openai", "azure", "vllm", "sglang"}
 
 // readNull are those of them that do not take a null for an absence: vLLM then
