@@ -103,16 +103,12 @@ func (x *exchange) Bid(rules *gate.Rules) (gate.Bid, *call.Denial, error) {
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	origin, err := x.origin.Read(key.Tenant, x.header)
+	x.key = key
+	known, err := admission.NewBid(rules, key, x.request, x.origin, x.header)
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	x.key = key
-	ask := admission.Ask{
-		Key: key, Dialect: x.dialect.Name(), Operation: x.operation.Operation, Origin: origin, Request: x.request, BaseURL: x.baseURL,
-		Chains: &x.transport.chains,
-	}
-	bids, offers, denial := ask.Bound(rules)
+	bids, offers, denial := admission.Door{Chains: &x.transport.chains, BaseURL: x.baseURL}.Bound(known, x.request)
 	if denial == nil {
 		x.offer = offers[0]
 	}

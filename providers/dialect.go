@@ -56,9 +56,10 @@ type Dialect interface {
 
 // Request is a call as its client sent it. It refers to the body.
 type Request interface {
-	// Facts are what the body says of them: Model, Stream, what it needs beside its
-	// operation's own, tools and results of tools, of each at most MaxTools. They have
-	// memory of their own, and may outlive the body. What they refer to must not be changed.
+	// Facts are what the request says of them: Dialect and Endpoint, by the names of both,
+	// Model, Stream, what it needs beside its operation's own, tools and results of tools, of
+	// each at most MaxTools. They have memory of their own, and may outlive the body. What
+	// they refer to must not be changed.
 	Facts() call.Facts
 
 	// Field returns the string at a path of the body, such as "user" or

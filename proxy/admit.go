@@ -8,17 +8,15 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
-	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // admit bounds a request of a key under the given rules and asks leave for it.
 func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, key *policy.Key, load *payload) (*exchange, error) {
-	ask, err := t.ask(key, r.Header, load.request)
+	known, err := admission.NewBid(rules, key, load.request, t.origin, r.Header)
 	if err != nil {
 		return nil, err
 	}
-	ask.Chains = &p.chains
-	calls, offers, denial := ask.Bound(rules)
+	calls, offers, denial := admission.Door{Chains: &p.chains}.Bound(known, load.request)
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), calls[0], denial)
 	}
@@ -30,12 +28,6 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, key *policy
 	calls[0].Tighten = nil // it has leave, and lets go of the texts
 	load.offers = offers
 	return &exchange{payload: load, calls: calls, grant: grant, target: t, chains: &p.chains}, nil
-}
-
-// ask is what a request of a key asks.
-func (t *target) ask(key *policy.Key, h http.Header, r providers.Request) (*admission.Ask, error) {
-	origin, err := admission.Origin{Run: t.run, Depth: t.depth}.Read(key.Tenant, h)
-	return &admission.Ask{Key: key, Dialect: t.dialect.Name(), Operation: t.operation.Operation, Origin: origin, Request: r}, err
 }
 
 // countInTurns has the gate wait for a turn before it counts long texts.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
@@ -22,10 +23,10 @@ func Assess(dialects providers.Registry, rules *gate.Rules, key *policy.Key, r *
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	ask, err := t.ask(key, r.Header, request)
+	known, err := admission.NewBid(rules, key, request, t.origin, r.Header)
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	calls, _, denial := ask.Bound(rules)
+	calls, _, denial := admission.Door{}.Bound(known, request)
 	return calls[0], denial, nil
 }

@@ -81,7 +81,7 @@ func (double) Parse(op providers.Operation, h providers.Head, body []byte) (prov
 }
 
 func (r *doubled) Facts() call.Facts {
-	return call.Facts{Model: r.op.Params["model"], Stream: r.op.Operation == "stream", Tools: r.tools}
+	return call.Facts{Dialect: "double", Endpoint: r.op.Operation, Model: r.op.Params["model"], Stream: r.op.Operation == "stream", Tools: r.tools}
 }
 func (r *doubled) Field(string) (string, bool) { return "", false }
 func (r *doubled) Copied() int64               { return 0 }

@@ -19,8 +19,7 @@ type target struct {
 	operation providers.Operation
 	action    *actionRoute // in place of an operation: what is no LLM call
 	page      page         // whose it is
-	run       string       // "" without a run
-	depth     int64
+	origin    admission.Origin
 }
 
 // locate reads run, depth, dialect and operation. The run comes from the path, as in
@@ -37,7 +36,7 @@ func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	}
 	wrong := t.cutRun()
 	if wrong == nil {
-		t.run, wrong = admission.RunOf(r.Header, t.run)
+		t.origin.Run, wrong = admission.RunOf(r.Header, t.origin.Run)
 	}
 	var unknown error
 	t.dialect, t.operation, unknown = admission.Find(dialects, t.head)
@@ -62,10 +61,10 @@ func (t *target) cutRun() error {
 	name, tail, _ := strings.Cut(rest, "/")
 	t.head.Path = admission.PlainPath("/" + tail)
 	var err error
-	if t.run, err = url.PathUnescape(name); err != nil || t.run == "" {
+	if t.origin.Run, err = url.PathUnescape(name); err != nil || t.origin.Run == "" {
 		return errNoRun
 	}
-	if t.head.Path, t.depth, ok = cutDepth(t.head.Path); !ok {
+	if t.head.Path, t.origin.Depth, ok = cutDepth(t.head.Path); !ok {
 		return admission.ErrDepth
 	}
 	return nil

@@ -8,32 +8,33 @@
 package admission
 
 import (
-	"github.com/aegis-proxy/aegis-proxy/call"
+	"net/http"
+
+	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// Ask is a request that was read, and whose it is.
-type Ask struct {
-	Key       *policy.Key
-	Dialect   string // its name
-	Operation string // as policies and receipts name it
-	Origin    Origin
-	Request   providers.Request
-	Chains    *Chains // what is known of earlier answers; nil: nothing
-	BaseURL   string  // of the upstreams that may serve it, as they have it for the dialect; "": any
+// Door is what a call comes in by.
+type Door struct {
+	Chains  *Chains // what it remembers of earlier answers; nil: nothing
+	BaseURL string  // of the upstreams that may serve the call, as they have it for its dialect; "": any
 }
 
-// facts are what the rules see of it. The upstream is not known yet.
-func (a *Ask) facts() call.Facts {
-	facts := a.Request.Facts()
-	facts.Dialect, facts.Endpoint, facts.Choices = a.Dialect, a.Operation, 1
-	facts.AddImplied()
-	facts.Depth, facts.Attempt = a.Origin.Depth, a.Origin.Attempt
-	user := ""
-	if field := a.Key.Tenant.UserField; field != "" && a.Key.Trusted {
-		user, _ = a.Request.Field(field)
+// NewBid is what a request of a key asks leave for, less what bounds it and where it goes: what
+// the rules see of it. The error is a *call.Denial.
+func NewBid(rules *gate.Rules, key *policy.Key, r providers.Request, o Origin, h http.Header) (gate.Bid, error) {
+	o, err := o.read(key.Tenant, h)
+	if err != nil {
+		return gate.Bid{}, err
 	}
-	facts.SetNames(a.Origin.Run, user, a.Origin.Nonce)
-	return facts
+	b := gate.Bid{Rules: rules, Key: key, Facts: r.Facts()}
+	b.Choices, b.Depth, b.Attempt = 1, o.Depth, o.Attempt
+	b.AddImplied()
+	user := ""
+	if field := key.Tenant.UserField; field != "" && key.Trusted {
+		user, _ = r.Field(field)
+	}
+	b.SetNames(o.Run, user, o.Nonce)
+	return b, nil
 }

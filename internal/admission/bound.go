@@ -13,39 +13,31 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/tokenizer"
 )
 
-// Bound makes one bid, and an offer of what is sent, for each upstream that may serve
-// the request and speaks its dialect, the primary first. A fallback on which the cost
-// has no bound is left out. Without a bound at all there is a denial, and one bid that
-// says what is known.
-func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *call.Denial) {
-	known := gate.Bid{Rules: rules, Key: a.Key, Facts: a.facts()}
-	refused := func(b gate.Bid, d *call.Denial) ([]gate.Bid, []providers.Offer, *call.Denial) {
-		return []gate.Bid{b}, nil, d
+// Bound makes a bid out of the one that is known, and an offer of what is sent, for each
+// upstream that may serve the request and speaks its dialect, the primary first. A fallback
+// on which the cost has no bound is left out. Without a bound at all there is a denial, and
+// one bid that says what is known.
+func (d Door) Bound(known gate.Bid, r providers.Request) ([]gate.Bid, []providers.Offer, *call.Denial) {
+	routes := known.Rules.Policy.For(known.Endpoint)
+	model, upstreams := routes.Route(known.Key.Tenant, known.Model)
+	if denial := routes.Unrouted(known.Key.Tenant, &known.Facts); denial != nil {
+		return []gate.Bid{known}, nil, denial
 	}
-	routes := rules.Policy.For(known.Endpoint)
-	model, upstreams := routes.Route(a.Key.Tenant, known.Model)
-	if denial := routes.Unrouted(a.Key.Tenant, &known.Facts); denial != nil {
-		return refused(known, denial)
-	}
-	upstreams = policy.Speaking(upstreams, a.Dialect)
-	if upstreams = a.reached(upstreams); len(upstreams) == 0 {
-		reason := policy.NoRoute
-		known.Facts.Upstream = a.called(rules.Policy)
-		if why := routes.Unrouted(a.Key.Tenant, &known.Facts); why != nil {
-			reason = why.Reason
-		}
-		return refused(known, denied(reason, "no upstream of this model has the base URL that was called, "+a.BaseURL+"; call one that the policy names for it"))
+	upstreams = d.reached(policy.Speaking(upstreams, known.Dialect), known.Dialect)
+	if len(upstreams) == 0 {
+		known.Facts.Upstream = d.called(known.Rules.Policy)
+		return []gate.Bid{known}, nil, d.unreached(routes, &known)
 	}
 	var bids []gate.Bid
 	var offers []providers.Offer
 	for i, upstream := range upstreams {
 		b := known
 		b.Upstream, b.Facts.Upstream = upstream, upstream.Name
-		offer, denial := a.boundOn(&b, model)
+		offer, denial := d.boundOn(&b, r, model)
 		if denial == nil {
 			bids, offers = append(bids, b), append(offers, offer)
 		} else if i == 0 {
-			return refused(b, denial)
+			return []gate.Bid{b}, nil, denial
 		}
 	}
 	return bids, offers, nil
@@ -53,31 +45,40 @@ func (a *Ask) Bound(rules *gate.Rules) ([]gate.Bid, []providers.Offer, *call.Den
 
 // called is the name of an upstream that the request's URL reaches, so that the receipt
 // tells which one does not serve it; "" if the policy has none any more.
-func (a *Ask) called(p *policy.Policy) string {
+func (d *Door) called(p *policy.Policy) string {
 	for _, name := range slices.Sorted(maps.Keys(p.Upstreams)) {
-		if slices.ContainsFunc(p.Upstreams[name].Speaks, func(s policy.Speech) bool { return s.BaseURL == a.BaseURL }) {
+		if slices.ContainsFunc(p.Upstreams[name].Speaks, func(s policy.Speech) bool { return s.BaseURL == d.BaseURL }) {
 			return name
 		}
 	}
 	return ""
 }
 
-// reached are those of some upstreams that the request's URL reaches.
-func (a *Ask) reached(upstreams []*policy.Upstream) []*policy.Upstream {
+// reached are those of some upstreams that the request's URL reaches in its dialect.
+func (d *Door) reached(upstreams []*policy.Upstream, dialect string) []*policy.Upstream {
 	return slices.DeleteFunc(upstreams, func(u *policy.Upstream) bool {
-		return a.BaseURL != "" && u.In(a.Dialect).BaseURL != a.BaseURL
+		return d.BaseURL != "" && u.In(dialect).BaseURL != d.BaseURL
 	})
 }
 
+// unreached denies a call that no upstream of its model has the base URL for.
+func (d *Door) unreached(routes *policy.Policy, b *gate.Bid) *call.Denial {
+	reason := policy.NoRoute
+	if why := routes.Unrouted(b.Key.Tenant, &b.Facts); why != nil {
+		reason = why.Reason
+	}
+	return denied(reason, "no upstream of this model has the base URL that was called, "+d.BaseURL+"; call one that the policy names for it")
+}
+
 // boundOn bounds the request on one upstream.
-func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *call.Denial) {
+func (d *Door) boundOn(b *gate.Bid, r providers.Request, model *policy.Model) (providers.Offer, *call.Denial) {
 	limits := b.Rules.Limits(b.Upstream.Provider, model, b.Model)
-	offer, err := a.Request.On(a.terms(b.Upstream, model, limits))
+	offer, err := r.On(d.terms(b, model, limits))
 	if err != nil {
 		return nil, denied(policy.NoBound, err.Error())
 	}
 	bound := offer.Bound()
-	if denial := a.unroutedInside(b, bound.Beside); denial != nil {
+	if denial := unroutedInside(b, bound.Beside); denial != nil {
 		return nil, denial
 	}
 	boundInput(b, &bound.Input, limits.ContextTokens*bound.Input.Contexts)
@@ -86,11 +87,11 @@ func (a *Ask) boundOn(b *gate.Bid, model *policy.Model) (providers.Offer, *call.
 	return offer, nil
 }
 
-// terms are what holds for a model of those limits on one upstream.
-func (a *Ask) terms(u *policy.Upstream, model *policy.Model, limits pricing.Limits) providers.Terms {
-	speech := u.In(a.Dialect)
+// terms are what holds for a model of those limits on a bid's upstream.
+func (d *Door) terms(b *gate.Bid, model *policy.Model, limits pricing.Limits) providers.Terms {
+	speech := b.Upstream.In(b.Dialect)
 	terms := providers.Terms{
-		Provider:      u.Provider,
+		Provider:      b.Upstream.Provider,
 		Obeys:         providers.Obeys{CapField: speech.CapField, StreamUsage: speech.StreamUsage},
 		DefaultOutput: model.DefaultOutputCap,
 		MaxOutput:     limits.MaxOutputTokens,
@@ -99,11 +100,11 @@ func (a *Ask) terms(u *policy.Upstream, model *policy.Model, limits pricing.Limi
 		MaxDocument:   model.MaxDocTokens,
 		Allow:         &speech.Allow,
 		Priced:        model.Price != nil,
-		Tools:         a.Key.Tenant.HostedTools,
-		DenyUnknown:   a.Key.Tenant.WhenUnknown == policy.DenyUnknown,
+		Tools:         b.Key.Tenant.HostedTools,
+		DenyUnknown:   b.Key.Tenant.WhenUnknown == policy.DenyUnknown,
 	}
-	if a.Chains != nil {
-		terms.Earlier = a.Chains.Earlier(a.Key.Tenant.Name)
+	if d.Chains != nil {
+		terms.Earlier = d.Chains.Earlier(b.Key.Tenant.Name)
 	}
 	return terms
 }
@@ -143,13 +144,13 @@ func fitOf(out *providers.Output, model *policy.Model, limits pricing.Limits) *g
 
 // unroutedInside denies a call inside which another model may run that the policy does not
 // send to this upstream.
-func (a *Ask) unroutedInside(b *gate.Bid, beside []call.Line) *call.Denial {
+func unroutedInside(b *gate.Bid, beside []call.Line) *call.Denial {
 	for i := range beside {
 		other := beside[i].Model
 		if other == "" || other == b.Model {
 			continue
 		}
-		if _, upstreams := b.Rules.Policy.Route(a.Key.Tenant, other); !slices.Contains(upstreams, b.Upstream) {
+		if _, upstreams := b.Rules.Policy.Route(b.Key.Tenant, other); !slices.Contains(upstreams, b.Upstream) {
 			return denied(policy.NoBound, fmt.Sprintf("model %.100q may run inside this call, and the policy does not send it to upstream %s: add it to the models", other, b.Upstream.Name))
 		}
 	}

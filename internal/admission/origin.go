@@ -43,10 +43,10 @@ type Origin struct {
 	Depth   int64 // of the recursion
 }
 
-// Read completes what is known already with what the tenant's rules need of the headers.
+// read completes what is known already with what the tenant's rules need of the headers.
 // Those that no rule of the tenant looks at may hold anything. The error is a
 // *call.Denial.
-func (o Origin) Read(t *policy.Tenant, h http.Header) (Origin, error) {
+func (o Origin) read(t *policy.Tenant, h http.Header) (Origin, error) {
 	var err error
 	if o.Depth, err = DepthOf(t, h, o.Depth); err != nil {
 		return Origin{}, err

@@ -78,7 +78,7 @@ type doubt struct {
 // Facts are what the rules see of the request.
 func (r *request) Facts() call.Facts {
 	return call.Facts{
-		Model: r.model, Stream: r.stream, Needs: r.needs(), Tools: r.tools,
+		Dialect: Name, Endpoint: r.operation, Model: r.model, Stream: r.stream, Needs: r.needs(), Tools: r.tools,
 		ToolResults: providers.Results(r.toolResults, r.body),
 	}
 }

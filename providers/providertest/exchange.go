@@ -69,6 +69,9 @@ func (x *exchange) offer(body []byte) (providers.Offer, Verdict, string) {
 		}
 		return nil, Refused, err.Error()
 	}
+	if f := r.Facts(); f.Dialect != x.Suite.Dialect.Name() || f.Endpoint != x.op.Operation {
+		x.errorf("the facts are of %q of the dialect %q, not of %q", f.Endpoint, f.Dialect, x.op.Operation)
+	}
 	offer, err := r.On(x.terms)
 	if err != nil {
 		if _, ok := errors.AsType[*providers.Unbounded](err); !ok {
