@@ -49,7 +49,7 @@ func (x *exchange) receive(grant *gate.Grant, resp *http.Response, sent *provide
 	}
 	a.idle = time.AfterFunc(x.transport.idleTimeout(), func() { x.leave(ErrIdle) })
 	context.AfterFunc(x.life, func() { a.idle.Stop() })
-	admission.Mark(resp.Header, grant, sent.Betas)
+	admission.Mark(resp.Header, grant, &sent.Removed)
 	admission.DropOurs(resp.Trailer)
 	resp.Request, resp.Body = x.in, &body{x}
 	x.deliver(resp)

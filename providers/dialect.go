@@ -191,13 +191,19 @@ type Sent struct {
 	// Header are the client's headers less those that are not for the upstream, its
 	// credentials first, and with those that the dialect sets.
 	Header map[string][]string
-	// Betas are values of beta headers that were taken out of Header, of which the client
-	// is told.
-	Betas []string
+	// Removed is what was taken out of it.
+	Removed Removed
 	// Body refers to the request's body until it was read.
 	Body *Edited
 	// Meter returns the meter of the response. It does not refer to the request's body.
 	Meter func(Answer) Meter
+}
+
+// Removed is what was taken out of a request and would have changed its answer, so that the
+// client is told.
+type Removed struct {
+	Betas []string // values of beta headers
+	Tools []string // that run at the provider, by their types or as the body's member is called
 }
 
 // Answer is how a response begins.

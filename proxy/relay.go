@@ -31,7 +31,7 @@ type exchange struct {
 	calls    []gate.Bid                             // the current attempt's first
 	grant    *gate.Grant                            // the current attempt's
 	newMeter func(providers.Answer) providers.Meter // the current attempt's, once it was sent
-	betas    []string                               // that were taken out of what it sent
+	removed  providers.Removed                      // of what it sent
 	// authorization is the current attempt's, if its upstream gets one.
 	authorization string
 
@@ -169,7 +169,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	out.Host = ""
 	out.Body, out.ContentLength = body, size
 	out.TransferEncoding = nil
-	x.newMeter, x.betas = sent.Meter, sent.Betas
+	x.newMeter, x.removed = sent.Meter, sent.Removed
 	if len(x.calls) == 1 {
 		x.settleFor()
 	}
@@ -206,7 +206,7 @@ func (p *Proxy) respond(resp *http.Response) error {
 		return errNextAttempt
 	}
 	x.settleFor()
-	admission.Mark(resp.Header, x.grant, x.betas)
+	admission.Mark(resp.Header, x.grant, &x.removed)
 	x.target.page.share(resp.Header)
 	admission.DropOurs(resp.Trailer) // those that are announced
 	return nil

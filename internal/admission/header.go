@@ -20,10 +20,11 @@ const (
 	warningHeader   = "X-Aegis-Warning"
 	outputCapHeader = "X-Aegis-Output-Cap"
 	betasHeader     = "X-Aegis-Betas-Removed"
+	toolsHeader     = "X-Aegis-Tools-Removed"
 )
 
 // OurHeaders are all of them.
-const OurHeaders = DecisionHeader + ", " + ReceiptHeader + ", " + warningHeader + ", " + outputCapHeader + ", " + betasHeader
+const OurHeaders = DecisionHeader + ", " + ReceiptHeader + ", " + warningHeader + ", " + outputCapHeader + ", " + betasHeader + ", " + toolsHeader
 
 // AuthorizationHeader goes to upstreams that the policy marks, and holds the base64 of an
 // AuthorizationV1.
@@ -36,24 +37,29 @@ const (
 	Failed  = "error" // allowed, but the upstream gave no answer
 )
 
-// maxBetasBytes bounds what is said back of the betas that were taken out.
-const maxBetasBytes = 1 << 10
+// maxRemovedBytes bounds what is said back of the betas that were taken out, and of the tools.
+const maxRemovedBytes = 1 << 10
 
-// Mark puts our headers on the response of an upstream to a call that had leave. betas
-// were taken out of what was sent.
-func Mark(h http.Header, grant *gate.Grant, betas []string) {
+// Mark puts our headers on the response of an upstream to a call that had leave.
+func Mark(h http.Header, grant *gate.Grant, removed *providers.Removed) {
 	DropOurs(h)
 	h[DecisionHeader] = []string{Allowed}
 	if grant.Receipt != "" {
 		h[ReceiptHeader] = []string{grant.Receipt}
 	}
 	Warn(h, grant.Warnings)
-	if len(betas) > 0 {
-		names := strings.Join(betas, ", ")
-		h[betasHeader] = []string{names[:min(len(names), maxBetasBytes)]}
-	}
+	tellRemoved(h, betasHeader, removed.Betas)
+	tellRemoved(h, toolsHeader, removed.Tools)
 	if grant.Clamped {
 		h[outputCapHeader] = []string{strconv.FormatInt(grant.OutputCap, 10)}
+	}
+}
+
+// tellRemoved names what was taken out, if anything was.
+func tellRemoved(h http.Header, header string, names []string) {
+	if len(names) > 0 {
+		all := strings.Join(names, ", ")
+		h[header] = []string{all[:min(len(all), maxRemovedBytes)]}
 	}
 }
 

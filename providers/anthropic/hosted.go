@@ -167,6 +167,14 @@ func (o *offer) stripServers() error {
 	return nil
 }
 
+// removed are the tools that are taken out, and the servers of such.
+func (o *offer) removed() []string {
+	if slices.Contains(o.dropped, serversMember) {
+		return append(slices.Clone(o.bound.Stripped), serversMember)
+	}
+	return o.bound.Stripped
+}
+
 // serversMember names servers whose tools the provider calls.
 const serversMember = "mcp_servers"
 

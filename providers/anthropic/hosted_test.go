@@ -75,15 +75,16 @@ func TestPricedSearch(t *testing.T) {
 // TestStrippedTools: they are taken out, with nothing else.
 func TestStrippedTools(t *testing.T) {
 	const code = `{"type":"code_execution_20260120","name":"code_execution"}`
-	for _, row := range []struct{ name, tools, members, sent string }{
-		{"the first", anySearch + ", " + ownTool, "", ` "tools" : [` + ownTool + `]}`},
-		{"the last", ownTool + ", " + anySearch, "", ` "tools" : [` + ownTool + `]}`},
-		{"around one", anySearch + "," + ownTool + " ," + code, "", ` "tools" : [` + ownTool + `]}`},
-		{"in a row", ownTool + ", " + anySearch + " , " + code + " , " + ownTool, "", ` "tools" : [` + ownTool + " , " + ownTool + `]}`},
-		{"the only one", anySearch, "", `}`},
-		{"all, and the choice among them", anySearch + "," + code, `, "tool_choice":{"type":"auto"}, "stream":true`, `, "stream":true}`},
-		{"a choice that stays", anySearch + "," + ownTool, `,"tool_choice":{"type":"any"}`, ` "tools" : [` + ownTool + `],"tool_choice":{"type":"any"}}`},
-		{"servers of tools", ownTool + `,{"type":"mcp_toolset","mcp_server_name":"s"}`, `,"mcp_servers":[{"type":"url","url":"http://x","name":"s"}]`, ` "tools" : [` + ownTool + `]}`},
+	const search, both = "web_search_20250305", "web_search_20250305, code_execution_20260120"
+	for _, row := range []struct{ name, tools, members, sent, told string }{
+		{"the first", anySearch + ", " + ownTool, "", ` "tools" : [` + ownTool + `]}`, search},
+		{"the last", ownTool + ", " + anySearch, "", ` "tools" : [` + ownTool + `]}`, search},
+		{"around one", anySearch + "," + ownTool + " ," + code, "", ` "tools" : [` + ownTool + `]}`, both},
+		{"in a row", ownTool + ", " + anySearch + " , " + code + " , " + ownTool, "", ` "tools" : [` + ownTool + " , " + ownTool + `]}`, both},
+		{"the only one", anySearch, "", `}`, search},
+		{"all, and the choice among them", anySearch + "," + code, `, "tool_choice":{"type":"auto"}, "stream":true`, `, "stream":true}`, both},
+		{"a choice that stays", anySearch + "," + ownTool, `,"tool_choice":{"type":"any"}`, ` "tools" : [` + ownTool + `],"tool_choice":{"type":"any"}}`, search},
+		{"servers of tools", ownTool + `,{"type":"mcp_toolset","mcp_server_name":"s"}`, `,"mcp_servers":[{"type":"url","url":"http://x","name":"s"}]`, ` "tools" : [` + ownTool + `]}`, "mcp_toolset, mcp_servers"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			body, o, err := hosted(t, row.tools, "", row.members, strips)
@@ -97,6 +98,9 @@ func TestStrippedTools(t *testing.T) {
 			}
 			if got := string(o.Send(100).Body.Join()); got != want {
 				t.Errorf("sent %s\nwant %s", got, want)
+			}
+			if told := strings.Join(o.Send(100).Removed.Tools, ", "); told != row.told {
+				t.Errorf("taken out were %q, want %q", told, row.told)
 			}
 			if fixed := o.Bound().Input.Fixed; fixed > 3000 { // what is gone is no input
 				t.Errorf("%d tokens of input", fixed)

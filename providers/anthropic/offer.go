@@ -171,11 +171,11 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		sums: r.summaries > 0, amounts: bill.Of(o.terms.Provider),
 	}
 	return providers.Sent{
-		Path:   "/" + r.operation,
-		Query:  r.query(),
-		Header: header,
-		Betas:  taken,
-		Body:   wire.Apply(r.body, o.splices(limit)),
-		Meter:  func(a providers.Answer) providers.Meter { return newMeter(asked, a) },
+		Path:    "/" + r.operation,
+		Query:   r.query(),
+		Header:  header,
+		Removed: providers.Removed{Betas: taken, Tools: o.removed()},
+		Body:    wire.Apply(r.body, o.splices(limit)),
+		Meter:   func(a providers.Answer) providers.Meter { return newMeter(asked, a) },
 	}
 }

@@ -385,8 +385,8 @@ func TestSentHead(t *testing.T) {
 	if sent.Header["Anthropic-Version"][0] != "2023-06-01" || sent.Header["X-App"][0] != "cli" {
 		t.Errorf("header %v", sent.Header)
 	}
-	if !slices.Equal(sent.Betas, []string{"cache-keepalive-2026-09-03", "context-1m-2025-08-07"}) {
-		t.Errorf("taken out: %q", sent.Betas)
+	if !slices.Equal(sent.Removed.Betas, []string{"cache-keepalive-2026-09-03", "context-1m-2025-08-07"}) {
+		t.Errorf("taken out: %q", sent.Removed.Betas)
 	}
 	odd, _ := parseWith(t, providers.Head{Query: "region=us"}, "")
 	if _, err := odd.On(terms); err == nil || !strings.Contains(err.Error(), `allow: {queries: ["region"]}`) {
@@ -468,8 +468,8 @@ func TestBetas(t *testing.T) {
 				return
 			}
 			sent := o.Send(0)
-			if !slices.Equal(sent.Header["Anthropic-Beta"], row.sent) || !slices.Equal(sent.Betas, row.taken) {
-				t.Errorf("sent %q, taken out %q", sent.Header["Anthropic-Beta"], sent.Betas)
+			if !slices.Equal(sent.Header["Anthropic-Beta"], row.sent) || !slices.Equal(sent.Removed.Betas, row.taken) {
+				t.Errorf("sent %q, taken out %q", sent.Header["Anthropic-Beta"], sent.Removed.Betas)
 			}
 		})
 	}

@@ -194,11 +194,11 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	endpoint, silent, amounts := r.Endpoint, r.Silent(), bill.Of(o.terms.Provider)
 	asked := responseAsked{r.reader(), r.longWrites, !r.unstored && !r.truncated, r.callsAt(&o.terms), stopCode(r.head)}
 	return providers.Sent{
-		Path:   "/" + r.Endpoint.String(),
-		Query:  r.query,
-		Header: header,
-		Betas:  betas,
-		Body:   r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider), More: r.hostedSplices(&o.terms)}),
+		Path:    "/" + r.Endpoint.String(),
+		Query:   r.query,
+		Header:  header,
+		Removed: providers.Removed{Betas: betas, Tools: o.bound.Stripped},
+		Body:    r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider), More: r.hostedSplices(&o.terms)}),
 		Meter: func(a providers.Answer) providers.Meter {
 			if endpoint.isResponse() {
 				return newResponseMeter(asked, amounts, a)

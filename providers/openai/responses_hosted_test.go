@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,8 +91,8 @@ func TestHostedTools(t *testing.T) {
 				t.Errorf("sent %s, want %s", sent, row.sent)
 			}
 			b := offer.Bound()
-			if strings.Join(b.Stripped, ",") != row.stripped {
-				t.Errorf("taken out were %q, want %q", b.Stripped, row.stripped)
+			if told := offer.Send(50).Removed.Tools; strings.Join(b.Stripped, ",") != row.stripped || !slices.Equal(told, b.Stripped) {
+				t.Errorf("taken out were %q, told of are %q, want %q", b.Stripped, told, row.stripped)
 			}
 			if b.Input.Rereads != row.calls || b.Output.Rereads != row.calls {
 				t.Errorf("%d and %d rounds, want %d", b.Input.Rereads, b.Output.Rereads, row.calls)
