@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"fmt"
+
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -12,19 +14,16 @@ type asked struct {
 }
 
 // clamp lowers the output cap to what fits the room, if the tenant wants that, but not
-// below its floor. Where the floor does not fit for what others hold, it is asked for all
-// the same, so that the call is held, not exhausted: it is told to come back, or waits
-// in line. What is only held with the cap at hand fits again without.
+// below its floor. Where the floor does not fit, it is asked for all the same: where others
+// hold what it lacks the call is then held, not exhausted, and is told to come back, or waits
+// in line; else its denial tells the least that would have passed. What is only held with
+// the cap at hand fits again without.
 func (q *quote) clamp(m *misfit) bool {
-	if !q.Key.Tenant.Clamp || m.Reason == policy.BudgetHeld {
+	if !q.Key.Tenant.Clamp || !policy.OfMoney(m.Denial) || m.Reason == policy.BudgetHeld {
 		return false
 	}
-	floor := max(call.LeastCap(q.Endpoint), q.Key.Tenant.MinOutput)
-	lower := q.largestCap(m.room)
-	if lower < floor && q.largestCap(m.rest) >= floor {
-		lower = floor
-	}
-	if lower < floor {
+	lower := max(q.floor(), q.largestCap(m.room))
+	if lower >= q.OutputCap {
 		return false
 	}
 	if !q.clamped {
@@ -32,6 +31,18 @@ func (q *quote) clamp(m *misfit) bool {
 	}
 	q.OutputCap, q.Uncapped, q.clamped = lower, false, true
 	return true
+}
+
+// floor is the least output cap that the call may be sent with.
+func (q *quote) floor() int64 {
+	return max(call.LeastCap(q.Endpoint), q.LeastCap, q.Key.Tenant.MinOutput)
+}
+
+// sayLeast says in a denial that the floor was another one than the tenant's.
+func (q *quote) sayLeast(d *call.Denial) {
+	if q.clamped && policy.OfMoney(d) && q.OutputCap == q.LeastCap {
+		d.Message += fmt.Sprintf("; its output cap cannot be lowered below %d, because of %s", q.LeastCap, q.LeastFor)
+	}
 }
 
 // unclamp puts back what was asked for.

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -23,6 +24,46 @@ func TestClampedCallIsHeldNotExhausted(t *testing.T) {
 	first.End(used(0, 1))
 	w.begin(w.call(100, 1000)).End(used(100, 40)) // 180 more: 282
 	w.refused(w.call(100, 1000), policy.BudgetExhausted)
+}
+
+// TestClampedDenialTellsTheLeast: what is needed is told of the floor, which would have
+// passed, and not of the cap that was asked for.
+func TestClampedDenialTellsTheLeast(t *testing.T) {
+	const floors = 100 + 16*2 // of the input, and 16 tokens
+	for _, row := range []struct {
+		name, rules string
+		reason      call.Reason
+		cap, needed int64
+	}{
+		{"a budget", daily(floors-1) + clamped, policy.BudgetExhausted, 1000, floors},
+		{"the cap of one request", "per_request_usd: 0.000000131\n" + daily(1000) + clamped, policy.RequestCapExceeded, 1000, floors},
+		{"a cap below the floor", daily(100) + clamped, policy.BudgetExhausted, 10, 120},
+		{"no clamp", daily(floors - 1), policy.BudgetExhausted, 1000, 2100},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t, row.rules)
+			if refusal := w.refused(w.call(100, row.cap), row.reason); refusal.Needed != row.needed {
+				t.Errorf("needed %d, want %d: %s", refusal.Needed, row.needed, refusal.Message)
+			}
+		})
+	}
+}
+
+// TestClampKeepsTheLeastCap: below the least cap with which a call can be sent nothing is
+// lowered, and the denial says why.
+func TestClampKeepsTheLeastCap(t *testing.T) {
+	w := newWorld(t, daily(300)+clamped)
+	bid := w.call(100, 1000)
+	bid.LeastCap, bid.LeastFor = 100, "thinking.budget_tokens"
+	grant := w.begin(bid) // 100 + 100 * 2 fit
+	if grant.OutputCap != 100 {
+		t.Errorf("cap %d", grant.OutputCap)
+	}
+	grant.End(used(100, 1))
+	refusal := w.refused(bid, policy.BudgetExhausted)
+	if refusal.Needed != 300 || !strings.HasSuffix(refusal.Message, "; its output cap cannot be lowered below 100, because of thinking.budget_tokens") {
+		t.Errorf("needed %d: %s", refusal.Needed, refusal.Message)
+	}
 }
 
 // TestClampedCallWaitsForItsFloor: and in line it waits, and then has all that fits.

@@ -37,8 +37,7 @@ func (r *rooms) note(q *quote, observed []budget.Observed) {
 	if !ok {
 		seen, _ = r.byTenant.LoadOrStore(q.Key.Tenant.Name, new(room))
 	}
-	left, _ := q.plan.Room(observed)
-	seen.(*room).left.Store(left)
+	seen.(*room).left.Store(q.plan.Room(observed))
 	seen.(*room).touched.Store(true)
 }
 

@@ -50,6 +50,10 @@ type Output struct {
 	// Fit says how the cap was come by, and so whether it may yield to what the input
 	// leaves of the context.
 	Fit Fit
+	// Least is the least cap that the call can be sent with, because of LeastFor, a member of
+	// its body; 0: any.
+	Least    int64
+	LeastFor string
 }
 
 // Fit says how an output cap was come by.

@@ -134,13 +134,16 @@ func TestMessages(t *testing.T) {
 				}
 			}}},
 		{name: "a cap that is lowered, and the budget of thinking", policy: claudeOf("0.006", "when_exhausted: clamp"), path: messagesPath,
-			body:  `{"model":"claude-haiku-4-5","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":8000},"messages":[{"role":"user","content":"hi"}]}`,
+			body:  `{"model":"claude-haiku-4-5","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":1024},"messages":[{"role":"user","content":"hi"}]}`,
 			reply: reply{body: message(usage)},
 			want: want{basis: audit.BasisReported, charge: 40_000, sent: func(t *testing.T, _ http.Header, body string) {
-				if !strings.Contains(body, `"max_tokens":11`) || !strings.Contains(body, `"budget_tokens":11`) {
+				if !strings.Contains(body, `"max_tokens":11`) || !strings.Contains(body, `"budget_tokens":1024`) {
 					t.Errorf("sent %s", body)
 				}
 			}}},
+		{name: "a budget of thinking that leaves no room to lower the cap", policy: claudeOf("0.006", "when_exhausted: clamp"), path: messagesPath,
+			body: `{"model":"claude-haiku-4-5","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":8000},"messages":[{"role":"user","content":"hi"}]}`,
+			want: want{status: 402, says: []string{"its output cap cannot be lowered below 8001, because of thinking.budget_tokens"}}},
 	})
 }
 

@@ -84,6 +84,7 @@ func (d *Door) boundOn(b *gate.Bid, r providers.Request, model *policy.Model) (p
 	boundInput(b, &bound.Input, limits.ContextTokens*bound.Input.Contexts)
 	tell(&b.Facts, bound)
 	b.Fit = fitOf(&bound.Output, model, limits)
+	b.LeastCap, b.LeastFor = bound.Output.Least, bound.Output.LeastFor
 	return offer, nil
 }
 

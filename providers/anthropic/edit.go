@@ -12,21 +12,9 @@ func (o *offer) splices(limit int64) []wire.Splice {
 	splices, gone := o.toolSplices()
 	if limit < r.maxTokens {
 		splices = append(splices, wire.Replace(r.capAt, strconv.FormatInt(limit, 10)))
-		switch budget := r.thinking.budget; {
-		case budget < limit, budget >= r.maxTokens: // with interleaved thinking it may be above
-		case limit > minBudget:
-			splices = append(splices, wire.Replace(r.thinking.budgetAt, strconv.FormatInt(limit-1, 10)))
-		default:
-			gone = append(gone[:len(gone):len(gone)], "thinking")
-		}
 	}
 	return append(splices, r.members.Drop(gone...)...)
 }
-
-// minBudget is the least thinking.budget_tokens that the API takes, which wants it below
-// the cap. Where it cannot be, thinking is left to the model: not all models can go
-// without, and none refuses a request that does not say.
-const minBudget = 1024
 
 // toolSplices are the edits of tools: those that are stripped are gone, and the one that
 // is priced says how often it may be called. gone are members that go as a whole.

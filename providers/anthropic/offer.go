@@ -3,6 +3,7 @@ package anthropic
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -53,13 +54,29 @@ func (r *request) On(t providers.Terms) (providers.Offer, error) {
 	case !slices.Contains(silentProviders, t.Provider):
 		return nil, unbounded("max_tokens", "not every server takes 0 for no output")
 	}
-	for _, more := range [...]func() error{o.sumUp, o.fallBack, o.host, o.unguard} {
+	for _, more := range [...]func() error{o.aboveThinking, o.sumUp, o.fallBack, o.host, o.unguard} {
 		if err := more(); err != nil {
 			return nil, err
 		}
 	}
 	return o, nil
 }
+
+// aboveThinking keeps the cap above the budget of thinking, as the API wants it. A budget
+// that was not below it needs interleaved thinking, and may be above any cap.
+func (o *offer) aboveThinking() error {
+	out, budget := &o.bound.Output, o.request.thinking
+	if 0 < budget && budget < o.request.maxTokens {
+		out.Least, out.LeastFor = budget+1, budgetMember
+	}
+	if out.Cap < out.Least {
+		return unbounded(budgetMember, "it must be below max_tokens, and this model writes "+strconv.FormatInt(out.Cap, 10)+" tokens at most")
+	}
+	return nil
+}
+
+// budgetMember is how much of the output may be thinking.
+const budgetMember = "thinking.budget_tokens"
 
 // sumUp adds a run that sums the conversation up: it reads all of it, writes at most what
 // the model can, and what follows reads that too.

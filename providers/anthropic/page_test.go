@@ -36,7 +36,7 @@ var how = []providertest.Explained{
 		"max_tokens":    "the output, thinking too: held, and lowered by a clamp. 0 at Anthropic alone, for no output",
 		"stream":        noInput,
 		"tool_choice":   asJSON,
-		"thinking":      "its output by `max_tokens`; 64 tokens of input. A budget stays below a lowered `max_tokens`, or `thinking` goes",
+		"thinking":      "its output by `max_tokens`; 64 tokens of input. `max_tokens` is not lowered to its budget or below",
 		"output_config": "a schema as JSON and 1,024 tokens; effort stays in `max_tokens`",
 		"output_format": "as a schema of `output_config`",
 		"cache_control": "every input token may be a write to the cache: for 5 minutes, or an hour where any `ttl` anywhere says so",

@@ -90,7 +90,7 @@ var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]
 	"system":             func(p *parser, name string) error { return p.content(name) },
 	"tools":              func(p *parser, name string) error { return p.toolList(name) },
 	"tool_choice":        (*parser).toolChoice,
-	"thinking":           func(p *parser, name string) error { return p.readThinking(name) },
+	"thinking":           func(p *parser, name string) error { return thinkingLevel.optional(p, name) },
 	"output_config":      func(p *parser, name string) error { return outputLevel.optional(p, name) },
 	"output_format":      (*parser).format,
 	"cache_control":      func(p *parser, name string) error { return p.cacheControl(name) },
@@ -320,22 +320,11 @@ var thinkingLevel = level("thinking", map[string]wire.Reader[*parser]{
 	"type":          (*parser).skipped,
 	"display":       (*parser).skipped,
 	"block_binding": (*parser).skipped, // what becomes of blocks that do not fit
-	"budget_tokens": func(p *parser, _ string) error {
-		start := p.ValueStart()
-		tokens, ok, err := p.OptionalInteger("thinking.budget_tokens", 0, providers.MaxCap)
-		if ok {
-			p.thinking.budget, p.thinking.budgetAt = tokens, p.Since(start)
-		}
+	"budget_tokens": func(p *parser, _ string) (err error) {
+		p.thinking, _, err = p.OptionalInteger(budgetMember, 0, providers.MaxCap)
 		return err
 	},
 })
-
-func (p *parser) readThinking(name string) error {
-	start := p.ValueStart()
-	err := thinkingLevel.optional(p, name)
-	p.thinking.at = p.Since(start)
-	return err
-}
 
 var outputLevel = level("output_config", map[string]wire.Reader[*parser]{
 	"effort": (*parser).skipped,

@@ -21,12 +21,12 @@ type request struct {
 	// fills the prompt cache.
 	maxTokens int64
 	capAt     wire.Span // of its value
-	thinking  thinking
-	tier      member // service_tier
-	region    string // inference_geo; "" where the account says it
-	fast      bool   // speed asks for a faster run, at a price of its own
-	summaries int64  // runs that sum up the conversation
-	onlySums  bool   // it is summed up, and nothing else
+	thinking  int64     // tokens of the output that may be thinking; 0: it does not say
+	tier      member    // service_tier
+	region    string    // inference_geo; "" where the account says it
+	fast      bool      // speed asks for a faster run, at a price of its own
+	summaries int64     // runs that sum up the conversation
+	onlySums  bool      // it is summed up, and nothing else
 
 	texts       []string // that become input, counted one by one
 	load        load
@@ -56,13 +56,6 @@ type request struct {
 type member struct {
 	word string
 	at   wire.Span // of the value; empty if it is absent
-}
-
-// thinking is what the request says of it.
-type thinking struct {
-	budget   int64 // tokens; 0: none
-	budgetAt wire.Span
-	at       wire.Span // of the whole member's value
 }
 
 // lifetimes are those that the request asks of what it writes to the cache.

@@ -323,20 +323,16 @@ func TestNoOutput(t *testing.T) {
 
 // TestSend: what leaves differs by no more than it must.
 func TestSend(t *testing.T) {
-	const budget = `,"thinking":{"type":"enabled","budget_tokens":%d,"display":"omitted"}`
 	for _, row := range []struct {
 		name, members string
 		limit         int64
-		cap, thinking string
+		cap           string
 	}{
-		{"nothing", ``, 0, "2048", ""},
-		{"the client's own cap", ``, 2048, "2048", ""},
-		{"more than the client's own", ``, 4096, "2048", ""},
-		{"less", ``, 100, "100", ""},
-		{"a budget that still fits", fmt.Sprintf(budget, 1024), 1500, "1500", fmt.Sprintf(budget, 1024)},
-		{"a budget that does not", fmt.Sprintf(budget, 2000), 1500, "1500", fmt.Sprintf(budget, 1499)},
-		{"no budget at all", fmt.Sprintf(budget, 2000), 1024, "1024", ""},
-		{"a budget above the cap already", fmt.Sprintf(budget, 9000), 1500, "1500", fmt.Sprintf(budget, 9000)},
+		{"nothing", ``, 0, "2048"},
+		{"the client's own cap", ``, 2048, "2048"},
+		{"more than the client's own", ``, 4096, "2048"},
+		{"less", ``, 100, "100"},
+		{"a budget of thinking", `,"thinking":{"type":"enabled","budget_tokens":1024,"display":"omitted"}`, 1500, "1500"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r, err := parse(t, row.members)
@@ -347,12 +343,37 @@ func TestSend(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			thinking := row.thinking
-			want := `{"model":"claude-opus-5","max_tokens":` + row.cap + `,"messages":[{"role":"user","content":"Hello"}]` + thinking + `}`
+			want := `{"model":"claude-opus-5","max_tokens":` + row.cap + `,"messages":[{"role":"user","content":"Hello"}]` + row.members + `}`
 			if got := string(o.Send(row.limit).Body.Join()); got != want {
 				t.Errorf("sent %s\nwant %s", got, want)
 			}
 		})
+	}
+}
+
+// TestCapStaysAboveThinking: the API refuses a budget of thinking that is not below the
+// cap, so the cap is not lowered that far. A budget that was above it already stays there.
+func TestCapStaysAboveThinking(t *testing.T) {
+	for _, row := range []struct {
+		budget, least int64
+	}{{0, 0}, {1024, 1025}, {2047, 2048}, {2048, 0}, {9000, 0}} {
+		r, err := parse(t, fmt.Sprintf(`,"thinking":{"type":"enabled","budget_tokens":%d}`, row.budget))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := r.On(terms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := o.Bound().Output; out.Least != row.least || (out.LeastFor != "") != (row.least > 0) {
+			t.Errorf("budget %d: least cap %d because of %q", row.budget, out.Least, out.LeastFor)
+		}
+		of := terms
+		of.MaxOutput = 2000 // of a cap of 2048
+		_, err = r.On(of)
+		if unbounded := (*providers.Unbounded)(nil); errors.As(err, &unbounded) != (row.least > 2000) || err != nil && unbounded.Member != "thinking.budget_tokens" {
+			t.Errorf("budget %d above what the model writes: %v", row.budget, err)
+		}
 	}
 }
 
