@@ -178,7 +178,7 @@ func (l *Log) depart() {
 // with one caller waits only where a crowd came lately: fewer would save less than they
 // would wait.
 const (
-	gatherLimit     = 2 * time.Millisecond
+	gatherLimit     = 4 * time.Millisecond
 	companyReceipts = 20
 	crowd           = 3
 )

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -162,6 +163,7 @@ func (b *batches) send() {
 		select {
 		case first := <-b.queue:
 			b.ways <- struct{}{}
+			runtime.Gosched() // who was answered together asks together
 			b.exchange(b.gather(first))
 			<-b.ways
 		case <-b.quit:
