@@ -19,6 +19,10 @@ func Free(operation, provider string) bool {
 	return false
 }
 
+// Listed reports whether an operation is one that the policy alone answers: a list of models,
+// or what describes one. No upstream is asked, and it costs nothing anywhere.
+func Listed(operation string) bool { return operation == ListModels || operation == DescribeModel }
+
 // FreeSomewhere reports whether there is a provider at which an operation costs nothing.
 func FreeSomewhere(operation string) bool {
 	return operation == Moderations || operation == CountTokens || operation == CountResponses

@@ -44,6 +44,9 @@ const (
 	Moderations     = "moderations"
 	CountTokens     = "messages/count_tokens"
 
+	ListModels    = "models"
+	DescribeModel = "models/{model}"
+
 	Responses        = "responses"
 	CompactResponses = "responses/compact"
 	CountResponses   = "responses/input_tokens"

@@ -299,6 +299,37 @@ func TestListOfModels(t *testing.T) {
 	}
 }
 
+// TestListsAreRuled: rates and kill switches hold for lists of models, and a closed gate gives
+// none.
+func TestListsAreRuled(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{tenant: ample + `, rates: [{name: few, window: forever, limit: 2}]`})
+	list := func(path string, header ...string) (*http.Response, string) {
+		r := w.request(t.Context(), path, "")
+		r.Method, r.Body, r.ContentLength = http.MethodGet, nil, 0
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		return w.do(r)
+	}
+	_, err := w.ledger.Throw(t.Context(), "acme", policy.RunSwitch("r1"))
+	w.must(err)
+	for _, step := range []struct {
+		path, run string
+		status    int
+	}{{"/v1/models", "", 200}, {"/v1/models/toy", "r1", 403}, {"/v1/models/toy", "r2", 200}, {"/v1/models", "", 429}} {
+		resp, body := list(step.path, "X-Aegis-Run", step.run)
+		if resp.StatusCode != step.status || resp.Header.Get("X-Aegis-Receipt") == "" {
+			t.Errorf("%s: %d %v %s", step.path, resp.StatusCode, resp.Header, body)
+		}
+	}
+	w.close()
+	r := w.request(t.Context(), "/v1/models", "")
+	r.Method, r.Body, r.ContentLength = http.MethodGet, nil, 0
+	if _, err := w.client.RoundTrip(r); !errors.Is(err, gate.ErrClosed) {
+		t.Errorf("of a closed gate: %v", err)
+	}
+}
+
 // TestWhatIsFreePasses: without a hold, and without a receipt; a kill switch stops it.
 func TestWhatIsFreePasses(t *testing.T) {
 	const body = `{"model":"omni-moderation-latest","input":"hello"}`

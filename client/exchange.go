@@ -142,15 +142,32 @@ func (x *exchange) told() (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply := providers.Reply{Status: http.StatusOK} // there is a server
-	if x.operation.Kind == providers.Listed {
-		if reply, err = admission.ListModels(rules, key, x.dialect, x.operation); err != nil {
-			return x.denial(admission.DenialOf(err)), nil
-		}
+	if x.operation.Kind == providers.Probed {
+		r := x.response(providers.Reply{Status: http.StatusOK}) // there is a server
+		r.Header.Set(admission.DecisionHeader, admission.Allowed)
+		return r, nil
+	}
+	h := http.Header{}
+	reply, err := x.listed(rules, key, h)
+	if errors.Is(err, gate.ErrClosed) {
+		return nil, err
+	}
+	if err != nil {
+		return x.denial(admission.DenialOf(err)), nil
 	}
 	r := x.response(reply)
-	r.Header.Set(admission.DecisionHeader, admission.Allowed)
+	maps.Copy(r.Header, h)
 	return r, nil
+}
+
+// listed is what the policy tells of models, with leave of the gate, which marks the header.
+func (x *exchange) listed(rules *gate.Rules, key *policy.Key, h http.Header) (providers.Reply, error) {
+	var err error
+	if x.origin.Run, err = admission.RunOf(x.header, ""); err != nil {
+		return providers.Reply{}, err
+	}
+	listing := admission.Listing{Rules: rules, Key: key, Dialect: x.dialect, Operation: x.operation, Origin: x.origin, Header: x.header}
+	return listing.Answer(x.in.Context(), x.transport.Gate, h)
 }
 
 // denial is the response that says no, in the shape of the API.

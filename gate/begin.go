@@ -322,11 +322,11 @@ func ledgerDenial(err error) *call.Denial {
 
 // open finds the price that holds now.
 func (q *quote) open(now time.Time) *call.Denial {
-	if q.action != nil {
-		q.now = now
+	q.now = now
+	if q.action != nil || listed(&q.Facts) && q.Upstream == nil {
 		return nil
 	}
-	q.now, q.Facts.Upstream = now, q.Upstream.Name
+	q.Facts.Upstream = q.Upstream.Name
 	if q.free() {
 		return nil
 	}

@@ -12,7 +12,27 @@ import (
 
 // free reports whether the call costs nothing, whatever is in it.
 func (q *quote) free() bool {
-	return q.action == nil && q.Upstream != nil && call.Free(q.Facts.Endpoint, q.Upstream.Provider)
+	return q.action == nil && (listed(&q.Facts) || q.Upstream != nil && call.Free(q.Facts.Endpoint, q.Upstream.Provider))
+}
+
+// listed reports whether a call is one that the policy alone answers.
+func listed(f *call.Facts) bool { return f.Upstream == "" && call.Listed(f.Endpoint) }
+
+// List asks leave for a call that the policy alone answers, call.Listed, for which of the
+// bid only Rules, Key and Facts need be known, and ends it: rules, rates, slots and kill
+// switches hold for it as for any other, and nothing else is asked of anybody. The receipt
+// is "" where nothing counted it. The error is a *call.Denial or ErrClosed.
+func (g *Gate) List(ctx context.Context, b Bid) (receipt string, err error) {
+	if !g.visits.enter() {
+		return "", ErrClosed
+	}
+	defer g.visits.leave()
+	grant, err := g.Begin(ctx, b)
+	if err != nil {
+		return "", err
+	}
+	grant.End(Outcome{Sent: true, Basis: audit.BasisUnbilled})
+	return grant.Receipt, nil
 }
 
 // holdsNothing reports whether the call, once decided, needs no lease and no receipt: it
@@ -20,7 +40,8 @@ func (q *quote) free() bool {
 // wants no authorization, which names a receipt. Whatever a limit counts is an event of
 // the ledger, and every event has its receipt.
 func (q *quote) holdsNothing() bool {
-	return q.free() && len(q.plan.Claims) == 0 && len(q.broken) == 0 && !q.Upstream.Authorized
+	authorized := q.Upstream != nil && q.Upstream.Authorized
+	return q.free() && len(q.plan.Claims) == 0 && len(q.broken) == 0 && !authorized
 }
 
 // look asks the ledger for nothing but whether a kill switch stops the call, and so
@@ -54,7 +75,7 @@ func (gr *Grant) land() { gr.gate.telemetry.Held(gr.quote.Key.Tenant.Name, 0, -1
 // is free.
 func (b *rulesBook) unpriced(d *audit.Decision) bool {
 	upstream := b.Policy.Upstreams[d.Facts.Upstream]
-	return d.Facts.Action() != "" || upstream != nil && call.Free(d.Facts.Endpoint, upstream.Provider)
+	return d.Facts.Action() != "" || listed(&d.Facts) || upstream != nil && call.Free(d.Facts.Endpoint, upstream.Provider)
 }
 
 // redecideFree makes the decision about a free call again.
@@ -62,7 +83,7 @@ func (q *quote) redecideFree(d *audit.Decision) (told bool, f *fault) {
 	switch {
 	case d.PricedAt != 0 || d.Facts.Cost != 0:
 		return false, faultf(WrongPrice, "it has a cost or a price, but the operation costs nothing at %q", q.Upstream.Provider)
-	case q.unrouted() != nil:
+	case !listed(&q.Facts) && q.unrouted() != nil:
 		return false, faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)
 	case denies(d, policy.NoBound):
 		return true, nil

@@ -66,10 +66,13 @@ func actionType(d audit.Decision) string {
 }
 
 // targetOf is what an intent is for. Receipts have the hash of an action's
-// target.
+// target, and a list of models has no upstream.
 func targetOf(d audit.Decision) string {
 	if d.Facts.Action() != "" {
 		return d.Facts.Endpoint + "/" + string(d.Facts.Target)
+	}
+	if listed(&d.Facts) {
+		return d.Facts.Endpoint
 	}
 	return target(d.Facts.Upstream, d.Facts.Model)
 }

@@ -12,7 +12,7 @@ import (
 // pattern matches where there are any: the one that is asked for, or another that the call
 // may run.
 func allowModel(t *Tenant, f *call.Facts) *call.Denial {
-	if f.Action() != "" {
+	if f.Action() != "" || f.Model == "" && call.Listed(f.Endpoint) {
 		return nil // it has no model
 	}
 	model, ok := f.Model, allows(t.AllowModels, t.DenyModels, f.Model)
@@ -47,9 +47,14 @@ func allowCapabilities(t *Tenant, f *call.Facts) *call.Denial {
 }
 
 // allowEndpoint denies an endpoint, named by its path as in chat/completions,
-// as allowModel does a model.
+// as allowModel does a model. Patterns that allow say what may run: a list of models runs
+// nothing, and is denied by name alone.
 func allowEndpoint(t *Tenant, f *call.Facts) *call.Denial {
-	if allows(t.AllowEndpoints, t.DenyEndpoints, f.Endpoint) {
+	allow := t.AllowEndpoints
+	if call.Listed(f.Endpoint) {
+		allow = nil
+	}
+	if allows(allow, t.DenyEndpoints, f.Endpoint) {
 		return nil
 	}
 	return &call.Denial{

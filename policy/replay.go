@@ -61,11 +61,12 @@ func describeReplay(d *refused, w budget.Window) string {
 }
 
 // checkNonce denies what no ledger need be asked for: no nonce where one is
-// required, and an attempt that the policy does not allow.
+// required, and an attempt that the policy does not allow. A list of models may be asked for
+// again as often as rates let it: it has none.
 func checkNonce(t *Tenant, f *call.Facts) *call.Denial {
 	r := t.Replay
 	switch {
-	case r == nil || f.Action() != "" || f.Nonce != "" && f.Attempt <= r.Retries:
+	case r == nil || f.Action() != "" || call.Listed(f.Endpoint) || f.Nonce != "" && f.Attempt <= r.Retries:
 		return nil
 	case f.Nonce != "":
 		return &call.Denial{

@@ -143,7 +143,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules,
 	case t.action != nil:
 		return p.act(w, r, rules, key, t, credential)
 	case t.operation.Kind == providers.Listed:
-		return t.listModels(w, rules, key)
+		return p.listModels(w, r, rules, key, t)
 	}
 	load := &payload{room: p.intake.open(key.Tenant.Name)}
 	defer load.end()
@@ -164,12 +164,14 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules,
 }
 
 // listModels answers from the policy.
-func (t *target) listModels(w http.ResponseWriter, rules *gate.Rules, key *policy.Key) error {
-	reply, err := admission.ListModels(rules, key, t.dialect, t.operation)
+func (p *Proxy) listModels(w http.ResponseWriter, r *http.Request, rules *gate.Rules, key *policy.Key, t *target) error {
+	listing := admission.Listing{
+		Rules: rules, Key: key, Dialect: t.dialect, Operation: t.operation, Origin: t.origin, Header: r.Header,
+	}
+	reply, err := listing.Answer(r.Context(), p.gate, w.Header())
 	if err != nil {
 		return err
 	}
-	w.Header().Set(admission.DecisionHeader, admission.Allowed)
 	t.write(w, reply)
 	return nil
 }

@@ -1,6 +1,8 @@
 package admission
 
 import (
+	"context"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -12,19 +14,64 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// ListModels answers from the policy: every model with a price that the tenant may use, or
-// the one that the operation's path names. The error is a *call.Denial.
-func ListModels(rules *gate.Rules, key *policy.Key, dialect providers.Dialect, op providers.Operation) (providers.Reply, error) {
-	name, one := op.Params["model"]
-	if !one {
-		return dialect.Models(op, modelsFor(rules, key, dialect.Name())), nil
+// A Listing is a request for a list of models, or for what describes one.
+type Listing struct {
+	Rules     *gate.Rules
+	Key       *policy.Key
+	Dialect   providers.Dialect
+	Operation providers.Operation
+	Origin    Origin
+	Header    http.Header // of the request
+}
+
+// Answer answers from the policy, with leave of the gate: every model with a price that the
+// tenant may use, or the one that the operation's path names. It marks the answer's header.
+// The error is a *call.Denial or gate.ErrClosed.
+func (l *Listing) Answer(ctx context.Context, g *gate.Gate, h http.Header) (providers.Reply, error) {
+	models, err := l.models()
+	if err != nil {
+		return providers.Reply{}, err
 	}
-	m, known := modelNamed(rules, key, dialect.Name(), name)
+	bid, err := l.bid()
+	if err != nil {
+		return providers.Reply{}, err
+	}
+	receipt, err := g.List(ctx, bid)
+	if err != nil {
+		return providers.Reply{}, err
+	}
+	h[DecisionHeader] = []string{Allowed}
+	if receipt != "" {
+		h[ReceiptHeader] = []string{receipt}
+	}
+	return l.Dialect.Models(l.Operation, models), nil
+}
+
+// bid is what the gate is asked.
+func (l *Listing) bid() (gate.Bid, error) {
+	depth, err := DepthOf(l.Key.Tenant, l.Header, l.Origin.Depth)
+	if err != nil {
+		return gate.Bid{}, err
+	}
+	facts := call.Facts{
+		Dialect: l.Dialect.Name(), Endpoint: l.Operation.Operation, Model: l.Operation.Params["model"], Choices: 1, Depth: depth,
+	}
+	facts.SetNames(l.Origin.Run, "", "")
+	return gate.Bid{Rules: l.Rules, Key: l.Key, Facts: facts}, nil
+}
+
+// models are those that are told of.
+func (l *Listing) models() ([]providers.Model, error) {
+	name, one := l.Operation.Params["model"]
+	if !one {
+		return modelsFor(l.Rules, l.Key, l.Dialect.Name()), nil
+	}
+	m, known := modelNamed(l.Rules, l.Key, l.Dialect.Name(), name)
 	if !known {
-		return providers.Reply{}, Deny(call.NotFound, "model_not_found", call.RetryNever,
+		return nil, Deny(call.NotFound, "model_not_found", call.RetryNever,
 			"there is no model %s for this key", strconv.QuoteToASCII(Clip(name)))
 	}
-	return dialect.Models(op, []providers.Model{m}), nil
+	return []providers.Model{m}, nil
 }
 
 // modelNamed is a model that the tenant of a key may use in a dialect. It need not be in

@@ -15,8 +15,8 @@ const Messages = "messages"
 var routes = append([]providers.Route{
 	{Method: "POST", Path: "/messages", Kind: providers.Governed, Operation: Messages},
 	{Method: "POST", Path: "/messages/count_tokens", Kind: providers.Free, Operation: call.CountTokens},
-	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
-	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: "models/{model}"},
+	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: call.ListModels},
+	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: call.DescribeModel},
 	// What Claude Code asks before its first message, without a key.
 	{Method: "HEAD", Path: "/", Kind: providers.Probed, Operation: "hello"},
 	{Method: "HEAD", Path: "/api/hello", Kind: providers.Probed, Operation: "hello"},

@@ -18,8 +18,8 @@ var routes = slices.Concat([]providers.Route{
 	{Method: "POST", Path: "/responses", Kind: providers.Governed, Operation: call.Responses},
 	{Method: "POST", Path: "/responses/compact", Kind: providers.Governed, Operation: call.CompactResponses},
 	{Method: "POST", Path: "/responses/input_tokens", Kind: providers.Free, Operation: call.CountResponses},
-	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: "models"},
-	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: "models/{model}"},
+	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: call.ListModels},
+	{Method: "GET", Path: "/models/{model...}", Kind: providers.Listed, Operation: call.DescribeModel},
 }, deniedRoutes())
 
 var table = providers.NewTable(routes)
