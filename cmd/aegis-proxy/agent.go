@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 type doorway struct {
 	root string // its base URL without a version, with the run in it
 	key  string // the tenant's key
+	day  string // the directory of the budget of the day that it is counted in; "": none of ours
 }
 
 // versioned is the base URL for clients that want it with its version.
@@ -23,6 +25,7 @@ type agent struct {
 	name    string
 	dialect string   // that it speaks; "": any
 	drop    []string // variables that it must not have beside the others
+	never   string   // why it cannot be run under a budget; "": it can
 	// args are put before those of its command line; nil: none.
 	args func(doorway) []string
 }
@@ -34,6 +37,8 @@ var agents = []agent{
 	// It reads no variable for the base URL. A provider of its own takes the key from
 	// the environment alone, where the built-in one would send what its login has saved.
 	{name: "codex", dialect: "openai", args: codexArgs},
+	// Without a key it would go on with its login.
+	{name: "gemini", never: "gemini calls an API of Google's, which is not governed yet, so that nothing would bound what it spends"},
 }
 
 // agentOf is what is known of a command.
@@ -60,16 +65,22 @@ func codexArgs(d doorway) []string {
 // rootVariables, versionedVariables and keyVariables are what clients read base URL and
 // key from. Aider's own are set too: a .env file that it loads overrides the common ones.
 var (
-	rootVariables      = []string{"ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"}
+	rootVariables      = []string{"ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE", "ANTHROPIC_API_URL"}
 	versionedVariables = []string{"OPENAI_BASE_URL", "OPENAI_API_BASE", "AIDER_OPENAI_API_BASE"}
 	keyVariables       = []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "AIDER_OPENAI_API_KEY", "AIDER_ANTHROPIC_API_KEY"}
 )
 
 // bypasses are variables that would lead a client past the proxy, or to the proxy with a
-// credential that is not for it.
+// credential that is not for it: keys of APIs that are not governed, which a library of
+// many APIs would call directly.
 var bypasses = []string{
 	"CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_OAUTH_TOKEN",
-	"AWS_BEARER_TOKEN_BEDROCK", "AZURE_OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN",
+	"CODEX_API_KEY", "CODEX_ACCESS_TOKEN",
+	"AWS_BEARER_TOKEN_BEDROCK", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY", "AZURE_AI_API_KEY",
+	"GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN",
+	"COHERE_API_KEY", "CO_API_KEY", "PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY", "DEEPINFRA_API_KEY", "NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY",
+	"AI21_API_KEY", "DASHSCOPE_API_KEY", "ZAI_API_KEY", "MINIMAX_API_KEY", "SAMBANOVA_API_KEY", "NEBIUS_API_KEY",
+	"REPLICATE_API_KEY", "REPLICATE_API_TOKEN", "VOYAGE_API_KEY",
 }
 
 // environment is what the agent gets of ours, with the proxy in place of the providers.
@@ -89,8 +100,11 @@ func (a agent) environment(ours []string, d doorway) []string {
 	for _, v := range policy.Vendors() {
 		if v.KeyEnv != "" && os.Getenv(v.KeyEnv) != "" && set[v.KeyEnv] == "" {
 			set[v.KeyEnv] = d.key
-			set[strings.TrimSuffix(v.KeyEnv, "_KEY")+"_BASE"] = d.versioned() // as LiteLLM reads it
+			set[baseVariable(v)] = d.versioned()
 		}
+	}
+	if day := cmp.Or(d.day, os.Getenv(dayVariable)); day != "" {
+		set[dayVariable] = day
 	}
 	for _, name := range []string{"NO_PROXY", "no_proxy"} {
 		set[name] = strings.TrimPrefix(os.Getenv(name)+",127.0.0.1", ",")

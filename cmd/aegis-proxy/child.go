@@ -1,16 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 )
 
 // Exit codes of run where none of them is the program's own, as shells and env have them.
@@ -42,7 +43,7 @@ func findProgram(name string) (string, error) {
 	switch {
 	case err == nil, errors.Is(err, exec.ErrDot):
 		return path, nil
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR):
 		return "", &exitCode{exitNotRun, fmt.Errorf("%s cannot be run: %w", name, errors.Unwrap(err))}
 	}
 	return "", &exitCode{exitNotFound, fmt.Errorf("%s: no such program; install it, or give its path", name)}
@@ -50,50 +51,123 @@ func findProgram(name string) (string, error) {
 
 // passed are the signals that the program is told of when we are. It has the terminal,
 // and is in our process group: what is typed there, and its size, it is told by itself.
-var passed = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH}
+var passed = []os.Signal{
+	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
+	syscall.SIGTSTP, syscall.SIGCONT,
+}
+
+// hear has the signals come that are passed on.
+func hear() (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 64)
+	signal.Notify(signals, passed...)
+	return signals, func() { signal.Stop(signals) }
+}
 
 // runProgram runs a program to its end, with our terminal, and returns its exit code.
-func runProgram(cmd *exec.Cmd) (code int, err error) {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, passed...)
-	defer signal.Stop(signals)
+// Where it stops, we do: whoever continues us, as a shell's fg does, continues it.
+func runProgram(cmd *exec.Cmd, signals <-chan os.Signal) (code int, err error) {
+	changes := make(chan os.Signal, 1) // one that waits tells of all that came since
+	signal.Notify(changes, syscall.SIGCHLD)
+	defer signal.Stop(changes)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
-		return 0, &exitCode{exitNotRun, err}
+		return 0, &exitCode{exitNotRun, fmt.Errorf("%s cannot be run: %w; a script needs a first line with its interpreter, as in #!/bin/sh", cmd.Path, reasonOf(err))}
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	defer cmd.Process.Release()
 	for {
 		select {
 		case s := <-signals:
 			if !typed(s) {
 				_ = cmd.Process.Signal(s) // it may have ended
 			}
-		case err := <-ended:
-			return codeOf(cmd, err)
+		case <-changes:
+			switch status, changed := lastChange(cmd.Process.Pid); {
+			case !changed:
+			case status.Stopped():
+				_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+			case status.Exited() || status.Signaled():
+				return codeOf(status), nil
+			}
 		}
 	}
 }
 
-// typed reports whether a signal most likely came from the terminal, which told the
-// program too.
-func typed(s os.Signal) bool {
-	return (s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGWINCH) && term.IsTerminal(int(os.Stdin.Fd())) && inForeground(os.Stdin)
+// reasonOf is why the system did not begin a program.
+func reasonOf(err error) error {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		return failed.Err
+	}
+	return err
+}
+
+// lastChange is what has become of a program, if anything has since it was last asked.
+func lastChange(pid int) (last syscall.WaitStatus, changed bool) {
+	for {
+		var status syscall.WaitStatus
+		got, err := syscall.Wait4(pid, &status, syscall.WNOHANG|syscall.WUNTRACED|syscall.WCONTINUED, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case err != nil || got != pid:
+			return last, changed
+		}
+		last, changed = status, true
+		if last.Exited() || last.Signaled() {
+			return last, true
+		}
+	}
 }
 
 // codeOf is how a program ended, as a shell says it.
-func codeOf(cmd *exec.Cmd, err error) (int, error) {
-	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
-		return 0, err
+func codeOf(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return exitSignal + int(status.Signal())
 	}
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return exitSignal + int(status.Signal()), nil
-	}
-	return cmd.ProcessState.ExitCode(), nil
+	return status.ExitStatus()
 }
 
-// inForeground reports whether what is typed at a terminal goes to our process group.
-func inForeground(terminal *os.File) bool {
+// typed reports whether a signal most likely came from the terminal, which told the
+// program too. Where our input comes from says nothing of that.
+func typed(s os.Signal) bool {
+	switch s {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGWINCH:
+		return inForeground()
+	}
+	return false
+}
+
+// inForeground reports whether what is typed at our terminal, if we have one, goes to our
+// process group.
+func inForeground() bool {
+	terminal, err := os.OpenFile("/dev/tty", os.O_RDONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	defer terminal.Close()
 	group, err := unix.IoctlGetInt(int(terminal.Fd()), unix.TIOCGPGRP)
 	return err == nil && group == unix.Getpgrp()
 }
+
+// impatient is a context that ends when somebody wants us to end at once.
+func impatient(ctx context.Context, signals <-chan os.Signal) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	for len(signals) > 0 {
+		<-signals // it was for the program, which has ended
+	}
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-signals:
+				if slices.Contains(ending, s) {
+					cancel()
+				}
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
+// ending are the signals by which a program is told to end.
+var ending = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}

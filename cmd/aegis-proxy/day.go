@@ -33,6 +33,9 @@ const (
 	dayDir    = "daily"
 	dayTenant = "daily"
 	dayBudget = "daily"
+	// dayVariable tells a run inside of another one in which directory what it spends is
+	// counted already.
+	dayVariable = "AEGIS_DAILY_IN"
 	// dayKeyFile has the key by which runs go through it, mode 0600.
 	dayKeyFile = "key"
 	// dayStateFile says where it listens, and for which keys and base URLs.
@@ -60,6 +63,7 @@ type dayState struct {
 // day is the day's proxy, as a run has joined it.
 type day struct {
 	shared
+	dir   string
 	admin string
 	runs  *os.File // locked as long as the run goes
 }
@@ -73,6 +77,9 @@ type dayConfig struct {
 // joinDay joins the day's proxy, and starts it if it does not run. The
 // limit, in nano-USD, then holds for all runs that go through it.
 func joinDay(ctx context.Context, c dayConfig, vendors []policy.Vendor, limit int64) (*day, error) {
+	if os.Getenv(dayVariable) == c.dir {
+		return nil, errors.New("--daily: this run is inside of another one with --daily, which counts what it spends already; leave --daily out, or name a directory of its own with --data")
+	}
 	ctx, cancel := context.WithTimeout(ctx, dayStartLimit)
 	defer cancel()
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
@@ -86,7 +93,7 @@ func joinDay(ctx context.Context, c dayConfig, vendors []policy.Vendor, limit in
 	if err := awaitOthers(ctx, c.dir, c.serves(vendors)); err != nil {
 		return nil, err
 	}
-	d := &day{}
+	d := &day{dir: c.dir}
 	if d.runs, err = lockFile(ctx, filepath.Join(c.dir, dayRunsFile), lockShared); err != nil {
 		return nil, err
 	}
@@ -123,11 +130,17 @@ type dayRun struct {
 	day *day
 }
 
+func (r *dayRun) door() doorway {
+	d := r.governor.door()
+	d.day = r.day.dir
+	return d
+}
+
 // end says what all runs have spent, too.
 func (r *dayRun) end(ctx context.Context) (*statement, error) {
 	defer r.day.leave()
 	st, err := r.governor.end(ctx)
-	spent, unknown := r.day.standing(ctx)
+	spent, unknown := r.day.standing(context.WithoutCancel(ctx))
 	if st != nil && unknown == nil {
 		st.Budgets = append(st.Budgets, spent)
 	}

@@ -140,18 +140,25 @@ func stateDir() (string, error) {
 
 // run runs the program and says what it spent. The code is the program's.
 func (c *runConfig) run(cmd *cobra.Command, args []string) (code int, err error) {
+	a := agentOf(args[0])
+	if a.never != "" {
+		return 0, notBegun(errors.New(a.never))
+	}
 	path, err := findProgram(args[0])
 	if err != nil {
 		return 0, err
 	}
-	a := agentOf(args[0])
 	ctx := context.WithoutCancel(cmd.Context())
 	name := runName(a.name, time.Now())
 	g, err := c.governor(ctx, a, name)
 	if err != nil {
 		return 0, err
 	}
-	code, err = runProgram(a.command(path, args, g.door()))
+	signals, unheard := hear()
+	defer unheard()
+	code, err = runProgram(a.command(path, args, g.door()), signals)
+	ctx, cancel := impatient(ctx, signals)
+	defer cancel()
 	st, failed := g.end(ctx)
 	if st != nil {
 		failed = errors.Join(failed, st.print(cmd.ErrOrStderr()))
@@ -162,7 +169,8 @@ func (c *runConfig) run(cmd *cobra.Command, args []string) (code int, err error)
 // governor is what the program of a run goes through.
 type governor interface {
 	door() doorway
-	// end ends it, and says what was spent; nil: that is not known.
+	// end ends it, once the calls have ended, or, where the context ends, at once. It
+	// says what was spent; nil: that is not known.
 	end(context.Context) (*statement, error)
 }
 

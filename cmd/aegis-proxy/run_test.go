@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/term"
 )
 
 // child is the program that scripts start with aegis-proxy run. It does what its
@@ -22,6 +26,13 @@ import (
 //	args               prints the arguments
 //	trap=SIGNAL        has aegis-proxy told of a signal, and prints what comes of it
 //	serve              answers one request at LISTEN, and goes on
+//	leave=ARGUMENTS    leaves a program behind, in a session of its own, with these arguments,
+//	                   between commas; what it prints goes to the file LEFT
+//	begun              lets the program that left this one behind go on
+//	hang=MODEL/CAP     asks for a stream that never ends, and is begun when that is
+//	interrupts         waits for one, then counts those that come until run passes a hangup on
+//	stop               stops itself
+//	terminal           prints which of its files are terminals
 //	exit=CODE
 //	die=SIGNAL
 func child() {
@@ -47,6 +58,21 @@ func child() {
 			trap(value)
 		case "serve":
 			serveOnce()
+		case "leave":
+			leave(strings.Split(value, ","))
+		case "begun":
+			_, _ = os.NewFile(3, "begun").Write([]byte{1})
+		case "hang":
+			hang(model, most)
+		case "interrupts":
+			countInterrupts()
+		case "stop":
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		case "terminal":
+			for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
+				fmt.Printf("%v ", term.IsTerminal(int(f.Fd())))
+			}
+			fmt.Println()
 		case "exit":
 			code, _ := strconv.Atoi(value)
 			os.Exit(code)
@@ -81,6 +107,67 @@ func ask(url, key, body string) {
 	if resp.StatusCode != http.StatusOK {
 		fmt.Println(text.String())
 	}
+}
+
+// leave starts a program that goes on when we have ended, and returns when it says that it
+// has begun.
+func leave(args []string) {
+	out, err := os.OpenFile(os.Getenv("LEFT"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = out, out, []*os.File{write}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	write.Close()
+	_, _ = read.Read(make([]byte, 1))
+}
+
+// hang asks for a stream that never ends, tells who left us when it has begun, and reads
+// on until somebody ends it.
+func hang(model, most string) {
+	req, err := http.NewRequest(http.MethodPost, os.Getenv("OPENAI_BASE_URL")+"/chat/completions",
+		strings.NewReader(fmt.Sprintf(`{"model":%q,"max_completion_tokens":%s,"stream":true,"messages":[{"role":"user","content":"Say hello."}]}`, model, most)))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	req.Header.Set("Authorization", "Bearer "+os.Getenv("OPENAI_API_KEY"))
+	req.Header.Set("X-Simulate", "hang-mid-stream")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	fmt.Println("status", resp.StatusCode)
+	begun := os.NewFile(3, "begun")
+	_, _ = begun.Write([]byte{1})
+	_, err = io.Copy(io.Discard, resp.Body)
+	fmt.Println("cut:", err != nil)
+}
+
+// countInterrupts prints how many interrupts came of one. A hangup that we send run comes
+// back to us behind those that run passes on.
+func countInterrupts() {
+	interrupts, hangups := make(chan os.Signal, 8), make(chan os.Signal, 1)
+	signal.Notify(interrupts, syscall.SIGINT)
+	signal.Notify(hangups, syscall.SIGHUP)
+	fmt.Println("listening")
+	<-interrupts
+	_ = syscall.Kill(os.Getppid(), syscall.SIGHUP)
+	<-hangups
+	fmt.Println("interrupts:", 1+len(interrupts))
 }
 
 // serveOnce waits for a request.

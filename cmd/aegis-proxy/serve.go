@@ -211,7 +211,7 @@ func serve(ctx context.Context, c serveConfig) error {
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
-		err = s.drain(applications, c.DrainLimit)
+		s.drain(context.WithoutCancel(ctx), applications, c.DrainLimit)
 	}
 	return errors.Join(err, operators.Close(), applications.Close(), s.close())
 }
@@ -323,15 +323,14 @@ func (s *stack) reloadOnHangup(ctx context.Context) {
 	}
 }
 
-// drain lets requests in flight finish, up to a limit. Closing the server
+// drain lets requests in flight finish, up to a limit, or until the context ends. Closing the server
 // after it cuts the rest, whose handlers still settle.
-func (s *stack) drain(srv *http.Server, limit time.Duration) error {
+func (s *stack) drain(ctx context.Context, srv *http.Server, limit time.Duration) {
 	s.draining.Store(true)
 	s.logger.Info("draining", "limit", limit)
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
 		s.logger.Warn("requests were cut at the end of the drain limit", "err", err)
 	}
-	return nil
 }

@@ -90,11 +90,14 @@ func (s *session) write(starter *policy.Starter) (stackConfig, error) {
 // door is where the run's program finds it.
 func (s *session) door() doorway { return s.place }
 
-// end lets what is in flight end, and closes the proxy. It says what was spent.
+// end lets what is in flight end, and closes the proxy. It says what was spent, also by
+// the calls that it had to cut.
 func (s *session) end(ctx context.Context) (*statement, error) {
-	drained := s.stack.drain(s.front.server, lastCalls)
-	st, err := s.statement(ctx)
-	return st, errors.Join(drained, err, s.close())
+	s.stack.drain(ctx, s.front.server, lastCalls)
+	closed := s.front.close()
+	s.stack.proxy.Close()
+	st, err := s.statement(context.WithoutCancel(ctx))
+	return st, errors.Join(closed, err, s.close())
 }
 
 // close ends everything that was opened.

@@ -27,7 +27,11 @@ type spentOf struct {
 // print writes it for a person.
 func (s *statement) print(w io.Writer) error {
 	for _, b := range s.Budgets {
-		fmt.Fprintf(w, "aegis: %s: spent %s of %s, %s left\n", b.Name, policy.USD(b.Spent), policy.USD(b.Limit), policy.USD(max(0, b.Limit-b.Spent-b.Held)))
+		held := ""
+		if b.Held > 0 {
+			held = fmt.Sprintf(", %s held by calls that have not ended", policy.USD(b.Held))
+		}
+		fmt.Fprintf(w, "aegis: %s: spent %s of %s%s, %s left\n", b.Name, policy.USD(b.Spent), policy.USD(b.Limit), held, policy.USD(max(0, b.Limit-b.Spent-b.Held)))
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, m := range s.Models {

@@ -10,13 +10,20 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
+// base is a variable that has the base URL of a vendor, less the version.
+type base struct{ vendor, variable, version string }
+
 // baseVariables are those by which clients are told another base URL, by the vendor
 // whose key they bring. Anthropic's goes without a version.
-var baseVariables = []struct{ vendor, variable, version string }{
+var baseVariables = []base{
 	{"openai", "OPENAI_BASE_URL", ""},
 	{"openai", "OPENAI_API_BASE", ""},
 	{"anthropic", "ANTHROPIC_BASE_URL", "/v1"},
+	{"anthropic", "ANTHROPIC_API_BASE", "/v1"},
 }
+
+// baseVariable is where LiteLLM looks for a vendor's base URL, and where run puts it.
+func baseVariable(v policy.Vendor) string { return strings.TrimSuffix(v.KeyEnv, "_KEY") + "_BASE" }
 
 // keyVendors are the APIs that need a key.
 func keyVendors() []policy.Vendor {
@@ -94,7 +101,7 @@ func vendorWhere(is func(policy.Vendor) bool) (policy.Vendor, bool) {
 // elsewhere is a vendor at the base URL that the environment has for it. Where that is
 // another vendor's, it is that one, with this one's key.
 func elsewhere(v policy.Vendor) policy.Vendor {
-	for _, b := range baseVariables {
+	for _, b := range append(slices.Clone(baseVariables), base{v.Name, baseVariable(v), ""}) {
 		url := strings.TrimRight(os.Getenv(b.variable), "/")
 		if b.vendor != v.Name || url == "" {
 			continue
