@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -40,6 +41,15 @@ func parseEvent(payload []byte) (e event) {
 	return e
 }
 
+// tells reports whether it is an event that tells usage.
+func (e *event) tells() bool { return e.kind == "message_start" || e.kind == "message_delta" }
+
+// isClear reports whether a payload can be read in one way: it is JSON, and no object in it
+// has two members of one name.
+func isClear(payload []byte) bool {
+	return jsontext.Value(payload).IsValid(jsontext.AllowInvalidUTF8(true))
+}
+
 // openBlock is a content block that has begun and not ended.
 type openBlock struct {
 	index string
@@ -55,6 +65,9 @@ func (f *findings) Event(payload []byte) wire.Addition {
 		return wire.Addition{}
 	}
 	e := parseEvent(payload)
+	if e.tells() && !isClear(payload) {
+		f.usage.broken = true
+	}
 	switch e.kind {
 	case "message_start":
 		f.start(e.message)
