@@ -147,6 +147,7 @@ func (f *findings) close(e *event) {
 	if u, ok := parseUsage(e.usage, f.asked.amounts); ok {
 		f.take(&u)
 		f.final = f.final || u.counts.output.Told
+		f.closed = f.closed || u.counts.output.Told
 	}
 }
 

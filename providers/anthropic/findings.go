@@ -25,6 +25,7 @@ type findings struct {
 
 	id       string // of the message
 	started  bool   // it began
+	closed   bool   // a total of its output was told
 	stopped  bool   // it says why it ended
 	done     bool   // it ended as messages do
 	failed   bool   // there was an error in its place
@@ -68,6 +69,9 @@ func (f *findings) take(u *usage) {
 	f.usage.counts.update(&u.counts)
 	f.shrank = f.shrank || f.usage.counts.total() < before.total()
 	f.usage.broken = f.usage.broken || u.broken
+	if !f.closed { // what a message begins with is no total of its output
+		before.output, before.thinking = wire.Count{}, wire.Count{}
+	}
 	if len(u.iterations) > 0 {
 		f.usage.iterations = u.iterations
 	} else {
