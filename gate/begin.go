@@ -101,6 +101,7 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *call.Denial)
 	q.place = place{line: g.line, tenant: q.Key.Tenant}
 	defer q.place.leave()
 	if err := q.place.queueIfBusy(ctx); err != nil {
+		q.Cost = 0 // what count planned with was no decision
 		return budget.Grant{}, lineDenial(err)
 	}
 	for {

@@ -100,6 +100,36 @@ func TestClientThatLeavesLeavesTheLine(t *testing.T) {
 	w.mustBalance(0, 0)
 }
 
+// TestLeavingTheLineUndecided: a call whose input is counted, and that leaves the line before
+// it was ever decided, has a receipt that follows.
+func TestLeavingTheLineUndecided(t *testing.T) {
+	w := newWorld(t, daily(200)+waiting+"1m")
+	first := w.begin(w.call(100, 50))
+	second := w.arrive(t.Context(), w.call(100, 50))
+	w.waits(1)
+	counted := 0
+	for _, bid := range []gate.Bid{w.call(100, 50), w.longCall(&counted)} {
+		bid.Tighten = func() (int64, string) { return 100, gate.InputExact }
+		ctx, cancel := context.WithCancel(t.Context())
+		third := w.arrive(ctx, bid)
+		w.waits(2)
+		cancel()
+		var refusal *call.Denial
+		if got := <-third; !errors.As(got.err, &refusal) || refusal.Reason != policy.BudgetHeld {
+			t.Fatalf("%+v", got)
+		}
+	}
+	first.End(gate.Outcome{})
+	if got := <-second; got.err != nil {
+		t.Fatal(got.err)
+	} else {
+		got.grant.End(gate.Outcome{})
+	}
+	w.mustBalance(0, 0)
+	w.settleAll(nil)
+	w.mustReplay(t, w.rules)
+}
+
 func TestExhaustedCallsDoNotWait(t *testing.T) {
 	w := newWorld(t, daily(200)+waiting+"1m")
 	w.refused(w.call(100, 51), policy.BudgetExhausted)
