@@ -265,8 +265,7 @@ func (p *parser) readFunction(place string) error {
 var choiceTypes = map[string]bool{"": true, "function": true, "custom": true, "allowed_tools": true,
 	"auto": true, "none": true, "any": true, "required": true, "tool": true}
 
-// toolChoice reads a word, or the tool that is to be called: one that runs at the
-// provider may be chosen without being offered.
+// toolChoice reads a word, or the tool that is to be called.
 func (p *parser) toolChoice(name string) error {
 	start := p.ValueStart()
 	err := p.renderedOf(name, choiceNames)
@@ -274,8 +273,8 @@ func (p *parser) toolChoice(name string) error {
 		choice := gjson.ParseBytes(p.Scanner.Body[start:p.Offset()])
 		kind := wire.Get(choice, "type").Str
 		p.choose(choice)
-		if !choiceTypes[kind] && !(p.Endpoint.isResponse() && clientTools[kind]) {
-			p.extra(call.ExtraTool, kind, false)
+		if !choiceTypes[kind] {
+			p.choice = kind
 		}
 	}
 	return err

@@ -1,9 +1,11 @@
 package openai
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -27,6 +29,8 @@ type parser struct {
 	offered   offered   // tool of a response
 	lastKind  string    // type of the tool that was read last
 	managing  string    // type of the entry of context_management
+	choice    string    // type of the tool that is to be called, where that is no function
+	local     []string  // types of tools, and no functions, that are offered and run at the client
 }
 
 func (p *parser) request() error {
@@ -228,8 +232,18 @@ func (p *parser) finish() error {
 	if strings.Contains(names.Fold(p.Model), "-search-") {
 		p.unbounded(UnboundedWebSearch) // these models search without being asked
 	}
+	p.finishChoice()
 	if p.Endpoint.isResponse() {
 		return p.fewResults("input")
 	}
 	return p.nameResults()
+}
+
+// finishChoice notes a tool that is to be called and that the client does not run: one at
+// the provider may be chosen without being offered.
+func (p *parser) finishChoice() {
+	own := p.Endpoint.isResponse() && (clientTools[p.choice] || p.choice == computerUse || slices.Contains(p.local, p.choice))
+	if p.choice != "" && !own {
+		p.extra(call.ExtraTool, p.choice, false)
+	}
 }

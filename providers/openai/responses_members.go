@@ -258,6 +258,10 @@ var clientTools = map[string]bool{
 	"computer": true, "computer_use_preview": true,
 }
 
+// computerUse is what a choice of a tool may call a computer
+// (ToolChoiceTypes in OpenAI's description of the API).
+const computerUse = "computer_use"
+
 // offeredLevel is one entry of tools, of whatever type. The size of the whole list counts.
 var offeredLevel *wire.Level[*parser]
 
@@ -345,13 +349,15 @@ func (p *parser) offerOwn(o *offered) error {
 		return p.offer("tools", o.name)
 	}
 	p.load.builtins++
+	p.local = append(p.local, o.kind)
 	return p.offer("tools", o.kind)
 }
 
-// toolEnvironment reads where the commands of a shell run.
+// toolEnvironment reads where the commands of a shell run, or in one word what a computer
+// is.
 func (p *parser) toolEnvironment(name string) error {
 	if p.Peek() != '{' {
-		return p.note("tools", name)
+		return p.scalar("tools", name)
 	}
 	return environmentLevel.Object(p, "tools.environment")
 }
