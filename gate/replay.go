@@ -18,6 +18,12 @@ const (
 	// their receipts within reserveLimit and recordLimit; those of several
 	// denials may be tallyFor later.
 	replayLag = 2*(reserveLimit+recordLimit) + tallyFor
+	// leapLag is how much later a line can be for a leap of the ledger's clock: a shared
+	// ledger grants while it is budget.MaxClocksApart from its callers, ahead or behind, and
+	// receipts of several replicas are told by its instants.
+	leapLag = 2 * budget.MaxClocksApart
+	// maxPatient is how many receipts wait at most for what a leap has delayed.
+	maxPatient = 1 << 16
 	// maxWaiting bounds the receipts that wait for the numbers before theirs.
 	maxWaiting = 1 << 20
 )
@@ -36,7 +42,7 @@ const (
 // audit.VerifyEach and audit.Merge give them), and reads no clock: the same
 // receipts give the same report. It keeps a state for each tenant, what is
 // known of open leases, and the receipts of the last seconds of ledger time, at
-// most 1,048,576.
+// most 1,048,576, or of the last two minutes if they are no more than 65,536.
 //
 // Signatures and chains are not its matter: audit.Verify checks them.
 type Replayer struct {
@@ -300,7 +306,7 @@ func (r *Replayer) advance(l *life, all bool) {
 		if next == nil {
 			return
 		}
-		if !all && next.at+l.lag > l.latest {
+		if !all && next.at+r.patience(l) > l.latest {
 			return
 		}
 		r.judgeDenials(l, next.at)
@@ -309,6 +315,15 @@ func (r *Replayer) advance(l *life, all bool) {
 		r.waiting--
 		r.fold(l, next)
 	}
+}
+
+// patience is how long to wait for what observed the state before an event, in
+// milliseconds of ledger time.
+func (r *Replayer) patience(l *life) int64 {
+	if r.waiting > maxPatient {
+		return l.lag
+	}
+	return l.lag + leapLag.Milliseconds()
 }
 
 // next is the event whose turn it is, nil if it has not come.
@@ -320,7 +335,9 @@ func (l *life) next() *entry {
 }
 
 // judgeDenials looks at the denials that observed the state as it is now. The
-// next event is at an instant, in ledger milliseconds.
+// next event is at an instant, in ledger milliseconds. The clock of a shared ledger may
+// have been set back between a denial and that: then the denial is judged on a copy of the
+// state, which is as late as the denial.
 func (r *Replayer) judgeDenials(l *life, next int64) {
 	list := l.denials[l.state.Number]
 	if len(list) == 0 {
@@ -329,18 +346,34 @@ func (r *Replayer) judgeDenials(l *life, next int64) {
 	delete(l.denials, l.state.Number)
 	r.waiting -= len(list)
 	slices.SortStableFunc(list, func(a, b *entry) int { return cmp.Compare(a.at, b.at) })
+	now := l
 	for _, e := range list {
 		d := e.body.(audit.Decision)
 		switch {
 		case d.Existing && d.Verdict == audit.Allow:
 			r.judgeAgain(l, e, &d)
-		case e.at > next: // only on a ledger whose clock was set back
-			r.report.Unchecked[lacksOrder]++
-		default:
-			r.find(e, l.judge(e.quote, &d))
+			continue
+		case e.at > next && now == l:
+			if now = l.aside(); now == nil {
+				r.report.Unchecked[lacksOrder]++
+				return
+			}
 		}
+		r.find(e, now.judge(e.quote, &d))
 	}
 	r.checkAsker(l, list)
+}
+
+// aside is the life as it is now, to look at without changing it; nil where that cannot
+// be.
+func (l *life) aside() *life {
+	state, err := budget.FromSnapshot(l.state.Snapshot())
+	if err != nil {
+		return nil
+	}
+	copied := *l
+	copied.state = state
+	return &copied
 }
 
 // gap reports the number that a tenant's waiting receipts wait for.
