@@ -151,6 +151,7 @@ type life struct {
 	head     *entry             // of them the next to be folded, once it is known
 	denials  map[int64][]*entry // and leave about leases that were there, by the number that they observed
 	leases   map[string]*heldLease
+	ends     map[string]int64 // instants of events not folded yet, by the lease that they end
 	expired  []*heldLease     // in order of their expiry
 	attempts []attempt        // that ended lately, behind
 	stale    int              // that did not
@@ -175,7 +176,7 @@ func (r *Replayer) lifeOf(id epoch) *life {
 		l = &life{
 			id: epoch{strings.Clone(id.tenant), strings.Clone(id.epoch)}, lag: r.lagOf(id.tenant),
 			events: map[int64]*entry{}, denials: map[int64][]*entry{},
-			leases: map[string]*heldLease{}, copied: map[int64]string{},
+			leases: map[string]*heldLease{}, ends: map[string]int64{}, copied: map[int64]string{},
 		}
 		l.state = budget.NewState(l.id.tenant)
 		r.lives[l.id] = l
@@ -211,6 +212,9 @@ func (r *Replayer) event(e *entry) {
 		r.double(l, e)
 	default:
 		l.events[event.Number] = e
+		if ends(event.Kind) {
+			l.ends[event.Lease] = event.At
+		}
 		r.wait()
 	}
 	r.advance(l, false)
@@ -311,10 +315,18 @@ func (r *Replayer) advance(l *life, all bool) {
 		}
 		r.judgeDenials(l, next.at)
 		delete(l.events, l.state.Number+1)
+		if ends(next.told.Kind) {
+			delete(l.ends, next.told.Lease)
+		}
 		l.head = nil
 		r.waiting--
 		r.fold(l, next)
 	}
+}
+
+// ends reports whether an event of this kind ends its lease.
+func ends(kind budget.EventKind) bool {
+	return kind == budget.Settled || kind == budget.Released || kind == budget.Expired
 }
 
 // patience is how long to wait for what observed the state before an event, in
@@ -404,6 +416,7 @@ func (r *Replayer) breakOff(l *life) {
 		r.waiting -= len(list)
 	}
 	clear(l.events)
+	clear(l.ends)
 	l.head = nil
 	clear(l.denials)
 }

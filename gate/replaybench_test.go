@@ -109,7 +109,7 @@ func TestReplayForgetsWhatIsOver(t *testing.T) {
 	for range 50 {
 		w.begin(w.call(100, 50)).End(used(90, 10))
 		w.sweepOnce() // the policy was seen
-		w.clock.advance(time.Minute)
+		w.clock.advance(3 * time.Minute)
 	}
 	r := gate.NewReplayer(w.rules)
 	most := 0

@@ -49,8 +49,11 @@ func (r *Replayer) revisit(e *entry, d *audit.Decision) {
 		return
 	}
 	l := r.life(e.life)
+	end, ended := l.ends[d.Lease]
 	switch {
 	case e.faulty || l.broken:
+	case ended && end+l.lag <= l.latest: // nobody writes so long after what was seen
+		r.find(e, faultf(WrongAllow, "the lease %q had ended at %d", d.Lease, end))
 	case d.Event < l.state.Number:
 		r.judgeAgain(l, e, d)
 	default:
