@@ -17,12 +17,16 @@ import (
 const root = "../.."
 
 // pages are the documents whose links and names must hold.
-var pages = []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/transparency.md", "docs/actions.md", "docs/admin.md", "docs/agents.md", "docs/decision.md", "docs/routes.md"}
+var pages = []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/transparency.md", "docs/actions.md", "docs/admin.md", "docs/agents.md", "docs/decision.md", "docs/routes.md",
+	"docs/operating.md", "docs/denials.md", "docs/performance.md", "docs/ledger.md", "docs/configuration.md", "docs/clients.md", "docs/dialects.md"}
 
 var (
 	link = regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`)
 	name = regexp.MustCompile("`(?:\\w+\\.)*([A-Za-z]\\w*)`") // the last part of a dotted one
 	word = regexp.MustCompile(`\w+`)
+
+	heading     = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notInAnchor = regexp.MustCompile(`[^\w\- ]`)
 )
 
 // notOurs are a file, and headers that the code leaves to net/http.
@@ -31,15 +35,31 @@ var notOurs = []string{"Dockerfile", "TE", "trailers", "Trailer", "Forwarded"}
 func TestDocsLinkToWhatIsThere(t *testing.T) {
 	for _, page := range pages {
 		for _, match := range link.FindAllStringSubmatch(read(t, page), -1) {
-			target := match[1]
-			if target == "" || strings.Contains(target, "://") {
+			target, anchor := match[1], strings.TrimPrefix(match[2], "#")
+			if strings.Contains(target, "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(root, filepath.Dir(page), target)); errors.Is(err, fs.ErrNotExist) {
+			to := page
+			if target != "" {
+				to = filepath.Join(filepath.Dir(page), target)
+			}
+			if _, err := os.Stat(filepath.Join(root, to)); errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s links to %s, which is not there", page, target)
+				continue
+			}
+			if anchor != "" && !slices.Contains(anchors(read(t, to)), anchor) {
+				t.Errorf("%s links to %s, which has no heading for #%s", page, to, anchor)
 			}
 		}
 	}
+}
+
+// anchors are the names by which the headings of a page are linked to.
+func anchors(text string) (list []string) {
+	for _, h := range heading.FindAllStringSubmatch(text, -1) {
+		list = append(list, strings.ReplaceAll(notInAnchor.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
+	}
+	return list
 }
 
 // TestDocsNameWhatIsInTheCode takes every word in backquotes for a name of the
@@ -55,16 +75,25 @@ func TestDocsNameWhatIsInTheCode(t *testing.T) {
 	}
 }
 
-// TestReadmeNamesEveryFlagOfServe keeps the table of flags whole.
-func TestReadmeNamesEveryFlagOfServe(t *testing.T) {
-	readme := read(t, "README.md")
+// mostReadme is how many lines people read before they know what it is.
+const mostReadme = 200
+
+func TestReadmeIsShort(t *testing.T) {
+	if lines := strings.Count(read(t, "README.md"), "\n"); lines > mostReadme {
+		t.Errorf("README.md has %d lines, more than %d: what is not for everybody belongs into docs", lines, mostReadme)
+	}
+}
+
+// TestDocsNameEveryFlagOfServe keeps the table of flags whole.
+func TestDocsNameEveryFlagOfServe(t *testing.T) {
+	page := read(t, "docs/operating.md")
 	serve, _, err := newRoot().Find([]string{"serve"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	serve.Flags().VisitAll(func(f *pflag.Flag) {
-		if !strings.Contains(readme, "`--"+f.Name+"`") {
-			t.Errorf("README.md does not say what --%s does", f.Name)
+		if !strings.Contains(page, "`--"+f.Name+"`") {
+			t.Errorf("docs/operating.md does not say what --%s does", f.Name)
 		}
 	})
 }
