@@ -17,12 +17,12 @@ type Manner struct {
 // go by x-should-retry, take 402 and 403 for final, and show the message of an error.
 // docs/clients.md has what each does, as measured with the programs themselves.
 var manners = []struct {
-	agent string // how its User-Agent begins
+	agent string // the name that begins its User-Agent
 	of    map[call.Class]Manner
 }{
 	// Claude Code takes a 403 for a login that failed, and says so first, and a 404 for a wrong model. What has 400
 	// or 422 it sends again up to four times, each time with less in it. A 405 it shows.
-	{"claude-cli/", map[call.Class]Manner{call.Forbidden: {Status: 405}}},
+	{"claude-cli", map[call.Class]Manner{call.Forbidden: {Status: 405}}},
 	// Codex shows the body of a 400 and ends its turn. What has another status of the client's fault
 	// it sends again five times, but for a 429, of which it loses the message. A 503 it
 	// sends again too, which helps where budgets are held.
@@ -33,8 +33,8 @@ var manners = []struct {
 	}},
 }
 
-// codex begins the User-Agent of Codex, whichever of its programs it is.
-const codex = "codex_"
+// codex begins the names of Codex's programs: codex_exec, codex-tui, codex_cli_rs and others.
+const codex = "codex"
 
 // MannerOf is how the client that sent a request understands a denial.
 func MannerOf(h Head, d *call.Denial) Manner {
@@ -51,11 +51,21 @@ func MannerOf(h Head, d *call.Denial) Manner {
 // of its own for a quota.
 func ShowsFailures(h Head) bool { return sentBy(h, codex) }
 
+// sentBy says whether the User-Agent of a request begins with that name, or with one that
+// goes on from it after a sign.
 func sentBy(h Head, agent string) bool {
 	for _, value := range h.Header["User-Agent"] {
-		if strings.HasPrefix(value, agent) {
+		rest, found := cutPrefixFold(value, agent)
+		if found && rest != "" && strings.ContainsAny(rest[:1], "/_- ") {
 			return true
 		}
 	}
 	return false
+}
+
+func cutPrefixFold(text, prefix string) (rest string, found bool) {
+	if len(text) < len(prefix) || !strings.EqualFold(text[:len(prefix)], prefix) {
+		return text, false
+	}
+	return text[len(prefix):], true
 }

@@ -27,6 +27,9 @@ func TestMannerOf(t *testing.T) {
 		{"Codex, ledger down", codex, call.Unavailable, providers.Manner{Status: 503}},
 		{"Codex, no key", codex, call.Unidentified, providers.Manner{Status: 401}},
 		{"Codex by another of its names", "codex_cli_rs/0.171.0", call.Exhausted, providers.Manner{Status: 400, Bare: true}},
+		{"Codex on a screen", "codex-tui/0.171.0 (Debian 12.0.0; x86_64) xterm-256color (codex-tui; 0.171.0)", call.Forbidden, providers.Manner{Status: 400, Bare: true}},
+		{"Codex with a window", "Codex Desktop/1.0", call.Exhausted, providers.Manner{Status: 400, Bare: true}},
+		{"another one's name", "codexfoo/1.0", call.Exhausted, providers.Manner{Status: 402}},
 		{"named in the middle", "proxy for codex_exec/0.171.0", call.Exhausted, providers.Manner{Status: 402}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
