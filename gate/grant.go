@@ -73,6 +73,10 @@ func (gr *Grant) Remaining() []policy.Remaining {
 	return list
 }
 
+// Gauge is how far the fullest hard budget of the call was used up when it was granted; ok
+// is false where its client is not to know.
+func (gr *Grant) Gauge() (g call.Gauge, ok bool) { return gr.quote.plan.Gauge(gr.observed) }
+
 // End settles the call. It returns when the ledger has the settlement, or the
 // outbox does, and it does not depend on any context of the request. It waits
 // for the ledger no longer than 3 s. The receipt follows without it: until

@@ -207,6 +207,7 @@ func (p *Proxy) respond(resp *http.Response) error {
 	}
 	x.settleFor()
 	admission.Mark(resp.Header, x.grant, &x.removed)
+	admission.ShowGauge(resp.Header, x.target.head, x.grant)
 	x.target.page.share(resp.Header)
 	admission.DropOurs(resp.Trailer) // those that are announced
 	return nil

@@ -59,6 +59,9 @@ func codexArgs(d doorway) []string {
 		"-c", `model_providers.aegis.base_url="` + d.versioned() + `"`,
 		"-c", `model_providers.aegis.env_key="OPENAI_API_KEY"`,
 		"-c", `model_providers.aegis.wire_api="responses"`,
+		// Where little of the budget is left it would offer to change to a model that may
+		// not be reached, in a dialog that takes what is typed next.
+		"-c", `notice.hide_rate_limit_model_nudge=true`,
 	}
 }
 

@@ -55,6 +55,16 @@ func Mark(h http.Header, grant *gate.Grant, removed *providers.Removed) {
 	}
 }
 
+// ShowGauge fills the gauge that a client has for limits, if it has one.
+func ShowGauge(h http.Header, client providers.Head, grant *gate.Grant) {
+	if !providers.HasGauge(client) {
+		return
+	}
+	if gauge, ok := grant.Gauge(); ok {
+		providers.ShowGauge(h, gauge)
+	}
+}
+
 // tellRemoved names what was taken out, if anything was.
 func tellRemoved(h http.Header, header string, names []string) {
 	if len(names) > 0 {
