@@ -258,8 +258,11 @@ func (p *parser) costly(name string) error {
 		}
 		return err
 	}
-	before := len(p.extras.list)
+	start, before := p.ValueStart(), len(p.extras.list)
 	err := p.unlisted(name)
+	if asks := idle[name]; err == nil && asks != nil && asks(wire.Parse(p.Scanner.Body[start:p.Offset()])) {
+		p.forgetFree(before)
+	}
 	if never[name] == anothersInput && len(p.extras.list) > before { // whatever lies in it
 		p.forget(before)
 		p.extra(call.ExtraMember, name, false)

@@ -68,7 +68,8 @@ func (h *host) asGateway() *host {
 
 // templateMembers are variables that chat templates of open models read.
 const templateMembers = `chat_template_kwargs.thinking_budget chat_template_kwargs.clear_thinking chat_template_kwargs.preserve_thinking
-		chat_template_kwargs.model_identity chat_template_kwargs.add_generation_prompt`
+		chat_template_kwargs.model_identity chat_template_kwargs.add_generation_prompt chat_template_kwargs.date_string
+		chat_template_kwargs.tools_in_user_message chat_template_kwargs.add_vision_id`
 
 var unknownHost = members(templateMembers).asGateway()
 
@@ -98,15 +99,15 @@ var hosts = func() map[string]*host {
 		// DeepSeek: https://api-docs.deepseek.com/api/create-chat-completion.
 		"deepseek": members(`user_id thinking.reasoning_effort`),
 		// xAI: https://docs.x.ai/developers/rest-api-reference/inference/chat-completions.
-		// It has no member of its own that is free.
-		"xai grok": members(),
+		// max_turns limits the rounds of tools that run there, which are denied.
+		"xai grok": members(`max_turns`),
 		// OpenRouter: package openrouter 1.3.84, components/chatrequest.py and
 		// operations/createembeddings.py; https://openrouter.ai/docs/api-reference/overview.
 		// transforms has one value, middle-out, which drops text. A budget of reasoning is
 		// inside the output cap, and max_price lowers the price.
 		"openrouter": members(`trace.* debug.* usage.include verbosity transforms structured_outputs
 			reasoning.max_tokens reasoning.context reasoning.mode
-			provider.allow_fallbacks provider.max_price.* tools.eager_input_streaming messages.model`).
+			provider.allow_fallbacks provider.max_price.* tools.eager_input_streaming messages.model stop_server_tools_when.*`).
 			with(call.ExtraBeta, `fine-grained-tool-streaming-2025-05-14 interleaved-thinking-2025-05-14 structured-outputs-2025-11-13`).
 			runsAgents("*:online", "openrouter/auto*", "*@preset/*").asGateway(),
 		// Together: package together 3.1.1, types/chat/completion_create_params.py.
@@ -114,8 +115,8 @@ var hosts = func() map[string]*host {
 		// Fireworks: package fireworks_ai 1.2.30, types/chat/completion_create_params.py and
 		// types/completion_create_params.py. Any tier but priority is the plain one there.
 		"fireworks fireworksai": members(`context_length_exceeded_behavior echo_last mirostat_lr mirostat_target
-			perf_metrics_in_response prompt_cache_isolation_key prompt_truncate_len raw_output reasoning_history
-			return_token_ids safe_tokenization thinking.budget_tokens`),
+			perf_metrics_in_response prompt_cache_isolation_key prompt_cache_max_len prompt_truncate_len raw_output reasoning_history
+			return_logits.* return_token_ids safe_tokenization thinking.budget_tokens`),
 		// Cerebras: package cerebras_cloud_sdk 1.91.0, types/chat/completion_create_params.py,
 		// and https://inference-docs.cerebras.ai/capabilities/service-tiers: auto is the
 		// highest tier that there is, and priority is there on endpoints of one's own alone.
@@ -164,13 +165,14 @@ var hosts = func() map[string]*host {
 		// and standard is its plain tier.
 		"google gemini vertex googlevertex googleai": members().with(call.ExtraTier, `standard`),
 		// vLLM: vllm/entrypoints/openai/chat_completion/protocol.py, completion/protocol.py
-		// and pooling/base/protocol.py on its main branch. A beam search has n beams.
+		// and pooling/base/protocol.py on its main branch, and what they had before. A beam search
+		// has n beams. vllm_xargs and logits_processors reach what chooses the next token alone.
 		"vllm": members(`use_beam_search length_penalty watermarking thinking_token_budget truncate_prompt_tokens truncation_side
 			prompt_logprobs logprob_token_ids allowed_token_ids add_generation_prompt continue_final_message add_special_tokens
 			documents.* structured_outputs.* guided_json.* guided_regex guided_choice guided_grammar guided_decoding_backend
 			guided_whitespace_pattern priority return_tokens_as_token_ids return_token_ids routed_experts_prompt_start
 			return_token_offsets return_prompt_text return_mm_kwargs cache_salt repetition_detection.* stream_interval
-			use_activation embed_dtype endianness`, templateMembers),
+			use_activation activation softmax embed_dtype endianness vllm_xargs.* logits_processors.*`, templateMembers),
 		// SGLang: python/sglang/srt/entrypoints/openai/protocol.py on its main branch. A
 		// session keeps what was asked before.
 		"sglang": members(`regex ebnf stop_regex no_stop_trim lora_path separate_reasoning stream_reasoning continue_final_message
@@ -181,8 +183,9 @@ var hosts = func() map[string]*host {
 				"session_id":     "what is stored under that name is input",
 				"session_params": "what is stored under that name is input",
 			}),
-		// Ollama: openai/openai.go on its main branch.
-		"ollama": members(`think _debug_render_only`),
+		// Ollama: openai/openai.go on its main branch, and https://docs.ollama.com/api: how long a
+		// model stays in memory.
+		"ollama": members(`think keep_alive _debug_render_only`),
 		// llama.cpp: tools/server/server-schema.cpp and tools/server/README.md on its main
 		// branch. Both numbers of thoughts are inside the cap.
 		"llamacpp llamaserver": members(`verbose timings_per_token cache_prompt return_tokens return_progress sse_ping_interval n_indent
@@ -191,7 +194,8 @@ var hosts = func() map[string]*host {
 			dry_sequence_breakers mirostat mirostat_tau mirostat_eta adaptive_target adaptive_decay n_probs min_keep
 			post_sampling_probs backend_sampling lora.* samplers id_slot grammar json_schema.* grammar_lazy
 			grammar_triggers.* preserved_tokens parse_tool_calls continue_final_message add_generation_prompt
-			reasoning_control reasoning_budget_tokens thinking_budget_tokens`, templateMembers),
+			reasoning_control reasoning_budget_tokens reasoning_budget_message thinking_budget_tokens thinking_forced_open
+			reasoning_in_content speculative.* embd_normalize`, templateMembers),
 		// LM Studio: https://lmstudio.ai/docs/developer/openai-compat.
 		"lmstudio": members(`repeat_penalty ttl draft_model`),
 		// LiteLLM: https://docs.litellm.ai/docs/proxy/user_keys.

@@ -5,7 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // list are names of one kind. One that ends in .* stands for all that lies under it.
@@ -66,7 +69,8 @@ var everywhere = [call.ExtraKinds]list{
 		// Google's, which gateways take too. A budget of thoughts is inside the cap.
 		`google.thinking_config.* google.thought_tag_marker google.safety_settings.* tools.function.response.*`,
 		// The shape of the output: a grammar, which is in the body.
-		`response_format.grammar response_format.structures.* response_format.triggers response_format.format.* response_format.value.*`,
+		`response_format.grammar response_format.structures.* response_format.triggers response_format.format.* response_format.value.*
+		response_format.pattern`,
 		// Parts of an answer that come back in the history.
 		`messages.annotations.* messages.reasoning.* messages.reasoning_content messages.reasoning_details.* messages.thinking
 		messages.thinking_blocks.* messages.parsed.* messages.prefix messages.partial messages.weight messages.finish_reason
@@ -179,6 +183,20 @@ var costly = map[call.ExtraKind]map[string]string{
 }
 
 const searchesCost = "searches have a fee, and the model runs again with their results"
+
+// idle say of members that are known to cost when they ask for nothing that does.
+var idle = map[string]func(value gjson.Result) bool{
+	// https://docs.x.ai/docs/guides/live-search.
+	"search_parameters": func(v gjson.Result) bool { return wire.Get(v, "mode").Str == "off" },
+	// Package openrouter 1.3.84, components: the plugins that look at the answer's form, or
+	// that drop text, have no fee, and none has that is not enabled.
+	"plugins": func(v gjson.Result) bool {
+		return v.IsArray() && !slices.ContainsFunc(v.Array(), func(plugin gjson.Result) bool {
+			id := wire.Get(plugin, "id").Str
+			return id != "response-healing" && id != "context-compression" && wire.Get(plugin, "enabled").Type != gjson.False
+		})
+	},
+}
 
 // reasons say why what is in Request.Unbounded has no bound anywhere.
 var reasons = map[string]string{
