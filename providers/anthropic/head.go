@@ -62,7 +62,7 @@ func (r *request) asksFor(beta string) {
 }
 
 // parameter returns the name of a pair of a query, and whether it is one that the
-// dialect knows: beta, or one that may hold a key, which goes nowhere.
+// dialect knows: beta, or one that may hold a key or hide the usage, which goes nowhere.
 func parameter(pair string) (name string, known bool) {
 	raw, _, _ := strings.Cut(pair, "=")
 	name, err := url.QueryUnescape(raw)
@@ -73,7 +73,7 @@ func parameter(pair string) (name string, known bool) {
 	case "", betaParameter:
 		return name, true
 	}
-	return name, wire.Secret(name)
+	return name, wire.Secret(name) || wire.HidesUsage(name)
 }
 
 // betaParameter is in the query of every call that an SDK makes through its beta
@@ -134,7 +134,7 @@ func (r *request) header(t *providers.Terms) (header map[string][]string, taken 
 	}
 	for name := range header {
 		plain := providers.Plain(name)
-		if wire.Secret(name) || plain == betaHeader && len(taken) > 0 || !slices.Contains(ownHosts, t.Provider) && !isPlain(plain) && !t.Allow.Has(call.ExtraHeader, strings.ToLower(plain)) {
+		if wire.Secret(name) || wire.HidesUsage(name) || plain == betaHeader && len(taken) > 0 || !slices.Contains(ownHosts, t.Provider) && !isPlain(plain) && !t.Allow.Has(call.ExtraHeader, strings.ToLower(plain)) {
 			delete(header, name)
 		}
 	}

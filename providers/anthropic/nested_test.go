@@ -30,10 +30,12 @@ func TestWhatLiesInWhatIsAdmitted(t *testing.T) {
 		{"a tool of settings", tool(`"x":{"type":"object","y":1}`), ""},
 		{"a member", `,"odd":{"a":[1]}`, ""},
 		{"a member with an upload", `,"odd":{"a":[{"type":"container_upload"}]}`, "a content block of type container_upload"},
+		{"a member that hides the usage", `,"response_fields":["content"]`, "response_fields"},
+		{"that name deeper", `,"odd":{"fields":["content"]}`, ""},
 		{"a member that is a key", `,"odd_api_key":"sk"`, "odd_api_key"},
 	} {
 		allow := &call.Allow{}
-		allow.Names[call.ExtraPart], allow.Names[call.ExtraTool], allow.Names[call.ExtraMember] = []string{"odd"}, []string{"odd"}, []string{"odd*", "tools.*"}
+		allow.Names[call.ExtraPart], allow.Names[call.ExtraTool], allow.Names[call.ExtraMember] = []string{"odd"}, []string{"odd"}, []string{"odd*", "tools.*", "response_fields"}
 		r, err := parseWith(t, providers.Head{}, row.members)
 		if err != nil {
 			t.Fatalf("%s: %v", row.name, err)

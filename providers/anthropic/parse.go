@@ -169,6 +169,9 @@ func unlisted(place string) wire.Reader[*parser] {
 			if wire.Secret(name) {
 				p.costs(call.ExtraMember, path, secret)
 			}
+			if place == "" && wire.HidesUsage(name) {
+				p.costs(call.ExtraMember, path, "it can hide the usage, and no allowance admits it")
+			}
 			p.examine(value)
 		}
 		return err

@@ -378,9 +378,9 @@ func TestCapStaysAboveThinking(t *testing.T) {
 }
 
 func TestSentHead(t *testing.T) {
-	h := providers.Head{Query: "beta=true&api_key=mine&Api-Key=mine&token=mine", Header: headers{
+	h := providers.Head{Query: "beta=true&api_key=mine&Api-Key=mine&token=mine&fields=mine&%24fields=mine&alt=mine&$.xgafv=mine", Header: headers{
 		"X-Api-Key": {"mine"}, "Authorization": {"Bearer mine"}, "Api-Key": {"mine"}, "X_api_key": {"mine"}, "Cookie": {"mine"},
-		"X-Goog-Api-Key": {"mine"}, "Ocp-Apim-Subscription-Key": {"mine"}, "Proxy-Authorization": {"Basic mine"}, "X-Amz-Security-Token": {"mine"}, "X-Goog-User-Project": {"mine"},
+		"X-Goog-Api-Key": {"mine"}, "Ocp-Apim-Subscription-Key": {"mine"}, "Proxy-Authorization": {"Basic mine"}, "X-Amz-Security-Token": {"mine"}, "X-Goog-User-Project": {"mine"}, "X-Goog-Fieldmask": {"mine"},
 		"Anthropic-Workspace-Id": {"mine"}, "Anthropic-User-Profile-Id": {"mine"},
 		"Anthropic-Version": {"2023-06-01"}, "X-App": {"cli"},
 		"Anthropic-Beta": {"claude-code-20250219, cache-keepalive-2026-09-03", "context-1m-2025-08-07,interleaved-thinking-2025-05-14"},
@@ -395,7 +395,7 @@ func TestSentHead(t *testing.T) {
 	}
 	sent := o.Send(0)
 	if got := fmt.Sprint(sent.Path, sent.Query, sent.Header); strings.Contains(got, "mine") {
-		t.Errorf("the client's key leaves: %s", got)
+		t.Errorf("the client's key leaves, or what hides the usage: %s", got)
 	}
 	if sent.Path != "/messages" || sent.Query != "beta=true" {
 		t.Errorf("sent to %s?%s", sent.Path, sent.Query)

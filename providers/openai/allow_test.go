@@ -374,7 +374,7 @@ func TestHeaders(t *testing.T) {
 		return http.Header{
 			"Openai-Beta":    {"assistants=v2, responses_multi_agent=v1", "foo"},
 			"X-Custom":       {"a"},
-			"X-Goog-Api-Key": {"k"}, "Ocp_Apim_Subscription_Key": {"k"}, "Cf-Aig-Authorization": {"k"},
+			"X-Goog-Api-Key": {"k"}, "Ocp_Apim_Subscription_Key": {"k"}, "Cf-Aig-Authorization": {"k"}, "X-Goog-Fieldmask": {"k"},
 			"Idempotency-Key": {"i"},
 			"User-Agent":      {"b"},
 			"Traceparent":     {"c"},

@@ -112,7 +112,7 @@ func betasOf(value string) func(func(string) bool) {
 }
 
 // forward takes out of the header of a request what does not go to an upstream: whatever
-// may hold a credential of the client's, betas that are in no list, which it returns, and
+// may hold a credential of the client's or hide the usage, betas that are in no list, which it returns, and
 // at a gateway every header that is in none.
 func forward(t *providers.Terms, header map[string][]string) (betas []string) {
 	h := hostOf(t.Provider)
@@ -120,7 +120,7 @@ func forward(t *providers.Terms, header map[string][]string) (betas []string) {
 		var room [maxHeaderBytes]byte
 		plain := plainHeader(room[:0], name)
 		switch {
-		case wire.Secret(name):
+		case wire.Secret(name), wire.HidesUsage(name):
 			delete(header, name)
 		case betaHeaders.have(plain):
 			kept, out := sift(t, h, values)

@@ -8,10 +8,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
-// hidden are query parameters that can hide the usage of an answer: which of its
-// members are sent, and in what shape. Google and OData have them.
-var hidden = map[string]bool{"fields": true, "select": true, "callback": true, "jsonp": true, "alt": true, "xgafv": true, "expand": true}
-
 // SeeQuery reads the query of a request, as it came. Its parameters are extras, but for
 // those that may hold a credential or hide the usage: they go nowhere. The error is a
 // *ParseError.
@@ -32,7 +28,7 @@ func (r *Request) SeeQuery(raw string) error {
 			return err
 		}
 		plain := wire.Squeezed(name)
-		if wire.Secret(name) || hidden[plain] {
+		if wire.Secret(name) || wire.HidesUsage(name) {
 			out = true
 			continue
 		}

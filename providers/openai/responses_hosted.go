@@ -193,11 +193,10 @@ func (p *parser) bodyTool() error {
 }
 
 // offerHosted notes a tool that runs at the provider. Its members are judged where it is
-// priced.
+// priced, and those that go nowhere wherever it is admitted.
 func (p *parser) offerHosted(kind string, before int) error {
 	extras := slices.Clone(p.extras.list[before:])
-	p.forget(before)
-	p.extra(call.ExtraTool, kind, false)
+	p.asWhole(before, call.ExtraTool, kind)
 	p.hosted = append(p.hosted, hostedTool{kind: kind, inItem: true, extras: extras})
 	return p.offer("tools", kind)
 }

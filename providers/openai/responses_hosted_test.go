@@ -34,11 +34,13 @@ func TestHostedTools(t *testing.T) {
 		provider string
 		sent     string // members behind the cap; "" where it is denied
 		stripped string
+		allow    string
 		calls    int64
 		says     string
 	}{
 		{name: "denied", body: body(`"tools":[` + webSearch + `]`), says: "hosted_tools"},
 		{name: "denied, and no policy prices it", body: body(`"tools":[{"type":"file_search"}]`), says: "{kind: file_search, when_offered: strip}"},
+		{name: "admitted, with a key in it", allow: "mcp", body: body(`"tools":[{"type":"mcp","server_label":"s","authorization":"sk"}]`), says: "tools.authorization: it may hold a credential"},
 		{name: "priced", rules: price, body: body(`"tools":[` + function + `,` + webSearch + `]`),
 			sent: `"tools":[` + function + `,` + webSearch + `],"max_tool_calls":3`, calls: 3},
 		{name: "priced, with fewer calls", rules: price, body: body(`"max_tool_calls":2,"tools":[` + webSearch + `]`),
@@ -74,6 +76,9 @@ func TestHostedTools(t *testing.T) {
 			terms.Tools = row.rules
 			if row.provider != "" {
 				terms.Provider = row.provider
+			}
+			if row.allow != "" {
+				terms.Allow = allowing(call.ExtraTool, row.allow)
 			}
 			_, offer, err := responseOn(t, "/v1/responses", row.body, terms)
 			if row.says != "" {

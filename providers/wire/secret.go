@@ -26,6 +26,18 @@ func Secret(name string) bool {
 	return false
 }
 
+// HidesUsage reports whether a name, of a header, a parameter or a member of the body itself,
+// is one by which a server can be told what of an answer to show, and in what shape. Google
+// (https://cloud.google.com/apis/docs/system-parameters), OData and llama.cpp have them.
+func HidesUsage(name string) bool {
+	var room [squeezedBytes]byte
+	switch string(appendSqueezed(room[:0], name)) {
+	case "fields", "xgoogfieldmask", "fieldmask", "responsefields", "select", "expand", "callback", "jsonp", "alt", "xgafv":
+		return true
+	}
+	return false
+}
+
 // squeezedBytes has room for usual names.
 const squeezedBytes = 64
 
