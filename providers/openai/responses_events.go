@@ -68,6 +68,7 @@ func (e *responseEvents) Event(payload []byte) (none wire.Addition) {
 
 // word is what a JSON string says that names something; "" for anything else.
 func word(value []byte) string {
+	value = bytes.TrimSpace(value) // of a document it has what stands around it
 	if len(value) < 2 || value[0] != '"' {
 		return ""
 	}

@@ -50,6 +50,7 @@ func (x *exchange) check() (Verdict, string) {
 	}
 	report := x.checkMeter(offer)
 	told, used := x.checkUsage(report)
+	x.checkSpellings(offer, report, verdict == Exact && len(x.Request.Bytes()) > 0)
 	if verdict != Exact {
 		return verdict, why
 	}
@@ -230,7 +231,7 @@ func totals(r providers.Report) (u Usage) {
 // checkBound: the usage is within what was bounded before.
 func (x *exchange) checkBound(offer providers.Offer, used Usage) {
 	b := offer.Bound()
-	input := (b.Input.Fixed+x.count(b.Input.Texts, b.Input.Exact))*(1+b.Input.Rereads) + b.Output.Cap*b.Output.Rereads
+	input := x.input(b)*(1+b.Input.Rereads) + b.Output.Cap*b.Output.Rereads
 	output := (b.Output.Cap + b.Output.Fixed + x.count(b.Output.Texts, false)) * b.Output.Choices
 	for i := range b.Beside {
 		input += b.Beside[i].Usage.InputTokens()

@@ -5,6 +5,9 @@
 //     passed on. Where nothing was asked for that is, byte for byte, what came; else only
 //     bytes are missing.
 //   - What the report says of usage is what the recorded answer says, or more, never less.
+//   - An answer that is written otherwise is read alike: its members in another order, with
+//     white space, unknown members, other ends of lines and comments between them. So is a
+//     request bounded, but for its white space.
 //   - A body leaves as it came but for the members that the dialect may change, and no
 //     output cap is above what the client asked for or the proxy grants.
 //   - The recorded usage is within the bound of the recorded request.
