@@ -2,6 +2,7 @@ package anthropic
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,6 +72,13 @@ func (p *parser) fallbackSpeed(string) error {
 		p.costs(call.ExtraMember, "fallbacks.speed", "what it costs is not known")
 	}
 	return err
+}
+
+// fellBack reports whether a model that answered is another one than was asked for first.
+// Its name may be longer than the one that was sent, by a date.
+func (a *asked) fellBack(model string) bool {
+	is := func(name string) bool { return model == name || strings.HasPrefix(model, name+"-20") }
+	return !is(a.model) && slices.ContainsFunc(a.others, func(f fallback) bool { return is(f.model) })
 }
 
 // fallBack adds a run for each fallback. It reads the request, and what those before it

@@ -92,8 +92,9 @@ func (f *findings) report(settled bool) providers.Report {
 }
 
 // unsaid reports whether the counts leave out what was seen: there is no call without
-// input. Counts that shrank, where the conversation may have been summed up, leave the
-// summary out unless it stands among the runs.
+// input. Unless runs are told one by one, counts that shrank, where the conversation may
+// have been summed up, leave the summary out, and those of a model that took over what the
+// one before it used.
 func (f *findings) unsaid(lines []call.Line) bool {
 	var input, output int64
 	for i := range lines {
@@ -101,7 +102,7 @@ func (f *findings) unsaid(lines []call.Line) bool {
 		output += lines[i].Usage.OutputTokens()
 	}
 	return input == 0 || f.text && !f.asked.silent && output == 0 ||
-		f.shrank && f.asked.sums && len(f.usage.iterations) == 0
+		len(f.usage.iterations) == 0 && (f.shrank && f.asked.sums || f.asked.fellBack(f.model))
 }
 
 func (f *findings) readModel(v gjson.Result) {

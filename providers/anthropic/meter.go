@@ -18,6 +18,8 @@ type asked struct {
 	fast   bool   // it asks for a faster run
 	region string // that it asks for
 	sums   bool   // the conversation may be summed up
+	model  string
+	others []fallback // models that run where that one declines
 
 	amounts bill.Reader // of its provider; nil where none is known
 }

@@ -185,7 +185,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	}
 	asked := asked{
 		silent: r.maxTokens == 0, limit: limit, long: r.cache.long, fast: r.fast, region: r.region,
-		sums: r.summaries > 0, amounts: bill.Of(o.terms.Provider),
+		sums: r.summaries > 0, model: r.model, others: r.fallbacks, amounts: bill.Of(o.terms.Provider),
 	}
 	return providers.Sent{
 		Path:    "/" + r.operation,
