@@ -100,6 +100,7 @@ func (a *facts) visit(f fields) {
 	f.optCount("input_tokens", &a.InputTokens)
 	f.optText("key", &a.Key)
 	f.optKinds("kinds", &a.Kinds)
+	f.optCount("least_cap", &a.LeastCap)
 	f.optText("model", &a.Model)
 	f.optText("nonce", (*string)(&a.Nonce))
 	f.optCount("output_cap", &a.OutputCap)

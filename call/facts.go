@@ -45,6 +45,7 @@ type Facts struct {
 	InputTokens int64    // at most
 	InputBound  string   // how InputTokens was found: "exact", "bytes", "context" or "caller"
 	OutputCap   int64    // tokens of one choice, at most: the cap that is sent, unless Uncapped
+	LeastCap    int64    // the least OutputCap that the call can be sent with; 0: any
 	Uncapped    bool     // no cap is sent, and OutputCap is the model's context
 	Choices     int64    // how many outputs are paid for
 	ExtraOutput int64    // tokens that can be billed beside the caps, of all choices together

@@ -120,20 +120,20 @@ func (g *Gate) admit(ctx context.Context, q *quote) (budget.Grant, *call.Denial)
 	}
 }
 
-// misfit is a denial with the room that was left when it was made, in nano-USD; below zero
-// where room is of no use.
+// misfit is a denial with the room that was left when it was made, and that would be
+// left if nothing were held, in nano-USD; below zero where room is of no use.
 type misfit struct {
 	*call.Denial
-	room int64
+	room, rest int64
 }
 
 // noRoom is a denial for which room is of no use.
-func noRoom(d *call.Denial) *misfit { return &misfit{d, -1} }
+func noRoom(d *call.Denial) *misfit { return &misfit{d, -1, -1} }
 
 // stateless is the denial of a rule that asks no ledger.
 func stateless(d *call.Denial) *misfit {
 	if d.Reason == policy.RequestCapExceeded {
-		return &misfit{d, d.Limit}
+		return &misfit{d, d.Limit, d.Limit}
 	}
 	return noRoom(d)
 }
@@ -143,7 +143,8 @@ func (q *quote) atLedger(d *call.Denial, seen []budget.Observed) *misfit {
 	if !policy.OfMoney(d) {
 		return noRoom(d)
 	}
-	return &misfit{d, q.plan.Room(seen)}
+	room, rest := q.plan.Room(seen)
+	return &misfit{d, room, rest}
 }
 
 // mayFit reports whether tighter bounds could make the call fit.

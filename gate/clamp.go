@@ -19,7 +19,7 @@ type asked struct {
 // in line; else its denial tells the least that would have passed. What is only held with
 // the cap at hand fits again without.
 func (q *quote) clamp(m *misfit) bool {
-	if !q.Key.Tenant.Clamp || !policy.OfMoney(m.Denial) || m.Reason == policy.BudgetHeld {
+	if !q.clamps(m) {
 		return false
 	}
 	lower := max(q.floor(), q.largestCap(m.room))
@@ -31,6 +31,11 @@ func (q *quote) clamp(m *misfit) bool {
 	}
 	q.OutputCap, q.Uncapped, q.clamped = lower, false, true
 	return true
+}
+
+// clamps reports whether the tenant wants the cap lowered for a denial.
+func (q *quote) clamps(m *misfit) bool {
+	return q.Key.Tenant.Clamp && policy.OfMoney(m.Denial) && m.Reason != policy.BudgetHeld
 }
 
 // floor is the least output cap that the call may be sent with.

@@ -210,11 +210,8 @@ type Bid struct {
 	Upstream *policy.Upstream
 	call.Facts
 
-	Fit *Fit // of an OutputCap that the client did not ask for; nil: it stays
-	// LeastCap is the least OutputCap that the call can be sent with, because of LeastFor, a
-	// member of its body; 0: any.
-	LeastCap int64
-	LeastFor string
+	Fit      *Fit   // of an OutputCap that the client did not ask for; nil: it stays
+	LeastFor string // the member of the body because of which it has a LeastCap
 
 	// Tighten, if set, finds a tighter bound of the input at some cost. It is asked only
 	// when InputTokens may not fit.

@@ -330,12 +330,12 @@ func (q *quote) checkStateless(d *audit.Decision, denial *call.Denial) *fault {
 	return q.checkUnclamped(stateless(denial))
 }
 
-// checkUnclamped finds a denial where the policy wants the cap lowered. One for
-// another reason than money stands, whatever a lower cap would have cost.
+// checkUnclamped finds a denial where the policy wants the cap lowered, and a lower one
+// would have fitted, or did not for what others held alone. One for another reason than
+// money stands, whatever a lower cap would have cost.
 func (q *quote) checkUnclamped(m *misfit) *fault {
-	clamped := *q
-	if m.mayFit() && clamped.clamp(m) {
-		return faultf(WrongDenial, "the policy clamps, and an output cap of %d would have fitted", clamped.OutputCap)
+	if lower := q.largestCap(m.rest); q.clamps(m) && lower >= q.floor() {
+		return faultf(WrongDenial, "the policy clamps, and an output cap of %d would have fitted", lower)
 	}
 	return nil
 }

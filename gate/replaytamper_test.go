@@ -366,7 +366,7 @@ func taken(body audit.Body, name string) bool {
 		if name == "PricedAt" || slices.Contains([]string{"Facts.Choices", "Facts.OutputRereads"}, name) && b.Facts.OutputCap == 0 { // it makes no difference
 			return true
 		}
-		if name == "Facts.Depth" || name == "Facts.Attempt" { // the story's policy has no rule that looks at them
+		if name == "Facts.Depth" || name == "Facts.Attempt" || name == "Facts.LeastCap" { // nothing in the story is decided by them
 			return true
 		}
 		if strings.HasPrefix(name, "Denials.") { // a line with some of them does not parse

@@ -100,6 +100,7 @@ func (r *Request) valid() error {
 		{"Attempt", f.Attempt, policy.BadAttempt},
 		{"InputTokens", f.InputTokens, pricing.MaxTokens},
 		{"OutputCap", f.OutputCap, pricing.MaxTokens},
+		{"LeastCap", f.LeastCap, pricing.MaxTokens},
 		{"Choices", f.Choices, pricing.MaxTokens},
 		{"ExtraOutput", f.ExtraOutput, pricing.MaxTokens},
 		{"InputRereads", f.InputRereads, call.MaxRereads},

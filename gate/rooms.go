@@ -37,7 +37,8 @@ func (r *rooms) note(q *quote, observed []budget.Observed) {
 	if !ok {
 		seen, _ = r.byTenant.LoadOrStore(q.Key.Tenant.Name, new(room))
 	}
-	seen.(*room).left.Store(q.plan.Room(observed))
+	left, _ := q.plan.Room(observed)
+	seen.(*room).left.Store(left)
 	seen.(*room).touched.Store(true)
 }
 

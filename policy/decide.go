@@ -247,16 +247,18 @@ func (p Plan) first(reasons []budget.Reason) int {
 }
 
 // Room is the nano-USD that could still be held in every money claim of the plan, given
-// what was observed; negative when a budget is overrun.
-func (p Plan) Room(observed []budget.Observed) int64 {
-	room := int64(budget.MaxAmount)
+// what was observed, and that could be if nothing else were held; negative when a budget
+// is overrun.
+func (p Plan) Room(observed []budget.Observed) (room, rest int64) {
+	room, rest = budget.MaxAmount, budget.MaxAmount
 	for i, c := range p.Claims {
 		if c.AtEnd == budget.Adjust {
 			room = min(room, c.Limit-observed[i].Spent-observed[i].Held)
+			rest = min(rest, c.Limit-observed[i].Spent)
 		}
 	}
 	if most := p.tenant.PerRequest; most > 0 {
-		room = min(room, most)
+		room, rest = min(room, most), min(rest, most)
 	}
-	return room
+	return room, rest
 }

@@ -285,15 +285,15 @@ func TestRoom(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		day, month budget.Observed
-		room       int64
+		room, rest int64
 	}{
-		{"the per-request cap", budget.Observed{}, budget.Observed{}, 500_000_000},
-		{"what holds and charges leave", budget.Observed{Spent: 600_000_000, Held: 300_000_000}, budget.Observed{}, 100_000_000},
-		{"the tightest", budget.Observed{Held: 400_000_000}, budget.Observed{Spent: 9_999_999_999}, 1},
-		{"an overrun", budget.Observed{Spent: 1_200_000_000}, budget.Observed{}, -200_000_000},
+		{"the per-request cap", budget.Observed{}, budget.Observed{}, 500_000_000, 500_000_000},
+		{"what holds and charges leave", budget.Observed{Spent: 600_000_000, Held: 300_000_000}, budget.Observed{}, 100_000_000, 400_000_000},
+		{"the tightest", budget.Observed{Held: 400_000_000}, budget.Observed{Spent: 9_999_999_999}, 1, 1},
+		{"an overrun", budget.Observed{Spent: 1_200_000_000}, budget.Observed{}, -200_000_000, -200_000_000},
 	} {
-		if room := plan.Room([]budget.Observed{c.day, c.month}); room != c.room {
-			t.Errorf("%s: got %d, want %d", c.name, room, c.room)
+		if room, rest := plan.Room([]budget.Observed{c.day, c.month}); room != c.room || rest != c.rest {
+			t.Errorf("%s: got %d and %d, want %d and %d", c.name, room, rest, c.room, c.rest)
 		}
 	}
 }

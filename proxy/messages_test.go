@@ -312,8 +312,9 @@ func TestMessagesReplay(t *testing.T) {
 	up := &caseUpstream{reply: reply{body: message(`{"input_tokens":20,"output_tokens":4,"output_tokens_details":{"thinking_tokens":2},"service_tier":"standard","iterations":[{"type":"compaction","input_tokens":3,"output_tokens":1},{"type":"message","input_tokens":20,"output_tokens":4}]}`)}}
 	w := newWorld(t, setting{upstreams: []http.Handler{up}, policy: claudeOf("0.002", "when_exhausted: clamp\n    rates: [{name: r, limit: 100, window: minute}]")})
 	large := strings.Replace(claudeMessage, `"max_tokens":100`, `"max_tokens":9000`, 1)
+	thinking := strings.Replace(large, `"messages"`, `"thinking":{"type":"enabled","budget_tokens":8000},"messages"`, 1) // denied
 	for path, bodies := range map[string][]string{
-		messagesPath:                   {claudeMessage, claudeStream, large, strings.Replace(claudeMessage, `"hi"`, `[{"type":"image"}]`, 1)},
+		messagesPath:                   {claudeMessage, claudeStream, large, thinking, strings.Replace(claudeMessage, `"hi"`, `[{"type":"image"}]`, 1)},
 		messagesPath + "/count_tokens": {claudeMessage},
 	} {
 		for _, body := range bodies {
