@@ -235,6 +235,7 @@ func TestResponsesReplay(t *testing.T) {
 		`{"model":"gpt-5","input":[{"id":"msg_1"}],"max_output_tokens":100}`,
 		`{"model":"gpt-5","input":"hi","prompt_cache_options":{"ttl":"12h"}}`,
 		`{"model":"gpt-5","input":[{"role":"user","content":"hi"},{"type":"compaction_trigger"}],"tools":[{"type":"web_search"}]}`,
+		`{"model":"gpt-5","input":[{"role":"user","content":"hi"},{"type":"web_search_call","id":"ws_1"}],"context_management":[{"type":"compaction"}],"tools":[{"type":"web_search"}]}`,
 	}
 	for _, body := range bodies {
 		if got := w.post(responsesPath, body); got.status != 200 {
