@@ -147,8 +147,9 @@ type Earlier struct {
 	Own     bool  // it is this tenant's
 	Foreign bool  // it is another tenant's
 	Tokens  int64 // of input, at most, that a request has from it; 0: nobody knows
-	// Reader is the LeftBy of the report: who has counted them.
+	// Reader is the LeftBy of the report: who has counted them. Kinds is its LeftKinds.
 	Reader string
+	Kinds  call.Kinds
 }
 
 // EarlierOf is what is known of an earlier answer.

@@ -51,6 +51,9 @@ type Report struct {
 	// Another may read more tokens in the same input: an image has up to 33 times as many,
 	// and what was thought earlier may be left out or not.
 	LeftBy string
+	// LeftKinds are the kinds of input tokens that it may be for a request that goes on from
+	// it, whatever that brings itself.
+	LeftKinds call.Kinds
 	// Items are parts of it that can be named alone.
 	Items []Item
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"sync"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -34,6 +35,7 @@ type chain struct {
 	tenant string
 	reader string
 	tokens int64
+	kinds  call.Kinds
 }
 
 func idOf(name string) (id chainID) {
@@ -51,7 +53,7 @@ func (c *Chains) Earlier(tenant string) func(name string) providers.Earlier {
 		if ok && found.tenant != tenant {
 			return providers.Earlier{Foreign: true}
 		}
-		return providers.Earlier{Own: ok, Tokens: found.tokens, Reader: found.reader}
+		return providers.Earlier{Own: ok, Tokens: found.tokens, Reader: found.reader, Kinds: found.kinds}
 	}
 }
 
@@ -70,10 +72,10 @@ func (c *Chains) Note(tenant string, r *providers.Report) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keep(r.Left, chain{tenant, r.LeftBy, in + out})
+	c.keep(r.Left, chain{tenant, r.LeftBy, in + out, r.LeftKinds})
 	for _, item := range r.Items {
 		tokens := [...]int64{providers.Written: out, providers.Found: in + out}[item.Content]
-		c.keep(item.ID, chain{tenant, r.LeftBy, tokens})
+		c.keep(item.ID, chain{tenant, r.LeftBy, tokens, r.LeftKinds})
 	}
 }
 

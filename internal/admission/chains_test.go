@@ -10,7 +10,7 @@ import (
 )
 
 func left(id string, in, out int64) *providers.Report {
-	return &providers.Report{Left: id, LeftBy: "m", HasUsage: true, Lines: []call.Line{{Usage: call.Usage{call.Input: in, call.CachedInput: 1, call.Reasoning: out}}}}
+	return &providers.Report{Left: id, LeftBy: "m", LeftKinds: call.Of(call.AudioInput), HasUsage: true, Lines: []call.Line{{Usage: call.Usage{call.Input: in, call.CachedInput: 1, call.Reasoning: out}}}}
 }
 
 // TestChains: an answer is its tenant's, and carries what it used.
@@ -27,15 +27,15 @@ func TestChains(t *testing.T) {
 		tenant, id string
 		want       providers.Earlier
 	}{
-		{"a", "r1", providers.Earlier{Own: true, Tokens: 16, Reader: "m"}},
+		{"a", "r1", providers.Earlier{Own: true, Tokens: 16, Reader: "m", Kinds: call.Of(call.AudioInput)}},
 		{"b", "r1", providers.Earlier{Foreign: true}},
 		{"a", "r2", providers.Earlier{Own: true}},
 		{"b", "r2", providers.Earlier{Foreign: true}},
 		{"a", "r3", providers.Earlier{}},
-		{"b", "r4", providers.Earlier{Own: true, Tokens: 16, Reader: "m"}},
-		{"b", "msg", providers.Earlier{Own: true, Tokens: 5, Reader: "m"}},
-		{"b", "ws", providers.Earlier{Own: true, Tokens: 16, Reader: "m"}},
-		{"b", "ig", providers.Earlier{Own: true, Reader: "m"}},
+		{"b", "r4", providers.Earlier{Own: true, Tokens: 16, Reader: "m", Kinds: call.Of(call.AudioInput)}},
+		{"b", "msg", providers.Earlier{Own: true, Tokens: 5, Reader: "m", Kinds: call.Of(call.AudioInput)}},
+		{"b", "ws", providers.Earlier{Own: true, Tokens: 16, Reader: "m", Kinds: call.Of(call.AudioInput)}},
+		{"b", "ig", providers.Earlier{Own: true, Reader: "m", Kinds: call.Of(call.AudioInput)}},
 		{"a", "msg", providers.Earlier{Foreign: true}},
 		{"a", "", providers.Earlier{}},
 	} {

@@ -52,6 +52,9 @@ type offer struct {
 	request *Request
 	terms   providers.Terms
 	bound   providers.Bound
+	// longWrites says that what a response goes on from asks for cache entries that stay for
+	// longLife.
+	longWrites bool
 }
 
 // On bounds the request on one upstream.
@@ -192,7 +195,10 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	betas := forward(&o.terms, header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	endpoint, silent, amounts := r.Endpoint, r.Silent(), bill.Of(o.terms.Provider)
-	asked := responseAsked{r.reader(), r.longWrites, !r.unstored && !r.truncated, r.callsAt(&o.terms), stopCode(r.head)}
+	var asked responseAsked
+	if endpoint.isResponse() {
+		asked = o.asked()
+	}
 	return providers.Sent{
 		Path:    "/" + r.Endpoint.String(),
 		Query:   r.query,

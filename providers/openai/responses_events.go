@@ -213,6 +213,7 @@ const maxIDBytes = 512
 func (f *findings) readID(value []byte) {
 	if id := word(value); f.response.stored && len(id) <= maxIDBytes && id != f.seen.Left {
 		f.seen.Left, f.seen.LeftBy = strings.Clone(id), strings.Clone(f.response.reader)
+		f.seen.LeftKinds = f.response.kinds
 	}
 }
 

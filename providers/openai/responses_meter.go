@@ -19,10 +19,11 @@ type responseMeter struct {
 
 // responseAsked is what a meter knows of the request.
 type responseAsked struct {
-	reader     string // see Request.reader
-	longWrites bool   // cache entries are asked for that stay for longLife
-	stored     bool   // the provider keeps it, and its usage tells how long it is
-	searches   int64  // of the web, at most; 0: none is offered
+	reader     string     // see Request.reader
+	kinds      call.Kinds // what a token of its input may be
+	longWrites bool       // cache entries are asked for that stay for longLife
+	stored     bool       // the provider keeps it, and its usage tells how long it is
+	searches   int64      // of the web, at most; 0: none is offered
 	stopCode   string
 }
 

@@ -21,20 +21,56 @@ const itemReference = "input.item_reference"
 
 // boundEarlier bounds what a response goes on from: all that an earlier one has read and
 // written, and items that are named and not there. Where nobody knows how much that was
-// the model's context is the bound.
+// the model's context is the bound: what another model has counted, or one that was to read
+// it otherwise, says nothing. It may be images, audio, and writes to a cache that live
+// longer, as the earlier request had them.
 func (o *offer) boundEarlier() error {
 	if err := o.request.refuseEarlier(&o.terms); err != nil {
 		return err
 	}
-	unknown := ""
+	unknown, own := "", slices.Contains(ownCaches, o.terms.Provider)
 	for member, id := range o.request.earlier() {
-		tokens := o.earlierTokens(id)
-		if tokens == 0 {
-			unknown = member
+		known := o.terms.EarlierOf(id)
+		if known.Own {
+			o.longWrites = o.longWrites || own && known.Kinds.Has(call.CacheWrite12h)
+		} else {
+			known.Kinds = anyKinds(own)
 		}
-		o.bound.Input.Fixed += tokens
+		o.bound.Input.Kinds |= known.Kinds
+		if known.Tokens == 0 || known.Reader != o.request.reader() {
+			unknown, known.Tokens = member, 0
+		}
+		o.bound.Input.Fixed += known.Tokens
 	}
 	return o.boundContext(unknown)
+}
+
+// anyKinds are what a token of an input can be of which nothing is known, beside those that
+// every request's are.
+func anyKinds(ownCache bool) call.Kinds {
+	kinds := imageKinds | audioKinds
+	if ownCache {
+		kinds |= call.Of(call.CacheWrite12h)
+	}
+	return kinds
+}
+
+// Kinds of input that not every model has.
+var (
+	imageKinds = call.Of(call.ImageInput, call.CachedImageInput)
+	audioKinds = call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite)
+)
+
+// asked is what the meter of an answer knows of its request.
+func (o *offer) asked() responseAsked {
+	r, kinds := o.request, o.bound.Input.Kinds
+	if r.Images {
+		kinds |= imageKinds
+	}
+	return responseAsked{
+		reader: r.reader(), kinds: kinds, longWrites: r.longWrites || o.longWrites, stored: !r.unstored && !r.truncated,
+		searches: r.callsAt(&o.terms), stopCode: stopCode(r.head),
+	}
 }
 
 // earlier are the ids of what the provider keeps that a request brings, each with the
@@ -65,16 +101,6 @@ func (r *Request) refuseEarlier(t *providers.Terms) error {
 		}
 	}
 	return nil
-}
-
-// earlierTokens is how much an answer or a part of one brings, at most; 0 where nobody
-// knows. What another model has counted, or one that was to read it otherwise, says
-// nothing.
-func (o *offer) earlierTokens(id string) int64 {
-	if e := o.terms.EarlierOf(id); e.Reader == o.request.reader() {
-		return e.Tokens
-	}
-	return 0
 }
 
 // reader is who counts what a request brings: the model, and how it is to read what went
@@ -123,7 +149,7 @@ func (r *Request) responseKinds(provider string) call.Kinds {
 		kinds |= call.Of(call.CacheWrite12h)
 	}
 	if r.audioInput {
-		kinds |= call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite)
+		kinds |= audioKinds
 	}
 	return kinds
 }

@@ -26,8 +26,8 @@ const (
 // explanations are the tables of the page.
 func explanations() []providertest.Explained {
 	body := map[string]string{
-		"model": "it names the price", "input": "text or items, below", "instructions": "text or items, below",
-		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers and items of them) and both were to be read alike: the same `model`, `reasoning.context`, `image.context_compression`, and both with `context_management` or without; else " + isContext + ", or denied (`when_response_unknown`). Another tenant's is denied, where it was seen",
+		"model": "it names the price. One that ends in `-pro` is bounded as any other: recorded answers of gpt-5-pro count the input once, and the cap is told to cover all that is generated", "input": "text or items, below", "instructions": "text or items, below",
+		"previous_response_id": "the input and output that the answer reports which it names, where this process has seen it (the last 65,536 answers and items of them) and both were to be read alike: the same `model`, `reasoning.context`, `image.context_compression`, and both with `context_management` or without; else " + isContext + ", or denied (`when_response_unknown`). Images, audio and writes for twelve hours in it are held at their prices; of one that nobody knows all may be. Another tenant's is denied, where it was seen",
 		FieldMaxOutputTokens:   "the output, thoughts and arguments of tools among it: held, inserted (`default_output_cap`, else the model's maximum; at least 16), and lowered by a clamp, never below 16",
 		fieldMaxToolCalls:      "the calls of tools at the provider: lowered or inserted where `hosted_tools` price a search that is offered. 0 is denied with a 400, as at OpenAI",
 		"tools":                "by their types, below", "tool_choice": isSchema + "; a tool at the provider that is not offered is denied",

@@ -445,6 +445,55 @@ func TestResponseCaches(t *testing.T) {
 	}
 }
 
+// TestEarlierKinds: what a response goes on from may be images, audio, and writes to a cache
+// that live longer, as the request had them that it is the answer of, or that one's own
+// earlier ones; of one that nobody knows, all of them.
+func TestEarlierKinds(t *testing.T) {
+	long, audio, images := call.Of(call.CacheWrite12h), call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite), call.Of(call.ImageInput, call.CachedImageInput)
+	terms := responseTerms
+	terms.Context = 0 // so that nothing is held at it
+	known := map[string]providers.Earlier{}
+	terms.Earlier = func(id string) providers.Earlier { return known[id] }
+	answer := func(body string) (providers.Report, call.Kinds) {
+		_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-5",`+body+`}`, terms)
+		if err != nil {
+			t.Fatal(body, err)
+		}
+		m := offer.Send(20).Meter(providers.Answer{Status: 200, Framed: true})
+		m.Feed([]byte(`{"id":"resp","output":[],"usage":{"input_tokens":10,"input_tokens_details":{"cache_write_tokens":8},"output_tokens":1}}`))
+		m.Close(io.EOF)
+		return m.Report(), offer.Bound().Input.Kinds
+	}
+	for _, row := range []struct {
+		name, members string
+		want          call.Kinds
+	}{
+		{"nothing", `"input":"hi"`, 0},
+		{"writes for twelve hours", `"input":"hi","prompt_cache_options":{"ttl":"12h"}`, long},
+		{"an image", `"input":[{"role":"user","content":[{"type":"input_image","image_url":"data:,"}]}]`, images},
+	} {
+		first, own := answer(row.members)
+		known["first"] = providers.Earlier{Own: true, Tokens: 11, Reader: first.LeftBy, Kinds: first.LeftKinds}
+		second, kinds := answer(`"input":"hi","previous_response_id":"first"`)
+		known["second"] = providers.Earlier{Own: true, Tokens: 11, Reader: second.LeftBy, Kinds: second.LeftKinds}
+		third, last := answer(`"input":[{"type":"item_reference","id":"second"}]`)
+		if own|row.want != kinds|images&row.want || kinds&(long|audio|images) != row.want || last != kinds {
+			t.Errorf("%s: kinds %b, then %b, then %b", row.name, own, kinds, last)
+		}
+		if written := third.Lines[0].Usage[call.CacheWrite12h]; (written == 8) != (row.want == long) {
+			t.Errorf("%s: %d tokens are written for twelve hours", row.name, written)
+		}
+	}
+	terms.Context = 50_000
+	if report, kinds := answer(`"input":"hi","previous_response_id":"nobody's"`); kinds&(long|audio|images) != long|audio|images || report.Lines[0].Usage[call.CacheWrite12h] != 0 {
+		t.Errorf("of one that nobody knows: kinds %b, used %s", kinds, report.Lines[0].Usage)
+	}
+	_, alone := answer(`"input":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"AA","format":"wav"}}]}]`)
+	if alone&audio != audio {
+		t.Errorf("audio: kinds %b", alone)
+	}
+}
+
 // TestResponseResults: the results that a request brings are those behind the last thing
 // that the model said, with the names that its calls have.
 func TestResponseResults(t *testing.T) {
