@@ -132,8 +132,7 @@ func (p Price) For(k call.Key) (Price, error) {
 	}
 	s := p.entry.at(p.unix, service, k.Variant)
 	if s == nil {
-		return Price{}, fmt.Errorf("%w: %s has none for service %q and variant %q: give it one in the policy's prices",
-			ErrNoPrice, p.entry.name, k.Service, k.Variant)
+		return Price{}, fmt.Errorf("%w: %s has none for service %q and variant %q: %s", ErrNoPrice, p.entry.name, k.Service, k.Variant, cure)
 	}
 	p.schedule, p.factor = s, p.entry.factor(k.Region)
 	return p, nil
@@ -209,7 +208,7 @@ func (p *Price) rate(tier *rates, u call.Unit) int64 {
 }
 
 func (p *Price) lacks(u call.Unit) error {
-	return fmt.Errorf("%w: %s has none for %s: give it one in the policy's prices", ErrNoPrice, p.entry.name, u)
+	return fmt.Errorf("%w: %s has none for %s: %s", ErrNoPrice, p.entry.name, u, cure)
 }
 
 func (p *Price) unpriced() error {

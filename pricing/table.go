@@ -153,6 +153,9 @@ func hash(value any) (string, error) {
 // and the overrides, written as JSON. Equal versions price and limit every request alike.
 func (t *Table) Version() string { return t.version }
 
+// cure is what to do where there is no price.
+const cure = "give it one in the policy's prices or in the table of --prices"
+
 // Lookup is the price of a model at an instant, which ought to be the start of the request, at the standard service. Names
 // are matched whole first, without regard to case, then by the patterns of the table. The error is ErrNoPrice.
 func (t *Table) Lookup(providerID, model string, at time.Time) (Price, error) {
@@ -165,7 +168,7 @@ func (t *Table) Lookup(providerID, model string, at time.Time) (Price, error) {
 	}
 	unix := at.Unix()
 	if e == nil || !e.sells(unix) {
-		return Price{}, fmt.Errorf("%w for model %q of provider %q: give it one in the policy's prices", ErrNoPrice, model, providerID)
+		return Price{}, fmt.Errorf("%w for model %q of provider %q: ask for a model that has one, or %s", ErrNoPrice, model, providerID, cure)
 	}
 	return Price{entry: e, schedule: e.at(unix, "", ""), unix: unix, factor: plain}, nil
 }

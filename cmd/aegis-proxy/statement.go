@@ -3,15 +3,18 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // statement is what a run has spent. Amounts are nano-USD.
 type statement struct {
 	Models  []modelSpend
-	Denied  int // calls
+	Denied  map[string]int // calls, by reason
 	Budgets []spentOf
 	Dir     string // of the receipts; "": they are with the proxy
 	Run     string // its name there
@@ -22,6 +25,12 @@ type statement struct {
 type spentOf struct {
 	Name               string
 	Spent, Held, Limit int64
+}
+
+// cures are what can be done about denials of a run, where the budget is not the matter.
+var cures = map[call.Reason]string{
+	policy.NoPrice: "; name a model that has a price, as in codex -m gpt-5.4, or give a table that has it with --prices",
+	policy.NoRoute: "; the key of the model's provider has to be in the environment",
 }
 
 // print writes it for a person.
@@ -40,8 +49,8 @@ func (s *statement) print(w io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if s.Denied > 0 {
-		fmt.Fprintf(w, "aegis: %s denied\n", counted(s.Denied, "call"))
+	for _, reason := range slices.Sorted(maps.Keys(s.Denied)) {
+		fmt.Fprintf(w, "aegis: %s denied: %s%s\n", counted(s.Denied[reason], "call"), reason, cures[call.Reason(reason)])
 	}
 	var err error
 	if s.Dir != "" {

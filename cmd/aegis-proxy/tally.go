@@ -20,7 +20,7 @@ type tally struct {
 	gate.Telemetry
 	mu     sync.Mutex
 	models map[string]*modelSpend
-	denied int
+	denied map[string]int // by reason
 }
 
 // modelSpend is what calls of one model cost.
@@ -54,17 +54,20 @@ func (t *tally) Decided(tenant, verdict, reason string) {
 	if reason != "" {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.denied++
+		if t.denied == nil {
+			t.denied = map[string]int{}
+		}
+		t.denied[reason]++
 	}
 }
 
-// spends are the models, the dearest first, and how many calls were denied.
-func (t *tally) spends() (list []modelSpend, denied int) {
+// spends are the models, the dearest first, and how many calls were denied, by reason.
+func (t *tally) spends() (list []modelSpend, denied map[string]int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(t.models)) {
 		list = append(list, *t.models[name])
 	}
 	slices.SortStableFunc(list, func(a, b modelSpend) int { return int(min(1, max(-1, b.Nano-a.Nano))) })
-	return list, t.denied
+	return list, maps.Clone(t.denied)
 }
