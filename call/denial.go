@@ -52,7 +52,8 @@ const (
 	Broken                        // the proxy has failed
 	Unanswered                    // the upstream gave no answer
 	Late                          // nor did it in time
-	Unavailable                   // the proxy cannot decide now
+	Down                          // what decides cannot be asked: the ledger, or the receipt log
+	Unavailable                   // this proxy has no room now; another may
 )
 
 // Status is the HTTP status of a class, where the dialect has no other.
@@ -80,7 +81,7 @@ func (c Class) Status() int {
 		return statusGone
 	case Unanswered:
 		return 502
-	case Unavailable:
+	case Down, Unavailable:
 		return 503
 	case Late:
 		return 504

@@ -11,6 +11,18 @@ type Manner struct {
 	Status int
 	// Bare: the client shows the body as it is, so that is to be the message alone.
 	Bare bool
+	// Final: the client retries until nobody waits for it any more, so it is told not to.
+	Final bool
+}
+
+// Told is a denial as such a client is told of it.
+func (m Manner) Told(d *call.Denial) *call.Denial {
+	if !m.Final {
+		return d
+	}
+	final := *d
+	final.Retry = call.RetryNever
+	return &final
 }
 
 // manners are the programs that read a status otherwise than the API's own libraries, which
@@ -21,14 +33,15 @@ var manners = []struct {
 	of    map[call.Class]Manner
 }{
 	// Claude Code takes a 403 for a login that failed, and says so first, and a 404 for a wrong model. What has 400
-	// or 422 it sends again up to four times, each time with less in it. A 405 it shows.
-	{"claude-cli", map[call.Class]Manner{call.Forbidden: {Status: 405}}},
+	// or 422 it sends again up to four times, each time with less in it. A 405 it shows. Where a retry is meant it
+	// tries ten times, for three minutes in which it says nothing, and it does not count its tries.
+	{"claude-cli", map[call.Class]Manner{call.Forbidden: {Status: 405}, call.Down: {Status: 503, Final: true}}},
 	// Codex shows the body of a 400 and ends its turn. What has another status of the client's fault
 	// it sends again five times, but for a 429, of which it loses the message. A 503 it
 	// sends again too, which helps where budgets are held.
 	{codex, map[call.Class]Manner{
-		call.Malformed: {400, true}, call.Exhausted: {400, true}, call.Forbidden: {400, true}, call.NotFound: {400, true},
-		call.Conflict: {400, true}, call.TooLarge: {400, true}, call.Unreadable: {400, true}, call.TooMany: {400, true},
+		call.Malformed: {Status: 400, Bare: true}, call.Exhausted: {Status: 400, Bare: true}, call.Forbidden: {Status: 400, Bare: true}, call.NotFound: {Status: 400, Bare: true},
+		call.Conflict: {Status: 400, Bare: true}, call.TooLarge: {Status: 400, Bare: true}, call.Unreadable: {Status: 400, Bare: true}, call.TooMany: {Status: 400, Bare: true},
 		call.Held: {Status: 503},
 	}},
 }

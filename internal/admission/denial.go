@@ -53,10 +53,10 @@ var wires = map[call.Reason]wire{
 	policy.NoRoute:              {call.Forbidden, "no_upstream", call.RetryNever},
 	policy.NoPrice:              {call.Forbidden, "no_price", call.RetryNever},
 	policy.NoBound:              {call.Forbidden, "no_bound", call.RetryNever},
-	policy.LedgerUnavailable:    {call.Unavailable, "ledger_unavailable", call.RetrySoon},
-	policy.ReceiptsUnavailable:  {call.Unavailable, "ledger_unavailable", call.RetrySoon},
+	policy.LedgerUnavailable:    {call.Down, "ledger_unavailable", call.RetrySoon},
+	policy.ReceiptsUnavailable:  {call.Down, "ledger_unavailable", call.RetrySoon},
 	policy.ActionIDUsed:         {call.Conflict, "replayed_request", call.RetryNever},
-	policy.StalePolicy:          {call.Unavailable, "ledger_unavailable", call.RetrySoon},
+	policy.StalePolicy:          {call.Down, "ledger_unavailable", call.RetrySoon},
 	policy.Killed:               {call.Forbidden, "kill_switch", call.RetryNever},
 	policy.ClientClosedRequest:  {call.Gone, "client_closed_request", call.RetryNever},
 }

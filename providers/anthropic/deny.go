@@ -23,15 +23,16 @@ var errorTypes = map[call.Class]string{
 	call.Broken:       "api_error",
 	call.Unanswered:   "api_error",
 	call.Late:         "timeout_error",
+	call.Down:         "api_error",
 	call.Unavailable:  "api_error",
 }
 
 // Deny answers in the shape of the API, so that its SDKs raise what they would raise
 // for the provider's own. They go by the status, and by x-should-retry first.
 func (Dialect) Deny(_ providers.Operation, h providers.Head, d *call.Denial) providers.Reply {
-	header := jsonHeader()
-	providers.AddRetry(header, d)
-	return providers.Reply{Status: providers.MannerOf(h, d).Status, Header: header, Body: append(errorObject(d), '\n')}
+	header, manner := jsonHeader(), providers.MannerOf(h, d)
+	providers.AddRetry(header, manner.Told(d))
+	return providers.Reply{Status: manner.Status, Header: header, Body: append(errorObject(d), '\n')}
 }
 
 // errorObject is the JSON of an error, in one line. What is empty is left out:

@@ -107,7 +107,7 @@ func TestDeny(t *testing.T) {
 		{"nothing there", call.Denial{Class: call.NotFound, Message: "m"}, 404, `{"type":"error","error":{"type":"not_found_error","message":"aegis: m"}}`, nil},
 		{"again", call.Denial{Class: call.Conflict, Message: "m", Retry: call.RetryNever}, 409, `{"type":"error","error":{"type":"conflict_error","message":"aegis: m"}}`, headers{"X-Should-Retry": {"false"}}},
 		{"large", call.Denial{Class: call.TooLarge, Message: "m"}, 413, `{"type":"error","error":{"type":"request_too_large","message":"aegis: m"}}`, nil},
-		{"down", call.Denial{Class: call.Unavailable, Message: "m", Retry: call.RetrySoon}, 503, `{"type":"error","error":{"type":"api_error","message":"aegis: m"}}`, headers{"X-Should-Retry": {"true"}, "Retry-After": {"1"}}},
+		{"down", call.Denial{Class: call.Down, Message: "m", Retry: call.RetrySoon}, 503, `{"type":"error","error":{"type":"api_error","message":"aegis: m"}}`, headers{"X-Should-Retry": {"true"}, "Retry-After": {"1"}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			reply := anthropic.Dialect{}.Deny(providers.Operation{}, providers.Head{}, &row.denial)
@@ -120,6 +120,11 @@ func TestDeny(t *testing.T) {
 				}
 			}
 		})
+	}
+	claude := providers.Head{Header: map[string][]string{"User-Agent": {"claude-cli/2.1.332"}}}
+	down := &call.Denial{Class: call.Down, Message: "m", Retry: call.RetrySoon}
+	if reply := (anthropic.Dialect{}).Deny(providers.Operation{}, claude, down); reply.Header["X-Should-Retry"][0] != "false" || reply.Header["Retry-After"] != nil || down.Retry != call.RetrySoon {
+		t.Errorf("Claude Code is told to retry: %v", reply.Header)
 	}
 	for class := call.Malformed; class <= call.Unavailable; class++ {
 		reply := anthropic.Dialect{}.Deny(providers.Operation{}, providers.Head{}, &call.Denial{Class: class})

@@ -44,7 +44,7 @@ func kindAndCode(d *call.Denial) (kind, code string) {
 		return "insufficient_quota", "insufficient_quota"
 	case call.Held, call.TooMany:
 		return "requests", "rate_limit_exceeded"
-	case call.Unavailable, call.Broken, call.Unanswered, call.Late:
+	case call.Down, call.Unavailable, call.Broken, call.Unanswered, call.Late:
 		return "server_error", d.Code
 	}
 	return "invalid_request_error", d.Code

@@ -194,7 +194,7 @@ func TestDeny(t *testing.T) {
 			401, "false", "", `{"error":{"message":"aegis: who?","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}`},
 		{"malformed", call.Denial{Class: call.Malformed, Code: "invalid_request", Message: "n", Param: "n", Retry: call.RetryNever},
 			400, "false", "", `{"error":{"message":"aegis: n","type":"invalid_request_error","param":"n","code":"invalid_request"}}`},
-		{"the ledger is down", call.Denial{Class: call.Unavailable, Code: "ledger_unavailable", Message: "down", Retry: call.RetrySoon},
+		{"the ledger is down", call.Denial{Class: call.Down, Code: "ledger_unavailable", Message: "down", Retry: call.RetrySoon},
 			503, "true", "1", `{"error":{"message":"aegis: down","type":"server_error","param":null,"code":"ledger_unavailable"}}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {

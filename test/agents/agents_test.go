@@ -51,6 +51,11 @@ var cases = []string{"plain", "stream", "tool", "structured", "image", "exhauste
 // ciCases are those that every test run has: quick ones, which say whether a denial ends the matter.
 var ciCases = []string{"plain", "stream", "tool", "exhausted", "held", "refused", "killed-tool"}
 
+// inEveryRun says whether every test run puts the client through a case.
+func (c client) inEveryRun(name string) bool {
+	return c.CI && (slices.Contains(ciCases, name) || c.final && name == "ledger-down")
+}
+
 // TestAgents puts clients through the cases: six of them through some, or with -matrix
 // all through all.
 func TestAgents(t *testing.T) {
@@ -60,7 +65,7 @@ func TestAgents(t *testing.T) {
 	t.Run("of", func(t *testing.T) {
 		for _, c := range clients {
 			for _, name := range cases {
-				if !c.has(name) || !*matrix && !(c.CI && slices.Contains(ciCases, name)) {
+				if !c.has(name) || !*matrix && !c.inEveryRun(name) {
 					continue
 				}
 				t.Run(c.Name+"/"+name, func(t *testing.T) {
@@ -104,6 +109,9 @@ var wants = map[string]struct {
 func (r result) check(t *testing.T) {
 	t.Helper()
 	want, asked := wants[r.Case], r.asked()
+	if r.Case == "ledger-down" && clientNamed(r.Client).final {
+		want.most = 1
+	}
 	if r.Client == "aider" && r.Case == "tool" {
 		want.least, want.most = 1, 1 // it has no tools, but edits
 	}

@@ -24,6 +24,7 @@ type client struct {
 	tools []simulator.ToolCall
 	look  *simulator.ToolCall // how it is asked to look at an image that is not in its prompt
 	lacks []string            // cases that it has nothing for
+	final bool                // it is told not to retry while the ledger is down
 	once  bool                // it never sends a call again by itself
 	mute  bool                // its errors read as the status alone; the message stands in a field of theirs
 }
@@ -73,7 +74,7 @@ func installed(parts ...string) string {
 // clients are all of them.
 var clients = []client{
 	{
-		Name: "claude-code", Title: "Claude Code", Package: "@anthropic-ai/claude-code", Set: "node", CI: true,
+		Name: "claude-code", Title: "Claude Code", Package: "@anthropic-ai/claude-code", Set: "node", CI: true, final: true,
 		command: claudeCode,
 		environment: func(_ client, j job) []string {
 			return []string{"ANTHROPIC_BASE_URL=" + j.Base, "ANTHROPIC_AUTH_TOKEN=" + j.Key,
