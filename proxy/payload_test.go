@@ -45,23 +45,29 @@ func TestRequestLeavesInOneWrite(t *testing.T) {
 }
 
 // TestLateSentIsOfItsOwnAttempt: a transport that is done with the first attempt's body
-// only when the second has begun does not take the body from that.
+// only when the second has begun does not take the body from that, nor its memory.
 func TestLateSentIsOfItsOwnAttempt(t *testing.T) {
-	load := payloadOf(t, 100)
-	load.send(0)
-	late := load.sent()
-	_, second, size := load.send(0)
-	load.finally()
-	late()
-	if load.room.bytes == 0 {
-		t.Error("the memory was given back while the second attempt's body leaves")
-	}
-	if body, err := io.ReadAll(second); err != nil || int64(len(body)) != size {
-		t.Errorf("%d bytes of %d, %v", len(body), size, err)
-	}
-	load.sent()()
-	if load.room.bytes != 0 {
-		t.Errorf("%d bytes are kept", load.room.bytes)
+	for name, outputCap := range map[string]int64{"as it came": 0, "with a cap": 5} {
+		t.Run(name, func(t *testing.T) {
+			load := payloadOf(t, 100)
+			load.send(outputCap)
+			late := load.sent()
+			_, second, size := load.send(outputCap)
+			load.finally()
+			late()
+			if load.room.bytes == 0 {
+				t.Error("the memory was given back while the second attempt's body leaves")
+			}
+			payloadOf(t, 200).send(outputCap) // writes to what was given back
+			body, err := io.ReadAll(second)
+			if err != nil || int64(len(body)) != size || !strings.Contains(string(body), `"`+strings.Repeat("a", 100)+`"`) {
+				t.Errorf("%d bytes of %d, %v: %s", len(body), size, err, body)
+			}
+			load.sent()()
+			if load.room.bytes != 0 {
+				t.Errorf("%d bytes are kept", load.room.bytes)
+			}
+		})
 	}
 }
 

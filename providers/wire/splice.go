@@ -40,6 +40,9 @@ func (b *Edited) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// Whole reports whether it is in one piece, as where nothing was spliced in.
+func (b *Edited) Whole() bool { return len(b.parts) <= 1 }
+
 // Join returns what was not read yet in one piece, which is a copy only where
 // something was spliced in. It shares the memory of the request's body otherwise.
 func (b *Edited) Join() []byte {
