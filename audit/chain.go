@@ -79,22 +79,27 @@ func (r Receipt) EventID() (EventID, bool) {
 func eventOf(b Body) (id EventID, own bool) {
 	switch b := b.(type) {
 	case Decision:
-		if b.Denials.ID != "" { // written late: its ledger may have begun anew meanwhile
-			return EventID{}, false
-		}
-		return EventID{b.Facts.Tenant, b.Epoch, b.Event}, b.Verdict == Allow && b.Lease != "" && !b.Existing
+		return b.event()
 	case *Decision:
-		return eventOf(*b)
+		return b.event()
 	case Settlement:
 		return EventID{b.Tenant, b.Epoch, b.Event}, true
 	case *Settlement:
-		return eventOf(*b)
+		return EventID{b.Tenant, b.Epoch, b.Event}, true
 	case Event:
 		return EventID{b.Tenant, b.Epoch, b.Event}, true
 	case *Event:
 		return eventOf(*b)
 	}
 	return EventID{}, false
+}
+
+// event is eventOf a decision.
+func (d *Decision) event() (id EventID, own bool) {
+	if d.Denials.ID != "" { // written late: its ledger may have begun anew meanwhile
+		return EventID{}, false
+	}
+	return EventID{d.Facts.Tenant, d.Epoch, d.Event}, d.Verdict == Allow && d.Lease != "" && !d.Existing
 }
 
 // link is a place in a chain: the last line's number and hash.

@@ -56,11 +56,14 @@ func (s Seal) encode(dst []byte) ([]byte, error)       { return encodeRecord(dst
 func (s Start) encode(dst []byte) ([]byte, error)      { return encodeRecord(dst, &s) }
 func (r Rotate) encode(dst []byte) ([]byte, error)     { return encodeRecord(dst, &r) }
 
-func (d Decision) encode(dst []byte) ([]byte, error) {
+func (d Decision) encode(dst []byte) ([]byte, error) { return d.append(dst) }
+
+// append is encode without a copy of what it tells.
+func (d *Decision) append(dst []byte) ([]byte, error) {
 	if err := d.checkDenials(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return encodeRecord(dst, &d)
+	return encodeRecord(dst, d)
 }
 
 func (d *Decision) visit(f fields) {

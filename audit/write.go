@@ -33,7 +33,7 @@ const bodyBytes = 4 << 10
 // newEntry encodes the body on the caller's time.
 func newEntry(body Body) (*entry, error) {
 	room := bodies.Get().(*[bodyBytes]byte)
-	encoded, err := body.encode(room[:0])
+	encoded, err := encode(room[:0], body)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +42,17 @@ func newEntry(body Body) (*entry, error) {
 	}
 	event, _ := eventOf(body)
 	return &entry{kind: body.kind(), body: encoded, room: room, event: event}, nil
+}
+
+// encode appends a body. Those of every call come as pointers: they are not small.
+func encode(dst []byte, body Body) ([]byte, error) {
+	switch b := body.(type) {
+	case *Decision:
+		return b.append(dst)
+	case *Settlement:
+		return encodeRecord(dst, b)
+	}
+	return body.encode(dst)
 }
 
 // waits reports whether somebody waits for the entry.

@@ -216,7 +216,7 @@ func (g *Gate) recordLeave(ctx context.Context, q *quote, granted budget.Grant) 
 	g.telemetry.Decided(tenant, audit.Allow, "")
 	return &Leave{
 		Lease: q.lease, Receipt: ref.ID, Expires: granted.Expires, Hold: granted.Hold,
-		Authorization: g.leaveAuthorization(ref.ID, decision),
+		Authorization: g.leaveAuthorization(ref.ID, *decision),
 	}, nil
 }
 

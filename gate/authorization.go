@@ -133,7 +133,7 @@ func keyOf(kid string, public ed25519.PublicKey, status oxdeai.KeyStatus) (*oxde
 // Authorization is the grant's authorization for its upstream, in canonical
 // JSON. It fails where the gate has no Authority.
 func (gr *Grant) Authorization() ([]byte, error) {
-	return gr.gate.authorization(gr.Receipt, gr.decision)
+	return gr.gate.authorization(gr.Receipt, *gr.decision)
 }
 
 func (g *Gate) authorization(receipt string, d audit.Decision) ([]byte, error) {

@@ -138,7 +138,7 @@ func (g *Gate) recordDenials(d audit.Decision) {
 }
 
 // denied is the receipt of a quote that was denied.
-func (q *quote) denied(seen budget.Grant, reason call.Reason) audit.Decision {
+func (q *quote) denied(seen budget.Grant, reason call.Reason) *audit.Decision {
 	d := q.decision(seen)
 	d.Verdict = audit.Deny
 	d.Reasons = []string{string(reason)}

@@ -153,7 +153,7 @@ type tape struct {
 func (l *tape) Append(_ context.Context, body audit.Body) (audit.Ref, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bodies = append(l.bodies, body)
+	l.bodies = append(l.bodies, parsed(body))
 	return l.receipt(len(l.bodies) - 1).Ref(), nil
 }
 

@@ -94,7 +94,8 @@ type Ledger interface {
 }
 
 // Log is the sink of receipts. An *audit.Log writes them into a directory, or to
-// an io.Writer such as os.Stdout.
+// an io.Writer such as os.Stdout. Bodies that it is given may be pointers, which it must
+// not keep.
 type Log interface {
 	// Append returns when the body is durable; unless its context ended first,
 	// an error means that the body is not in the log, or that nothing can be

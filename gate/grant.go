@@ -22,7 +22,7 @@ type Grant struct {
 
 	gate     *Gate
 	quote    *quote
-	decision audit.Decision
+	decision *audit.Decision
 	observed []budget.Observed // before the grant
 	once     sync.Once
 	mu       sync.Mutex // guards what follows
@@ -105,7 +105,7 @@ func (gr *Grant) end(o Outcome) {
 	if err != nil {
 		g.keep(pending, err)
 	} else if pending.Settlement.Event != 0 {
-		g.post(pending)
+		g.post(&pending)
 	}
 }
 

@@ -352,8 +352,8 @@ func (g *Gate) keep(p pending, err error) {
 }
 
 // post has the receipt of a lease that has ended written soon.
-func (g *Gate) post(p pending) {
-	g.postReceipt(p.Settlement, func(_ audit.Ref, err error) { g.posted(p, err) })
+func (g *Gate) post(p *pending) {
+	g.postReceipt(&p.Settlement, func(_ audit.Ref, err error) { g.posted(*p, err) })
 }
 
 // postReceipt has the receipt of an event written soon. Close waits until told was

@@ -55,7 +55,7 @@ func (g *Gate) refuse(ctx context.Context, q *quote, seen budget.Grant, denial *
 
 // recordDecision makes the receipt of a decision durable, also where the client has
 // hung up meanwhile.
-func (g *Gate) recordDecision(ctx context.Context, d audit.Decision) (audit.Ref, error) {
+func (g *Gate) recordDecision(ctx context.Context, d *audit.Decision) (audit.Ref, error) {
 	within := limit(ctx, recordLimit)
 	defer within.stop()
 	ref, err := g.append(within, d)
@@ -73,7 +73,7 @@ func (g *Gate) append(ctx context.Context, body audit.Body) (audit.Ref, error) {
 }
 
 // allowed is the receipt of a quote that was granted.
-func (q *quote) allowed(leave budget.Grant) audit.Decision {
+func (q *quote) allowed(leave budget.Grant) *audit.Decision {
 	decision := q.decision(leave)
 	decision.Verdict = audit.Allow
 	decision.Reasons = q.broken
@@ -83,9 +83,9 @@ func (q *quote) allowed(leave budget.Grant) audit.Decision {
 }
 
 // decision is the receipt of a quote, without its verdict.
-func (q *quote) decision(seen budget.Grant) audit.Decision {
+func (q *quote) decision(seen budget.Grant) *audit.Decision {
 	q.OutputTokens = q.MostOutput()
-	d := audit.Decision{
+	d := &audit.Decision{
 		At:         atOf(q, seen),
 		Facts:      q.Facts,
 		Claims:     q.claims(seen.Observed),

@@ -409,7 +409,18 @@ func (l *flakyLog) refusal(body audit.Body) error {
 	if refuse == nil {
 		return nil
 	}
-	return refuse(body)
+	return refuse(parsed(body))
+}
+
+// parsed is a body as it is read back.
+func parsed(body audit.Body) audit.Body {
+	switch b := body.(type) {
+	case *audit.Decision:
+		return *b
+	case *audit.Settlement:
+		return *b
+	}
+	return body
 }
 
 func (l *flakyLog) Append(ctx context.Context, body audit.Body) (audit.Ref, error) {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 )
 
 // pieceBytes is how much a client must take within the limit, in bytes: the
@@ -33,6 +35,8 @@ func (c *clientWriter) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		c.begun = true
 		guessNothing(c.Header())
+	} else {
+		admission.DropOurs(c.Header()) // the upstream's, of an early answer
 	}
 	c.renew()
 	c.ResponseWriter.WriteHeader(status)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"reflect"
 	"strings"
 	"testing"
@@ -237,17 +239,23 @@ func TestClientsHeadersStayHere(t *testing.T) {
 }
 
 func TestUpstreamCannotSpeakForTheProxy(t *testing.T) {
-	early := make(chan struct{}, 1)
+	early := make(chan textproto.MIMEHeader, 1)
 	w := newWorld(t, setting{upstreams: []http.Handler{raw(func(w http.ResponseWriter) {
 		w.Header().Set("X-Aegis-Decision", "deny")
+		w.Header().Set("Link", "</style.css>")
 		w.WriteHeader(http.StatusEarlyHints)
-		early <- struct{}{}
 		w.Header().Set("X-Aegis-Receipt", "forged")
 		w.Header().Set("X-Aegis-Warning", "forged")
 		io.WriteString(w, `{}`)
 	})}})
-	a := w.post(chatPath, hello)
-	<-early
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+		early <- h
+		return nil
+	}})
+	a := w.do(request(ctx, w.front.URL+chatPath, hello))
+	if hint := <-early; hint.Get("Link") == "" || hint.Get("X-Aegis-Decision") != "" {
+		t.Errorf("early headers %v", hint)
+	}
 	if a.header.Get("X-Aegis-Decision") != "allow" || a.header.Get("X-Aegis-Receipt") == "forged" || a.header.Get("X-Aegis-Warning") != "" {
 		t.Errorf("headers %v", a.header)
 	}

@@ -8,12 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/textproto"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -145,17 +143,12 @@ type wireWatch struct {
 }
 
 // trace has the transport tell the watch which connection a request gets, and call
-// sent when it writes nothing more of it. It also sees early answers before the client
-// does.
+// sent when it writes nothing more of it.
 func (w *wireWatch) trace(ctx context.Context, sent func()) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      w.got,
 		PutIdleConn:  func(error) { w.gaveBack() },
 		WroteRequest: func(httptrace.WroteRequestInfo) { sent() },
-		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
-			admission.DropOurs(http.Header(h))
-			return nil
-		},
 	})
 }
 
