@@ -334,7 +334,10 @@ func (q *quote) checkStateless(d *audit.Decision, denial *call.Denial) *fault {
 // would have fitted, or did not for what others held alone. One for another reason than
 // money stands, whatever a lower cap would have cost.
 func (q *quote) checkUnclamped(m *misfit) *fault {
-	if lower := q.largestCap(m.rest); q.clamps(m) && lower >= q.floor() {
+	if !q.clamps(m) {
+		return nil
+	}
+	if lower := q.largestCap(m.rest); lower >= q.floor() {
 		return faultf(WrongDenial, "the policy clamps, and an output cap of %d would have fitted", lower)
 	}
 	return nil
