@@ -334,8 +334,8 @@ func TestExportRefusesASecondLife(t *testing.T) {
 	authority, _ := newAuthority(t)
 	life := func(epoch string, at int64) []audit.Body {
 		return []audit.Body{
-			audit.Event{At: at, Tenant: "acme", Event: 1, Epoch: epoch, Name: "provision"},
-			audit.Event{At: at, Tenant: "acme", Event: 2, Epoch: epoch, Name: "policy", Generation: v.Generation, Policy: v.Hash},
+			audit.Event{At: at, Tenant: "acme", Event: 1, Epoch: epoch, Name: "provision", Recovered: true},
+			audit.Event{At: at, Tenant: "acme", Event: 2, Epoch: epoch, Name: "policy", Generation: v.Generation, Policy: v.Hash, Recovered: true},
 			audit.Decision{
 				At: at + 1, Verdict: audit.Deny, Reasons: []string{"ledger_unavailable"}, Generation: v.Generation, Policy: v.Hash, Prices: "another table",
 				Facts: call.Facts{Tenant: "acme", Key: "acme-1", Run: call.HashName(epoch)},
@@ -439,8 +439,8 @@ func denialsOf(version budget.PolicyVersion, denials int) iter.Seq2[audit.Receip
 			n++
 			return yield(audit.Receipt{Chain: "00", N: n, Body: body}, nil)
 		}
-		ok := add(audit.Event{At: 1, Tenant: "acme", Event: 1, Epoch: "e", Name: "provision"}) &&
-			add(audit.Event{At: 2, Tenant: "acme", Event: 2, Epoch: "e", Name: "policy", Generation: version.Generation, Policy: version.Hash})
+		ok := add(audit.Event{At: 1, Tenant: "acme", Event: 1, Epoch: "e", Name: "provision", Recovered: true}) &&
+			add(audit.Event{At: 2, Tenant: "acme", Event: 2, Epoch: "e", Name: "policy", Generation: version.Generation, Policy: version.Hash, Recovered: true})
 		for range denials {
 			ok = ok && add(audit.Decision{
 				At: 3000 + n, Verdict: audit.Deny, Reasons: []string{"ledger_unavailable"}, Generation: version.Generation, Policy: version.Hash,

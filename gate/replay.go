@@ -103,6 +103,7 @@ func (r *Replayer) Add(receipt audit.Receipt) {
 func (r *Replayer) decision(e *entry, d *audit.Decision) {
 	r.report.decided(d)
 	r.recompute(e, d)
+	r.find(e, checkForm(d))
 	if r.witness != nil && d.Verdict == audit.Deny {
 		r.witness.denied(e, d)
 	}

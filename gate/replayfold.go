@@ -114,6 +114,7 @@ func (r *Replayer) fold(l *life, e *entry) {
 		r.find(e, l.checkCounted(e))
 	case audit.Event:
 		r.find(e, checkFields(&b))
+		r.find(e, checkNames(&b))
 		r.find(e, r.checkCopied(event))
 		r.extension(e, held)
 	case audit.Settlement:
@@ -294,7 +295,7 @@ func (r *Replayer) settlement(held *heldLease, e *entry, s *audit.Settlement) {
 		r.find(e, held.checkAction(s))
 	case s.Hold != held.hold || (held.prices != "" && s.Prices != held.prices):
 		r.find(e, faultf(WrongSum, "hold %d at the prices %s, its decision has %d at %s", s.Hold, s.Prices, held.hold, held.prices))
-	case !held.receipt.has(s.Decision) && (s.Decision != "" || s.Charge != 0):
+	case !held.receipt.has(s.Decision) && (s.Decision != "" || s.Outcome == string(budget.Settled)):
 		r.find(e, faultf(WrongSum, "it names the decision %q, but the lease is that of %q", s.Decision, held.receipt.id()))
 	case s.Outcome == string(budget.Released) && (s.Status != 0 || len(s.Lines) > 0):
 		r.find(e, faultf(WrongCharge, "what was not sent has no status and no lines"))
@@ -313,8 +314,8 @@ func (h *heldLease) checkAction(s *audit.Settlement) *fault {
 	switch {
 	case s.Hold != h.hold:
 		return faultf(WrongSum, "hold %d, its lease holds %d", s.Hold, h.hold)
-	case len(s.Lines) > 0 || s.Prices != "":
-		return faultf(WrongSum, "an action has no usage and no prices")
+	case len(s.Lines) > 0 || s.Prices != "" || s.Status != 0:
+		return faultf(WrongSum, "an action has no usage, no prices and no status")
 	case s.Basis == audit.BasisUnbilled || s.Outcome == string(budget.Released):
 		return checkFree(s)
 	case s.Basis != audit.BasisReported:

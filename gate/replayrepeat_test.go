@@ -104,9 +104,19 @@ func TestReplayHoldsRepeatsAgainstTheirGrant(t *testing.T) {
 		"an event to come": {gate.EventGap, alter(repeat, func(d *audit.Decision) {
 			d.Event = 100
 		})},
-		"another life":     {gate.EventGap, alter(repeat, func(d *audit.Decision) { d.Epoch = "another" })},
-		"an unknown lease": {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Run, d.Lease = "", other })},
-		"a reason":         {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Reasons = []string{"budget_held"} })},
+		"another life":        {gate.EventGap, alter(repeat, func(d *audit.Decision) { d.Epoch = "another" })},
+		"an unknown lease":    {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Facts.Run, d.Lease = "", other })},
+		"the model of a call": {gate.WrongSum, alter(extension, func(d *audit.Decision) { d.Facts.Model = "toy" })},
+		"tokens of a call":    {gate.WrongSum, alter(repeat, func(d *audit.Decision) { d.Facts.InputTokens = 5 })},
+		"units of a call":     {gate.WrongSum, alter(repeat, func(d *audit.Decision) { d.Facts.Kinds = call.Of(call.CacheWrite) })},
+		"a call's other model": {gate.WrongSum, alter(repeat, func(d *audit.Decision) {
+			d.Facts.Beside = []call.Line{{Key: call.Key{Model: "toy"}}}
+		})},
+		"an attempt": {gate.WrongSum, alter(repeat, func(d *audit.Decision) { d.Facts.Attempt = 1 })},
+		"a price":    {gate.WrongSum, alter(repeat, func(d *audit.Decision) { d.PricedAt = 1 })},
+		"no lease":   {gate.WrongSum, alter(extension, func(d *audit.Decision) { d.Lease = "" })},
+		"a status":   {gate.WrongSum, alter(func(s audit.Settlement) bool { return strings.HasPrefix(s.Lease, "act-") }, func(s *audit.Settlement) { s.Status = 200 })},
+		"a reason":   {gate.WrongAllow, alter(repeat, func(d *audit.Decision) { d.Reasons = []string{"budget_held"} })},
 		"after the lease has ended": {gate.WrongAllow, func(t testing.TB, rs []audit.Receipt) []audit.Receipt {
 			d := rs[at(t, rs, repeat)].Body.(audit.Decision)
 			return append(rs, audit.Receipt{Body: d})

@@ -202,6 +202,16 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 			d.Facts.InputTokens, d.Facts.Cost = 1, 1
 			d.Existing, d.Claims = true, nil
 		})},
+		{"a denial that expires", gate.WrongSum, alter(deniedFor(policy.BudgetHeld), func(d *audit.Decision) { d.Expires = d.At + 1 })},
+		{"a denial with a lease", gate.WrongSum, alter(deniedFor(policy.BudgetHeld), func(d *audit.Decision) { d.Lease = "someone's" })},
+		{"a call with the target of an action", gate.WrongSum, alter(allowed, func(d *audit.Decision) { d.Facts.Target = call.HashName("x") })},
+		{"a call with the tool of an action", gate.WrongSum, alter(allowed, func(d *audit.Decision) { d.Facts.Tool = call.HashName("x") })},
+		{"a settlement of no decision", gate.WrongSum, alter(func(s audit.Settlement) bool {
+			return s.Outcome == "settle" && s.Charge == 0
+		}, func(s *audit.Settlement) { s.Decision = "" })},
+		{"an expiry that is nobody's copy", gate.WrongSum, alter(named(budget.Expired), func(e *audit.Event) { e.Recovered = false })},
+		{"an expiry of a switch", gate.WrongSum, alter(named(budget.Expired), func(e *audit.Event) { e.Switch = "global" })},
+		{"a policy with a lease", gate.WrongSum, alter(named(budget.PolicySeen), func(e *audit.Event) { e.Lease = "someone's" })},
 		{"cost above bound times price", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Facts.Cost++ })},
 		{"another dialect than its upstream's", gate.WrongAllow, alter(allowed, func(d *audit.Decision) { d.Facts.Dialect = "anthropic" })},
 		{"a cap that is said not to be sent", gate.WrongSum, alter(allowed, func(d *audit.Decision) { d.Facts.Uncapped = true })},
