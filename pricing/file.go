@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -118,13 +119,17 @@ type Change struct {
 	Old, New int64
 }
 
-// Factor is how many times the dearer price is the cheaper one, rounded up; 0 where one of them is none or nothing.
+// Factor is how many times the dearer price is the cheaper one, rounded up: more than any where a price is gone, becomes
+// nothing or was nothing, and 0 where there was none before.
 func (c Change) Factor() int64 {
 	low, high := min(c.Old, c.New), max(c.Old, c.New)
-	if low <= 0 {
+	switch {
+	case c.Old == NoRate:
 		return 0
+	case low <= 0:
+		return math.MaxInt64
 	}
-	return (high + low - 1) / low
+	return (high-1)/low + 1
 }
 
 // Changes lists how a newer table differs from this one, sorted.

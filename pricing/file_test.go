@@ -3,6 +3,7 @@ package pricing_test
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,8 @@ func TestReadFileRefusesAProviderTwice(t *testing.T) {
 }
 
 func TestFactorOfAChange(t *testing.T) {
-	for _, tt := range []struct{ old, new, want int64 }{{10, 20, 2}, {20, 10, 2}, {10, 21, 3}, {pricing.NoRate, 5, 0}, {0, 5, 0}, {5, 5, 1}} {
+	for _, tt := range []struct{ old, new, want int64 }{{10, 20, 2}, {20, 10, 2}, {10, 21, 3}, {pricing.NoRate, 5, 0}, {pricing.NoRate, 0, 0}, {0, 5, math.MaxInt64},
+		{5, 0, math.MaxInt64}, {5, pricing.NoRate, math.MaxInt64}, {0, pricing.NoRate, math.MaxInt64}, {5, 5, 1}, {1, math.MaxInt64, math.MaxInt64}} {
 		if got := (pricing.Change{Old: tt.old, New: tt.new}).Factor(); got != tt.want {
 			t.Errorf("from %d to %d is a factor of %d, want %d", tt.old, tt.new, got, tt.want)
 		}

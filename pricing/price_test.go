@@ -222,6 +222,26 @@ func TestWorstCoversEveryUsage(t *testing.T) {
 	})
 }
 
+// TestWorstHasTheFeeOfARequest: what may be calls or queries has it beside either.
+func TestWorstHasTheFeeOfARequest(t *testing.T) {
+	table, err := pricing.Builtin().With([]pricing.Override{{Model: "m", Prices: []pricing.List{{Prices: map[string]string{"requests": "7.2", "queries": "0.1"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	price, err := table.Lookup("any", "m", summer2026)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worst, err := price.Worst(0, call.Part{Fixed: 1, Kinds: call.Of(call.Requests, call.Queries)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost, err := price.Cost(call.Usage{call.Queries: 1})
+	if err != nil || cost > worst {
+		t.Errorf("a query costs %d (%v), at most %d", cost, err, worst)
+	}
+}
+
 // roundOf is the longest round that a usage within a bound can have had.
 func roundOf(round int64, u *call.Usage) int64 {
 	if round > 0 {

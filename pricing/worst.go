@@ -93,7 +93,7 @@ func (w *weighed) sum(i int) (sum picoSum, err error) {
 		if err != nil {
 			return sum, err
 		}
-		if part.Kinds.Has(call.Requests) {
+		if part.Kinds == call.Of(call.Requests) { // of another kind it may be, and the request has its fee
 			requests = 0
 		}
 		if limited && part.Kinds&^call.Inputs == 0 {

@@ -77,8 +77,8 @@ What FILE prices wins, unit by unit; what it does not have stays. The table in
 --prices, or else the built-in one, is brought up to date and written to
 --prices. A proxy that serves with that file takes it within a second.
 
-A price that becomes more than --factor times as much, or as little, is refused
-until --confirm says that it is meant.`,
+A price that becomes more than --factor times as much, or as little, or that is
+gone, is refused until --confirm says that it is meant.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return updatePrices(cmd.OutOrStdout(), c, args[0])

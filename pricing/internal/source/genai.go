@@ -16,20 +16,21 @@ import (
 func convert(source sourceProvider, r *Report) (*table.Provider, error) {
 	p := &table.Provider{Provider: source.ID, Fallback: source.Fallback}
 	for _, model := range source.Models {
-		if why := unpriceable(&model); why != "" {
-			r.Dropped = append(r.Dropped, source.ID+"/"+model.ID+": "+why)
-			continue
-		}
+		what := source.ID + "/" + model.ID
 		m := table.Model{ID: model.ID}
 		if err := match(model.Match, &m); err != nil {
-			return nil, fmt.Errorf("%s/%s: %w", source.ID, model.ID, err)
+			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 		for i := range model.Prices {
-			s, err := schedule(&model.Prices[i], source.ID+"/"+model.ID, r)
+			s, err := schedule(&model.Prices[i], what, r)
 			if err != nil {
-				return nil, fmt.Errorf("%s/%s: %w", source.ID, model.ID, err)
+				return nil, fmt.Errorf("%s: %w", what, err)
 			}
 			m.Prices = append(m.Prices, s)
+		}
+		if slices.ContainsFunc(m.Prices, unpriced) {
+			r.Dropped = append(r.Dropped, what+": no price")
+			continue
 		}
 		tidy(&m)
 		p.Models = append(p.Models, m)
@@ -38,14 +39,11 @@ func convert(source sourceProvider, r *Report) (*table.Provider, error) {
 	return p, nil
 }
 
-// unpriceable says why a model is left out: it has no price at all, and its name does not say that it is free.
-func unpriceable(m *sourceModel) string {
-	for _, s := range m.Prices {
-		if len(s.Prices) == 0 && !strings.HasSuffix(m.ID, ":free") {
-			return "no price"
-		}
-	}
-	return ""
+// unpriced reports whether a schedule has a tier without any price, whose model is left out.
+func unpriced(s table.Schedule) bool {
+	return slices.ContainsFunc(s.Tiers, func(r table.Rates) bool {
+		return !slices.ContainsFunc(r.Price[:], func(price int64) bool { return price != table.None })
+	})
 }
 
 func schedule(source *sourceSchedule, model string, r *Report) (table.Schedule, error) {
@@ -97,12 +95,15 @@ var unitOf = map[string]call.Unit{
 	"requests_kcount":       call.Requests,
 }
 
+// freeSuffix ends the names of models that cost nothing. Any other 0 says that nobody knows.
+const freeSuffix = ":free"
+
 func ratesOver(over int64, prices map[string]sourcePrice, model string, r *Report) (table.Rates, error) {
 	rates := table.NoRates()
 	rates.Over = over
-	if len(prices) == 0 {
-		rates.Price[call.Input], rates.Price[call.Output] = 0, 0 // a model named :free
-		return rates, nil
+	free := strings.HasSuffix(model, freeSuffix)
+	if len(prices) == 0 && free {
+		rates.Price[call.Input], rates.Price[call.Output] = 0, 0
 	}
 	for name, source := range prices {
 		unit, known := unitOf[name]
@@ -113,7 +114,9 @@ func ratesOver(over int64, prices map[string]sourcePrice, model string, r *Repor
 		if err != nil {
 			return rates, fmt.Errorf("%s: %w", name, err)
 		}
-		rates.Price[unit] = pico
+		if pico > 0 || free {
+			rates.Price[unit] = pico
+		}
 	}
 	return rates, nil
 }

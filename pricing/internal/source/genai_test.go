@@ -65,6 +65,9 @@ const sample = `[{"id":"p","fallback_model_providers":["q"],"models":[
             {"constraint":{"start_time":"00:30:00Z","end_time":"16:30:00Z"},"prices":{"input_mtok":3,"output_mtok":3,"requests_kcount":5}}]},
  {"id":"draws","match":{"equals":"draws"},"prices":{"input_mtok":1,"output_mtok":2,"output_image_mtok":30}},
  {"id":"unknown","match":{"equals":"unknown"},"prices":{}},
+ {"id":"half","match":{"equals":"half"},"prices":{"input_mtok":0,"output_mtok":2}},
+ {"id":"nothing","match":{"equals":"nothing"},"prices":{"input_mtok":0,"output_mtok":{"base":0,"tiers":[{"start":200000,"price":0}]}}},
+ {"id":"given:free","match":{"equals":"given:free"},"prices":{"input_mtok":0,"output_mtok":0}},
  {"id":"gift:free","match":{"equals":"gift:free"},"prices":{}}]}]`
 
 func TestConvert(t *testing.T) {
@@ -84,13 +87,15 @@ func TestConvert(t *testing.T) {
 	const want = `{"provider":"p","fallback":["q"],"models":[
 {"id":"draws","names":["draws"],"prices":[{"tiers":[{"input":1000000,"output":2000000,"image_output":30000000}]}]},
 {"id":"gift:free","names":["gift:free"],"prices":[{"tiers":[{"input":0,"output":0}]}]},
+{"id":"given:free","names":["given:free"],"prices":[{"tiers":[{"input":0,"output":0}]}]},
+{"id":"half","names":["half"],"prices":[{"tiers":[{"output":2000000}]}]},
 {"id":"tiered","names":["a","b"],"prefixes":["a.1"],"infixes":["x/a"],"prices":[{"tiers":[{"input":1000000,"cached_input":100000,"output":4000000},{"over":200000,"input":2000000,"cached_input":100000,"output":4000000}]},{"from":"2026-07-30","tiers":[{"input":500000,"output":2000000}]},{"start":"00:30","end":"16:30","tiers":[{"input":3000000,"output":3000000,"requests":5000000000}]}]}
 ]}
 `
 	if got.String() != want {
 		t.Errorf("converted to\n%s\nwant\n%s", got.String(), want)
 	}
-	if wantDropped := []string{"p/unknown: no price"}; !reflect.DeepEqual(r.Dropped, wantDropped) {
+	if wantDropped := []string{"p/unknown: no price", "p/nothing: no price"}; !reflect.DeepEqual(r.Dropped, wantDropped) {
 		t.Errorf("left out %q, want %q", r.Dropped, wantDropped)
 	}
 	again, err := table.Parse([]byte(got.String()))

@@ -168,12 +168,15 @@ func scheduleOf(key listKey, tiers map[int64]*table.Rates) (s table.Schedule, ok
 	return s, slices.ContainsFunc(before.Price[:], func(price int64) bool { return price != table.None })
 }
 
-// price is the member of that name as pico-USD per unit. ok is false where it is no price, and where it is 0: what costs
-// nothing says so by another sign, which this form does not have.
+// price is the member of that name as pico-USD per unit. ok is false where it is an object or nothing, and where it is 0:
+// what costs nothing says so by another sign, which this form does not have.
 func (e liteEntry) price(data json.RawMessage, u call.Unit, what string, r *Report) (pico int64, ok bool, err error) {
 	var n json.Number
-	if json.Unmarshal(data, &n) != nil {
+	switch {
+	case data[0] == '{' || data[0] == '[' || string(data) == "null":
 		return 0, false, nil
+	case json.Unmarshal(data, &n) != nil:
+		return 0, false, fmt.Errorf("%.40s is not a price", data)
 	}
 	per := int64(1)
 	if call.Table[u].Per == 1000 && (u >= call.AudioTimeIn && u <= call.ComputeTime) {
