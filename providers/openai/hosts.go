@@ -172,7 +172,7 @@ var hosts = func() map[string]*host {
 			documents.* structured_outputs.* guided_json.* guided_regex guided_choice guided_grammar guided_decoding_backend
 			guided_whitespace_pattern priority return_tokens_as_token_ids return_token_ids routed_experts_prompt_start
 			return_token_offsets return_prompt_text return_mm_kwargs cache_salt repetition_detection.* stream_interval
-			use_activation activation softmax embed_dtype endianness vllm_xargs.* logits_processors.*`, templateMembers),
+			use_activation activation softmax embed_dtype endianness vllm_xargs.* logits_processors.* enable_response_messages`, templateMembers),
 		// SGLang: python/sglang/srt/entrypoints/openai/protocol.py on its main branch. A
 		// session keeps what was asked before.
 		"sglang": members(`regex ebnf stop_regex no_stop_trim lora_path separate_reasoning stream_reasoning continue_final_message
