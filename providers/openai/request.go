@@ -103,7 +103,8 @@ type Request struct {
 	results int64             // tool results since then
 
 	// Of a response:
-	references   []string // ids of items that the provider keeps
+	references   []string     // ids of items that the provider keeps
+	ranThere     []hostedCall // items of what ran at the provider, that have ids
 	hosted       []hostedTool
 	offers       []wire.Span     // of the entries of tools
 	said         map[string]bool // kinds of tools at the provider that its history tells of

@@ -14,6 +14,7 @@ type item struct {
 	kind, role, id, callID, name string
 	result                       string // what a tool of the provider's made: an image, or text
 	content                      bool   // it has content
+	speaker                      bool   // its role is one of roles
 	sealed                       bool   // it has all of what the model thought, which only the provider reads
 	brought                      brought
 }
@@ -50,8 +51,11 @@ func itemMembers() map[string]wire.Reader[*parser] {
 		"summary": (*parser).itemContent,
 		"refusal": func(p *parser, _ string) error { return p.text("input.refusal") },
 		"encrypted_content": func(p *parser, _ string) error {
-			p.item.sealed = p.Peek() == '"'
-			return p.encrypted()
+			before := p.load.encrypted
+			text := p.Peek() == '"'
+			err := p.encrypted()
+			p.item.sealed = text && p.load.encrypted-before > int64(len(`""`)) // an empty one is none
+			return err
 		},
 		// As Codex has them from other agents:
 		"encrypted_function_args": func(p *parser, _ string) error { return p.encrypted() },
@@ -112,18 +116,43 @@ func (p *parser) inputItem() error {
 	case !itemKinds.has(it.kind):
 		p.asWhole(before, call.ExtraPart, it.kind)
 	}
+	if saidKinds[it.kind] != "" && it.id != "" {
+		if err := p.tell(it); err != nil {
+			return err
+		}
+	}
 	if err := p.countResult(it); err != nil {
 		return err
 	}
 	return p.follow(it)
 }
 
-// impliedKind is the type of an item that names none: a reference has an id alone.
+// impliedKind is the type of an item that names none. One with an id is a reference by it,
+// whatever else it has, unless it is a message: that has a role of the API's, and content.
 func (it *item) impliedKind() string {
-	if it.role == "" && !it.content && it.id != "" {
+	if it.id != "" && !(it.speaker && it.content) {
 		return "item_reference"
 	}
 	return "message"
+}
+
+// roles are those that a message of the API can have
+// (EasyInputMessage in OpenAI's description of it).
+var roles = listOf(`user assistant system developer`)
+
+// hostedCall is an item of what ran at the provider, in which it may look up more by its id.
+type hostedCall struct {
+	id    string
+	empty bool // it stands for an image that is not in the body
+}
+
+// tell notes such an item.
+func (p *parser) tell(it *item) error {
+	if len(p.ranThere) == providers.MaxTools {
+		return wire.Errorf("input", "request tells of more than %d calls of tools at the provider", providers.MaxTools)
+	}
+	p.ranThere = append(p.ranThere, hostedCall{it.id, it.kind == "image_generation_call" && it.result == ""})
+	return nil
 }
 
 // refer notes an item that the provider keeps: of a thought that has an id and is not

@@ -370,6 +370,7 @@ var environmentLevel = wire.NewLevel(noted("tools.environment"), map[string]wire
 // role keeps the role of an item, folded.
 func (p *parser) itemRole(string) error {
 	err := p.noted(&p.item.role, "input.role")
+	p.item.speaker = roles.has(p.item.role)
 	p.item.role = names.Fold(p.item.role)
 	return err
 }

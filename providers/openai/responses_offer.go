@@ -92,13 +92,27 @@ func (r *Request) earlier() iter.Seq2[string, string] {
 // *providers.Unbounded.
 func (r *Request) refuseEarlier(t *providers.Terms) error {
 	for member, id := range r.earlier() {
-		known := t.EarlierOf(id)
-		switch {
-		case known.Foreign:
-			return unbounded(member, member+": it is not this tenant's")
-		case t.DenyUnknown && !known.Own:
-			return unbounded(member, member+": nothing is known of it here, and the policy denies that (when_response_unknown); send what it stands for")
+		if no := refuseID(t, member, id, t.DenyUnknown); no != nil {
+			return no
 		}
+	}
+	for _, item := range r.ranThere {
+		if no := refuseID(t, itemReference, item.id, item.empty && t.DenyUnknown); no != nil {
+			return no
+		}
+	}
+	return nil
+}
+
+// refuseID refuses an id that is another tenant's, or that nobody knows where it is to be
+// known.
+func refuseID(t *providers.Terms, member, id string, toBeKnown bool) error {
+	known := t.EarlierOf(id)
+	switch {
+	case known.Foreign:
+		return unbounded(member, member+": it is not this tenant's")
+	case toBeKnown && !known.Own:
+		return unbounded(member, member+": nothing is known of it here, and the policy denies that (when_response_unknown); send what it stands for")
 	}
 	return nil
 }

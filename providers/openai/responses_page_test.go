@@ -51,13 +51,13 @@ func explanations() []providertest.Explained {
 		body[name] = isNothing
 	}
 	items := map[string]string{
-		"message": "its text and parts; 5 tokens, as any item", "item_reference": "with a `type` or without: the output that the answer reports which it is of, where this process has seen it, and its input too where a search found something; else " + isContext + ", or denied, as `previous_response_id`. Another tenant's is denied, where it was seen", "additional_tools": "its `tools`, as those of the body",
+		"message": "its text and parts; 5 tokens, as any item", "item_reference": "with a `type`, or any item without one that has an `id` and is no message with a `role` of the API's and `content`: the output that the answer reports which it is of, where this process has seen it, and its input too where a search found something; else " + isContext + ", or denied, as `previous_response_id`. Another tenant's is denied, where it was seen", "additional_tools": "its `tools`, as those of the body",
 		"tool_search_output": "its `tools`, as those of the body", "mcp_list_tools": "its JSON; nothing in it is offered",
 		"reasoning": "`encrypted_content` a token a byte, the rest as text; with an `id` and without that as an `item_reference`", "compaction": "a token a byte", "compaction_summary": "a token a byte",
 		"context_compaction":    "a token a byte",
 		"compaction_trigger":    "one run of the model more over all of the input, which writes the model's maximum, and that as input; without a maximum it is denied",
 		"web_search_call":       "its text; with an `id`, under which the provider may have kept what was found, also the `tokens` that `hosted_tools` say of `web_search` where they price it",
-		"image_generation_call": "its `result` as an image", "configuration_update": "its JSON; the cap stays",
+		"image_generation_call": "its `result` as an image. Without that, and of any item of what ran at the provider: another tenant's `id` is denied, where it was seen", "configuration_update": "its JSON; the cap stays",
 	}
 	for name := range itemKinds.whole {
 		if items[name] == "" {

@@ -238,6 +238,18 @@ func TestEarlierResponse(t *testing.T) {
 		{`{"id":"mini's"}`, terms.Context},
 		{`{"id":"all"}`, terms.Context},
 		{`{"id":"theirs"}`, -1},
+		{`{"type":"image_generation_call","id":"theirs"}`, -1},
+		{`{"type":"web_search_call","id":"theirs","status":"completed","action":{"type":"search","query":"q"}}`, -1},
+		{`{"type":"web_search_call","id":"nobody's","status":"completed","action":{"type":"search","query":"q"}}`, 0},
+		{`{"id":"theirs","role":"assistant"}`, -1},
+		{`{"id":"theirs","role":"assistant","content":null}`, -1},
+		{`{"id":"theirs","content":"hi"}`, -1},
+		{`{"id":"theirs","role":"Assistant","content":"hi"}`, -1},
+		{`{"id":"theirs","type":null,"role":"","content":"hi"}`, -1},
+		{`{"id":"theirs","call_id":"c","name":"f","arguments":"{}"}`, -1},
+		{`{"type":"reasoning","id":"theirs","summary":[],"encrypted_content":""}`, -1},
+		{`{"id":"theirs","role":"assistant","content":"hi"}`, 0},
+		{`{"content":"hi"}`, 0},
 	} {
 		_, offer, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[`+row.item+`]}`, terms)
 		if (err != nil) != (row.want < 0) {
@@ -264,6 +276,12 @@ func TestEarlierResponse(t *testing.T) {
 	}
 	if _, _, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[{"id":"nobody's"}]}`, terms); err == nil || !strings.Contains(err.Error(), "input.item_reference") {
 		t.Errorf("an item that is not known, and is to be denied: %v", err)
+	}
+	if _, _, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[{"type":"image_generation_call","id":"nobody's"}]}`, terms); err == nil || !strings.Contains(err.Error(), "input.item_reference") {
+		t.Errorf("an image that is not known, and is to be denied: %v", err)
+	}
+	if _, _, err := responseOn(t, "/v1/responses", `{"model":"gpt-4o","input":[{"type":"web_search_call","id":"nobody's"},{"type":"image_generation_call","id":"nobody's","result":"AAAA"}]}`, terms); err != nil {
+		t.Errorf("items that are there: %v", err)
 	}
 }
 
