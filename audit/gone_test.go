@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -110,4 +111,25 @@ func TestPutBackInTime(t *testing.T) {
 	appendAll(t, log, decision(1))
 	log.Close()
 	mustBeSound(t, verifyPaths(t, []string{dir}))
+}
+
+// TestEmptiedAndWrittenOn: where the file was emptied under a log, the batch at hand is
+// behind nothing. It does not pass for a log whose first files were moved away, since those
+// had lower numbers.
+func TestEmptiedAndWrittenOn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "receipts")
+	log := open(t, testConfig(t, dir))
+	appendAll(t, log, decision(1), settlement(2))
+	path := filepath.Join(dir, "000001.jsonl")
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	mustBeGone(t, log)
+	_ = log.Close()
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		t.Fatalf("nothing was written behind it: %v %v", info, err)
+	}
+	if again, err := audit.Open(testConfig(t, dir)); !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), "what was before it is gone") {
+		t.Errorf("opened %v with %v, want ErrDamaged", again, err)
+	}
 }

@@ -145,6 +145,9 @@ func (rec *recovered) foldLines(lines *lineReader) error {
 			continue
 		}
 		r, err := parseRead(line, err)
+		if err == nil && offset == 0 && rec.at.segment == 1 && r.N != 1 { // none was moved away before it
+			err = fmt.Errorf("the first file begins with line %d of its chain: what was before it is gone", r.N)
+		}
 		if err == nil {
 			err = rec.tip.fold(r)
 		}
