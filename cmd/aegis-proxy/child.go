@@ -71,7 +71,7 @@ func runProgram(cmd *exec.Cmd, signals <-chan os.Signal) (code int, err error) {
 	defer signal.Stop(changes)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
-		return 0, &exitCode{exitNotRun, fmt.Errorf("%s cannot be run: %w; a script needs a first line with its interpreter, as in #!/bin/sh", cmd.Path, reasonOf(err))}
+		return 0, &exitCode{exitNotRun, fmt.Errorf("%s cannot be run: %w; a script needs a first line with an interpreter that is there, as in #!/bin/sh", cmd.Path, reasonOf(err))}
 	}
 	defer cmd.Process.Release()
 	for {
