@@ -27,7 +27,7 @@ var errSwitched = errors.New("the upstream switched protocols without being aske
 func (x *exchange) send(ctx context.Context, grant *gate.Grant) (*answer, gate.Outcome, error) {
 	defer context.AfterFunc(ctx, func() { x.cancel(context.Cause(ctx)) })()
 	x.tenant.Store(x.key.Tenant)
-	sent := x.offer.Send(capOf(grant))
+	sent := x.offer.Send(grant.CapToSend())
 	var conn watch
 	out, err := x.outgoing(conn.watched(x.life), grant, &sent)
 	if err != nil {
@@ -49,14 +49,6 @@ func (x *exchange) send(ctx context.Context, grant *gate.Grant) (*answer, gate.O
 	return a, a.outcome(), nil
 }
 
-// capOf is the cap to send; 0 sends none.
-func capOf(grant *gate.Grant) int64 {
-	if grant.Uncapped {
-		return 0
-	}
-	return grant.OutputCap
-}
-
 // outgoing is the request that leaves: the program's, edited as it is by the proxy. It
 // can be sent once: nothing gives its body anew.
 func (x *exchange) outgoing(ctx context.Context, grant *gate.Grant, sent *providers.Sent) (*http.Request, error) {
@@ -67,15 +59,11 @@ func (x *exchange) outgoing(ctx context.Context, grant *gate.Grant, sent *provid
 	to.RawQuery = sent.Query
 	out := x.in.Clone(ctx)
 	out.Header = x.header.Clone()
-	admission.Adopt(out.Header, x.head.Header, sent.Header)
-	out.Header["Accept-Encoding"] = []string{"identity"}
 	authorization, err := admission.Authorization(grant)
 	if err != nil {
 		return nil, err
 	}
-	if authorization != "" {
-		out.Header[admission.AuthorizationHeader] = []string{authorization}
-	}
+	admission.Adopt(out.Header, x.head.Header, sent.Header, authorization)
 	out.URL, out.Host, out.Trailer, out.TransferEncoding = to, "", nil, nil
 	out.Body, out.GetBody, out.ContentLength = io.NopCloser(bytes.NewReader(sent.Body.Join())), nil, sent.Body.Size()
 	return out, x.sign(out.Header, grant.Upstream())
@@ -105,9 +93,7 @@ func (x *exchange) reasonOf(grant *gate.Grant, err error) error {
 	if !killed {
 		return err
 	}
-	told := admission.DenialOf(d)
-	told.Decision, told.Receipt = admission.Failed, grant.Receipt
-	return told
+	return admission.FailedAfter(grant.Receipt, d)
 }
 
 // watch tells whether a request got a connection, on which it may have been written.

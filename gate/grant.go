@@ -48,6 +48,14 @@ type Outcome struct {
 // Hold is what the grant holds, in nano-USD.
 func (gr *Grant) Hold() int64 { return gr.quote.Cost }
 
+// CapToSend is the output cap to send, in tokens of one choice; 0: send none.
+func (gr *Grant) CapToSend() int64 {
+	if gr.Uncapped {
+		return 0
+	}
+	return gr.OutputCap
+}
+
 // InputTokens is the bound on the call's input that the hold covers.
 func (gr *Grant) InputTokens() int64 { return gr.quote.InputTokens }
 

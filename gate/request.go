@@ -69,17 +69,22 @@ type Bidder interface {
 	Bid(*Rules) (Bid, *call.Denial, error)
 }
 
-// ask asks leave for a call under the rules in force, and again while newer ones come
-// meanwhile.
+// ask asks leave for a call under the rules in force, and again if newer ones come meanwhile.
 func (g *Gate) ask(ctx context.Context, b Bidder) (*Grant, error) {
-	for rules := g.Rules(); ; {
-		grant, err := g.askUnder(ctx, rules, b)
-		newer := g.Rules()
-		if !isStale(err) || newer == rules {
-			return grant, err
-		}
-		rules = newer
+	return UnderNewest(g.Rules(), g.Rules, func(rules *Rules) (*Grant, error) { return g.askUnder(ctx, rules, b) })
+}
+
+// UnderNewest asks something under rules, and once more under the newest if it is refused
+// because another call of its tenant came with newer ones meanwhile.
+func UnderNewest[T any](rules *Rules, newest func() *Rules, ask func(*Rules) (T, error)) (T, error) {
+	answer, err := ask(rules)
+	if !isStale(err) {
+		return answer, err
 	}
+	if newer := newest(); newer != rules {
+		return ask(newer)
+	}
+	return answer, err
 }
 
 // isStale reports whether a request was refused because another one of its

@@ -70,10 +70,9 @@ func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, k
 	if body.run, err = admission.RunOf(r.Header, body.run); err != nil {
 		return err
 	}
-	answer, err := p.actUnder(w, r, rules, t, credential, body)
-	if newer := p.rules(); isStale(err) && newer != rules {
-		answer, err = p.actUnder(w, r, newer, t, credential, body) // reloaded meanwhile
-	}
+	answer, err := gate.UnderNewest(rules, p.rules, func(rules *gate.Rules) (any, error) {
+		return p.actUnder(w, r, rules, t, credential, body)
+	})
 	if err != nil {
 		return actionError(err)
 	}

@@ -1,17 +1,18 @@
 package proxy
 
 import (
-	"errors"
 	"net/http"
 
-	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
-	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
-// admit bounds a request of a key under the given rules and asks leave for it.
-func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, key *policy.Key, load *payload) (*exchange, error) {
+// admit bounds a request under the given rules and asks leave for it.
+func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential string, load *payload) (*exchange, error) {
+	key, err := identify(rules.Policy, credential)
+	if err != nil {
+		return nil, err
+	}
 	known, err := admission.NewBid(rules, key, load.request, t.origin, r.Header)
 	if err != nil {
 		return nil, err
@@ -47,13 +48,6 @@ func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, size int64) {
 			return count()
 		}
 	}
-}
-
-// isStale reports whether a request was refused because another one of its
-// tenant came with a newer policy.
-func isStale(err error) bool {
-	refusal, ok := errors.AsType[*call.Denial](err)
-	return ok && refusal.Reason == policy.StalePolicy
 }
 
 // parse reads the body, whole and bounded, and the facts in it.

@@ -150,12 +150,9 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules,
 	if err := p.parse(w, r, t, load); err != nil {
 		return err
 	}
-	x, err := p.admit(r, rules, t, key, load)
-	if newer := p.rules(); isStale(err) && newer != rules { // reloaded meanwhile
-		if key, err = identify(newer.Policy, credential); err == nil {
-			x, err = p.admit(r, newer, t, key, load)
-		}
-	}
+	x, err := gate.UnderNewest(rules, p.rules, func(rules *gate.Rules) (*exchange, error) {
+		return p.admit(r, rules, t, credential, load)
+	})
 	if err != nil {
 		return err
 	}

@@ -159,12 +159,8 @@ func (p *Proxy) newReverse() *httputil.ReverseProxy {
 func rewrite(pr *httputil.ProxyRequest) {
 	x, out := exchangeOf(pr.In), pr.Out
 	upstream := x.calls[0].Upstream
-	sent, body, size := x.payload.send(x.outputCap())
-	admission.Adopt(out.Header, x.target.head.Header, sent.Header)
-	if x.authorization != "" {
-		out.Header[admission.AuthorizationHeader] = []string{x.authorization}
-	}
-	out.Header["Accept-Encoding"] = []string{"identity"}
+	sent, body, size := x.payload.send(x.grant.CapToSend())
+	admission.Adopt(out.Header, x.target.head.Header, sent.Header, x.authorization)
 	out.URL = upstreamURL(upstream.In(x.target.dialect.Name()).BaseURL, sent.Path, sent.Query)
 	out.Host = ""
 	out.Body, out.ContentLength = body, size
@@ -183,14 +179,6 @@ func upstreamURL(base, path, query string) *url.URL {
 	}
 	u.RawQuery = query
 	return u
-}
-
-// outputCap is the cap that is sent; 0 sends none.
-func (x *exchange) outputCap() int64 {
-	if x.grant.Uncapped {
-		return 0
-	}
-	return x.grant.OutputCap
 }
 
 // respond meters a response and marks it as the upstream's, or turns to the
@@ -276,9 +264,7 @@ func (x *exchange) levelOfFailure() slog.Level {
 
 func upstreamFailed(x *exchange, receipt string, err error) *call.Denial {
 	if name := x.killed.Load(); name != nil {
-		d := admission.DenialOf(policy.KilledBy(*name))
-		d.Decision, d.Receipt = admission.Failed, receipt
-		return d
+		return admission.FailedAfter(receipt, policy.KilledBy(*name))
 	}
 	class, what, again := call.Unanswered, "the upstream cannot be reached", call.RetryUnsaid
 	if errors.Is(err, policy.ErrNoKey) {
@@ -291,9 +277,7 @@ func upstreamFailed(x *exchange, receipt string, err error) *call.Denial {
 	if isTimeout(err) {
 		class, what = call.Late, "the upstream did not answer in time"
 	}
-	d := admission.Deny(class, "upstream_failed", again, "%s", what)
-	d.Decision, d.Receipt = admission.Failed, receipt
-	return d
+	return admission.FailedAfter(receipt, admission.Deny(class, "upstream_failed", again, "%s", what))
 }
 
 func isTimeout(err error) bool {

@@ -75,6 +75,14 @@ func DenialOf(err error) *call.Denial {
 	return Deny(call.Broken, "internal_error", call.RetryUnsaid, "internal error")
 }
 
+// FailedAfter is what a client is told of a call that had leave, with this receipt, and whose
+// upstream gave no answer.
+func FailedAfter(receipt string, why *call.Denial) *call.Denial {
+	d := told(*why)
+	d.Decision, d.Receipt = Failed, receipt
+	return d
+}
+
 // told completes a denial by its reason.
 func told(d call.Denial) *call.Denial {
 	if how, ok := wires[d.Reason]; ok {

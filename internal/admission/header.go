@@ -26,9 +26,9 @@ const (
 // OurHeaders are all of them.
 const OurHeaders = DecisionHeader + ", " + ReceiptHeader + ", " + warningHeader + ", " + outputCapHeader + ", " + betasHeader + ", " + toolsHeader
 
-// AuthorizationHeader goes to upstreams that the policy marks, and holds the base64 of an
+// authorizationHeader goes to upstreams that the policy marks, and holds the base64 of an
 // AuthorizationV1.
-const AuthorizationHeader = "X-Aegis-Authorization"
+const authorizationHeader = "X-Aegis-Authorization"
 
 // Values of the decision header. An answer of the upstream carries Allowed.
 const (
@@ -81,10 +81,8 @@ func Authorization(grant *gate.Grant) (string, error) {
 	}
 	auth, err := grant.Authorization()
 	if err != nil {
-		d := Deny(call.Unavailable, "authorization_unavailable", call.RetryNever,
-			"the upstream wants an authorization, and none can be signed")
-		d.Decision, d.Receipt = Failed, grant.Receipt
-		return "", d
+		return "", FailedAfter(grant.Receipt, Deny(call.Unavailable, "authorization_unavailable", call.RetryNever,
+			"the upstream wants an authorization, and none can be signed"))
 	}
 	return base64.StdEncoding.EncodeToString(auth), nil
 }
@@ -142,9 +140,10 @@ func ForDialect(h http.Header) map[string][]string {
 	return out
 }
 
-// Adopt makes a header what the dialect sends. Before, it is the client's without what
-// concerns a single connection; came is what the dialect was given.
-func Adopt(out http.Header, came, sent map[string][]string) {
+// Adopt makes a header what the dialect sends, with the authorization, if there is one, and
+// without leave to compress the answer. Before, it is the client's without what concerns a
+// single connection; came is what the dialect was given.
+func Adopt(out http.Header, came, sent map[string][]string, authorization string) {
 	for name := range out {
 		if _, passes := sent[name]; !passes {
 			delete(out, name)
@@ -155,6 +154,10 @@ func Adopt(out http.Header, came, sent map[string][]string) {
 			out[name] = values
 		}
 	}
+	if authorization != "" {
+		out[authorizationHeader] = []string{authorization}
+	}
+	out["Accept-Encoding"] = []string{"identity"}
 }
 
 // oursPrefix begins the names of headers that only we may set.
