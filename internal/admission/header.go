@@ -11,6 +11,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/agents"
 )
 
 // Headers that are added to responses.
@@ -57,11 +58,11 @@ func Mark(h http.Header, grant *gate.Grant, removed *providers.Removed) {
 
 // ShowGauge fills the gauge that a client has for limits, if it has one.
 func ShowGauge(h http.Header, client providers.Head, grant *gate.Grant) {
-	if !providers.HasGauge(client) {
+	if !agents.HasGauge(client) {
 		return
 	}
 	if gauge, ok := grant.Gauge(); ok {
-		providers.ShowGauge(h, gauge)
+		agents.ShowGauge(h, gauge)
 	}
 }
 

@@ -3,6 +3,7 @@ package anthropic
 import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/agents"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -30,7 +31,7 @@ var errorTypes = map[call.Class]string{
 // Deny answers in the shape of the API, so that its SDKs raise what they would raise
 // for the provider's own. They go by the status, and by x-should-retry first.
 func (Dialect) Deny(_ providers.Operation, h providers.Head, d *call.Denial) providers.Reply {
-	header, manner := jsonHeader(), providers.MannerOf(h, d)
+	header, manner := jsonHeader(), agents.MannerOf(h, d)
 	providers.AddRetry(header, manner.Told(d))
 	return providers.Reply{Status: manner.Status, Header: header, Body: append(errorObject(d), '\n')}
 }

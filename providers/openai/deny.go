@@ -3,6 +3,7 @@ package openai
 import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/agents"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -12,7 +13,7 @@ import (
 func (Dialect) Deny(op providers.Operation, h providers.Head, d *call.Denial) providers.Reply {
 	header := jsonHeader()
 	providers.AddRetry(header, d)
-	manner := providers.MannerOf(h, d)
+	manner := agents.MannerOf(h, d)
 	status := manner.Status
 	if opensSocket(op, h) {
 		status, header["Upgrade"] = upgradeRequired, []string{"HTTP/1.1"}

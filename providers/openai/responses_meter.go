@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/agents"
 	"github.com/aegis-proxy/aegis-proxy/providers/bill"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -29,7 +30,7 @@ type responseAsked struct {
 
 // stopCode is the code of a failure that ends the matter for whoever sent a request.
 func stopCode(h providers.Head) string {
-	if providers.ShowsFailures(h) {
+	if agents.ShowsFailures(h) {
 		return "invalid_prompt"
 	}
 	return "insufficient_quota"

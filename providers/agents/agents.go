@@ -1,9 +1,14 @@
-package providers
+// Package agents is what some programs want to be told otherwise than the libraries of the
+// API that they speak: coding agents above all, which read a status or a header in ways of
+// their own. It goes by their User-Agent, and holds no more than was measured with the
+// programs themselves (docs/clients.md).
+package agents
 
 import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // Manner is how a client is told of a denial, where the API leaves a choice.
@@ -50,7 +55,7 @@ var manners = []struct {
 const codex = "codex"
 
 // MannerOf is how the client that sent a request understands a denial.
-func MannerOf(h Head, d *call.Denial) Manner {
+func MannerOf(h providers.Head, d *call.Denial) Manner {
 	for _, m := range manners {
 		if manner, found := m.of[d.Class]; found && sentBy(h, m.agent) {
 			return manner
@@ -62,11 +67,11 @@ func MannerOf(h Head, d *call.Denial) Manner {
 // ShowsFailures says whether the client that sent a request shows the message of a response
 // that failed only where its code says that the prompt was at fault: Codex has a sentence
 // of its own for a quota.
-func ShowsFailures(h Head) bool { return sentBy(h, codex) }
+func ShowsFailures(h providers.Head) bool { return sentBy(h, codex) }
 
 // sentBy says whether the User-Agent of a request begins with that name, or with one that
 // goes on from it after a sign.
-func sentBy(h Head, agent string) bool {
+func sentBy(h providers.Head, agent string) bool {
 	for _, value := range h.Header["User-Agent"] {
 		rest, found := cutPrefixFold(value, agent)
 		if found && rest != "" && strings.ContainsAny(rest[:1], "/_- ") {

@@ -1,4 +1,4 @@
-package providers
+package agents
 
 import (
 	"strconv"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
 // Headers by which Codex hears how far a limit of its account is used up, and of what window.
@@ -19,7 +20,7 @@ const (
 
 // HasGauge says whether the client that sent a request shows limits that it hears of in
 // the headers of an answer.
-func HasGauge(h Head) bool { return sentBy(h, codex) }
+func HasGauge(h providers.Head) bool { return sentBy(h, codex) }
 
 // ShowGauge puts a gauge into the header of an answer for such a client. One that the
 // upstream has put there stays, unless less of it is used.

@@ -1,4 +1,4 @@
-package providers_test
+package agents_test
 
 import (
 	"maps"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/agents"
 )
 
 func TestShowGauge(t *testing.T) {
@@ -33,7 +34,7 @@ func TestShowGauge(t *testing.T) {
 			if row.told != "" {
 				answer = map[string][]string{"X-Codex-Primary-Used-Percent": {row.told}, "X-Codex-Primary-Window-Minutes": {"300"}, "X-Codex-Primary-Reset-At": {"7"}}
 			}
-			providers.ShowGauge(answer, row.gauge)
+			agents.ShowGauge(answer, row.gauge)
 			want := map[string]string{"X-Codex-Primary-Used-Percent": row.used, "X-Codex-Primary-Window-Minutes": row.window, "X-Codex-Primary-Reset-At": row.reset}
 			maps.DeleteFunc(want, func(_, v string) bool { return v == "" })
 			got := map[string]string{}
@@ -50,7 +51,7 @@ func TestShowGauge(t *testing.T) {
 // TestHasGauge: nobody but Codex is told.
 func TestHasGauge(t *testing.T) {
 	for agent, want := range map[string]bool{"codex-tui/0.171.0": true, "codex_exec/0.171.0": true, "claude-cli/2.1.332": false, "OpenAI/Python 3.57.0": false, "": false} {
-		if got := providers.HasGauge(providers.Head{Header: map[string][]string{"User-Agent": {agent}}}); got != want {
+		if got := agents.HasGauge(providers.Head{Header: map[string][]string{"User-Agent": {agent}}}); got != want {
 			t.Errorf("%q: %v", agent, got)
 		}
 	}
