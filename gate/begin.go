@@ -64,6 +64,7 @@ func (g *Gate) Begin(ctx context.Context, b Bid) (*Grant, error) {
 	if denial != nil {
 		return nil, g.refuse(ctx, q, leave, denial)
 	}
+	q.Tighten = nil // what it could count need not live as long as the grant
 	if q.lease == "" {
 		return g.pass(q), nil
 	}

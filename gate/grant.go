@@ -48,6 +48,9 @@ type Outcome struct {
 // Hold is what the grant holds, in nano-USD.
 func (gr *Grant) Hold() int64 { return gr.quote.Cost }
 
+// Bid is what it gives leave for, with the bounds that it holds. It must not be changed.
+func (gr *Grant) Bid() *Bid { return &gr.quote.Bid }
+
 // CapToSend is the output cap to send, in tokens of one choice; 0: send none.
 func (gr *Grant) CapToSend() int64 {
 	if gr.Uncapped {

@@ -17,7 +17,6 @@ func (g *Gate) record(ctx context.Context, q *quote, leave budget.Grant) (*Grant
 	if err != nil {
 		return nil, err
 	}
-	q.Tighten = nil // what it could count need not live as long as the grant
 	tenant := q.Key.Tenant.Name
 	g.ledger.Acknowledge(tenant, leave.Number)
 	g.telemetry.Decided(tenant, audit.Allow, "")

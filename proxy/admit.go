@@ -17,24 +17,24 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential 
 	if err != nil {
 		return nil, err
 	}
-	calls, offers, denial := admission.Door{Chains: &p.chains}.Bound(known, load.request)
+	bids, offers, denial := admission.Door{Chains: &p.chains}.Bound(known, load.request)
 	if denial != nil {
-		return nil, p.gate.Refuse(r.Context(), calls[0], denial)
+		return nil, p.gate.Refuse(r.Context(), bids[0], denial)
 	}
-	p.countInTurns(r, calls, offers[0].Bound().Input.Bytes())
-	grant, err := p.gate.Begin(r.Context(), calls[0])
+	p.countInTurns(r, bids, offers[0].Bound().Input.Bytes())
+	grant, err := p.gate.Begin(r.Context(), bids[0])
 	if err != nil {
 		return nil, err
 	}
-	calls[0].Tighten = nil // it has leave, and lets go of the texts
+	clear(bids[:1]) // it has leave, and lets go of the texts
 	load.offers = offers
-	return &exchange{payload: load, calls: calls, grant: grant, target: t, chains: &p.chains}, nil
+	return &exchange{payload: load, grant: grant, fallbacks: bids[1:], target: t, chains: &p.chains}, nil
 }
 
 // countInTurns has the gate wait for a turn before it counts long texts.
-func (p *Proxy) countInTurns(r *http.Request, calls []gate.Bid, size int64) {
-	for i := range calls {
-		b := &calls[i]
+func (p *Proxy) countInTurns(r *http.Request, bids []gate.Bid, size int64) {
+	for i := range bids {
+		b := &bids[i]
 		count, loose, how := b.Tighten, b.InputTokens, b.InputBound
 		if count == nil || size < longWork {
 			continue

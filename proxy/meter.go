@@ -26,7 +26,6 @@ type meteredBody struct {
 	meter   providers.Meter
 	decoder *decoder // meters a decoded copy of a compressed response; else nil
 	x       *exchange
-	call    gate.Bid
 	grant   *gate.Grant
 	status  int
 	stops   bool // the upstream stops billing when its connection is closed
@@ -47,7 +46,6 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 		resp:   resp,
 		meter:  x.newMeter(answer),
 		x:      x,
-		call:   x.calls[0],
 		grant:  x.grant,
 		status: resp.StatusCode,
 		stops:  x.cancelStops(),
@@ -56,7 +54,7 @@ func (x *exchange) meter(resp *http.Response) *meteredBody {
 		b.decoder = newDecoder(coding, b.meter)
 	}
 	x.cut.begun.Store(true)
-	b.idle = watchIdle(x.calls[0].Upstream.IdleLimit, x.cancel)
+	b.idle = watchIdle(x.grant.Upstream().IdleLimit, x.cancel)
 	resp.Body = b
 	if resp.ContentLength >= 0 && b.edits() {
 		resp.ContentLength = -1
@@ -219,8 +217,8 @@ func (b *meteredBody) settle() {
 
 func (b *meteredBody) outcome() gate.Outcome {
 	report := b.meter.Report()
-	b.x.chains.Note(b.call.Key.Tenant.Name, &report)
-	o := admission.Outcome(b.call.Upstream, b.status, report)
+	b.x.chains.Note(b.grant.Bid().Key.Tenant.Name, &report)
+	o := admission.Outcome(b.grant.Upstream(), b.status, report)
 	if o.Basis == audit.BasisUnknown && report.Stream && b.cancelled() {
 		o.Basis, o.Lines = audit.BasisFloor, b.seen(report)
 	}
@@ -241,7 +239,7 @@ func (b *meteredBody) seen(report providers.Report) []call.Line {
 	line := call.Line{Key: report.Lines[0].Key, Billed: report.Lines[0].Billed}
 	told := report.Lines[0].Usage.OutputTokens()
 	line.Usage[call.Input] = b.grant.InputTokens()
-	line.Usage[call.Output] = max(told, min(report.OutputTokens, b.grant.OutputCap*b.call.Choices+b.call.ExtraOutput))
+	line.Usage[call.Output] = max(told, min(report.OutputTokens, b.grant.Bid().MostOutput()))
 	return []call.Line{line}
 }
 

@@ -25,13 +25,13 @@ import (
 // exchange is one admitted request on its way. Its attempts follow each other:
 // each has a call and a grant of its own.
 type exchange struct {
-	target   *target
-	chains   *admission.Chains
-	payload  *payload
-	calls    []gate.Bid                             // the current attempt's first
-	grant    *gate.Grant                            // the current attempt's
-	newMeter func(providers.Answer) providers.Meter // the current attempt's, once it was sent
-	removed  providers.Removed                      // of what it sent
+	target    *target
+	chains    *admission.Chains
+	payload   *payload
+	grant     *gate.Grant                            // the current attempt's
+	fallbacks []gate.Bid                             // for which leave may be asked after it
+	newMeter  func(providers.Answer) providers.Meter // the current attempt's, once it was sent
+	removed   providers.Removed                      // of what it sent
 	// authorization is the current attempt's, if its upstream gets one.
 	authorization string
 
@@ -71,7 +71,7 @@ func (p *Proxy) relay(w http.ResponseWriter, r *http.Request, x *exchange) error
 
 func (p *Proxy) attempt(w http.ResponseWriter, r *http.Request, x *exchange) {
 	x.again, x.failed, x.body = false, nil, nil
-	out := newClientWriter(w, x.calls[0].Upstream.IdleLimit)
+	out := newClientWriter(w, x.grant.Upstream().IdleLimit)
 	x.flush = out.FlushError
 	grant := x.grant
 	defer func() { grant.End(x.lost()) }()
@@ -97,7 +97,7 @@ func (x *exchange) outlive(out *clientWriter) context.CancelFunc {
 	if x.client.Err() != nil {
 		cancel() // nobody waits for it: send nothing
 	}
-	tenant := x.calls[0].Key.Tenant
+	tenant := x.grant.Bid().Key.Tenant
 	cut := &cutter{cancel: cancel, sent: x.sent, client: out, stops: x.cancelStops()}
 	x.ctx, x.cancel, x.cut = ctx, cancel, cut
 	x.hangUp = func() { hangUp(ctx, cut, tenant) }
@@ -107,7 +107,7 @@ func (x *exchange) outlive(out *clientWriter) context.CancelFunc {
 
 // cancelStops reports whether the upstream stops billing when its connection is closed.
 func (x *exchange) cancelStops() bool {
-	return x.calls[0].Upstream.In(x.target.dialect.Name()).CancelStops
+	return x.grant.Upstream().In(x.target.dialect.Name()).CancelStops
 }
 
 // hangUp ends the upstream request of a client that is gone: at once, or after
@@ -158,7 +158,7 @@ func (p *Proxy) newReverse() *httputil.ReverseProxy {
 // rewrite turns the client's request into the upstream's.
 func rewrite(pr *httputil.ProxyRequest) {
 	x, out := exchangeOf(pr.In), pr.Out
-	upstream := x.calls[0].Upstream
+	upstream := x.grant.Upstream()
 	sent, body, size := x.payload.send(x.grant.CapToSend())
 	admission.Adopt(out.Header, x.target.head.Header, sent.Header, x.authorization)
 	out.URL = upstreamURL(upstream.In(x.target.dialect.Name()).BaseURL, sent.Path, sent.Query)
@@ -166,7 +166,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	out.Body, out.ContentLength = body, size
 	out.TransferEncoding = nil
 	x.newMeter, x.removed = sent.Meter, sent.Removed
-	if len(x.calls) == 1 {
+	if len(x.fallbacks) == 0 {
 		x.settleFor()
 	}
 }
@@ -190,7 +190,7 @@ func (p *Proxy) respond(resp *http.Response) error {
 	x := exchangeOf(resp.Request)
 	x.body = x.meter(resp)
 	// A fallback is decided before the client sees a byte.
-	if fallbackStatus(resp.StatusCode) && len(x.calls) > 1 && x.body.buffer() && p.next(x) {
+	if fallbackStatus(resp.StatusCode) && len(x.fallbacks) > 0 && x.body.buffer() && p.next(x) {
 		return errNextAttempt
 	}
 	x.settleFor()
@@ -211,28 +211,28 @@ func fallbackStatus(status int) bool {
 	return status == http.StatusTooManyRequests || status >= 500
 }
 
-// settleFor makes the current attempt, whose body has begun to leave, the last. The other calls go, since they can
+// settleFor makes the current attempt, whose body has begun to leave, the last. The fallbacks go, since they can
 // count the body's texts.
 func (x *exchange) settleFor() {
-	clear(x.calls[1:])
-	x.calls = x.calls[:1]
+	clear(x.fallbacks)
+	x.fallbacks = nil
 	x.payload.finally()
 }
 
 // next asks leave for the next attempt. This one's grant has ended.
 func (p *Proxy) next(x *exchange) bool {
-	if len(x.calls) < 2 || x.killed.Load() != nil || x.client.Err() != nil || p.stopping.Err() != nil {
+	if len(x.fallbacks) == 0 || x.killed.Load() != nil || x.client.Err() != nil || p.stopping.Err() != nil {
 		return false
 	}
 	// What was sent counts in rates and has spent its nonce, once.
-	x.calls[1].Facts.Counted = x.calls[0].Facts.Counted || x.sent.wrote()
-	grant, err := p.gate.Begin(x.client, x.calls[1])
+	x.fallbacks[0].Facts.Counted = x.grant.Bid().Facts.Counted || x.sent.wrote()
+	grant, err := p.gate.Begin(x.client, x.fallbacks[0])
 	if err != nil {
 		return false
 	}
-	x.calls, x.grant, x.again = x.calls[1:], grant, true
+	clear(x.fallbacks[:1]) // it has leave, and lets go of the texts
+	x.fallbacks, x.grant, x.again = x.fallbacks[1:], grant, true
 	x.payload.next()
-	x.calls[0].Tighten = nil // it has leave, and lets go of the texts
 	x.sent = new(wireWatch)
 	return true
 }
@@ -244,7 +244,7 @@ func (p *Proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	x := exchangeOf(r)
-	p.logger.Log(r.Context(), x.levelOfFailure(), "upstream gave no response", "upstream", x.calls[0].Upstream.Name, "sent", x.sent.wrote(), "err", err)
+	p.logger.Log(r.Context(), x.levelOfFailure(), "upstream gave no response", "upstream", x.grant.Upstream().Name, "sent", x.sent.wrote(), "err", err)
 	receipt := x.grant.Receipt
 	x.grant.End(x.lost())
 	if p.next(x) {
@@ -269,7 +269,7 @@ func upstreamFailed(x *exchange, receipt string, err error) *call.Denial {
 	class, what, again := call.Unanswered, "the upstream cannot be reached", call.RetryUnsaid
 	if errors.Is(err, policy.ErrNoKey) {
 		again = call.RetryNever
-		what = fmt.Sprintf("the proxy has no key for the upstream %q; nothing was sent. Whoever runs the proxy has to set it: its log says where", x.calls[0].Upstream.Name)
+		what = fmt.Sprintf("the proxy has no key for the upstream %q; nothing was sent. Whoever runs the proxy has to set it: its log says where", x.grant.Upstream().Name)
 	}
 	if x.sent.wrote() {
 		what = "the upstream closed the connection without an answer"

@@ -39,7 +39,7 @@ type limits struct {
 // key and transport.
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r)
-	upstream := x.calls[0].Upstream
+	upstream := x.grant.Upstream()
 	if err := upstream.Sign(r.Header); err != nil { // the last to touch what leaves
 		return nil, errors.Join(err, r.Body.Close())
 	}
