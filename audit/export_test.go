@@ -32,12 +32,6 @@ func (c Config) WithFiles(wrap func(File) File) Config {
 	return c
 }
 
-// WithChain fixes the id of a new chain.
-func (c Config) WithChain(id string) Config {
-	c.newChain = func() string { return id }
-	return c
-}
-
 // ParseLine reads one line.
 func ParseLine(line string) (Receipt, error) { return parseLine(line) }
 

@@ -148,3 +148,12 @@ func TestListsAreSound(t *testing.T) {
 		}
 	}
 }
+
+// list says it in the page of the lists.
+func (t *thoughts) list() string {
+	s := "not models `" + strings.Join(t.models, "` `") + "`"
+	if len(t.silent) > 0 {
+		s += " (but `" + strings.Join(t.silent, "` `") + "`)"
+	}
+	return s + fmt.Sprintf(" unless `%s` is `%s`: they think beyond the output cap", t.off, t.value) + t.orCovered()
+}

@@ -3,7 +3,6 @@ package openai
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
@@ -61,15 +60,6 @@ func (t *thoughts) orCovered() string {
 		return ""
 	}
 	return ", unless the upstream's cap_field is " + t.covering
-}
-
-// list says it in the page of the lists.
-func (t *thoughts) list() string {
-	s := "not models `" + strings.Join(t.models, "` `") + "`"
-	if len(t.silent) > 0 {
-		s += " (but `" + strings.Join(t.silent, "` `") + "`)"
-	}
-	return s + fmt.Sprintf(" unless `%s` is `%s`: they think beyond the output cap", t.off, t.value) + t.orCovered()
 }
 
 // Members that tell a model whether to think.
