@@ -201,7 +201,8 @@ func codex(c client, j job) []string {
 }
 
 func aider(c client, j job) []string {
-	line := []string{installed("aider", "bin", "aider"), "--model", "openai/gpt-5", "--no-git", "--yes-always", "--no-check-update", "--no-show-release-notes",
+	// Not its script, whose first line is where it was installed.
+	line := []string{installed("aider", "bin", "python"), "-m", "aider", "--model", "openai/gpt-5", "--no-git", "--yes-always", "--no-check-update", "--no-show-release-notes",
 		"--no-show-model-warnings", "--analytics-disable", "--no-detect-urls", "--no-suggest-shell-commands", "--map-tokens", "0", "--message", j.prompt(c)}
 	switch j.Case {
 	case "plain":
