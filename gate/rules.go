@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
@@ -37,6 +40,34 @@ func overrides(p *policy.Policy) []pricing.Override {
 		}
 	}
 	return list
+}
+
+// Unpriced tells of each upstream whose provider the table does not know, where the policy
+// does not price what it sends there either: what goes there is denied. The errors are
+// pricing.ErrNoPrice; nil: there is none.
+func (r *Rules) Unpriced() (problems []error) {
+	for _, name := range slices.Sorted(maps.Keys(r.Policy.Upstreams)) {
+		u := r.Policy.Upstreams[name]
+		if err := r.Prices.Sells(u.Provider); err != nil && r.denies(u) {
+			problems = append(problems, fmt.Errorf("upstream %q: %w", u.Name, err))
+		}
+	}
+	return problems
+}
+
+// denies reports whether models go to an upstream, and the policy prices none of them.
+func (r *Rules) denies(u *policy.Upstream) bool {
+	used := false
+	for _, m := range r.Policy.Models {
+		if !slices.Contains(m.Upstreams, u) {
+			continue
+		}
+		used = true
+		if slices.ContainsFunc(r.Policy.Models, func(other *policy.Model) bool { return other.Price != nil && names.Match(other.Match, m.Match) }) {
+			return false
+		}
+	}
+	return used
 }
 
 // Limits returns what a model can read and write at a provider, in tokens: as

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // entry is one value of the policy file and the name it stands under. The
@@ -309,7 +311,7 @@ func unknownField(name, what string, known []string) string {
 		}
 	}
 	said := fmt.Sprintf("unknown field %s in %s", quote(name), what)
-	if near := nearest(name, known); near != "" {
+	if near := names.Nearest(name, known); near != "" {
 		return said + "; did you mean " + near + "?"
 	}
 	if len(known) > mostListed {
@@ -320,37 +322,3 @@ func unknownField(name, what string, known []string) string {
 
 // mostListed is how many known names are read at a glance.
 const mostListed = 12
-
-// nearest is the known name that most likely was meant, "" if none is like it.
-func nearest(name string, known []string) (near string) {
-	if len(name) > maxNameBytes {
-		return ""
-	}
-	least := len(name)/3 + 2
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), k); d < least {
-			near, least = k, d
-		}
-	}
-	return near
-}
-
-// distance is how many characters must be put in, taken out or changed to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			changed := diagonal
-			if a[i] != b[j] {
-				changed++
-			}
-			diagonal, row[j+1] = row[j+1], min(changed, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -312,6 +313,16 @@ func (o *overlay[T]) find(provider, model string) (value T, ok bool) {
 		}
 	}
 	return value, false
+}
+
+// has reports whether an override names the provider.
+func (o *overlay[T]) has(provider string) bool {
+	for key := range o.exact {
+		if key.provider == provider {
+			return true
+		}
+	}
+	return slices.ContainsFunc(o.globs, func(g glob[T]) bool { return g.provider == provider })
 }
 
 // names are the whole names that overrides give for a provider.

@@ -23,6 +23,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 //go:embed table/*.json
@@ -171,6 +173,18 @@ func (t *Table) Lookup(providerID, model string, at time.Time) (Price, error) {
 		return Price{}, fmt.Errorf("%w for model %q of provider %q: ask for a model that has one, or %s", ErrNoPrice, model, providerID, cure)
 	}
 	return Price{entry: e, schedule: e.at(unix, "", ""), unix: unix, factor: plain}, nil
+}
+
+// Sells is nil if the table, or an override that names the provider, prices a model of it. Else it is ErrNoPrice, with the
+// provider of the table that is likely meant.
+func (t *Table) Sells(providerID string) error {
+	if t.providers[providerID] != nil || t.prices.has(providerID) {
+		return nil
+	}
+	if near := names.Nearest(providerID, t.Providers()); near != "" {
+		return fmt.Errorf("%w is known for provider %q; did you mean %s?", ErrNoPrice, providerID, near)
+	}
+	return fmt.Errorf("%w is known for provider %q: name one that aegis-proxy prices show lists, or price its models in the policy or in the table of --prices", ErrNoPrice, providerID)
 }
 
 // sells reports whether the entry has a price at a unix second, of whatever service.

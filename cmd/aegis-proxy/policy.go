@@ -30,7 +30,8 @@ func explainMissing(err error) error {
 }
 
 func newPolicyCheck() *cobra.Command {
-	return &cobra.Command{
+	var prices string
+	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Report everything that is wrong with a policy file",
 		Args:  cobra.ExactArgs(1),
@@ -39,7 +40,7 @@ func newPolicyCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := gate.NewRules(p); err != nil {
+			if err := checkPrices(p, args[0], prices); err != nil {
 				return err
 			}
 			keys := 0
@@ -51,4 +52,24 @@ func newPolicyCheck() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&prices, "prices", "", "price table file, as serve --prices names it (default: the built-in table)")
+	return cmd
+}
+
+// checkPrices combines a policy with a price table, and tells where that leaves an upstream
+// at which everything would be denied.
+func checkPrices(p *policy.Policy, path, prices string) error {
+	table, err := pricesAt(prices)
+	if err != nil {
+		return err
+	}
+	rules, err := gate.RulesOn(table, p)
+	if err != nil {
+		return err
+	}
+	problems := rules.Unpriced()
+	for i, err := range problems {
+		problems[i] = fmt.Errorf("%s: %w", path, err)
+	}
+	return errors.Join(problems...)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -53,7 +54,11 @@ func newPricesDiff() *cobra.Command {
 		Long:  formsOfPrices,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			old, updated, err := c.update(args[0])
+			old, err := pricesAt(c.Path)
+			if err != nil {
+				return err
+			}
+			updated, err := updateBy(old, args[0])
 			if err != nil {
 				return err
 			}
@@ -94,33 +99,29 @@ func (c *pricesConfig) tableFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.Path, "prices", "", "price table file that is in force (default: the built-in table)")
 }
 
-// table is the one in force. A file that is not there yet will be made of the built-in one.
-func (c pricesConfig) table() (*pricing.Table, error) {
-	if c.Path == "" {
+// pricesAt is the table of a file that --prices names; "": the built-in one.
+func pricesAt(path string) (*pricing.Table, error) {
+	if path == "" {
 		return pricing.Builtin(), nil
 	}
-	table, err := pricing.ReadFile(c.Path)
-	if errors.Is(err, os.ErrNotExist) {
-		return pricing.Builtin(), nil
+	table, err := pricing.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--prices: %w: aegis-proxy prices update writes it", err)
 	}
 	return table, err
 }
 
-// update is the table in force, and what a file makes of it.
-func (c pricesConfig) update(path string) (old, updated *pricing.Table, err error) {
-	if old, err = c.table(); err != nil {
-		return nil, nil, err
-	}
+// updateBy is what a file makes of a table.
+func updateBy(old *pricing.Table, path string) (*pricing.Table, error) {
 	newer, err := pricing.ReadFile(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	updated, err = old.Update(newer, time.Now())
-	return old, updated, err
+	return old.Update(newer, time.Now())
 }
 
 func showPrices(out io.Writer, c pricesConfig) error {
-	table, err := c.table()
+	table, err := pricesAt(c.Path)
 	if err != nil {
 		return err
 	}
@@ -130,6 +131,9 @@ func showPrices(out io.Writer, c pricesConfig) error {
 			fmt.Fprintf(out, "%-28s %d names\n", provider, len(table.Models(provider)))
 		}
 		return nil
+	}
+	if err := table.Sells(c.Provider); err != nil {
+		return err
 	}
 	for _, model := range table.Models(c.Provider) {
 		price, err := table.Lookup(c.Provider, model, time.Now())
@@ -175,7 +179,14 @@ func updatePrices(out io.Writer, c pricesConfig, path string) error {
 	if c.Factor < 1 {
 		return errors.New("--factor: want a whole number of at least 1")
 	}
-	old, updated, err := c.update(path)
+	old, err := pricesAt(c.Path)
+	if errors.Is(err, fs.ErrNotExist) { // it will be made of the built-in one
+		old, err = pricing.Builtin(), nil
+	}
+	if err != nil {
+		return err
+	}
+	updated, err := updateBy(old, path)
 	if err != nil {
 		return err
 	}
