@@ -32,7 +32,7 @@ func loadKeys(c stackConfig) (keys signingKeys, err error) {
 	}
 	keys.current, err = audit.LoadSigner(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return keys, fmt.Errorf("no signing key at %s: run aegis-proxy init, or name one with --signing-key", path)
+		return keys, fmt.Errorf("no signing key at %s: name the right directory with --data, or the key with --signing-key; aegis-proxy init --data %s makes a new one", path, c.DataDir)
 	}
 	if err != nil || c.Retiring == "" {
 		return keys, err

@@ -29,9 +29,16 @@ func newInit() *cobra.Command {
 		Short: "Write a first policy, a tenant key and a signing key",
 		Long: `Init writes a policy for the providers whose keys are in the environment (for
 OpenAI and Anthropic if there are none), a tenant's key and a signing key. serve
-reads the providers' keys from the same variables.`,
+reads the providers' keys from the same variables. A policy that is there stays: a
+second data directory gets a signing key alone.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := wantNoKey(dataDir); err != nil {
+				return err
+			}
+			if _, err := os.Stat(policyPath); !errors.Is(err, fs.ErrNotExist) {
+				return addData(cmd, policyPath, dataDir, alg)
+			}
 			secret, err := initialise(policyPath, dataDir, tenant, alg)
 			if err != nil {
 				return err
@@ -65,13 +72,43 @@ or, for Claude Code, Codex and other agents:
   AEGIS_PROXY_KEY=%s aegis-proxy run --proxy http://localhost:8080 -- claude
 `
 
-// initialise writes everything that serve needs, and overwrites nothing.
-func initialise(policyPath, dataDir, tenant, alg string) (secret string, err error) {
-	for _, path := range []string{policyPath, filepath.Join(dataDir, signingKeyFile)} {
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("%s is there already: remove it, or name other places with --policy and --data", path)
-		}
+// wantNoKey refuses a data directory that has a signing key: it would be overwritten.
+func wantNoKey(dataDir string) error {
+	path := filepath.Join(dataDir, signingKeyFile)
+	_, err := os.Stat(path)
+	if err == nil {
+		return fmt.Errorf("%s is there already, and init overwrites nothing: aegis-proxy serve can start with it; for a second data directory name another one with --data", path)
 	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+const addDataText = `%s is there already and stays. Wrote the signing key in %s, where limits begin with
+nothing spent: the ledger is a part of the data directory, unless it is shared.
+
+Next, with the providers' keys in the environment:
+  aegis-proxy serve --policy %s --data %s
+`
+
+// addData writes what serve needs beside a policy that is there.
+func addData(cmd *cobra.Command, policyPath, dataDir, alg string) error {
+	if cmd.Flags().Changed("tenant") {
+		return fmt.Errorf("--tenant: %s is there already, and init overwrites nothing: write the tenant into it with a key that aegis-proxy keys new makes, or name another file with --policy", policyPath)
+	}
+	if _, err := loadPolicy(policyPath); err != nil {
+		return err
+	}
+	if err := writeSigner(dataDir, alg); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), addDataText, policyPath, dataDir, policyPath, dataDir)
+	return nil
+}
+
+// initialise writes everything that serve needs where there is nothing of it.
+func initialise(policyPath, dataDir, tenant, alg string) (secret string, err error) {
 	secret, hash := policy.NewSecret()
 	text := firstPolicy(tenant, hash).Bytes()
 	if _, err := policy.Parse(policyPath, text); err != nil {

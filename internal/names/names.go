@@ -1,6 +1,7 @@
 // Package names compares names that clients and servers write as they like in
 // upper or lower case: of models, of tools, of JSON members. There is one way to
-// do so for all: two names are one where they have the same Fold.
+// do so for all: two names are one where they have the same Fold. Nearest finds the
+// name that a slip was meant for.
 package names
 
 import (
