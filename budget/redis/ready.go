@@ -16,7 +16,7 @@ import (
 )
 
 // ErrConfig: the server is not configured to keep a ledger, or does not let
-// its configuration be read.
+// its configuration be read. Config.AcceptDurability takes it all the same.
 var ErrConfig = errors.New("redis is not configured to keep a ledger")
 
 // ErrUnfit: the server cannot run what a ledger needs, because it is too old or
@@ -199,7 +199,7 @@ func (l *Ledger) checkSettings(ctx context.Context, node *redis.Client) error {
 }
 
 func misconfigured(what string) error {
-	return fmt.Errorf("%w: %s; set it in redis.conf, or accept the risk with AcceptDurability", ErrConfig, what)
+	return fmt.Errorf("%w: %s; set it in redis.conf, or accept the risk with --accept-weak-durability", ErrConfig, what)
 }
 
 // check is empty if the setting is as it must be.

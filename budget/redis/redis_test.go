@@ -47,8 +47,11 @@ func TestOpenDemandsDurability(t *testing.T) {
 				return
 			}
 			wantError(t, err, redis.ErrConfig)
-			if !strings.Contains(err.Error(), row.names) || !strings.Contains(err.Error(), "AcceptDurability") {
+			if !strings.Contains(err.Error(), row.names) || !strings.Contains(err.Error(), "accept the risk with --accept-weak-durability") {
 				t.Errorf("the error names neither setting nor flag: %v", err)
+			}
+			if !errors.Is(err, budget.ErrUnreachable) || strings.Contains(err.Error(), "cannot be reached") {
+				t.Errorf("it was reached, and no verb was sent: %v", err)
 			}
 			accepted := openWith(t, redis.Config{URL: server.URL(), AcceptDurability: true})
 			if err := accepted.Ready(t.Context()); err != nil {

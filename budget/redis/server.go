@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -108,12 +109,27 @@ func (s *server) begin(start func() error) error {
 	}
 	s.tried = time.Now()
 	if err := start(); err != nil {
-		s.notStarted = budget.Unreachable(err)
+		s.notStarted = notStarted(err)
 		return s.notStarted
 	}
 	s.started.Store(true)
 	return nil
 }
+
+// notStarted is a budget.ErrUnreachable: nothing was sent. It does not say so of a server
+// that answered, and that must be set up otherwise.
+func notStarted(err error) error {
+	if errors.Is(err, ErrConfig) || errors.Is(err, ErrUnfit) {
+		return &unready{err}
+	}
+	return budget.Unreachable(err)
+}
+
+type unready struct{ cause error }
+
+func (u *unready) Error() string { return budget.ErrUnavailable.Error() + ": " + u.cause.Error() }
+
+func (u *unready) Unwrap() []error { return []error{budget.ErrUnreachable, u.cause} }
 
 func (l *Ledger) start(ctx context.Context, node *redis.Client) error {
 	if err := l.fits(ctx, node); err != nil {

@@ -201,9 +201,7 @@ func openRedis(ctx context.Context, c stackConfig) (gate.Ledger, error) {
 	}
 	err = l.Ready(ctx)
 	switch {
-	case errors.Is(err, redis.ErrConfig):
-		return nil, errors.Join(fmt.Errorf("--ledger: %w (--accept-weak-durability)", err), l.Close())
-	case errors.Is(err, redis.ErrUnfit):
+	case errors.Is(err, redis.ErrConfig), errors.Is(err, redis.ErrUnfit):
 		return nil, errors.Join(fmt.Errorf("--ledger: %w", err), l.Close())
 	case c.Logger == nil:
 	case errors.Is(err, budget.ErrPartly):
