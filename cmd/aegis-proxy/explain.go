@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -38,8 +39,8 @@ func newPolicyExplain() *cobra.Command {
 		Use:   "explain REQUEST.json",
 		Short: "Tell every rule's verdict on a request body, and what it would claim",
 		Long: `Explain applies every rule of a tenant to a request body and tells all that they
-say, where a proxy stops at the first denial. It sends nothing and holds
-nothing. With --admin it asks a running proxy for the very counters of its claims
+say, where a proxy stops at the first denial; of what leaves the cost without a
+bound it tells the first. It sends nothing and holds nothing. With --admin it asks a running proxy for the very counters of its claims
 and for the thrown kill switches: what is left of each limit, and whether the
 request's nonce is spent. It exits with 1 if the request would be denied.`,
 		Args: cobra.ExactArgs(1),
@@ -163,9 +164,7 @@ func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *le
 	fmt.Fprintf(w, "tenant %s, key %s, mode %s\n", key.Tenant.Name, orDash(key.ID), key.Tenant.Mode)
 	if e.Unpriced != nil {
 		fmt.Fprintf(w, "model %s: denied, %s: %s\n", strconv.QuoteToASCII(e.Facts.Model), e.Unpriced.Reason, e.Unpriced.Message)
-		if e.Unpriced.Reason == policy.NoRoute {
-			fmt.Fprintln(w, "  --path says which API is called: /v1/messages is Anthropic's")
-		}
+		printUnpriced(w, e.Unpriced.Reason)
 	} else {
 		input, _ := e.Facts.MostInput()
 		fmt.Fprintf(w, "model %s at %s: at most %d tokens in, %d out, %s\n",
@@ -175,6 +174,16 @@ func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *le
 	stops := seen.stops(e.Switches)
 	verdicts, claims := printVerdicts(w, e, killVerdict(seen, stops)), printClaims(w, e, seen)
 	return len(stops) > 0 || e.Unpriced != nil || (verdicts || claims) && key.Tenant.Mode == policy.Enforce
+}
+
+// printUnpriced adds what the denial leaves open.
+func printUnpriced(w io.Writer, reason call.Reason) {
+	switch reason {
+	case policy.NoRoute:
+		fmt.Fprintln(w, "  --path says which API is called: /v1/messages is Anthropic's")
+	case policy.NoBound:
+		fmt.Fprintln(w, "  this is the first thing without a bound; there may be more")
+	}
 }
 
 // printVerdicts begins with what the kill switches say, which go before all
@@ -187,10 +196,22 @@ func printVerdicts(w io.Writer, e gate.Explanation, kill string) (denied bool) {
 	fmt.Fprintf(table, "upstreams\t%s\n", routeVerdict(e))
 	for _, v := range e.Verdicts {
 		denied = denied || v.Denial != nil
-		fmt.Fprintf(table, "%s\t%s\n", v.Module, verdictOf(v.Denial))
+		fmt.Fprintf(table, "%s\t%s\n", v.Module, moduleVerdict(e, v))
 	}
 	table.Flush()
 	return denied
+}
+
+// ofBound are the rules that look at the bound of the cost, and at its calls of tools.
+var ofBound = []string{"hosted_tools", "per_request_usd"}
+
+// moduleVerdict is what a rule says. Without a bound those that look at it were not asked, and
+// allow nothing.
+func moduleVerdict(e gate.Explanation, v policy.Verdict) string {
+	if e.Unpriced != nil && v.Denial == nil && slices.Contains(ofBound, v.Module) {
+		return "-\tnot asked: the denial above comes first"
+	}
+	return verdictOf(v.Denial)
 }
 
 // routeVerdict is what the tenant's list of upstreams says, and with it that of
