@@ -33,9 +33,17 @@ func (s server) refuses(r *http.Request) (status int, why string) {
 	case s.Token == "" && !s.Loopback:
 		return http.StatusForbidden, "the admin listener is not on loopback and has no token: start the proxy with --admin-token to change anything here"
 	case s.Token != "" && !s.bears(r):
-		return http.StatusUnauthorized, "send the admin token as Authorization: Bearer"
+		return http.StatusUnauthorized, unauthorized(r)
 	}
 	return 0, ""
+}
+
+// unauthorized tells a token that is wrong from one that is not there.
+func unauthorized(r *http.Request) string {
+	if r.Header.Get("Authorization") == "" {
+		return "send the admin token as Authorization: Bearer"
+	}
+	return "this is not the admin token that the proxy was started with; send that as Authorization: Bearer"
 }
 
 // bears reports whether the request has the token. How long that takes says

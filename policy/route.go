@@ -61,5 +61,5 @@ func (p *Policy) Unrouted(t *Tenant, f *call.Facts) *call.Denial {
 			Message: fmt.Sprintf("the upstreams of model %s are not allowed for this tenant", quote(f.Model)),
 		}
 	}
-	return &call.Denial{Reason: NoRoute, Message: "no upstream of the policy serves this model to this tenant"}
+	return &call.Denial{Reason: NoRoute, Message: fmt.Sprintf("no upstream of the policy serves model %s to this tenant", quote(f.Model))}
 }

@@ -91,8 +91,11 @@ func askProxy(req *http.Request) (status int, body []byte, err error) {
 // question as it was asked over HTTP.
 func refusedBy(status int, body []byte) error {
 	advice := ""
-	if status == http.StatusNotFound {
+	switch status {
+	case http.StatusNotFound:
 		advice = "; aegis-proxy keys list shows the tenants and keys of a policy"
+	case http.StatusUnauthorized:
+		advice = " (--admin-token, or AEGIS_ADMIN_TOKEN)"
 	}
 	return fmt.Errorf("the proxy says: %s%s", strings.TrimSpace(string(body)), advice)
 }

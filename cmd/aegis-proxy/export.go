@@ -81,5 +81,9 @@ func (c exportConfig) exporter(authority *gate.Authority) (*gate.Exporter, error
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Policy, err)
 	}
-	return gate.NewExporter(gate.ExportConfig{Tenant: c.Tenant, Rules: rules, Authority: authority, To: c.To})
+	exporter, err := gate.NewExporter(gate.ExportConfig{Tenant: c.Tenant, Rules: rules, Authority: authority, To: c.To})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Policy, err)
+	}
+	return exporter, nil
 }
