@@ -407,8 +407,8 @@ func TestHeaders(t *testing.T) {
 			if tt.why != "" {
 				return
 			}
-			h := header()
-			if out := openai.Forward(&tt.at, h); !slices.Equal(out, tt.out) {
+			h, out := openai.Forward(&tt.at, header())
+			if !slices.Equal(out, tt.out) {
 				t.Errorf("out: %q, want %q", out, tt.out)
 			}
 			for name := range h {

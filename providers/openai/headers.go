@@ -27,6 +27,10 @@ var billedHeaders = headersOf(
 	"x-litellm-num-retries", "x-litellm-tags", "x-litellm-fallback*", // LiteLLM
 )
 
+// withheld are the client's credentials, and what would have the call billed to
+// another account of the upstream's key.
+var withheld = headersOf("authorization", "api-key", "x-api-key", "openai-organization", "openai-project", "chatgpt-account-id")
+
 // betaHeaders are those by which betas are asked for, one or several in a value.
 var betaHeaders = headersOf("openai-beta", "anthropic-beta", "x-anthropic-beta")
 
@@ -111,29 +115,29 @@ func betasOf(value string) func(func(string) bool) {
 	}
 }
 
-// forward takes out of the header of a request what does not go to an upstream: whatever
-// may hold a credential of the client's or hide the usage, betas that are in no list, which it returns, and
-// at a gateway every header that is in none.
-func forward(t *providers.Terms, header map[string][]string) (betas []string) {
+// forward is what an upstream gets of the header of a request: without whatever may hold a
+// credential of the client's, hide the usage or have another account billed, without betas that
+// are in no list, which it returns, and at a gateway without every header that is in none.
+func forward(t *providers.Terms, header map[string][]string) (sent map[string][]string, betas []string) {
 	h := hostOf(t.Provider)
+	sent = make(map[string][]string, len(header)+1)
 	for name, values := range header {
 		var room [maxHeaderBytes]byte
 		plain := plainHeader(room[:0], name)
 		switch {
-		case wire.Secret(name), wire.HidesUsage(name):
-			delete(header, name)
+		case withheld.have(plain), wire.Secret(name), wire.HidesUsage(name):
 		case betaHeaders.have(plain):
 			kept, out := sift(t, h, values)
 			betas = append(betas, out...)
-			if header[name] = kept; len(kept) == 0 {
-				delete(header, name)
+			if len(kept) > 0 {
+				sent[name] = kept
 			}
-		case h.gateway && !gatewayHeaders.have(plain) && !t.Allow.Has(call.ExtraHeader, string(plain)):
-			delete(header, name)
+		case !h.gateway, gatewayHeaders.have(plain), t.Allow.Has(call.ExtraHeader, string(plain)):
+			sent[name] = values
 		}
 	}
 	slices.Sort(betas)
-	return slices.Compact(betas)
+	return sent, slices.Compact(betas)
 }
 
 // sift parts the values of a beta header. A value of which nothing is taken out stays

@@ -179,10 +179,6 @@ func (r *Request) impliedCap(t *providers.Terms) (int64, providers.Fit) {
 // Bound is the most that the request can use.
 func (o *offer) Bound() *providers.Bound { return &o.bound }
 
-// withheld are the client's credentials, and what would have the call billed to
-// another account of the upstream's key.
-var withheld = []string{"Authorization", "Api-Key", "X-Api-Key", "Openai-Organization", "Openai-Project", "Chatgpt-Account-Id"}
-
 // Send makes the least change to the body that makes its bound true and its usage
 // visible.
 func (o *offer) Send(outputCap int64) providers.Sent {
@@ -191,8 +187,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		outputCap = leastOutput // which leaves a cap of 0 as it is, and lowers any other
 	}
 	asks := r.Stream && !r.IncludeUsage && r.Endpoint.asksForUsage() && o.terms.Obeys.StreamUsage
-	header := providers.Forwarded(r.head.Header, withheld)
-	betas := forward(&o.terms, header)
+	header, betas := forward(&o.terms, r.head.Header)
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	endpoint, silent, amounts := r.Endpoint, r.Silent(), bill.Of(o.terms.Provider)
 	var asked responseAsked
