@@ -129,15 +129,8 @@ func printResult(w io.Writer, r *admin.SwitchResult) error {
 		return fmt.Errorf("not done: %d tenants are as ordered, %d failed; repeat the command", r.Tenants, r.Failing)
 	}
 	what := map[string]string{admin.Throw: "thrown at", admin.Lift: "lifted from"}[r.Action]
-	fmt.Fprintf(w, "ok: switch %s is %s %d %s\n", r.Switch, what, r.Tenants, tenantsOf(r.Tenants))
+	fmt.Fprintf(w, "ok: switch %s is %s %s\n", r.Switch, what, counted(r.Tenants, "tenant"))
 	return nil
-}
-
-func tenantsOf(n int) string {
-	if n == 1 {
-		return "tenant"
-	}
-	return "tenants"
 }
 
 func newSwitchList() *cobra.Command {

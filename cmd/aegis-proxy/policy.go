@@ -47,8 +47,8 @@ func newPolicyCheck() *cobra.Command {
 			for _, t := range p.Tenants {
 				keys += len(t.Keys)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "ok: generation %d, %d upstreams, %d models, %d tenants, %d keys\n",
-				p.Version.Generation, len(p.Upstreams), len(p.Models), len(p.Tenants), keys)
+			fmt.Fprintf(cmd.OutOrStdout(), "ok: generation %d, %s, %s, %s, %s\n", p.Version.Generation,
+				counted(len(p.Upstreams), "upstream"), counted(len(p.Models), "model"), counted(len(p.Tenants), "tenant"), counted(keys, "key"))
 			return nil
 		},
 	}

@@ -128,7 +128,7 @@ func showPrices(out io.Writer, c pricesConfig) error {
 	if c.Provider == "" {
 		fmt.Fprintf(out, "table %s\n", table.Version())
 		for _, provider := range table.Providers() {
-			fmt.Fprintf(out, "%-28s %d names\n", provider, len(table.Models(provider)))
+			fmt.Fprintf(out, "%-28s %s\n", provider, counted(len(table.Models(provider)), "name"))
 		}
 		return nil
 	}
@@ -150,7 +150,15 @@ func printChanges(out io.Writer, changes []pricing.Change) {
 	for _, c := range changes {
 		fmt.Fprintln(out, describeChange(c))
 	}
-	fmt.Fprintf(out, "%d prices change\n", len(changes))
+	fmt.Fprintln(out, changing(len(changes)))
+}
+
+// changing says how many prices change.
+func changing(n int) string {
+	if n == 1 {
+		return "1 price changes"
+	}
+	return fmt.Sprintf("%d prices change", n)
 }
 
 // describeChange is a change in a line.
@@ -193,7 +201,7 @@ func updatePrices(out io.Writer, c pricesConfig, path string) error {
 	changes := old.Changes(updated)
 	if leaps := c.leaps(changes); len(leaps) > 0 && !c.Confirm {
 		printChanges(out, leaps)
-		return fmt.Errorf("%d prices change by more than a factor of %d, and nothing was written: look at them, and say --confirm if they are meant", len(leaps), c.Factor)
+		return fmt.Errorf("%s by more than a factor of %d, and nothing was written: look, and say --confirm if that is meant", changing(len(leaps)), c.Factor)
 	}
 	data, err := updated.Bytes()
 	if err != nil {
@@ -202,7 +210,7 @@ func updatePrices(out io.Writer, c pricesConfig, path string) error {
 	if err := replaceFile(c.Path, data); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d prices change\ntable %s is in %s\n", len(changes), updated.Version(), c.Path)
+	fmt.Fprintf(out, "%s\ntable %s is in %s\n", changing(len(changes)), updated.Version(), c.Path)
 	return nil
 }
 
