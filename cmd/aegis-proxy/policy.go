@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -37,11 +38,11 @@ func newPolicyCheck() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := loadPolicy(args[0])
-			if err != nil {
-				return err
+			if err == nil {
+				err = checkPrices(p, args[0], prices)
 			}
-			if err := checkPrices(p, args[0], prices); err != nil {
-				return err
+			if err != nil {
+				return report(cmd, args[0], err)
 			}
 			keys := 0
 			for _, t := range p.Tenants {
@@ -54,6 +55,16 @@ func newPolicyCheck() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&prices, "prices", "", "price table file, as serve --prices names it (default: the built-in table)")
 	return cmd
+}
+
+// report tells what is wrong in a file in lines that all begin with its name, as editors read
+// them: the program's own does not stand before the first.
+func report(cmd *cobra.Command, path string, err error) error {
+	if !strings.HasPrefix(err.Error(), path+":") {
+		return err
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), err)
+	return errReported
 }
 
 // checkPrices combines a policy with a price table, and tells where that leaves an upstream
