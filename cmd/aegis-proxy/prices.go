@@ -29,7 +29,9 @@ func newPrices() *cobra.Command {
 }
 
 // formsOfPrices says what files are taken.
-const formsOfPrices = `FILE is a price table in the form of genai-prices (v2 JSON), of litellm, or in our own.`
+const formsOfPrices = `FILE is a price table in the form of genai-prices (v2 JSON), of litellm, or in our own.
+Those two are kept at github.com/pydantic/genai-prices, and at github.com/BerriAI/litellm
+as model_prices_and_context_window.json.`
 
 func newPricesShow() *cobra.Command {
 	var c pricesConfig

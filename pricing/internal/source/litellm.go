@@ -3,6 +3,7 @@ package source
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -21,6 +22,9 @@ type liteEntry map[string]json.RawMessage
 func parseLiteLLM(data []byte, r *Report) ([]*table.Provider, error) {
 	var entries map[string]liteEntry
 	if err := json.Unmarshal(data, &entries); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return nil, fmt.Errorf("litellm: a %s stands where a model's prices should, at byte %d: this is no price table", wrong.Value, wrong.Offset)
+		}
 		return nil, fmt.Errorf("litellm: %w", err)
 	}
 	models := map[string]map[string]*table.Model{} // by provider and folded name
