@@ -118,7 +118,7 @@ func (s *session) close() error {
 // statement is what the run has spent, and what is left.
 func (s *session) statement(ctx context.Context) (*statement, error) {
 	st := &statement{Dir: s.dir}
-	st.Models, st.Denied = s.tally.spends()
+	s.tally.tell(st)
 	counters := s.stack.currentPolicy().Tenant(runTenant).Standings(policy.Scope{}, s.stack.ledger.Now())
 	balances, err := s.stack.ledger.Balances(ctx, runTenant, policy.ClaimsOf(counters))
 	if err != nil {

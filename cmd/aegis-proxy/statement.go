@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 
@@ -13,12 +14,13 @@ import (
 
 // statement is what a run has spent. Amounts are nano-USD.
 type statement struct {
-	Models  []modelSpend
-	Denied  map[string]int // calls, by reason
-	Budgets []spentOf
-	Dir     string // of the receipts; "": they are with the proxy
-	Run     string // its name there
-	Proxy   string // its URL
+	Models   []modelSpend
+	Unserved int            // calls that cost nothing, since what lies beyond refused them or was not reached
+	Denied   map[string]int // calls, by reason
+	Budgets  []spentOf
+	Dir      string // of the receipts; "": they are with the proxy
+	Run      string // its name there
+	Proxy    string // its URL
 }
 
 // spentOf is one budget of a run.
@@ -48,6 +50,10 @@ func (s *statement) print(w io.Writer) error {
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	if s.Unserved > 0 {
+		fmt.Fprintf(w, "aegis: %s not served, at no cost: refused by the provider or by a proxy or daily budget before it, or not reached; causes: %s\n",
+			counted(s.Unserved, "call"), filepath.Join(s.Dir, runLogFile))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(s.Denied)) {
 		fmt.Fprintf(w, "aegis: %s denied: %s%s\n", counted(s.Denied[reason], "call"), reason, cures[call.Reason(reason)])

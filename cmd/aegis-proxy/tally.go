@@ -18,9 +18,10 @@ const otherModels = "other models"
 // tally is a gate's telemetry that also counts what each model cost.
 type tally struct {
 	gate.Telemetry
-	mu     sync.Mutex
-	models map[string]*modelSpend
-	denied map[string]int // by reason
+	mu       sync.Mutex
+	models   map[string]*modelSpend
+	unserved int
+	denied   map[string]int // by reason
 }
 
 // modelSpend is what calls of one model cost.
@@ -30,11 +31,16 @@ type modelSpend struct {
 	Nano  int64 // nano-USD
 }
 
-// Charged counts a settlement.
+// Charged counts a settlement. A call that used nothing and cost nothing was refused by
+// its upstream, or did not reach it: it is no call of its model that was served.
 func (t *tally) Charged(tenant, model string, nano int64, usage call.Usage) {
 	t.Telemetry.Charged(tenant, model, nano, usage)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if nano == 0 && usage == (call.Usage{}) {
+		t.unserved++
+		return
+	}
 	if t.models == nil {
 		t.models = map[string]*modelSpend{}
 	}
@@ -61,13 +67,15 @@ func (t *tally) Decided(tenant, verdict, reason string) {
 	}
 }
 
-// spends are the models, the dearest first, and how many calls were denied, by reason.
-func (t *tally) spends() (list []modelSpend, denied map[string]int) {
+// tell fills in the models, the dearest first, and how many calls were not served and
+// how many denied, by reason.
+func (t *tally) tell(s *statement) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var list []modelSpend
 	for _, name := range slices.Sorted(maps.Keys(t.models)) {
 		list = append(list, *t.models[name])
 	}
 	slices.SortStableFunc(list, func(a, b modelSpend) int { return int(min(1, max(-1, b.Nano-a.Nano))) })
-	return list, maps.Clone(t.denied)
+	s.Models, s.Unserved, s.Denied = list, t.unserved, maps.Clone(t.denied)
 }
