@@ -69,7 +69,7 @@ func Handler(c Config) http.Handler {
 	s := server{c}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", Health)
-	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /readyz", s.probe)
 	for pattern, h := range map[string]http.HandlerFunc{
 		"GET /admin/v1/budgets":    s.budgets,
 		"POST /admin/v1/counters":  s.counters,

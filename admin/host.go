@@ -27,6 +27,16 @@ func (s server) local(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// probe is readiness for everybody: probes of a balancer may ask under any name, so
+// only a Host that no stranger can own is told the reason, which names hosts and files.
+func (s server) probe(w http.ResponseWriter, r *http.Request) {
+	if s.knows(r.Host) {
+		s.ready(w, r)
+		return
+	}
+	s.readyOrNot(w, r)
+}
+
 // knows reports whether no stranger on the internet can own a host name: it is an
 // address, has no dot, is this machine's, or is one of the operator's.
 func (s server) knows(host string) bool {

@@ -1,12 +1,16 @@
 package admin_test
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/admin"
+	"github.com/aegis-proxy/aegis-proxy/budget"
 )
 
 // TestHostsThatAStrangerCouldOwnAreNotAnswered: a web page whose name resolves to
@@ -51,6 +55,32 @@ func TestHostsThatAStrangerCouldOwnAreNotAnswered(t *testing.T) {
 		for _, path := range []string{"/healthz", "/readyz"} {
 			if got := askAs(h, row.host, path); got != 200 {
 				t.Errorf("%s under Host %q: %d", path, row.host, got)
+			}
+		}
+	}
+}
+
+// TestReasonIsNotToldToStrangers: a probe is answered under any name, and the hosts
+// and files in the reason are not read by a page whose name resolves here.
+func TestReasonIsNotToldToStrangers(t *testing.T) {
+	s := newSide(t)
+	for _, down := range []struct {
+		err      error
+		stranger string
+	}{
+		{errors.New("redis.internal:6379: refused"), "not ready\n"},
+		{fmt.Errorf("%w: redis.internal:6379: refused", budget.ErrPartly), "ready\n"},
+	} {
+		s.ledgerErr = down.err
+		h := admin.Handler(s.config())
+		for host, told := range map[string]bool{"10.1.2.3:8081": true, "aegis-proxy:8081": true, "localhost": true, "evil.example:8081": false, "": false} {
+			recorder := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodGet, "/readyz", nil)
+			r.Host = host
+			h.ServeHTTP(recorder, r)
+			body := recorder.Body.String()
+			if told != strings.Contains(body, "redis.internal") || !told && body != down.stranger {
+				t.Errorf("%v under Host %q: %q", down.err, host, body)
 			}
 		}
 	}
