@@ -52,7 +52,7 @@ func (s *statement) print(w io.Writer) error {
 		return err
 	}
 	if s.Unserved > 0 {
-		fmt.Fprintf(w, "aegis: %s not served, at no cost: refused by the provider or by a proxy or daily budget before it, or not reached; causes: %s\n",
+		fmt.Fprintf(w, "aegis: %s not served, at no cost: refused by the provider or by a proxy or daily budget before it, or not reached, of which %s has the cause\n",
 			counted(s.Unserved, "call"), filepath.Join(s.Dir, runLogFile))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(s.Denied)) {
