@@ -116,6 +116,18 @@ func (m *Metrics) Clock(ahead func() time.Duration) {
 	}, func() float64 { return ahead().Seconds() }))
 }
 
+// Prices shows whether the price file was changed to something that is not in force.
+func (m *Metrics) Prices(refused func() bool) {
+	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "aegis_prices_refused", Help: "Whether the price file is not in force: 1 where it is no table or has a price that leaps unconfirmed.",
+	}, func() float64 {
+		if refused() {
+			return 1
+		}
+		return 0
+	}))
+}
+
 func counter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }

@@ -3,18 +3,15 @@ package pricing
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -132,6 +129,33 @@ func (c Change) Factor() int64 {
 	return (high-1)/low + 1
 }
 
+// String is the change in a line, for people.
+func (c Change) String() string {
+	text := c.Entry
+	if c.List != "" {
+		text += " (" + c.List + ")"
+	}
+	if c.Over > 0 {
+		text += fmt.Sprintf(" over %d", c.Over)
+	}
+	return fmt.Sprintf("%s: %s %s -> %s USD per %d", text, c.Unit, priceText(c.Unit, c.Old), priceText(c.Unit, c.New), call.Table[c.Unit].Per)
+}
+
+func priceText(u call.Unit, pico int64) string {
+	if pico == NoRate {
+		return "none"
+	}
+	return FormatPrice(u, pico)
+}
+
+// DefaultFactor is how many times a price may be another's before somebody has to confirm it.
+const DefaultFactor = 2
+
+// Leaps are the changes to a newer table by more than a factor.
+func (t *Table) Leaps(newer *Table, factor int64) []Change {
+	return slices.DeleteFunc(t.Changes(newer), func(c Change) bool { return c.Factor() <= factor })
+}
+
 // Changes lists how a newer table differs from this one, sorted.
 func (t *Table) Changes(newer *Table) []Change {
 	old, now := t.flat(), newer.flat()
@@ -193,66 +217,3 @@ func listName(s *table.Schedule) string {
 
 // Current is the table itself, for ever.
 func (t *Table) Current() *Table { return t }
-
-// lookEvery is how often a Source looks whether its file has changed.
-const lookEvery = time.Second
-
-// Source holds the newest valid table of a file. A file that cannot be read, or is no table, leaves the old one in force.
-type Source struct {
-	path    string
-	current atomic.Pointer[Table]
-	stop    context.CancelFunc
-	stopped chan struct{}
-}
-
-// Watch reads the table at path and follows the file until Close. It fails if the first reading does; onError is told of
-// later ones.
-func Watch(path string, onError func(error)) (*Source, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("prices: %w", err)
-	}
-	t, err := ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("prices: %w", err)
-	}
-	s := &Source{path: path, stopped: make(chan struct{})}
-	s.current.Store(t)
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	go s.follow(ctx, info, onError)
-	return s, nil
-}
-
-// Current is the table in force.
-func (s *Source) Current() *Table { return s.current.Load() }
-
-// Close ends the watch and waits until onError does not run.
-func (s *Source) Close() {
-	s.stop()
-	<-s.stopped
-}
-
-func (s *Source) follow(ctx context.Context, read fs.FileInfo, onError func(error)) {
-	defer close(s.stopped)
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		info, err := os.Stat(s.path)
-		if err != nil || os.SameFile(info, read) && info.ModTime().Equal(read.ModTime()) && info.Size() == read.Size() {
-			continue
-		}
-		read = info
-		t, err := ReadFile(s.path)
-		if err != nil {
-			onError(fmt.Errorf("prices of version %s stay in force: %w", s.Current().Version(), err))
-			continue
-		}
-		s.current.Store(t)
-	}
-}

@@ -1,10 +1,7 @@
 package pricing_test
 
 import (
-	"context"
-	"errors"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -52,59 +49,5 @@ func TestFactorOfAChange(t *testing.T) {
 		if got := (pricing.Change{Old: tt.old, New: tt.new}).Factor(); got != tt.want {
 			t.Errorf("from %d to %d is a factor of %d, want %d", tt.old, tt.new, got, tt.want)
 		}
-	}
-}
-
-// TestSourceFollowsItsFile: a new table is taken, a broken one is told of and leaves the old one.
-func TestSourceFollowsItsFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "prices.json")
-	const first = `{"m": {"litellm_provider": "p", "input_cost_per_token": 1e-06}}`
-	write(t, path, []byte(first))
-	told := make(chan error, 8)
-	s, err := pricing.Watch(path, func(err error) { told <- err })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	old := s.Current()
-	write(t, path, []byte(`{"m": 7}`))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	select {
-	case err := <-told:
-		if !strings.Contains(err.Error(), old.Version()) || s.Current() != old {
-			t.Errorf("told %v, and %s is in force", err, s.Current().Version())
-		}
-	case <-ctx.Done():
-		t.Fatal("nobody is told of a broken file")
-	}
-	write(t, path, []byte(strings.Replace(first, "1e-06", "2e-06", 1)))
-	for s.Current() == old && ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	price, err := s.Current().Lookup("p", "m", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, rates := range price.Tiers() {
-		if rates[0] != 2_000_000 {
-			t.Errorf("input costs %d pico-USD", rates[0])
-		}
-	}
-	if _, err := pricing.Watch(filepath.Join(t.TempDir(), "absent"), nil); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("error %v", err)
-	}
-}
-
-func write(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/pricing"
 )
 
@@ -25,7 +24,7 @@ type pricesConfig struct {
 
 func newPrices() *cobra.Command {
 	return newGroup("prices", "Show the price table, compare it with a file, or bring it up to date by one",
-		newPricesShow(), newPricesDiff(), newPricesUpdate())
+		newPricesShow(), newPricesDiff(), newPricesUpdate(), newPricesConfirm())
 }
 
 // formsOfPrices says what files are taken.
@@ -92,8 +91,26 @@ gone, is refused until --confirm says that it is meant.`,
 		},
 	}
 	c.tableFlag(cmd)
-	cmd.Flags().Int64Var(&c.Factor, "factor", 2, "how many times a price may be another's without --confirm")
+	cmd.Flags().Int64Var(&c.Factor, "factor", pricing.DefaultFactor, "how many times a price may be another's without --confirm")
 	cmd.Flags().BoolVar(&c.Confirm, "confirm", false, "change prices by more than --factor too")
+	return cmd
+}
+
+func newPricesConfirm() *cobra.Command {
+	var c pricesConfig
+	cmd := &cobra.Command{
+		Use:   "confirm VERSION",
+		Short: "Confirm a price table that a running proxy refused, because prices leap",
+		Long: `A proxy that serves with --prices keeps its table where a file that was put in the
+place of the old one has a price that leaps. Its log names the prices, and the
+VERSION of the file's table. This writes that version to a file beside the prices,
+by the name with .confirmed at its end, and the proxy takes the table within a second.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return confirmVersion(cmd.OutOrStdout(), c.Path, args[0])
+		},
+	}
+	c.tableFlag(cmd)
 	return cmd
 }
 
@@ -150,7 +167,7 @@ func showPrices(out io.Writer, c pricesConfig) error {
 
 func printChanges(out io.Writer, changes []pricing.Change) {
 	for _, c := range changes {
-		fmt.Fprintln(out, describeChange(c))
+		fmt.Fprintln(out, c)
 	}
 	fmt.Fprintln(out, changing(len(changes)))
 }
@@ -161,25 +178,6 @@ func changing(n int) string {
 		return "1 price changes"
 	}
 	return fmt.Sprintf("%d prices change", n)
-}
-
-// describeChange is a change in a line.
-func describeChange(c pricing.Change) string {
-	text := c.Entry
-	if c.List != "" {
-		text += " (" + c.List + ")"
-	}
-	if c.Over > 0 {
-		text += fmt.Sprintf(" over %d", c.Over)
-	}
-	return fmt.Sprintf("%s: %s %s -> %s USD per %d", text, c.Unit, priceText(c.Unit, c.Old), priceText(c.Unit, c.New), call.Table[c.Unit].Per)
-}
-
-func priceText(u call.Unit, pico int64) string {
-	if pico == pricing.NoRate {
-		return "none"
-	}
-	return pricing.FormatPrice(u, pico)
 }
 
 func updatePrices(out io.Writer, c pricesConfig, path string) error {
@@ -201,13 +199,18 @@ func updatePrices(out io.Writer, c pricesConfig, path string) error {
 		return err
 	}
 	changes := old.Changes(updated)
-	if leaps := c.leaps(changes); len(leaps) > 0 && !c.Confirm {
+	if leaps := old.Leaps(updated, c.Factor); len(leaps) > 0 && !c.Confirm {
 		printChanges(out, leaps)
 		return fmt.Errorf("%s by more than a factor of %d, and nothing was written: look, and say --confirm if that is meant", changing(len(leaps)), c.Factor)
 	}
 	data, err := updated.Bytes()
 	if err != nil {
 		return err
+	}
+	if len(old.Leaps(updated, pricing.DefaultFactor)) > 0 { // these were meant; said before the prices, which a proxy else refuses
+		if err := confirmPrices(c.Path, updated); err != nil {
+			return err
+		}
 	}
 	if err := replaceFile(c.Path, data); err != nil {
 		return err
@@ -216,14 +219,28 @@ func updatePrices(out io.Writer, c pricesConfig, path string) error {
 	return nil
 }
 
-// leaps are the changes by more than the factor.
-func (c pricesConfig) leaps(changes []pricing.Change) (list []pricing.Change) {
-	for _, change := range changes {
-		if change.Factor() > c.Factor {
-			list = append(list, change)
-		}
+// confirmVersion confirms the table at path if it is the one that was looked at.
+func confirmVersion(out io.Writer, path, version string) error {
+	if path == "" {
+		return errors.New("say with --prices which file to confirm, the one that serve --prices names")
 	}
-	return list
+	table, err := pricesAt(path)
+	if err != nil {
+		return err
+	}
+	if table.Version() != version {
+		return fmt.Errorf("%s has the table %s, and not %s: nothing was confirmed", path, table.Version(), version)
+	}
+	if err := confirmPrices(path, table); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "table %s is confirmed in %s\n", version, pricing.Confirmation(path))
+	return nil
+}
+
+// confirmPrices says that the prices of a table that is at path, or will be, may leap.
+func confirmPrices(path string, table *pricing.Table) error {
+	return replaceFile(pricing.Confirmation(path), []byte(table.Version()+"\n"))
 }
 
 // replaceFile writes a file so that a reader sees the old or the new one, whole.

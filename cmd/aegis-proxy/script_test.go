@@ -8,11 +8,13 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +36,7 @@ func TestScripts(t *testing.T) {
 		Setup: setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":       await,
+			"capture":     capture,
 			"certificate": certificate,
 			"cutlast":     cutLast,
 			"digest":      digest,
@@ -77,10 +80,10 @@ func freeAddress() (string, error) {
 // awaitLimit bounds the wait for a proxy to be ready.
 const awaitLimit = 20 * time.Second
 
-// await waits until a URL answers 200.
+// await waits until a URL answers 200, with a text in it.
 func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: await URL")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: await URL [TEXT]")
 	}
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the script's own certificate
@@ -93,8 +96,9 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 			last = err.Error()
 			continue
 		}
+		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if resp.StatusCode == http.StatusOK {
+		if resp.StatusCode == http.StatusOK && bytes.Contains(body, []byte(strings.Join(args[1:], ""))) {
 			return
 		}
 		last = resp.Status
@@ -185,6 +189,18 @@ func digest(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: digest FILE VARIABLE")
 	}
 	ts.Setenv(args[1], fmt.Sprintf("%x", sha256.Sum256([]byte(ts.ReadFile(args[0])))))
+}
+
+// capture sets a variable to what a pattern's first group matches in the last output.
+func capture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: capture VARIABLE PATTERN")
+	}
+	found := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) < 2 {
+		ts.Fatalf("%s is nowhere in the output", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
 
 // mode fails unless a file has these permissions.

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aegis-proxy/aegis-proxy/admin"
+	"github.com/aegis-proxy/aegis-proxy/pricing"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -71,6 +72,7 @@ func newServe() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.PricesPath, "prices", "", "price table file, as prices update writes it; reloaded when it changes (default: the built-in table)")
+	f.Int64Var(&c.Factor, "prices-factor", pricing.DefaultFactor, "how many times a price may be another's in a changed --prices without aegis-proxy prices confirm")
 	f.StringVar(&c.PolicyPath, "policy", "policy.yaml", "policy file; reloaded when it changes and on SIGHUP")
 	f.StringVar(&c.DataDir, "data", "aegis-data", "directory for ledger, receipts and signing key")
 	f.StringVar(&c.Listen, "listen", ":8080", "address for applications")
@@ -102,6 +104,8 @@ func (c serveConfig) check() error {
 		return refuseBelow("body-limit", c.BodyLimit, "1 byte")
 	case c.BodyMemory < proxy.LeastBodyMemory(c.BodyLimit):
 		return refuseBelow("body-memory", c.BodyMemory, fmt.Sprintf("%d bytes, four times --body-limit, so that one body of that size passes", proxy.LeastBodyMemory(c.BodyLimit)))
+	case c.Factor < 1:
+		return refuseBelow("prices-factor", c.Factor, "1, which has every change of a price confirmed")
 	case c.Connections < 0:
 		return refuseBelow("max-connections", c.Connections, "0, which leaves it to the number of files that the process may have open")
 	case uint64(c.Connections) > openFiles():

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ import (
 type stackConfig struct {
 	PolicyPath string
 	PricesPath string // "": the built-in table
+	Factor     int64  // by which a price may change unconfirmed; 0: pricing.DefaultFactor
 	DataDir    string
 	SigningKey string // path; "": in DataDir
 	Retiring   string // path of the key that SigningKey replaces; "": none
@@ -70,9 +72,10 @@ func (s *stack) open(ctx context.Context, c stackConfig) (err error) {
 		return explainMissing(err)
 	}
 	if c.PricesPath != "" {
-		if s.prices, err = pricing.Watch(c.PricesPath, s.pricesFailed); err != nil {
+		if s.prices, err = pricing.Watch(c.PricesPath, cmp.Or(c.Factor, pricing.DefaultFactor), s.pricesFailed); err != nil {
 			return fmt.Errorf("%w: write it with aegis-proxy prices update", err)
 		}
+		s.metrics.Prices(s.prices.Refused)
 	}
 	keys, err := loadKeys(c) // before anything is made
 	if err != nil {
