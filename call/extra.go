@@ -1,6 +1,10 @@
 package call
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // ExtraKind is where in a request something stands that an API need not know: what each
 // of its servers takes is a list, which the operator can extend. The name of a kind is
@@ -32,6 +36,35 @@ type Extra struct {
 	// Scalar says that it is a member whose whole value is a number, a boolean or a
 	// string.
 	Scalar bool
+}
+
+// MaxAllowBytes is how long a name in an allowance may be, in bytes.
+const MaxAllowBytes = 160
+
+// Pattern is the name by which an allowance admits an extra: its own, or where no policy can hold
+// that, the longest beginning that one can, with * for all that begin so; "" if there is none.
+func (e Extra) Pattern() string {
+	name := e.Name
+	held := 0
+	for held < len(name) {
+		c, size := utf8.DecodeRuneInString(name[held:])
+		if most := MaxAllowBytes; c == '*' || !unicode.IsPrint(c) || c == utf8.RuneError && size == 1 || held+size > most || held+size == most && held+size < len(name) {
+			break
+		}
+		held += size
+	}
+	if held == 0 || held == len(name) {
+		return name[:held]
+	}
+	return name[:held] + "*"
+}
+
+// IsPattern reports whether an allowance can hold a name: characters that can be printed, and a * at
+// the end alone.
+func IsPattern(name string) bool {
+	plain := strings.TrimSuffix(name, "*")
+	return name != "" && len(name) <= MaxAllowBytes && utf8.ValidString(plain) &&
+		!strings.ContainsFunc(plain, func(c rune) bool { return c == '*' || !unicode.IsPrint(c) })
 }
 
 // Betas says what becomes of values of a beta header that are in no list.

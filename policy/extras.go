@@ -7,11 +7,8 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/call"
 )
 
-// Bounds of an upstream's allow.
-const (
-	maxExtraNames = 256 // of one kind
-	maxExtraBytes = 160
-)
+// maxExtraNames bounds the names of one kind in an upstream's allow.
+const maxExtraNames = 256
 
 // What extra and betas may say.
 const (
@@ -58,11 +55,10 @@ func (l *loader) extraNames(w *words) []string {
 	var list []string
 	for _, s := range l.each(w) {
 		name, ok := l.text(&s)
-		switch plain := strings.TrimSuffix(name, "*"); {
+		switch {
 		case !ok:
-		case name == "" || len(name) > maxExtraBytes || !only(plain, patternMarks) || strings.Contains(plain, "*"):
-			l.refuse(&s.entry, "%s is no name; use 1 to %d letters, digits, \".\", \"_\", \":\", \"/\", \"@\", \"=\", \"-\", and \"*\" at the end for any that begin so",
-				quote(name), maxExtraBytes)
+		case !call.IsPattern(name):
+			l.refuse(&s.entry, "%s is no name; use up to %d bytes of characters that can be printed, and \"*\" at the end alone, for any that begin so", quote(name), call.MaxAllowBytes)
 		case len(list) == maxExtraNames:
 			l.refuse(&s.entry, "more than %d names", maxExtraNames)
 			return list

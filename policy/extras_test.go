@@ -1,9 +1,12 @@
 package policy_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -64,7 +67,7 @@ func TestWhatADialectTakes(t *testing.T) {
 	if !chat.Scalars || messages.Scalars || chat.Betas != call.PassBetas || messages.Betas != call.DenyBetas {
 		t.Errorf("extra, betas: %+v, %+v", chat, messages)
 	}
-	if _, err := upstreamOf(t, `cap_field: max_tokens, dialects: [{name: openai, allow: {members: ["a b"]}, extra: some, betas: drop}]`); err == nil ||
+	if _, err := upstreamOf(t, `cap_field: max_tokens, dialects: [{name: openai, allow: {members: ["a*b"]}, extra: some, betas: drop}]`); err == nil ||
 		!strings.Contains(err.Error(), "is no name") || !strings.Contains(err.Error(), "write deny or pass") || !strings.Contains(err.Error(), "write strip, deny or pass") {
 		t.Errorf("a dialect's own: %v", err)
 	}
@@ -72,7 +75,7 @@ func TestWhatADialectTakes(t *testing.T) {
 
 func TestWhatNoUpstreamTakes(t *testing.T) {
 	for _, row := range []struct{ members, want string }{
-		{`allow: {members: ["a b"]}`, "is no name"},
+		{`allow: {members: ["a\nb"]}`, "is no name"},
 		{`allow: {members: [""]}`, "is no name"},
 		{`allow: {members: ["a*b"]}`, "is no name"},
 		{`allow: {members: ["a**"]}`, "is no name"},
@@ -88,4 +91,23 @@ func TestWhatNoUpstreamTakes(t *testing.T) {
 			t.Errorf("%.60s: %v", row.members, err)
 		}
 	}
+}
+
+// TestNamesThatNeedQuotes: whatever can be printed is read as it is quoted.
+func TestNamesThatNeedQuotes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pattern := call.Extra{Name: rapid.String().Draw(t, "name")}.Pattern()
+		if pattern == "" {
+			return
+		}
+		p, err := policy.Parse("policy.yaml", []byte(upstreamText(fmt.Sprintf(`allow: {members: [%q]}`, pattern))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range p.Upstreams {
+			if names := u.In("openai").Allow.Names[call.ExtraMember]; len(names) != 1 || names[0] != pattern {
+				t.Errorf("%q is read as %q", pattern, names)
+			}
+		}
+	})
 }

@@ -132,7 +132,8 @@ func (p Price) For(k call.Key) (Price, error) {
 	}
 	s := p.entry.at(p.unix, service, k.Variant)
 	if s == nil {
-		return Price{}, fmt.Errorf("%w: %s has none for service %q and variant %q: %s", ErrNoPrice, p.entry.name, k.Service, k.Variant, cure)
+		return Price{}, fmt.Errorf("%w: %s has none for service %q and variant %q: give it one by the line price: {input: N, output: N, %s} at the model in the policy, or in the table of --prices",
+			ErrNoPrice, p.entry.name, k.Service, k.Variant, listFor(k))
 	}
 	p.schedule, p.factor = s, p.entry.factor(k.Region)
 	return p, nil
@@ -205,6 +206,14 @@ func (p *Price) rate(tier *rates, u call.Unit) int64 {
 		return price
 	}
 	return (price*p.factor + plain - 1) / plain
+}
+
+// listFor is how a policy names the price list of a key.
+func listFor(k call.Key) string {
+	if k.Variant != "" {
+		return fmt.Sprintf("variants: {%q: {input: N, output: N}}", k.Variant)
+	}
+	return fmt.Sprintf("services: {%q: {input: N, output: N}}", k.Service)
 }
 
 func (p *Price) lacks(u call.Unit) error {

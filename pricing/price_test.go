@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -139,6 +140,9 @@ func TestServices(t *testing.T) {
 	}
 	if got, err := p.Cost(call.Usage{call.Input: 1000, call.Output: 100}); err != nil || got != 4_500_000 {
 		t.Errorf("%d nano-USD (%v), want 4500000", got, err)
+	}
+	if _, err := p.For(call.Key{Service: "turbo"}); err == nil || !strings.Contains(err.Error(), `the line price: {input: N, output: N, services: {"turbo": {input: N, output: N}}} at the model`) {
+		t.Errorf("a service without a price is told %v", err)
 	}
 }
 

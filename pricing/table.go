@@ -156,7 +156,7 @@ func hash(value any) (string, error) {
 func (t *Table) Version() string { return t.version }
 
 // cure is what to do where there is no price.
-const cure = "give it one in the policy's prices or in the table of --prices"
+const cure = "give it one by the line price: {input: N, output: N} at the model in the policy, or in the table of --prices"
 
 // Lookup is the price of a model at an instant, which ought to be the start of the request, at the standard service. Names
 // are matched whole first, without regard to case, then by the patterns of the table. The error is ErrNoPrice.

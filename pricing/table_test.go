@@ -93,7 +93,7 @@ func TestLookupMatches(t *testing.T) {
 
 func TestErrNoPriceSaysWhatToDo(t *testing.T) {
 	_, err := pricing.Builtin().Lookup("openai", "gpt-7", summer2026)
-	const want = `no price for model "gpt-7" of provider "openai": ask for a model that has one, or give it one in the policy's prices or in the table of --prices`
+	const want = `no price for model "gpt-7" of provider "openai": ask for a model that has one, or give it one by the line price: {input: N, output: N} at the model in the policy, or in the table of --prices`
 	if err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}

@@ -264,15 +264,6 @@ type Meter interface {
 	Stop(*call.Denial) (words []byte, whole bool)
 }
 
-// Unbounded is an error that says what makes a call's cost unbounded, and what helps.
-type Unbounded struct {
-	Member  string // path of the member, header or tool; "" for the call as a whole
-	Message string
-}
-
-// Error returns the message.
-func (e *Unbounded) Error() string { return e.Message }
-
 // Model is one that a tenant may use.
 type Model struct {
 	ID    string

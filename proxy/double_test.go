@@ -94,7 +94,7 @@ type doubleOffer struct {
 
 func (r *doubled) On(t providers.Terms) (providers.Offer, error) {
 	if r.max == 0 {
-		return nil, &providers.Unbounded{Member: "max", Message: "max is missing"}
+		return nil, (*providers.Unbounded)(nil).And(providers.Cause{Member: "max", Why: "max is missing"})
 	}
 	o := &doubleOffer{doubled: r, bound: providers.Bound{
 		Input:  providers.Input{Part: call.Part{Texts: []string{r.text}, Kinds: call.Of(call.Input)}, Contexts: 1},
@@ -118,7 +118,7 @@ func (o *doubleOffer) search(rule call.HostedTool) error {
 		o.uses, o.bound.Input.Rereads, o.bound.Output.Rereads = n, n, n
 		o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Searches: n, call.Input: rule.Tokens * n * (n + 1) / 2}})
 	default:
-		return &providers.Unbounded{Member: "tools", Message: "search has no bound; write hosted_tools"}
+		return (*providers.Unbounded)(nil).And(providers.Cause{Member: "tools", Why: "search has no bound; write hosted_tools"})
 	}
 	return nil
 }
@@ -319,7 +319,7 @@ func TestDenialsOfAnotherDialect(t *testing.T) {
 		{"no such route", "/double/models/toy:destroy?key=" + tenantKey, `{}`, 404, `"to":""}`},
 		{"a run without a name", "/run//double/models/toy:generate?key=" + tenantKey, `{}`, 400, `{"no":"aegis: the run's name`},
 		{"a body that is not its", doublePath, `{"text":1}`, 400, `{"no":"aegis: not this API's"`},
-		{"no bound", doublePath, `{"text":"x"}`, 403, `{"no":"aegis: max is missing"`},
+		{"no bound", doublePath, `{"text":"x"}`, 403, `{"no":"aegis: what this request costs has no bound, because of max: max is missing; nothing in a policy admits it"`},
 		{"too dear", doublePath, `{"text":"x","max":90}`, 402, `{"no":"aegis: `},
 		{"OpenAI's route", chatPath, hello, 401, `{"error":{"message":"aegis: no API key`},
 	} {

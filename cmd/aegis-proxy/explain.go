@@ -178,11 +178,8 @@ func printExplanation(w io.Writer, key *policy.Key, e gate.Explanation, seen *le
 
 // printUnpriced adds what the denial leaves open.
 func printUnpriced(w io.Writer, reason call.Reason) {
-	switch reason {
-	case policy.NoRoute:
+	if reason == policy.NoRoute {
 		fmt.Fprintln(w, "  --path says which API is called: /v1/messages is Anthropic's")
-	case policy.NoBound:
-		fmt.Fprintln(w, "  this is the first thing without a bound; there may be more")
 	}
 }
 

@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -12,13 +11,13 @@ import (
 
 // noBound says what has no bound at an upstream, and what would admit it; nil if
 // nothing is in doubt.
-func (r *request) noBound(t *providers.Terms) error {
-	for _, d := range r.doubts {
-		if d.why != "" || !admits(t, d.Extra) {
-			return d.refuse()
+func (r *request) noBound(t *providers.Terms) (no *providers.Unbounded) {
+	for i := range r.doubts {
+		if d := &r.doubts[i]; d.why != "" || !admits(t, d.Extra) {
+			no = no.And(d.cause())
 		}
 	}
-	return r.refusesBetas(t)
+	return no.Join(r.refusesBetas(t))
 }
 
 // takeBack takes back the doubts from one on, of what is named as a whole.
@@ -65,7 +64,7 @@ func (r *request) examine(value []byte) {
 	})
 }
 
-const secret = "it may hold a credential, and no allowance admits it"
+const secret = "it may hold a credential"
 
 // unshown are types of blocks that are more input than their text.
 var unshown = []string{"image", "document", "server_tool_use"}
@@ -76,53 +75,14 @@ func admits(t *providers.Terms, e call.Extra) bool {
 	return t.Allow.Has(e.Kind, e.Name) || e.Scalar && t.Priced && t.Allow != nil && t.Allow.Scalars
 }
 
-func (d *doubt) refuse() error {
-	what := naming(d.Extra)
-	return &providers.Unbounded{Member: what, Message: "what this request costs has no bound, because of " + what + ": " + d.because()}
-}
-
-// because is why it is in doubt, and the line of the policy that admits it.
-func (d *doubt) because() string {
-	switch {
-	case d.why != "":
-		return d.why
-	case !sayable(d.Name):
-		return "it is in no list of what costs nothing, and nothing in a policy can name it"
+// cause is why it is in doubt, and the line of the policy that admits it.
+func (d *doubt) cause() providers.Cause {
+	c := providers.Cause{Member: providers.Naming(d.Extra, partNoun), Why: d.why}
+	if c.Why == "" {
+		c.Why, c.Lines = "it is in no list of what costs nothing", providers.Admits(d.Extra)
 	}
-	return fmt.Sprintf("it is in no list of what costs nothing; where price and cap bound all that it costs, "+
-		"the line allow: {%s: [%q]} at its upstream in the policy admits it", d.Kind, d.Name)
+	return c
 }
 
-// kindNouns are what one of each kind is called.
-var kindNouns = [call.ExtraKinds]string{
-	call.ExtraPart: "a content block of type ", call.ExtraTool: "a tool of type ", call.ExtraTier: "service_tier ",
-	call.ExtraQuery: "the query parameter ", call.ExtraHeader: "the header ", call.ExtraBeta: "the beta ",
-}
-
-// naming names what is in doubt. Names that no policy could hold are not said back.
-func naming(e call.Extra) string {
-	switch {
-	case sayable(e.Name):
-		return kindNouns[e.Kind] + e.Name
-	case e.Kind == call.ExtraMember:
-		return "a member with an odd name"
-	case e.Name == "":
-		return kindNouns[e.Kind] + "none"
-	}
-	return kindNouns[e.Kind] + "an odd one"
-}
-
-// maxNameBytes is how long a name is that a policy can hold.
-const maxNameBytes = 160
-
-// sayable reports whether a name can stand in a policy.
-func sayable(name string) bool {
-	odd := func(c rune) bool {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-			return false
-		}
-		return !strings.ContainsRune("._:/@=-", c)
-	}
-	return name != "" && len(name) <= maxNameBytes && !strings.ContainsFunc(name, odd)
-}
+// partNoun is what the API calls a part of a content.
+const partNoun = "a content block"

@@ -83,18 +83,18 @@ func (a *asked) fellBack(model string) bool {
 
 // fallBack adds a run for each fallback. It reads the request, and what those before it
 // wrote.
-func (o *offer) fallBack() error {
+func (o *offer) fallBack() *providers.Unbounded {
 	r, t, in := o.request, &o.terms, &o.bound.Input
 	written := r.maxTokens
 	for _, f := range r.fallbacks {
 		if r.load.pages > 0 && t.MaxDocument == 0 || r.summaries > 0 {
-			return unbounded("fallbacks", "what another model reads is not shown, because of "+cmp.Or(r.hidden, "compaction"))
+			return o.hiddenFromFallbacks()
 		}
 		input := in.Fixed + in.Bytes() + written
 		if r.load.images > 0 { // another model may read them larger
 			each := imageTokens(f.model, t)
 			if each <= 0 || each > providers.MaxCap/r.load.images {
-				return unbounded("fallbacks", "the tokens of an image are not known for "+strconv.QuoteToASCII(f.model))
+				return unbounded("fallbacks", "the tokens of an image are not known for "+strconv.QuoteToASCII(f.model), providers.Bounds("max_image_tokens")...)
 			}
 			input += r.load.images * each
 		}
@@ -106,4 +106,12 @@ func (o *offer) fallBack() error {
 		written += run.Usage[call.Output]
 	}
 	return nil
+}
+
+// hiddenFromFallbacks says why nobody knows what another model would read.
+func (o *offer) hiddenFromFallbacks() *providers.Unbounded {
+	if o.request.summaries > 0 {
+		return unbounded("fallbacks", "what another model reads is not shown, because of compaction")
+	}
+	return unbounded("fallbacks", "what another model reads is not shown, because of "+o.request.hidden, providers.Bounds("max_document_tokens")...)
 }

@@ -107,18 +107,17 @@ func takes(t *providers.Terms, beta string) bool {
 	return betas[beta] || t.Allow.Has(call.ExtraBeta, beta) || t.Allow != nil && t.Allow.Betas == call.PassBetas
 }
 
-// refusesBetas says which beta has the request denied where the policy wants that.
-func (r *request) refusesBetas(t *providers.Terms) error {
+// refusesBetas says which betas have the request denied where the policy wants that.
+func (r *request) refusesBetas(t *providers.Terms) (no *providers.Unbounded) {
 	if t.Allow == nil || t.Allow.Betas != call.DenyBetas {
 		return nil
 	}
 	for _, beta := range r.betas {
 		if !takes(t, beta) {
-			d := doubt{Extra: call.Extra{Kind: call.ExtraBeta, Name: beta}}
-			return d.refuse()
+			no = no.And((&doubt{Extra: call.Extra{Kind: call.ExtraBeta, Name: beta}}).cause())
 		}
 	}
-	return nil
+	return no
 }
 
 // header is what an upstream gets of the header, and which betas were taken out.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
@@ -67,7 +68,7 @@ const (
 
 // host bounds the tools that run at the provider, as the policy has it, and keeps what
 // becomes of them.
-func (o *offer) host() error {
+func (o *offer) host() *providers.Unbounded {
 	r := o.request
 	pending := int64(0)
 	for _, calls := range r.running {
@@ -78,18 +79,17 @@ func (o *offer) host() error {
 			pending++
 		}
 	}
+	var no *providers.Unbounded
 	for i := range r.hosted {
-		if err := o.hostOne(&r.hosted[i], pending); err != nil {
-			return err
-		}
+		no = no.Join(o.hostOne(&r.hosted[i], pending))
 	}
-	if pending > 0 && o.searches == 0 {
-		return unbounded("a content block of type server_tool_use", "it has no result, so "+atProvider)
+	if pending > 0 && o.searches == 0 && no == nil {
+		no = unbounded("a content block of type server_tool_use", "it has no result, so "+atProvider)
 	}
-	return o.stripServers()
+	return no.Join(o.stripServers())
 }
 
-func (o *offer) hostOne(h *hostedTool, pending int64) error {
+func (o *offer) hostOne(h *hostedTool, pending int64) *providers.Unbounded {
 	rule := o.terms.Tools[h.of]
 	switch {
 	case rule.When == call.StripHosted:
@@ -97,25 +97,26 @@ func (o *offer) hostOne(h *hostedTool, pending int64) error {
 	case rule.When == call.PriceHosted && slices.Contains(pricedSearches, h.kind):
 		return o.search(h, rule, pending)
 	}
-	return unbounded("a tool of type "+h.kind, atProvider+"; "+cureOf(h.of))
+	return unbounded("a tool of type "+h.kind, atProvider, linesFor(h)...)
 }
 
-// cureOf says what the policy can do about a kind of tools.
-func cureOf(kind string) string {
-	if kind == call.WebSearch {
-		return "the tenant's hosted_tools in the policy can price or strip " + kind
+// linesFor are those of the policy by which a tool passes.
+func linesFor(h *hostedTool) []providers.Line {
+	lines := []providers.Line{providers.Strips(h.of)}
+	if slices.Contains(pricedSearches, h.kind) {
+		lines = append(lines, providers.Prices(h.of))
 	}
-	return "the tenant's hosted_tools in the policy can strip " + kind
+	return lines
 }
 
 // search prices web search: fees, what results bring, and every round of the model with
 // the whole cap. Calls of an earlier answer that have no result run first, beside the cap.
-func (o *offer) search(h *hostedTool, rule call.HostedTool, pending int64) error {
+func (o *offer) search(h *hostedTool, rule call.HostedTool, pending int64) *providers.Unbounded {
 	if o.searches > 0 {
-		return unbounded("a tool of type "+h.kind, "another one is offered beside it")
+		return unbounded("a tool of type "+h.kind, "another one is offered beside it", providers.Strips(h.of))
 	}
 	if len(o.request.fallbacks) > 0 || o.request.summaries > 0 {
-		return unbounded("a tool of type "+h.kind, "each of its rounds may have other runs of models inside, by fallbacks or compaction")
+		return unbounded("a tool of type "+h.kind, "each of its rounds may have other runs of models inside, by fallbacks or compaction", providers.Strips(h.of))
 	}
 	uses := rule.Calls - pending
 	if h.uses > 0 {
@@ -136,7 +137,7 @@ func (o *offer) search(h *hostedTool, rule call.HostedTool, pending int64) error
 }
 
 // strip takes a tool out, unless the conversation has it already.
-func (o *offer) strip(h *hostedTool) error {
+func (o *offer) strip(h *hostedTool) *providers.Unbounded {
 	r := o.request
 	if r.past[h.of] || h.name != "" && (r.chosen == h.name || r.referred[h.name]) {
 		return unbounded("a tool of type "+h.kind, "it is to be taken out, but the request's history or tool_choice names it")
@@ -153,13 +154,13 @@ func (o *offer) strip(h *hostedTool) error {
 }
 
 // stripServers takes out servers of tools that the provider asks.
-func (o *offer) stripServers() error {
+func (o *offer) stripServers() *providers.Unbounded {
 	r := o.request
 	switch {
 	case !r.servers:
 		return nil
 	case o.terms.Tools[call.MCP].When != call.StripHosted:
-		return unbounded(serversMember, atProvider+"; "+cureOf(call.MCP))
+		return unbounded(serversMember, atProvider, providers.Strips(call.MCP))
 	case r.past[call.MCP]:
 		return unbounded(serversMember, "they are to be taken out, but the request's history names them")
 	}

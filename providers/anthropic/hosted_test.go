@@ -121,12 +121,12 @@ func TestHostedDenied(t *testing.T) {
 		rules                         call.HostedTools
 		says                          string
 	}{
-		{"a kind that no policy names", anySearch, "", "", nil, "price or strip web_search"},
-		{"one that can only be stripped", `{"type":"advisor_20260301","name":"advisor","model":"m"}`, "", "", priced, "strip advisor"},
+		{"a kind that no policy names", anySearch, "", "", nil, "when_offered: price"},
+		{"one that can only be stripped", `{"type":"advisor_20260301","name":"advisor","model":"m"}`, "", "", priced, "hosted_tools: [{kind: advisor, when_offered: strip}]"},
 		{"one that nobody knows", `{"type":"oracle_1","name":"o"}`, "", "", strips, "allow: {tools"},
 		{"a version of a search whose fee nobody knows", `{"type":"web_search_29990101","name":"web_search"}`, "", "", priced, "web_search"},
 		{"a version of a client's tool that nobody knows", `{"type":"bash_29990101","name":"bash"}`, "", "", priced, "allow: {tools"},
-		{"servers of tools", ownTool, "", `,"mcp_servers":[{"type":"url","url":"http://x","name":"s"}]`, priced, "strip mcp"},
+		{"servers of tools", ownTool, "", `,"mcp_servers":[{"type":"url","url":"http://x","name":"s"}]`, priced, "hosted_tools: [{kind: mcp, when_offered: strip}]"},
 		{"two searches", twice, "", "", priced, "another one"},
 		{"as many calls that have no result", anySearch, strings.Repeat(strings.Replace(pending, `"s"`, `"X"`, 1)+",", 5) + `{"type":"text"}`, "", call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 1}}, "as many as"},
 		{"a call without a result, and no tool", ownTool, pending, "", priced, "has no result"},

@@ -43,7 +43,7 @@ func TestWhatLiesInWhatIsAdmitted(t *testing.T) {
 		got := ""
 		if _, err := r.On(providers.Terms{Provider: "anthropic", Allow: allow, Context: 200_000, MaxImage: 2000}); err != nil {
 			no, _ := errors.AsType[*providers.Unbounded](err)
-			got = no.Member
+			got = no.Causes[0].Member
 		}
 		if got != row.denied {
 			t.Errorf("%s: denied for %q, want %q", row.name, got, row.denied)

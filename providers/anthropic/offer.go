@@ -30,41 +30,45 @@ type offer struct {
 // On bounds the request on one upstream.
 func (r *request) On(t providers.Terms) (providers.Offer, error) {
 	o := &offer{request: r, terms: t}
-	if err := r.noBound(&t); err != nil {
-		return nil, err
-	}
+	no := r.noBound(&t)
 	if r.operation == call.CountTokens {
-		return o.free()
+		no = no.Join(o.free())
+	} else {
+		no = no.Join(o.bind())
 	}
-	o.bound.Service, o.bound.Services = strings.Clone(r.tier.word), r.services(&t)
+	if no != nil {
+		return nil, no
+	}
+	return o, nil
+}
+
+// bind bounds what a message costs.
+func (o *offer) bind() (no *providers.Unbounded) {
+	r, t := o.request, &o.terms
+	o.bound.Service, o.bound.Services = strings.Clone(r.tier.word), r.services(t)
 	o.bound.Region = regionOf(r.region)
 	if r.region == "" { // the account says it
 		o.bound.Region = call.AnyRegion
 	}
-	input, err := r.input(&t)
-	if err != nil {
-		return nil, err
-	}
-	o.bound.Input = input
+	o.bound.Input, no = r.input(t)
 	switch {
 	case r.maxTokens > 0:
 		o.bound.Output = providers.Output{
 			Part: call.Part{Kinds: call.Of(call.Output, call.Reasoning)}, Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked,
 		}
 	case !slices.Contains(silentProviders, t.Provider):
-		return nil, unbounded("max_tokens", "not every server takes 0 for no output")
+		no = no.Join(unbounded("max_tokens", "not every server takes 0 for no output; send a cap above 0"))
 	}
-	for _, more := range [...]func() error{o.aboveThinking, o.sumUp, o.fallBack, o.host, o.unguard} {
-		if err := more(); err != nil {
-			return nil, err
-		}
+	for _, more := range [...]func() *providers.Unbounded{o.aboveThinking, o.sumUp, o.fallBack, o.host} {
+		no = no.Join(more())
 	}
-	return o, nil
+	o.unguard()
+	return no
 }
 
 // aboveThinking keeps the cap above the budget of thinking, as the API wants it. A budget
 // that was not below it needs interleaved thinking, and may be above any cap.
-func (o *offer) aboveThinking() error {
+func (o *offer) aboveThinking() *providers.Unbounded {
 	out, budget := &o.bound.Output, o.request.thinking
 	if 0 < budget && budget < o.request.maxTokens {
 		out.Least, out.LeastFor = budget+1, budgetMember
@@ -80,13 +84,13 @@ const budgetMember = "thinking.budget_tokens"
 
 // sumUp adds a run that sums the conversation up: it reads all of it, writes at most what
 // the model can, and what follows reads that too.
-func (o *offer) sumUp() error {
+func (o *offer) sumUp() *providers.Unbounded {
 	r, t := o.request, &o.terms
 	if r.summaries == 0 {
 		return nil
 	}
 	if t.MaxOutput <= 0 {
-		return unbounded("compaction", "the length of the summary is not known; max_output_tokens at the model in the policy bounds it")
+		return unbounded("compaction", "the length of the summary is not known", providers.Bounds("max_output_tokens")...)
 	}
 	in := &o.bound.Input
 	if r.onlySums { // nothing follows
@@ -103,12 +107,12 @@ func (o *offer) sumUp() error {
 
 // input bounds the input. Where the body does not show all of it, that is what the policy
 // says of a document, or all that the model reads.
-func (r *request) input(t *providers.Terms) (in providers.Input, err error) {
+func (r *request) input(t *providers.Terms) (in providers.Input, no *providers.Unbounded) {
 	in = providers.Input{Part: call.Part{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds(t.Provider)}, Contexts: 1}
 	if r.load.images > 0 {
 		each := imageTokens(r.model, t)
 		if each <= 0 || each > providers.MaxCap/r.load.images {
-			return in, unbounded("a content block of type image", "the tokens of an image are not known for this model; max_image_tokens at the model in the policy bounds them")
+			no = unbounded("a content block of type image", "the tokens of an image are not known for this model", providers.Bounds("max_image_tokens")...)
 		}
 		in.Fixed += r.load.images * each
 	}
@@ -119,21 +123,23 @@ func (r *request) input(t *providers.Terms) (in providers.Input, err error) {
 	case t.Context > 0:
 		in.Fixed = max(in.Fixed, t.Context)
 	default:
-		return in, unbounded(r.hidden, "the body does not show its tokens, and what the model reads at most is not known; context_tokens or max_document_tokens at the model in the policy bounds them")
+		no = no.Join(unbounded(r.hidden, "the body does not show its tokens, and what the model reads at most is not known",
+			append(providers.Bounds("max_document_tokens"), providers.Bounds("context_tokens")...)...))
 	}
-	return in, nil
+	return in, no
 }
 
-func unbounded(member, why string) error {
-	return &providers.Unbounded{Member: member, Message: "what this request costs has no bound, because of " + member + ": " + why}
+// unbounded is what one cause leaves without a bound.
+func unbounded(member, why string, lines ...providers.Line) *providers.Unbounded {
+	return (*providers.Unbounded)(nil).And(providers.Cause{Member: member, Why: why, Lines: lines})
 }
 
-// free is a count of tokens, where it costs nothing.
-func (o *offer) free() (providers.Offer, error) {
+// free is nil for a count of tokens where it costs nothing.
+func (o *offer) free() *providers.Unbounded {
 	if provider := o.terms.Provider; !call.Free(call.CountTokens, provider) {
-		return nil, &providers.Unbounded{Message: fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", provider)}
+		return unbounded("", fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", provider))
 	}
-	return o, nil
+	return nil
 }
 
 // services are the tiers, beside the standard one, that the request may be served at: the

@@ -170,7 +170,7 @@ func unlisted(place string) wire.Reader[*parser] {
 				p.costs(call.ExtraMember, path, secret)
 			}
 			if place == "" && wire.HidesUsage(name) {
-				p.costs(call.ExtraMember, path, "it can hide the usage, and no allowance admits it")
+				p.costs(call.ExtraMember, path, "it can hide the usage")
 			}
 			p.examine(value)
 		}

@@ -118,7 +118,7 @@ func (r *request) doubt(d doubt) {
 		d.Name = strings.Clone(d.Name)
 		r.doubts = append(r.doubts, d)
 	case len(r.doubts) == maxDoubts:
-		r.doubts = append(r.doubts, doubt{why: "too much of it is in no list"})
+		r.doubts = append(r.doubts, doubt{call.Extra{Name: "members that are not known"}, "there are more than can be judged"})
 	}
 }
 

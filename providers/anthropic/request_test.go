@@ -93,7 +93,7 @@ func TestUnbounded(t *testing.T) {
 		{"a change of tools that nobody knows", block(`{"type":"tool_addition","tool":{"type":"wish"}}`), "messages.content.tool.type", "allow"},
 		{"a call by code", block(`{"type":"tool_use","id":"i","name":"f","input":{},"caller":{"type":"code_execution_20250825","tool_id":"t"}}`), "messages.content.caller", "provider"},
 		{"a block that nobody knows", block(`{"type":"hologram","x":1}`), "a content block of type hologram", `allow: {parts: ["hologram"]}`},
-		{"a block without a type", block(`{"text":"x"}`), "a content block of type none", ""},
+		{"a block without a type", block(`{"text":"x"}`), "a content block without a type", "nothing in a policy"},
 		{"a member of a block that nobody knows", block(`{"type":"text","text":"x","zip":1}`), "messages.content.zip", `allow: {members: ["messages.content.zip"]}`},
 		{"a member of a message that nobody knows", `{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"x","zip":1}]}`, "messages.zip", `allow: {members: ["messages.zip"]}`},
 		{"a member that nobody knows", with(`,"zip":{"a":1}`), "zip", `allow: {members: ["zip"]}`},
@@ -127,7 +127,7 @@ func TestUnbounded(t *testing.T) {
 			}
 			_, err = r.On(terms)
 			u, ok := errors.AsType[*providers.Unbounded](err)
-			if !ok || u.Member != row.member || !strings.Contains(u.Message, row.member) || !strings.Contains(u.Message, row.says) {
+			if !ok || u.Causes[0].Member != row.member || !strings.Contains(u.Error(), row.member) || !strings.Contains(u.Error(), row.says) {
 				t.Errorf("%v, want %s", err, row.member)
 			}
 		})
@@ -371,7 +371,7 @@ func TestCapStaysAboveThinking(t *testing.T) {
 		of := terms
 		of.MaxOutput = 2000 // of a cap of 2048
 		_, err = r.On(of)
-		if unbounded := (*providers.Unbounded)(nil); errors.As(err, &unbounded) != (row.least > 2000) || err != nil && unbounded.Member != "thinking.budget_tokens" {
+		if unbounded := (*providers.Unbounded)(nil); errors.As(err, &unbounded) != (row.least > 2000) || err != nil && unbounded.Causes[0].Member != "thinking.budget_tokens" {
 			t.Errorf("budget %d above what the model writes: %v", row.budget, err)
 		}
 	}

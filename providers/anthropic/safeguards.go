@@ -41,10 +41,9 @@ func (p *parser) safeguardList(name string) error {
 // unguard takes the checks out where they are not known to cost nothing, and nobody answers
 // them: at servers of other makers. Claude Code then makes its own, which are held as any
 // request.
-func (o *offer) unguard() error {
+func (o *offer) unguard() {
 	t := &o.terms
 	if o.request.guarded && !slices.Contains(ownHosts, t.Provider) && !t.Allow.Has(call.ExtraMember, safeguardsMember) {
 		o.dropped = append(o.dropped, safeguardsMember)
 	}
-	return nil
 }

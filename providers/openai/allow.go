@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -12,10 +11,10 @@ import (
 )
 
 // NoBound says why what a request costs has no bound at an upstream: what cannot be
-// bounded anywhere, or what its lists do not have. It is nil where there is a bound.
-func (r *Request) NoBound(at *providers.Terms) *providers.Unbounded {
-	if len(r.Unbounded) > 0 {
-		return unbounded(r.Unbounded[0], because(r.Unbounded[0]))
+// bounded anywhere, and what its lists do not have. It is nil where there is a bound.
+func (r *Request) NoBound(at *providers.Terms) (no *providers.Unbounded) {
+	for _, what := range r.Unbounded {
+		no = no.And(anywhere(what))
 	}
 	if r.Endpoint.isResponse() { // which has one cap, whatever that of a chat is
 		terms := *at
@@ -24,18 +23,17 @@ func (r *Request) NoBound(at *providers.Terms) *providers.Unbounded {
 	}
 	h := hostOf(at.Provider)
 	if h.isAgent(r.Model) {
-		return unbounded("model", "the model, which runs other models or tools by itself")
+		no = no.And(providers.Cause{Member: "the model", Why: "it runs other models or tools by itself"})
 	}
-	if why := h.thoughts.unbounded(r, at); why != "" {
-		return unbounded("model", why)
-	}
+	no = no.Join(h.thoughts.unbounded(r, at))
 	if r.ServiceTier != "" {
-		if why := h.refuses(call.Extra{Kind: call.ExtraTier, Name: r.ServiceTier}, at); why != "" {
-			return unbounded("service_tier", why)
-		}
+		no = no.Join(h.refuses(call.Extra{Kind: call.ExtraTier, Name: r.ServiceTier}, at))
 	}
-	if no := r.admitHosted(at, h); no != nil {
-		return no
+	no = no.Join(r.admitHosted(at, h))
+	if !slices.Contains(readsMedia, at.Provider) {
+		for _, part := range r.media {
+			no = no.Join(h.refuses(call.Extra{Kind: call.ExtraPart, Name: part}, at))
+		}
 	}
 	for _, e := range r.extras.list {
 		if e.Kind == call.ExtraTool && r.isHosted(e.Name) {
@@ -44,20 +42,19 @@ func (r *Request) NoBound(at *providers.Terms) *providers.Unbounded {
 		if e.Kind == call.ExtraBeta && (at.Allow == nil || at.Allow.Betas != call.DenyBetas) {
 			continue // it is taken out, or passes
 		}
-		if why := h.refuses(e, at); why != "" {
-			return unbounded(e.Name, why)
-		}
+		no = no.Join(h.refuses(e, at))
 	}
 	for _, n := range r.extras.nested {
-		if h.lists(n.holder) {
-			continue
-		}
-		if why := h.refuses(n.inner, at); why != "" {
-			return unbounded(n.inner.Name, why)
+		if !h.lists(n.holder) {
+			no = no.Join(h.refuses(n.inner, at))
 		}
 	}
-	return nil
+	return no
 }
+
+// readsMedia are the providers that are known to bill audio and files in a chat as input of the
+// model, and as nothing else.
+var readsMedia = []string{"openai", "azure"}
 
 // lists reports whether an extra is known to cost nothing at the host, whatever lies in it.
 func (h *host) lists(e call.Extra) bool {
@@ -65,16 +62,17 @@ func (h *host) lists(e call.Extra) bool {
 	return h.free[e.Kind].has(name) || everywhere[e.Kind].has(name)
 }
 
-func unbounded(member, because string) *providers.Unbounded {
-	return &providers.Unbounded{Member: member, Message: "what this request costs has no bound, because of " + because}
+// unbounded is what one cause leaves without a bound.
+func unbounded(member, why string, lines ...providers.Line) *providers.Unbounded {
+	return (*providers.Unbounded)(nil).And(providers.Cause{Member: member, Why: why, Lines: lines})
 }
 
-// because adds to what has no bound anywhere why it has none.
-func because(what string) string {
+// anywhere is what has no bound at any upstream.
+func anywhere(what string) providers.Cause {
 	if why := reasons[what]; why != "" {
-		return what + ": " + why
+		return providers.Cause{Member: what, Why: why}
 	}
-	return what
+	return providers.Cause{Member: what, Why: "which of it and the body's own would count is not known"}
 }
 
 // isAgent reports whether a model runs others, or tools, by itself.
@@ -83,7 +81,7 @@ func (h *host) isAgent(model string) bool {
 }
 
 // refuses says why an extra has no bound at the host, and what would admit it.
-func (h *host) refuses(e call.Extra, at *providers.Terms) string {
+func (h *host) refuses(e call.Extra, at *providers.Terms) *providers.Unbounded {
 	name := e.Name
 	if e.Kind == call.ExtraMember {
 		name = strings.TrimPrefix(name, "extra_body.") // as it is laid over the body
@@ -91,28 +89,25 @@ func (h *host) refuses(e call.Extra, at *providers.Terms) string {
 	why := h.cost(e.Kind, name)
 	if why == whyThoughts {
 		if !h.thoughts.beyond(at) {
-			return ""
+			return nil
 		}
 		why += h.thoughts.orCovered()
 	}
 	if h.free[e.Kind].has(name) || why == "" && everywhere[e.Kind].has(name) {
-		return ""
+		return nil
 	}
 	if e.Kind == call.ExtraMember {
 		if no := forbidden(name); no != "" {
-			return naming(e) + ": " + no + "; no allowance admits it"
+			return unbounded(naming(e), no)
 		}
 	}
-	if at.Allow.Has(e.Kind, e.Name) {
-		return ""
-	}
-	if why == "" && e.Scalar && at.Priced && at.Allow != nil && at.Allow.Scalars {
-		return ""
+	if at.Allow.Has(e.Kind, e.Name) || why == "" && e.Scalar && at.Priced && at.Allow != nil && at.Allow.Scalars {
+		return nil
 	}
 	if why == "" {
 		why = "it is not known to cost nothing there"
 	}
-	return naming(e) + ": " + why + "; " + h.cure(e)
+	return unbounded(naming(e), why, h.cure(e)...)
 }
 
 // forbidden says why a member goes nowhere.
@@ -152,34 +147,15 @@ func under(said map[string]string, name string) string {
 	return said[name]
 }
 
-// kindNoun is what one of each kind is called.
-var kindNoun = [call.ExtraKinds]string{"", "a content part of type ", "a tool of type ", "service_tier ", "the query parameter ", "the header ", "the beta "}
-
-// naming names an extra. Names that no policy could hold are not said back.
-func naming(e call.Extra) string {
-	switch {
-	case e.Name == "" && e.Kind == call.ExtraPart:
-		return "a content part without a type"
-	case e.Name == "" && e.Kind == call.ExtraTool:
-		return "a tool without a type"
-	case sayable(e.Name):
-		return kindNoun[e.Kind] + e.Name
-	case e.Kind == call.ExtraMember:
-		return "a member with an odd name"
-	}
-	return kindNoun[e.Kind] + "with an odd name"
-}
+// naming names an extra.
+func naming(e call.Extra) string { return providers.Naming(e, "a content part") }
 
 // cure is the line of the policy that admits an extra.
-func (h *host) cure(e call.Extra) string {
-	if !sayable(e.Name) {
-		return "nothing in a policy can name it"
-	}
-	name := e.Name
+func (h *host) cure(e call.Extra) []providers.Line {
 	if e.Kind == call.ExtraMember {
-		name = h.widest(name)
+		e.Name = h.widest(e.Name)
 	}
-	return fmt.Sprintf("where price and cap bound all that it costs, the line allow: {%s: [%q]} at its upstream in the policy admits it", e.Kind, name)
+	return providers.Admits(e)
 }
 
 // widest is the first member on the way to one under which nothing is listed: all
@@ -198,23 +174,9 @@ func (h *host) widest(path string) string {
 var levels = map[string]bool{
 	"extra_body": true, "google": true, "extra_body.google": true, "stream_options": true,
 	"messages": true, "messages.tool_calls": true, "messages.function_call": true,
-	"messages.content": true, "messages.content.image_url": true,
+	"messages.content": true, "messages.content.image_url": true, filePlace: true,
 	"tools": true, "tools.function": true, "tools.custom": true, "functions": true,
 	"tool_choice": true, "function_call": true, "response_format": true,
 	"prediction": true, "prediction.content": true, "audio": true,
 	"input": true, "input.content": true, // of responses
-}
-
-// sayable reports whether a name can stand in a policy.
-func sayable(name string) bool {
-	name = strings.TrimSuffix(name, ".*") // one that is noted as a whole
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("._:/@=-", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return name != "" && len(name) <= maxExtraBytes
 }

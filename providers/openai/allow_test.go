@@ -22,7 +22,7 @@ func noBound(r *openai.Request, at providers.Terms) string {
 	if no == nil {
 		return ""
 	}
-	return strings.TrimPrefix(no.Message, "what this request costs has no bound, because of ")
+	return strings.TrimPrefix(no.Error(), "what this request costs has no bound, because of ")
 }
 
 // allowing is an allowance of names of one kind.
@@ -80,7 +80,7 @@ func TestLists(t *testing.T) {
 		{name: "google", provider: "google", body: with(`"extra_body":{"google":{"thinking_config":{"thinking_budget":9}}}`)},
 		{name: "google, through a gateway", provider: "litellm", body: with(`"google":{"thinking_config":{"thinking_budget":9},"safety_settings":[{"a":1}]}`)},
 		{name: "google, and a member", provider: "google", body: with(`"extra_body":{"google":{"foo":1}}`), want: []string{"extra_body.google.foo", `allow: {members: ["extra_body.google.foo"]}`}},
-		{name: "headers in the body", body: with(`"extra_headers":{"x":1}`), allow: allowing(call.ExtraMember, "*"), want: []string{"extra_headers.x", "no allowance"}},
+		{name: "headers in the body", body: with(`"extra_headers":{"x":1}`), allow: allowing(call.ExtraMember, "*"), want: []string{"extra_headers.x", "nothing in a policy admits it"}},
 		{name: "a provider that nobody knows", provider: "intranet", body: with(`"top_k":4,"reasoning":{"effort":"low"}`)},
 		{name: "one that nobody knows, and a member", provider: "intranet", body: with(`"foo":1`), want: []string{"foo", `allow: {members: ["foo"]}`}},
 		{name: "other spellings of a provider", provider: "Fireworks-AI", body: with(`"raw_output":true`)},
@@ -102,7 +102,9 @@ func TestLists(t *testing.T) {
 		{name: "a mark of a cache", body: with(`"cache_control":{"type":"ephemeral","ttl":"5m"}`)},
 		{name: "and what nobody knows of it", body: with(`"cache_control":{"id":"x"}`), want: []string{"cache_control.id"}},
 		{name: "options of a cache", body: with(`"prompt_cache_options":{"mode":"implicit","foo":1}`), want: []string{"prompt_cache_options.foo"}},
-		{name: "a name that no policy can hold", body: with(`"f\" oo":1`), want: []string{"a member with an odd name"}},
+		{name: "a name that needs quotes", body: with(`"f\" oo":1`), want: []string{`a member "f\" oo"`, `allow: {members: ["f\" oo"]}`}},
+		{name: "a name of which a policy holds the beginning", body: with(`"foo*o":1`), want: []string{"foo*o", `allow: {members: ["foo*"]}`}},
+		{name: "a name that no policy can hold", body: with(`"\u0001":1`), want: []string{`a member "\x01"`, "nothing in a policy admits it"}},
 
 		// Nested levels.
 		{name: "an answer that comes back", body: message(`"refusal":null,"annotations":[],"reasoning_content":"hm","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}","parsed_arguments":{"a":1}}}],"reasoning_details":[{"type":"reasoning.text","text":"a","signature":"b"}]`)},
@@ -168,9 +170,9 @@ func TestLists(t *testing.T) {
 		{name: "a costly scalar is not unknown", body: with(`"num_retries":3`), allow: &call.Allow{Scalars: true}, priced: true, want: []string{"num_retries", "each try"}},
 
 		// What goes nowhere.
-		{name: "a credential", body: with(`"api_key":"sk"`), allow: allowing(call.ExtraMember, "*"), want: []string{"api_key", "credential", "no allowance"}},
+		{name: "a credential", body: with(`"api_key":"sk"`), allow: allowing(call.ExtraMember, "*"), want: []string{"api_key", "credential", "nothing in a policy admits it"}},
 		{name: "a credential deeper", body: with(`"x":{"aws_Secret-Access_Key":"sk"}`), allow: allowing(call.ExtraMember, "*"), want: []string{"credential"}},
-		{name: "another cap", provider: "llama.cpp", body: with(`"n_predict":-1`), allow: allowing(call.ExtraMember, "*"), want: []string{"n_predict", "overrides", "no allowance"}},
+		{name: "another cap", provider: "llama.cpp", body: with(`"n_predict":-1`), allow: allowing(call.ExtraMember, "*"), want: []string{"n_predict", "overrides", "nothing in a policy admits it"}},
 		{name: "more choices", provider: "llama.cpp", body: with(`"n_cmpl":9`), allow: allowing(call.ExtraMember, "*"), want: []string{"n_cmpl"}},
 		{name: "fields of the answer", provider: "llama.cpp", body: with(`"response_fields":["content"]`), allow: allowing(call.ExtraMember, "*"), want: []string{"response_fields", "hide"}},
 		{name: "another endpoint's input", body: with(`"input":"a"`), want: []string{"input"}},

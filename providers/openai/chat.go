@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -100,8 +101,8 @@ var partLevel = wire.NewLevel(
 		"text":                    (*parser).partText,
 		"refusal":                 (*parser).partText,
 		"image_url":               func(p *parser, _ string) error { return p.image() },
-		"input_audio":             func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedInputAudio) },
-		"file":                    func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedFile) },
+		"input_audio":             (*parser).audioPart,
+		"file":                    (*parser).filePart,
 		"prompt_cache_breakpoint": (*parser).partCache,
 		"cache_control":           (*parser).partCache,
 	})
@@ -118,6 +119,43 @@ func (p *parser) part() error {
 		p.asWhole(before, call.ExtraPart, p.partType)
 	}
 	return err
+}
+
+// audioPart reads a recording, whose tokens only the model's context bounds.
+func (p *parser) audioPart(name string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	p.audioInput = true
+	p.load.needContext("messages.content.input_audio")
+	p.brings(name)
+	return p.skipped(name)
+}
+
+// filePart reads a file, whose pages become text and images.
+func (p *parser) filePart(name string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	p.load.files++
+	p.brings(name)
+	if p.Peek() != '{' {
+		return p.skipped(name)
+	}
+	return fileLevel.Object(p, filePlace)
+}
+
+const filePlace = "messages.content.file"
+
+var fileLevel = wire.NewLevel(noted(filePlace), map[string]wire.Reader[*parser]{
+	"filename": func(p *parser, _ string) error { return p.text(filePlace + ".filename") }, "file_data": (*parser).skipped, "file_id": noted(filePlace),
+})
+
+// brings notes a part of a chat whose tokens do not show.
+func (p *parser) brings(part string) {
+	if !slices.Contains(p.media, part) {
+		p.media = append(p.media, strings.Clone(part))
+	}
 }
 
 // partTypes are the types of parts whose members are known.

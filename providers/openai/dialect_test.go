@@ -127,14 +127,14 @@ func TestUnboundedOffer(t *testing.T) {
 		name, body, provider, member, message string
 	}{
 		{"a member", `{"model":"m","messages":[],"max_tokens":1,"provider":{}}`, "openai", "provider", "because of provider"},
-		{"a tier", `{"model":"m","messages":[],"max_tokens":1,"service_tier":"priority"}`, "openai", "service_tier", "because of service_tier"},
+		{"a tier", `{"model":"m","messages":[],"max_tokens":1,"service_tier":"priority"}`, "openai", "service_tier priority", "because of service_tier"},
 		{"an image", `{"model":"m","messages":[{"content":[{"type":"image_url","image_url":{"url":"u"}}]}],"max_tokens":1}`, "openai", "messages.content.image_url", "no published rule"},
 		{"no cap", `{"model":"m","messages":[]}`, "openai", "", "default_output_cap"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			offer, err := chatOn(t, row.body, nil, providers.Terms{Provider: row.provider})
 			u, ok := errors.AsType[*providers.Unbounded](err)
-			if offer != nil || !ok || u.Member != row.member || !strings.Contains(u.Message, row.message) {
+			if offer != nil || !ok || u.Causes[0].Member != row.member || !strings.Contains(u.Error(), row.message) {
 				t.Errorf("%v, want %q, %q", err, row.member, row.message)
 			}
 		})

@@ -146,7 +146,7 @@ func sift(t *providers.Terms, h *host, values []string) (kept, out []string) {
 	for _, value := range values {
 		var pass, stop []string
 		for beta := range betasOf(value) {
-			if t.Allow != nil && t.Allow.Betas == call.PassBetas || h.refuses(call.Extra{Kind: call.ExtraBeta, Name: beta}, t) == "" {
+			if t.Allow != nil && t.Allow.Betas == call.PassBetas || h.refuses(call.Extra{Kind: call.ExtraBeta, Name: beta}, t) == nil {
 				pass = append(pass, beta)
 			} else {
 				stop = append(stop, beta)

@@ -152,9 +152,12 @@ var costly = map[call.ExtraKind]map[string]string{
 		"chat_template":            "a template may write more than the texts show",
 		"speculation":              "what is predicted may be billed as output",
 		"prompt_cache_options.ttl": "what is kept longer costs more to write",
-		"input.content.file_id":    "all tenants share the upstream's key, and nobody knows whose file it is",
+		"input.content.file_id":    notWhose,
+		filePlace + ".file_id":     notWhose,
 	},
 	call.ExtraPart: {
+		"input_audio":  "the tokens of audio do not show",
+		"file":         "pages become text and images",
 		"video_url":    "the tokens of a video do not show",
 		"input_video":  "the tokens of a video do not show",
 		"video":        "the tokens of a video do not show",
@@ -182,6 +185,8 @@ var costly = map[call.ExtraKind]map[string]string{
 	},
 }
 
+const notWhose = "all tenants share the upstream's key, and nobody knows whose file it is"
+
 const searchesCost = "searches have a fee, and the model runs again with their results"
 
 // idle say of members that are known to cost when they ask for nothing that does.
@@ -200,20 +205,17 @@ var idle = map[string]func(value gjson.Result) bool{
 
 // reasons say why what is in Request.Unbounded has no bound anywhere.
 var reasons = map[string]string{
-	UnboundedAudioID:    "earlier audio, of which the body has the id alone",
-	UnboundedInputAudio: "the tokens of audio do not show",
-	UnboundedFile:       "pages become text and images",
-	UnboundedCacheRole:  "what is stored under that name is input",
-	UnboundedModality:   "output that is neither text nor audio",
-	UnboundedExtras:     "more than can be judged",
-	UnboundedWebSearch:  "each search has a fee, and its results are input",
+	UnboundedAudioID:   "it is earlier audio, of which the body has the id alone, and it may be another tenant's",
+	UnboundedCacheRole: "what is stored under that name is input",
+	UnboundedModality:  "it asks for output that is neither text nor audio",
+	UnboundedExtras:    "there are more than can be judged",
+	UnboundedWebSearch: "each search has a fee, its results are input, and nothing caps how many; a response can search where hosted_tools of the tenant prices that",
 
 	UnboundedConversation: "what is stored under that name is input, and other calls add to it",
 	UnboundedPrompt:       "what is stored under that name can have tools, a cap and images",
 	UnboundedMultiAgent:   "agents start others, and nothing says how many",
 	UnboundedReasoning:    "several runs of the model are billed together, and nothing says how many",
 	UnboundedCompaction:   "what it asks for, beside a compaction, is not known",
-	UnboundedTrigger:      "the model runs once more, and nobody knows how much it writes at most; max_output_tokens of the model in the policy says it",
 }
 
 // never are members that no allowance admits, and why.

@@ -41,7 +41,7 @@ func (r *Request) moderationOn(t providers.Terms) (providers.Offer, error) {
 		return nil, no
 	}
 	if !call.Free(call.Moderations, t.Provider) {
-		return nil, &providers.Unbounded{Message: fmt.Sprintf("moderations are not known to cost nothing at the provider %q, and nothing here bounds what they cost", t.Provider)}
+		return nil, unbounded("", fmt.Sprintf("moderations are not known to cost nothing at the provider %q, and nothing here bounds what they cost", t.Provider))
 	}
 	return &offer{request: r, terms: t}, nil
 }

@@ -65,43 +65,44 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	case CountResponses:
 		return r.countOn(t)
 	}
-	if no := r.NoBound(&t); no != nil {
+	o := &offer{request: r, terms: t}
+	if no := r.NoBound(&t).Join(o.boundInput()).Join(o.boundOutput()); no != nil {
 		return nil, no
 	}
-	o := &offer{request: r, terms: t}
+	return o, nil
+}
+
+// boundInput bounds what the model reads.
+func (o *offer) boundInput() (no *providers.Unbounded) {
+	r, t := o.request, &o.terms
 	overhead, err := r.Overhead(r.Model, t.MaxImage)
 	if err != nil {
-		return nil, &providers.Unbounded{Member: r.imageMember(), Message: err.Error()}
+		no = unbounded(r.imageMember(), err.Error(), providers.Bounds("max_image_tokens")...)
 	}
 	o.bound.Input = providers.Input{
 		Part:  call.Part{Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider)},
 		Exact: slices.Contains(exactProviders, t.Provider), Contexts: r.Prompts(),
 	}
-	if err := o.boundEarlier(); err != nil {
-		return nil, err
-	}
-	if err := o.boundFiles(); err != nil {
-		return nil, err
-	}
-	if err := o.boundContext(r.load.beyond); err != nil {
-		return nil, err
-	}
-	o.bound.Service, o.bound.Services = r.tierAt(t.Provider), r.Services(&t)
+	o.bound.Service, o.bound.Services = r.tierAt(t.Provider), r.Services(t)
+	return no.Join(o.boundEarlier()).Join(o.boundFiles()).Join(o.boundContext(r.load.beyond))
+}
+
+// boundOutput bounds what it writes, and what runs at the provider.
+func (o *offer) boundOutput() (no *providers.Unbounded) {
+	r, t := o.request, &o.terms
 	if r.Endpoint == Embeddings {
-		return o, nil
+		return nil
 	}
 	if r.ZeroCap && r.ImpliedCap(t.Provider) == 0 {
-		return nil, unbounded(UnboundedZeroCap, UnboundedZeroCap+": not every server takes 0 for no output")
+		return unbounded(UnboundedZeroCap, "not every server takes 0 for no output; send a cap above 0")
 	}
-	o.bound.Output = r.output(&t)
+	o.bound.Output = r.output(t)
 	if o.bound.Output.Cap == 0 && !o.uncapped() {
-		return nil, &providers.Unbounded{Message: "the request has no output cap, and neither the policy (default_output_cap) nor the model's own maximum gives one"}
+		return unbounded("", "the request has no output cap, and neither the policy nor the model's own maximum gives one", providers.Bounds("default_output_cap")...)
 	}
-	if err := o.boundCompactions(); err != nil {
-		return nil, err
-	}
+	no = o.boundCompactions()
 	o.boundHosted()
-	return o, nil
+	return no
 }
 
 func (r *Request) imageMember() string {
@@ -119,8 +120,8 @@ func (r *Request) inputKinds(provider string) call.Kinds {
 	if r.CacheControl || !slices.Contains(explicitCaches, provider) {
 		kinds |= call.Writes // for how long, nobody tells
 	}
-	if r.AudioOutput {
-		kinds |= call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite)
+	if r.AudioOutput || r.audioInput {
+		kinds |= audioKinds
 	}
 	return kinds
 }

@@ -289,9 +289,6 @@ func TestParseUnbounded(t *testing.T) {
 	}{
 		{"plain", with(`"temperature":1`), nil},
 		{"image", content(`{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}`), nil},
-		{"audio in", content(`{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}`), []string{openai.UnboundedInputAudio}},
-		{"file", content(`{"type":"file","file":{"file_id":"file-1"}}`), []string{openai.UnboundedFile}},
-		{"two files, one reason", content(`{"type":"file","file":{}},{"type":"file","file":{}}`), []string{openai.UnboundedFile}},
 		{"earlier audio", `{"model":"m","messages":[{"role":"assistant","audio":{"id":"audio_1"}}]}`, []string{openai.UnboundedAudioID}},
 		{"no earlier audio", `{"model":"m","messages":[{"role":"assistant","audio":null}]}`, nil},
 		{"model that always searches", `{"model":"gpt-4o-search-preview",` + hello + `}`, []string{openai.UnboundedWebSearch}},

@@ -19,14 +19,12 @@ const (
 // fee whose size the body does not show. Extensions of other servers that do are
 // named by their own top-level member.
 const (
-	UnboundedAudioID    = "messages.audio"               // earlier audio, by id
-	UnboundedInputAudio = "messages.content.input_audio" // priced by duration
-	UnboundedFile       = "messages.content.file"        // pages become text and images
-	UnboundedWebSearch  = "web_search_options"           // a fee per search, and its results
-	UnboundedZeroCap    = "max_tokens"                   // 0, which not all servers read as no output
-	UnboundedCacheRole  = "messages.role"                // cache: input stored earlier, by id
-	UnboundedModality   = "modalities"                   // output that is neither text nor audio
-	UnboundedExtras     = "members that are not known"   // more than can be judged
+	UnboundedAudioID   = "messages.audio"             // earlier audio, by id
+	UnboundedWebSearch = "web_search_options"         // a fee per search, and its results
+	UnboundedZeroCap   = "max_tokens"                 // 0, which not all servers read as no output
+	UnboundedCacheRole = "messages.role"              // cache: input stored earlier, by id
+	UnboundedModality  = "modalities"                 // output that is neither text nor audio
+	UnboundedExtras    = "members that are not known" // more than can be judged
 )
 
 // Request is what the proxy must know of a request body. It refers to the
@@ -115,7 +113,8 @@ type Request struct {
 	rendering    string          // how it is to read what went before, in words of the API; "" as ever
 	maxToolCalls int64           // 0: it has no such cap
 
-	audioInput bool // of a response
+	media      []string // types of parts of a chat that are more than text and images
+	audioInput bool
 	longWrites bool // something is to stay in the cache for twelve hours
 }
 

@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -53,64 +52,57 @@ func (r *Request) isHosted(kind string) bool {
 	return slices.ContainsFunc(r.hosted, func(t hostedTool) bool { return t.kind == kind })
 }
 
-// admitHosted says why a tool that runs at the provider has no bound there; nil where all
+// admitHosted says why tools that run at the provider have no bound there; nil where all
 // have, or are taken out.
-func (r *Request) admitHosted(at *providers.Terms, h *host) *providers.Unbounded {
+func (r *Request) admitHosted(at *providers.Terms, h *host) (no *providers.Unbounded) {
 	for i := range r.hosted {
-		if why := r.refuseHosted(&r.hosted[i], at, h); why != "" {
-			return unbounded(r.hosted[i].kind, why)
-		}
+		no = no.Join(r.refuseHosted(&r.hosted[i], at, h))
 	}
-	return nil
+	return no
 }
 
-func (r *Request) refuseHosted(t *hostedTool, at *providers.Terms, h *host) string {
+func (r *Request) refuseHosted(t *hostedTool, at *providers.Terms, h *host) *providers.Unbounded {
 	offered := call.Extra{Kind: call.ExtraTool, Name: t.kind}
 	if at.Allow.Has(call.ExtraTool, t.kind) {
-		return ""
+		return nil
 	}
 	kind := hostedKinds[t.kind]
 	switch at.Tools[kind].When {
 	case call.StripHosted:
 		if t.inItem || r.said[kind] || slices.Contains(r.chosen, t.kind) {
-			return naming(offered) + ": hosted_tools of the policy takes it out, and the request's history or its choice of a tool names it"
+			return unbounded(naming(offered), "hosted_tools of the policy takes it out, and the request's history or its choice of a tool names it", h.cure(offered)...)
 		}
 		if r.mustCall && len(r.stripped(at)) == len(r.offers) {
-			return naming(offered) + ": hosted_tools of the policy takes it out, and tool_choice wants a tool, and there is no other"
+			return unbounded(naming(offered), "hosted_tools of the policy takes it out, and tool_choice wants a tool, and there is no other", h.cure(offered)...)
 		}
-		return ""
+		return nil
 	case call.PriceHosted:
 		return h.refusePriced(t, at)
 	}
-	return h.refuses(offered, at) + hostedCure(kind)
+	no := h.refuses(offered, at)
+	if no != nil && kind != "" {
+		lines := &no.Causes[0].Lines
+		*lines = append(*lines, providers.Strips(kind))
+		if h.refusePriced(t, at) == nil {
+			*lines = append(*lines, providers.Prices(kind))
+		}
+	}
+	return no
 }
 
 // refusePriced says why a tool that the policy prices has no bound all the same.
-func (h *host) refusePriced(t *hostedTool, at *providers.Terms) string {
-	offered := naming(call.Extra{Kind: call.ExtraTool, Name: t.kind})
+func (h *host) refusePriced(t *hostedTool, at *providers.Terms) (no *providers.Unbounded) {
+	offered := call.Extra{Kind: call.ExtraTool, Name: t.kind}
 	if !slices.Contains(priced, t.kind) {
-		return offered + ": its fee is not the one of a price's searches"
+		return unbounded(naming(offered), "its fee is not the one of a price's searches", h.cure(offered)...)
 	}
 	if !slices.Contains(capsCalls, at.Provider) {
-		return offered + ": the provider is not known to obey " + fieldMaxToolCalls
+		return unbounded(naming(offered), "the provider is not known to obey "+fieldMaxToolCalls, h.cure(offered)...)
 	}
 	for _, e := range t.extras {
-		if why := h.refuses(e, at); why != "" {
-			return why
-		}
+		no = no.Join(h.refuses(e, at))
 	}
-	return ""
-}
-
-// hostedCure is what else helps where a tool is denied.
-func hostedCure(kind string) string {
-	switch {
-	case kind == "":
-		return ""
-	case kind == call.WebSearch:
-		return fmt.Sprintf("; or hosted_tools of the tenant prices it or takes it out: {kind: %s, when_offered: strip}", kind)
-	}
-	return fmt.Sprintf("; or hosted_tools of the tenant takes it out: {kind: %s, when_offered: strip}", kind)
+	return no
 }
 
 // callsAt is how many calls of tools at the provider a response may make there; 0 where

@@ -83,7 +83,7 @@ func TestHostedTools(t *testing.T) {
 			_, offer, err := responseOn(t, "/v1/responses", row.body, terms)
 			if row.says != "" {
 				no, ok := errors.AsType[*providers.Unbounded](err)
-				if !ok || !strings.Contains(no.Message, row.says) {
+				if !ok || !strings.Contains(no.Error(), row.says) {
 					t.Fatalf("%v, want %q", err, row.says)
 				}
 				return

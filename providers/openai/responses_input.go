@@ -300,12 +300,9 @@ func (p *parser) countMedia(part *inputPart) {
 	}
 	if part.audio {
 		p.audioInput = true
-		p.load.needContext(UnboundedPartAudio)
+		p.load.needContext("input.content.input_audio")
 	}
 }
-
-// UnboundedPartAudio is the part whose tokens nothing but the context bounds.
-const UnboundedPartAudio = "input.content.input_audio"
 
 // linked notes that there is something else than text. null is nothing.
 func (p *parser) linked(into *bool) error {

@@ -24,9 +24,9 @@ const itemReference = "input.item_reference"
 // the model's context is the bound: what another model has counted, or one that was to read
 // it otherwise, says nothing. It may be images, audio, and writes to a cache that live
 // longer, as the earlier request had them.
-func (o *offer) boundEarlier() error {
-	if err := o.request.refuseEarlier(&o.terms); err != nil {
-		return err
+func (o *offer) boundEarlier() *providers.Unbounded {
+	if no := o.request.refuseEarlier(&o.terms); no != nil {
+		return no
 	}
 	unknown, own := "", slices.Contains(ownCaches, o.terms.Provider)
 	for member, id := range o.request.earlier() {
@@ -88,9 +88,8 @@ func (r *Request) earlier() iter.Seq2[string, string] {
 	}
 }
 
-// refuseEarlier refuses to go on from what is another tenant's, or may be. The error is a
-// *providers.Unbounded.
-func (r *Request) refuseEarlier(t *providers.Terms) error {
+// refuseEarlier refuses to go on from what is another tenant's, or may be.
+func (r *Request) refuseEarlier(t *providers.Terms) *providers.Unbounded {
 	for member, id := range r.earlier() {
 		if no := refuseID(t, member, id, t.DenyUnknown); no != nil {
 			return no
@@ -106,13 +105,14 @@ func (r *Request) refuseEarlier(t *providers.Terms) error {
 
 // refuseID refuses an id that is another tenant's, or that nobody knows where it is to be
 // known.
-func refuseID(t *providers.Terms, member, id string, toBeKnown bool) error {
+func refuseID(t *providers.Terms, member, id string, toBeKnown bool) *providers.Unbounded {
 	known := t.EarlierOf(id)
 	switch {
 	case known.Foreign:
-		return unbounded(member, member+": it is not this tenant's")
+		return unbounded(member, "it is not this tenant's")
 	case toBeKnown && !known.Own:
-		return unbounded(member, member+": nothing is known of it here, and the policy denies that (when_response_unknown); send what it stands for")
+		return unbounded(member, "nothing is known of it here, and the policy denies that; send what it stands for",
+			providers.Line{Text: "when_response_unknown: hold", At: providers.AtTenant})
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func (r *Request) reader() string {
 
 // boundFiles bounds files, whose pages become text and images, by what the policy says of
 // one, or else by the model's context.
-func (o *offer) boundFiles() error {
+func (o *offer) boundFiles() *providers.Unbounded {
 	files, each := o.request.load.files, o.terms.MaxDocument
 	switch {
 	case files == 0:
@@ -137,17 +137,21 @@ func (o *offer) boundFiles() error {
 		o.bound.Input.Fixed += files * each
 		return nil
 	}
-	return o.boundContext("input.content.input_file")
+	member := filePlace
+	if o.request.Endpoint.isResponse() {
+		member = "input.content.input_file"
+	}
+	return o.boundContext(member)
 }
 
 // boundContext bounds the input by the model's context, for the sake of a member that
 // brings more than the body shows: the API then answers with an error, or cuts it.
-func (o *offer) boundContext(beyond string) error {
+func (o *offer) boundContext(beyond string) *providers.Unbounded {
 	if beyond == "" {
 		return nil
 	}
 	if o.terms.Context == 0 {
-		return &providers.Unbounded{Member: beyond, Message: fmt.Sprintf("what this request costs has no bound, because of %s: only the model's context bounds that input, and nobody knows it; context_tokens of the model in the policy says it", beyond)}
+		return unbounded(beyond, "only the model's context bounds that input, and nobody knows it", providers.Bounds("context_tokens")...)
 	}
 	o.bound.Input.Fixed, o.bound.Input.Texts = o.terms.Context+1, nil // so that it is told as the context
 	return nil
@@ -173,7 +177,7 @@ func (r *Request) responseKinds(provider string) call.Kinds {
 // cover, and which is read after that. Where it is done as needed that is before the
 // model answers, or after any of its rounds: a recorded answer was made shorter once it was
 // there.
-func (o *offer) boundCompactions() error {
+func (o *offer) boundCompactions() *providers.Unbounded {
 	asked, calls, most := o.request.load.compactions, o.request.callsAt(&o.terms), o.terms.MaxOutput
 	asNeeded := int64(0)
 	if o.request.load.managed {
@@ -185,9 +189,11 @@ func (o *offer) boundCompactions() error {
 	case n == 0:
 		return nil
 	case asNeeded > 0 && !slices.Contains(compacting, o.terms.Provider):
-		return unbounded(UnboundedCompaction, UnboundedCompaction+": what the provider does of it is not known")
-	case most == 0 || n > maxCompactions || most > providers.MaxCap/max(n, reads):
-		return unbounded(UnboundedTrigger, because(UnboundedTrigger))
+		return unbounded(UnboundedCompaction, "what the provider does of it is not known")
+	case most == 0:
+		return unbounded(UnboundedTrigger, "the model runs once more, and nobody knows how much it writes at most", providers.Bounds("max_output_tokens")...)
+	case n > maxCompactions || most > providers.MaxCap/max(n, reads):
+		return unbounded(UnboundedTrigger, "the model runs once more for each, and there are too many")
 	}
 	found := o.terms.Tools[call.WebSearch].Tokens * calls
 	o.bound.Input.Fixed += n * compactTokens
@@ -214,13 +220,13 @@ func (r *Request) compaction(t *providers.Terms) providers.Output {
 // countOn is a count of the tokens of an input, at an upstream where it costs nothing.
 func (r *Request) countOn(t providers.Terms) (providers.Offer, error) {
 	if len(r.Unbounded) > 0 && r.Unbounded[0] == UnboundedConversation {
-		return nil, unbounded(UnboundedConversation, because(UnboundedConversation))
+		return nil, unbounded(UnboundedConversation, reasons[UnboundedConversation])
 	}
-	if err := r.refuseEarlier(&t); err != nil {
-		return nil, err
+	if no := r.refuseEarlier(&t); no != nil {
+		return nil, no
 	}
 	if !call.Free(call.CountResponses, t.Provider) {
-		return nil, &providers.Unbounded{Message: fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", t.Provider)}
+		return nil, unbounded("", fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", t.Provider))
 	}
 	return &offer{request: r, terms: t}, nil
 }

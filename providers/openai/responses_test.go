@@ -103,7 +103,7 @@ func TestResponseBound(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			_, offer, err := responseOn(t, "/v1/responses", row.body, responseTerms)
 			if no, ok := errors.AsType[*providers.Unbounded](err); ok || row.member != "" {
-				if !ok || no.Member != row.member {
+				if !ok || unboundName(no) != row.member {
 					t.Fatalf("%v, want none because of %q", err, row.member)
 				}
 				return
@@ -124,7 +124,7 @@ func TestResponseWithoutContext(t *testing.T) {
 	terms := responseTerms
 	terms.Context = 0
 	_, _, err := responseOn(t, "/v1/responses", `{"model":"m","previous_response_id":"resp_1"}`, terms)
-	if no, ok := errors.AsType[*providers.Unbounded](err); !ok || no.Member != "previous_response_id" || !strings.Contains(no.Message, "context_tokens") {
+	if no, ok := errors.AsType[*providers.Unbounded](err); !ok || unboundName(no) != "previous_response_id" || !strings.Contains(no.Error(), "context_tokens") {
 		t.Errorf("%v", err)
 	}
 }

@@ -42,16 +42,16 @@ func (e Endpoint) thinks() bool {
 }
 
 // unbounded says why what a chat's model thinks has no bound.
-func (t *thoughts) unbounded(r *Request, at *providers.Terms) string {
+func (t *thoughts) unbounded(r *Request, at *providers.Terms) *providers.Unbounded {
 	if !r.Endpoint.thinks() || !t.beyond(at) || r.told(t.off) || at.Allow.Has(call.ExtraMember, t.off) {
-		return ""
+		return nil
 	}
 	fits := func(pattern string) bool { return names.Match(pattern, r.Model) }
 	if !slices.ContainsFunc(t.models, fits) || slices.ContainsFunc(t.silent, fits) {
-		return ""
+		return nil
 	}
-	why := fmt.Sprintf("the model, which thinks beyond the output cap unless %s is %s", t.off, t.value) + t.orCovered()
-	return fmt.Sprintf("%s; where the model does not think, the line allow: {members: [%q]} at its upstream in the policy admits it", why, t.off)
+	why := fmt.Sprintf("it thinks beyond the output cap unless %s is %s", t.off, t.value) + t.orCovered()
+	return unbounded("the model", why, providers.Admits(call.Extra{Kind: call.ExtraMember, Name: t.off})...)
 }
 
 // orCovered says which cap_field would bound thoughts, if one does.
