@@ -16,6 +16,7 @@ type counts struct {
 	prompt, completion, total wire.Count
 
 	read              reads      // from a cache
+	heard, viewed     reads      // of that: of audio, and of images
 	miss              wire.Count // what a cache did not have
 	written           wire.Count // to a cache, of whatever lifetime
 	short, long, day  wire.Count // of that: for minutes, for an hour, for twelve hours
@@ -91,6 +92,8 @@ func (c *counts) merge(other *counts) {
 		mine[i].Add(*theirs[i])
 	}
 	c.read.merge(other.read)
+	c.heard.merge(other.heard)
+	c.viewed.merge(other.viewed)
 	c.apart = c.apart || other.apart
 }
 
@@ -150,16 +153,32 @@ func (c *counts) divideInput(u *call.Usage, prompt int64) int64 {
 	both := max(0, audio+written-input)
 	u[call.AudioInput], u[call.AudioCacheWrite] = audio-both, both
 	c.divideWrites(u, written-both, odd)
+	heard, viewed := int64(0), int64(0)
+	if input == prompt && both == 0 {
+		heard, viewed = c.cachedMedia(audio, read)
+	}
+	u[call.AudioInput] -= heard
+	u[call.CachedAudioInput] = heard
 	rest := input - (audio + written - both)
 	for _, part := range [...]struct {
 		unit call.Unit
 		n    int64
-	}{{call.ImageInput, c.image.N}, {call.VideoInput, c.video.N}, {call.CachedInput, read}} {
+	}{{call.ImageInput, c.image.N - viewed}, {call.CachedImageInput, viewed}, {call.VideoInput, c.video.N}, {call.CachedInput, read - heard - viewed}} {
 		u[part.unit] = min(part.n, rest)
 		rest -= u[part.unit]
 	}
 	u[call.Input] = rest
 	return input
+}
+
+// cachedMedia is how much of so much audio, and of the images, was read from a cache, as far as what is
+// told of that fits what else is told: cached audio is a part of the audio and of what is cached.
+func (c *counts) cachedMedia(audio, read int64) (heard, viewed int64) {
+	heard, viewed = c.heard.least, c.viewed.least
+	if heard > audio || viewed > c.image.N || heard+viewed > read {
+		return 0, 0
+	}
+	return heard, viewed
 }
 
 // divideWrites divides what was written to a cache by how long it lives. What the
@@ -280,7 +299,15 @@ var cacheCounts = readers{
 	"cache_write_tokens_details":   lifetimes,
 }
 
+// cachedKinds divide what was read from a cache.
+var cachedKinds = within(readers{
+	"audio_tokens": func(c *counts, v gjson.Result) { c.heard.add(wire.Discount(v)) },
+	"image_tokens": func(c *counts, v gjson.Result) { c.viewed.add(wire.Discount(v)) },
+})
+
 var inputCounts = cacheCounts.and(readers{
+	"cached_tokens_details": cachedKinds,
+
 	"audio_tokens": loose(func(c *counts) *wire.Count { return &c.audio }),
 	"image_tokens": loose(func(c *counts) *wire.Count { return &c.image }),
 	"video_tokens": loose(func(c *counts) *wire.Count { return &c.video }),
@@ -322,8 +349,10 @@ var usageCounts = cacheCounts.and(readers{
 	"reasoning_tokens":          loose(func(c *counts) *wire.Count { return &c.reasoning }),
 	"prompt_tokens_details":     readDetails,
 	"input_tokens_details":      readDetails,
+	"input_token_details":       readDetails,
 	"completion_tokens_details": within(outputCounts.rest(func(c *counts) *wire.Count { return &c.outputPart })),
 	"output_tokens_details":     within(outputCounts.rest(func(c *counts) *wire.Count { return &c.outputPart })),
+	"output_token_details":      within(outputCounts.rest(func(c *counts) *wire.Count { return &c.outputPart })),
 	"server_tool_use":           within(readers{"web_search_requests": loose(func(c *counts) *wire.Count { return &c.searches })}),
 })
 

@@ -32,6 +32,45 @@ func TestServedTier(t *testing.T) {
 	}
 }
 
+// TestCachedMedia: what was read from a cache is divided by what it was, where it fits what else is
+// told, and else charged as if nothing had told. The first objects are recorded ones of realtime
+// sessions, which a gateway may hand on in an answer.
+func TestCachedMedia(t *testing.T) {
+	type u = call.Usage
+	for _, row := range []struct {
+		name, usage string
+		want        u
+	}{
+		{"recorded: text is cached, beside audio", `{"total_tokens":219,"input_tokens":122,"output_tokens":97,"input_token_details":{"text_tokens":96,"audio_tokens":26,"image_tokens":0,"cached_tokens":64,"cached_tokens_details":{"text_tokens":64,"audio_tokens":0,"image_tokens":0}},"output_token_details":{"text_tokens":28,"audio_tokens":69}}`,
+			u{call.Input: 32, call.CachedInput: 64, call.AudioInput: 26, call.Output: 28, call.AudioOutput: 69}},
+		{"recorded: text alone", `{"total_tokens":115,"input_tokens":102,"output_tokens":13,"input_token_details":{"text_tokens":102,"audio_tokens":0,"image_tokens":0,"cached_tokens":64,"cached_tokens_details":{"text_tokens":64,"audio_tokens":0,"image_tokens":0}},"output_token_details":{"text_tokens":13,"audio_tokens":0}}`,
+			u{call.Input: 38, call.CachedInput: 64, call.Output: 13}},
+		{"recorded: nothing is cached", `{"total_tokens":143,"input_tokens":44,"output_tokens":99,"input_token_details":{"cached_tokens":0,"text_tokens":14,"audio_tokens":30,"image_tokens":0,"cached_tokens_details":{"text_tokens":0,"audio_tokens":0,"image_tokens":0}},"output_token_details":{"text_tokens":27,"audio_tokens":72,"reasoning_tokens":0}}`,
+			u{call.Input: 14, call.AudioInput: 30, call.Output: 27, call.AudioOutput: 72}},
+		{"audio is cached", `{"prompt_tokens":122,"completion_tokens":5,"prompt_tokens_details":{"audio_tokens":26,"cached_tokens":84,"cached_tokens_details":{"text_tokens":64,"audio_tokens":20}}}`,
+			u{call.Input: 32, call.CachedInput: 64, call.AudioInput: 6, call.CachedAudioInput: 20, call.Output: 5}},
+		{"images are", `{"prompt_tokens":100,"completion_tokens":5,"prompt_tokens_details":{"image_tokens":50,"cached_tokens":60,"cached_tokens_details":{"text_tokens":30,"image_tokens":30}}}`,
+			u{call.Input: 20, call.CachedInput: 30, call.ImageInput: 20, call.CachedImageInput: 30, call.Output: 5}},
+		{"more cached audio than audio", `{"prompt_tokens":100,"completion_tokens":5,"prompt_tokens_details":{"audio_tokens":20,"cached_tokens":60,"cached_tokens_details":{"audio_tokens":30}}}`,
+			u{call.Input: 20, call.CachedInput: 60, call.AudioInput: 20, call.Output: 5}},
+		{"more parts than the whole", `{"prompt_tokens":100,"completion_tokens":5,"prompt_tokens_details":{"audio_tokens":40,"cached_tokens":20,"cached_tokens_details":{"audio_tokens":30}}}`,
+			u{call.Input: 40, call.CachedInput: 20, call.AudioInput: 40, call.Output: 5}},
+		{"parts without a whole", `{"prompt_tokens":100,"completion_tokens":5,"prompt_tokens_details":{"audio_tokens":40,"cached_tokens_details":{"audio_tokens":30}}}`,
+			u{call.Input: 60, call.AudioInput: 40, call.Output: 5}},
+		{"no count", `{"prompt_tokens":100,"completion_tokens":5,"prompt_tokens_details":{"audio_tokens":40,"cached_tokens":30,"cached_tokens_details":{"audio_tokens":-1,"image_tokens":"x"}}}`,
+			u{call.Input: 30, call.CachedInput: 30, call.AudioInput: 40, call.Output: 5}},
+		{"SGLang's, by where it lies", `{"prompt_tokens":100,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":30,"cached_tokens_details":{"device":30,"host":0}}}`,
+			u{call.Input: 70, call.CachedInput: 30, call.Output: 5}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, r := meter(openai.ChatCompletions, false, false, []byte(`{"choices":[],"usage":`+row.usage+`}`))
+			if !r.HasUsage || r.Lines[0].Usage != row.want {
+				t.Errorf("%s, want %s", r.Lines[0].Usage, row.want)
+			}
+		})
+	}
+}
+
 // TestCacheUnderEveryName: reads and writes are found under all names that vendors have
 // for them, by their lifetime, within prompt_tokens or beside it.
 func TestCacheUnderEveryName(t *testing.T) {
