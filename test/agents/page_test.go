@@ -45,7 +45,7 @@ func tables(t *testing.T, results []result, old string) string {
 	t.Helper()
 	served := slices.DeleteFunc(slices.Clone(cases), func(name string) bool { return slices.Contains(denials, name) })
 	var out strings.Builder
-	fmt.Fprintf(&out, "\n### Served\n\nRequests, and seconds from the program's start to its end, on a busy machine of two cores.\n\n| client | version | %s |\n|---|---%s|\n", strings.Join(served, " | "), strings.Repeat("|---", len(served)))
+	fmt.Fprintf(&out, "\n### Served\n\nRequests, and seconds from the program's start to its end, on a machine of two cores.\n\n| client | version | %s |\n|---|---%s|\n", strings.Join(served, " | "), strings.Repeat("|---", len(served)))
 	for _, c := range clients {
 		row := fmt.Sprintf("| %s | %s |", c.Title, c.version(t))
 		if kept := lineOf(old, row); kept != "" && !slices.ContainsFunc(results, func(r result) bool { return r.Client == c.Name && slices.Contains(served, r.Case) }) {
