@@ -98,6 +98,7 @@ func (a *facts) visit(f fields) {
 	f.optText("dialect", &a.Dialect)
 	f.optText("endpoint", &a.Endpoint)
 	f.optCount("extra_output", &a.ExtraOutput)
+	f.optFlag("free", &a.Free)
 	f.optWord("input_bound", &a.InputBound, inputBounds)
 	f.optCount("input_rereads", &a.InputRereads)
 	f.optCount("input_tokens", &a.InputTokens)

@@ -21,7 +21,7 @@ func fullDecision() audit.Decision {
 	d.Facts.ExtraOutput, d.Facts.Needs = 12, []string{"chat", "stream"}
 	d.Facts.Kinds, d.Facts.Services = call.Of(call.CacheWrite1h, call.AudioInput, call.AudioOutput), []string{"priority"}
 	d.Facts.InputRereads, d.Facts.OutputRereads = 4, 3
-	d.Facts.LeastCap = 1025
+	d.Facts.LeastCap, d.Facts.Free = 1025, true
 	d.Facts.Beside = []call.Line{{Usage: call.Usage{call.Searches: 3}}, {Key: call.Key{Model: "gpt-5"}, Usage: call.Usage{call.Input: 900, call.Output: 64}}}
 	d.Facts.Service, d.Facts.Uncapped = "auto", true
 	d.Facts.Region = "any"

@@ -67,7 +67,7 @@ type Facts struct {
 
 	OutputTokens int64 // at most, of all choices together: MostOutput, once it is known
 	Cost         int64 // nano-USD, at most: what the bounds come to at the price
-	Free         bool  // it costs nothing there, and no limit of money concerns it
+	Free         bool  // it costs nothing there (see FreeSomewhere), and no limit of money concerns it
 }
 
 // ToolResult is the result of one tool call that a call brings.

@@ -52,19 +52,6 @@ const (
 	CountResponses   = "responses/input_tokens"
 )
 
-// responsesCap is the least max_output_tokens that OpenAI takes in a Responses call
-// (openai-python, types/responses/response_create_params.py).
-const responsesCap = 16
-
-// LeastCap is the least output cap, in tokens, with which an operation can be sent: its
-// API refuses a lower one.
-func LeastCap(operation string) int64 {
-	if operation == Responses {
-		return responsesCap
-	}
-	return 1
-}
-
 // NeedOf is what an operation needs by itself. Whatever is not known to be something
 // else is chat.
 func NeedOf(operation string) string {

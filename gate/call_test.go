@@ -379,6 +379,7 @@ func TestCallOfTheImpossible(t *testing.T) {
 		"an endpoint too long":            func(r *gate.Request) { r.Facts.Endpoint = long },
 		"a capability too long":           func(r *gate.Request) { r.Facts.Needs = []string{long} },
 		"a tool's result by its plain id": func(r *gate.Request) { r.Facts.ToolResults = []call.ToolResult{{ID: "call-1"}} },
+		"a chat for nothing":              func(r *gate.Request) { r.Facts.Free = true },
 		"negative least cap":              func(r *gate.Request) { r.Facts.LeastCap = -1 },
 		"negative rereads":                func(r *gate.Request) { r.Facts.InputRereads = -1 },
 		"rereads beyond all counts":       func(r *gate.Request) { r.Facts.OutputRereads = call.MaxRereads + 1 },

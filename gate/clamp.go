@@ -40,12 +40,12 @@ func (q *quote) clamps(m *misfit) bool {
 
 // floor is the least output cap that the call may be sent with.
 func (q *quote) floor() int64 {
-	return max(call.LeastCap(q.Endpoint), q.LeastCap, q.Key.Tenant.MinOutput)
+	return max(1, q.LeastCap, q.Key.Tenant.MinOutput)
 }
 
 // sayLeast says in a denial that the floor was another one than the tenant's.
 func (q *quote) sayLeast(d *call.Denial) {
-	if q.clamped && policy.OfMoney(d) && q.OutputCap == q.LeastCap {
+	if q.clamped && policy.OfMoney(d) && q.LeastFor != "" && q.OutputCap == q.LeastCap {
 		d.Message += fmt.Sprintf("; its output cap cannot be lowered below %d, because of %s", q.LeastCap, q.LeastFor)
 	}
 }

@@ -11,9 +11,11 @@ import (
 )
 
 // free reports whether the call costs nothing, whatever is in it.
-func (q *quote) free() bool {
-	return q.action == nil && (listed(&q.Facts) || q.Upstream != nil && call.Free(q.Facts.Endpoint, q.Upstream.Provider))
-}
+func (q *quote) free() bool { return q.action == nil && isFree(&q.Facts) }
+
+// isFree reports whether a call costs nothing: what the policy alone answers, and what its dialect
+// says so of where such an operation can be free.
+func isFree(f *call.Facts) bool { return listed(f) || f.Free && call.FreeSomewhere(f.Endpoint) }
 
 // listed reports whether a call is one that the policy alone answers.
 func listed(f *call.Facts) bool { return f.Upstream == "" && call.Listed(f.Endpoint) }
@@ -73,10 +75,7 @@ func (gr *Grant) land() { gr.gate.telemetry.Held(gr.quote.Key.Tenant.Name, 0, -1
 
 // unpriced reports whether a receipt tells of what has no price: an action, or a call that
 // is free.
-func (b *rulesBook) unpriced(d *audit.Decision) bool {
-	upstream := b.Policy.Upstreams[d.Facts.Upstream]
-	return d.Facts.Action() != "" || listed(&d.Facts) || upstream != nil && call.Free(d.Facts.Endpoint, upstream.Provider)
-}
+func unpriced(d *audit.Decision) bool { return d.Facts.Action() != "" || isFree(&d.Facts) }
 
 // redecideFree makes the decision about a free call again.
 func (q *quote) redecideFree(d *audit.Decision) (told bool, f *fault) {

@@ -13,7 +13,7 @@ import (
 // moderation is a call that costs nothing.
 func (w *world) moderation() gate.Bid {
 	b := w.call(0, 0)
-	b.Facts.Endpoint = call.Moderations
+	b.Facts.Endpoint, b.Facts.Free = call.Moderations, true
 	return b
 }
 
@@ -42,6 +42,7 @@ func TestFreeCalls(t *testing.T) {
 		{"with a cost", alter(free, func(d *audit.Decision) { d.Facts.Cost = 1 }), gate.WrongPrice},
 		{"with a price", alter(free, func(d *audit.Decision) { d.PricedAt = d.At }), gate.WrongPrice},
 		{"with a charge", alter(func(audit.Settlement) bool { return true }, func(s *audit.Settlement) { s.Basis = audit.BasisReported }), gate.WrongCharge},
+		{"of what costs something everywhere", alter(free, func(d *audit.Decision) { d.Facts.Endpoint = call.ChatCompletions }), gate.WrongPrice},
 		{"denied for money", alter(func(d audit.Decision) bool { return d.Verdict == audit.Deny }, func(d *audit.Decision) {
 			d.Reasons = []string{string(policy.NoPrice)}
 		}), gate.WrongDenial},
@@ -62,7 +63,7 @@ func TestFreeCalls(t *testing.T) {
 // TestFreeCallOfAProgram: it needs no bound either.
 func TestFreeCallOfAProgram(t *testing.T) {
 	w := newWorld(t, daily(1))
-	bid, denial, err := gate.Request{Tenant: "acme", Facts: call.Facts{Model: "toy", Endpoint: call.Moderations}}.Bid(w.rules)
+	bid, denial, err := gate.Request{Tenant: "acme", Facts: call.Facts{Model: "toy", Endpoint: call.Moderations, Free: true}}.Bid(w.rules)
 	w.must(err)
 	if denial != nil {
 		t.Fatal(denial)

@@ -273,7 +273,7 @@ func (w *world) asked(s step) gate.Bid {
 	f.SetNames(s.run, "", s.nonce)
 	f.Attempt, f.Counted, f.Depth, f.Tools = s.attempt, s.counted, s.depth, s.offers
 	if s.free {
-		f.Endpoint = call.Moderations
+		f.Endpoint, f.Free = call.Moderations, true
 	}
 	if s.needs != "" {
 		f.Needs = []string{s.needs}

@@ -129,7 +129,7 @@ func (r *Replayer) recompute(e *entry, d *audit.Decision) {
 	case book == nil:
 		r.report.lackPrices(d.Prices)
 		return
-	case d.PricedAt == 0 && !book.unpriced(d) && (d.Verdict == audit.Allow || d.Facts.Cost != 0 || len(d.Claims) != 0):
+	case d.PricedAt == 0 && !unpriced(d) && (d.Verdict == audit.Allow || d.Facts.Cost != 0 || len(d.Claims) != 0):
 		r.report.Unchecked[lacksPricedAt]++
 		return
 	}

@@ -23,6 +23,8 @@ func checkForm(d *audit.Decision) *fault {
 		return faultf(WrongSum, "an action has no price")
 	case action && ofCall(f):
 		return faultf(WrongSum, "an action has none of the facts of a call")
+	case f.Free && !isFree(f):
+		return faultf(WrongPrice, "it is said to cost nothing, and endpoint %q does everywhere", f.Endpoint)
 	case !action && (f.Target != "" || f.Tool != ""):
 		return faultf(WrongSum, "only an action has a target and a tool of its own")
 	}
@@ -33,7 +35,7 @@ func checkForm(d *audit.Decision) *fault {
 func ofCall(f *call.Facts) bool {
 	counts := f.Attempt | f.InputTokens | f.OutputCap | f.Choices | f.ExtraOutput | f.OutputTokens | f.InputRereads | f.OutputRereads | f.LeastCap
 	return f.Model+f.Upstream+f.Dialect+f.Service+f.Region+f.InputBound != "" || f.Nonce != "" ||
-		f.Stream || f.Counted || f.Uncapped || counts != 0 || f.Kinds != 0 ||
+		f.Stream || f.Counted || f.Uncapped || f.Free || counts != 0 || f.Kinds != 0 ||
 		len(f.ToolResults)+len(f.Services)+len(f.Beside) > 0
 }
 

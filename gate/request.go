@@ -116,6 +116,9 @@ func (r *Request) valid() error {
 			return fmt.Errorf("%w: %s is %d, not 0 to %d", ErrInvalid, n.name, n.number, n.most)
 		}
 	}
+	if f.Free && !call.FreeSomewhere(f.Endpoint) {
+		return fmt.Errorf("%w: Free is set, and endpoint %q costs something everywhere", ErrInvalid, f.Endpoint)
+	}
 	if f.Action() != "" {
 		return fmt.Errorf("gate: endpoint %q is one of actions: see Authorize", f.Endpoint)
 	}
@@ -186,7 +189,7 @@ func (r *Request) bid(rules *Rules, key *policy.Key) (Bid, *call.Denial) {
 		return b, routes.Unrouted(key.Tenant, &b.Facts)
 	}
 	b.Facts.Upstream = b.Upstream.Name
-	if b.MostOutput() == 0 && b.Endpoint != call.Embeddings && !call.Free(b.Endpoint, b.Upstream.Provider) {
+	if b.MostOutput() == 0 && b.Endpoint != call.Embeddings && !b.Free {
 		return b, &call.Denial{Reason: policy.NoBound, Message: "the request has no output cap; set Facts.OutputCap"}
 	}
 	return b, nil

@@ -18,6 +18,8 @@ type Bound struct {
 	Region string
 	// Beside is what it can use beside Input and Output: see call.Facts.
 	Beside []call.Line
+	// Free says that it costs nothing there, whatever is in it, and leaves nothing behind.
+	Free bool
 	// Stripped are the names of tools, of those in its facts, that Send takes out.
 	Stripped []string
 }
@@ -51,7 +53,7 @@ type Output struct {
 	// leaves of the context.
 	Fit Fit
 	// Least is the least cap that the call can be sent with, because of LeastFor, a member of
-	// its body; 0: any.
+	// its body, or "" where the API takes no lower one; 0: any.
 	Least    int64
 	LeastFor string
 }

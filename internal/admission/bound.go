@@ -115,6 +115,7 @@ func tell(f *call.Facts, b *providers.Bound) {
 	in, out := &b.Input, &b.Output
 	f.Service, f.Services, f.Region = b.Service, b.Services, b.Region
 	f.InputRereads, f.OutputRereads, f.Beside = in.Rereads, out.Rereads, b.Beside
+	f.Free = b.Free
 	f.Kinds = (in.Kinds | out.Kinds) &^ call.Plain
 	f.OutputCap, f.Choices = out.Cap, max(1, out.Choices)
 	f.ExtraOutput = out.Fixed * f.Choices

@@ -134,9 +134,14 @@ func unbounded(member, why string, lines ...providers.Line) *providers.Unbounded
 	return (*providers.Unbounded)(nil).And(providers.Cause{Member: member, Why: why, Lines: lines})
 }
 
+// freeAt are the providers at which a count of tokens costs nothing
+// (https://platform.claude.com/docs/en/build-with-claude/token-counting).
+var freeAt = []string{"anthropic"}
+
 // free is nil for a count of tokens where it costs nothing.
 func (o *offer) free() *providers.Unbounded {
-	if provider := o.terms.Provider; !call.Free(call.CountTokens, provider) {
+	o.bound.Free = true
+	if provider := o.terms.Provider; !slices.Contains(freeAt, provider) {
 		return unbounded("", fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", provider))
 	}
 	return nil

@@ -2,8 +2,8 @@ package openai
 
 import (
 	"fmt"
+	"slices"
 
-	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -40,8 +40,18 @@ func (r *Request) moderationOn(t providers.Terms) (providers.Offer, error) {
 	if no := r.NoBound(&t); no != nil {
 		return nil, no
 	}
-	if !call.Free(call.Moderations, t.Provider) {
+	if !slices.Contains(freeAt, t.Provider) {
 		return nil, unbounded("", fmt.Sprintf("moderations are not known to cost nothing at the provider %q, and nothing here bounds what they cost", t.Provider))
 	}
-	return &offer{request: r, terms: t}, nil
+	return r.freeOn(t), nil
+}
+
+// freeAt are the providers at which moderations and counts of tokens cost nothing and leave nothing
+// behind. OpenAI bills no moderation (https://platform.openai.com/docs/guides/moderation), and has no
+// price for a count (https://platform.openai.com/docs/api-reference/responses/input-tokens). Mistral
+// bills its moderations by the token, and nobody knows of others.
+var freeAt = []string{"openai"}
+
+func (r *Request) freeOn(t providers.Terms) *offer {
+	return &offer{request: r, terms: t, bound: providers.Bound{Free: true}}
 }

@@ -135,6 +135,7 @@ func (r *Request) output(t *providers.Terms) providers.Output {
 	if r.AudioOutput {
 		out.Kinds |= call.Of(call.AudioOutput)
 	}
+	out.Least = r.leastCap()
 	asked, given := r.AskedCap(t.Obeys.CapField)
 	switch {
 	case given && asked == 0:
@@ -145,6 +146,18 @@ func (r *Request) output(t *providers.Terms) providers.Output {
 		out.Cap, out.Fit = r.impliedCap(t)
 	}
 	return out
+}
+
+// responsesCap is the least max_output_tokens that OpenAI takes in a Responses call
+// (openai-python, types/responses/response_create_params.py).
+const responsesCap = 16
+
+// leastCap is the least output cap with which the request can be sent; 0: any.
+func (r *Request) leastCap() int64 {
+	if r.Endpoint == Responses {
+		return responsesCap
+	}
+	return 0
 }
 
 // echoes reports whether the request asks for no output.
@@ -172,7 +185,7 @@ func (r *Request) impliedCap(t *providers.Terms) (int64, providers.Fit) {
 		fit = providers.Kept
 	}
 	if least > 0 {
-		least = max(least, call.LeastCap(r.Endpoint.String()))
+		least = max(least, r.leastCap())
 	}
 	return t.OutputCap(least), fit
 }

@@ -108,7 +108,7 @@ func (p *parser) truncation(name string) error {
 	return err
 }
 
-// responseCap reads the output cap. The API takes none below call.LeastCap, which it says
+// responseCap reads the output cap. The API takes none below responsesCap, which it says
 // itself.
 func (p *parser) responseCap(name string) error {
 	tokens, set, err := p.OptionalInteger(name, 1, providers.MaxCap)

@@ -225,8 +225,8 @@ func (r *Request) countOn(t providers.Terms) (providers.Offer, error) {
 	if no := r.refuseEarlier(&t); no != nil {
 		return nil, no
 	}
-	if !call.Free(call.CountResponses, t.Provider) {
+	if !slices.Contains(freeAt, t.Provider) {
 		return nil, unbounded("", fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", t.Provider))
 	}
-	return &offer{request: r, terms: t}, nil
+	return r.freeOn(t), nil
 }

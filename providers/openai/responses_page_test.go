@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers/providertest"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -126,7 +125,7 @@ func responsesSection(t *testing.T) string {
 // TestDialectPage: docs/dialects.md says of every name of Responses that is read how it is
 // bounded.
 func TestDialectPage(t *testing.T) {
-	if call.LeastCap(call.Responses) != 16 || builtinTokens != 2048 || formatTokens != 32 || messageTokens != 5 {
+	if responsesCap != 16 || builtinTokens != 2048 || formatTokens != 32 || messageTokens != 5 {
 		t.Error("the page has other numbers")
 	}
 	providertest.Page(t, dialectsPage, "<!-- responses: go test ./providers/openai -run TestDialectPage -update -->\n", "<!-- end of responses -->", responsesSection(t))
