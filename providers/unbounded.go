@@ -41,6 +41,17 @@ const (
 	AtTenant   Place = "the tenant"
 )
 
+// NoBound is what one cause leaves without a bound.
+func NoBound(member, why string, lines ...Line) *Unbounded {
+	return (*Unbounded)(nil).And(Cause{Member: member, Why: why, Lines: lines})
+}
+
+// Bills is why an operation has none that costs nothing at some providers, but for all that is
+// known not at this one. what names it, as in "a count of tokens".
+func Bills(what, provider string) *Unbounded {
+	return NoBound("", fmt.Sprintf("%s is not known to cost nothing at the provider %q, and nothing here bounds what it costs", what, provider))
+}
+
 // And is u with one cause more.
 func (u *Unbounded) And(c Cause) *Unbounded {
 	if u == nil {

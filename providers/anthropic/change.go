@@ -24,7 +24,7 @@ const changePlace = "messages.content.tool"
 // defined there.
 func (p *parser) toolChange(string) error {
 	p.change = change{}
-	if err := changeLevel.optional(p, changePlace); err != nil {
+	if err := changeLevel.Optional(p, changePlace); err != nil {
 		return err
 	}
 	switch p.change.kind {

@@ -7,12 +7,7 @@ import (
 
 // contextLevel is what is done about a context that grows long.
 var contextLevel = level("context_management", map[string]wire.Reader[*parser]{
-	"edits": func(p *parser, _ string) error {
-		if null, err := p.Null(); null || err != nil {
-			return err
-		}
-		return p.Array("context_management.edits", p.contextEdit)
-	},
+	"edits": func(p *parser, _ string) error { return p.OptionalArray("context_management.edits", p.contextEdit) },
 })
 
 // contextEdits are edits that take something out of the context, which makes no call
@@ -22,7 +17,7 @@ var contextEdits = map[string]bool{"clear_tool_uses_20250919": true, "clear_thin
 // compactEdit has the conversation summed up, and then goes on with the summary.
 const compactEdit = "compact_20260112"
 
-func (p *parser) contextManagement(name string) error { return contextLevel.optional(p, name) }
+func (p *parser) contextManagement(name string) error { return contextLevel.Optional(p, name) }
 
 // editLevel is one edit. Of those that are known, what else they say costs no more than
 // its bytes.

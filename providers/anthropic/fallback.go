@@ -28,7 +28,7 @@ var fallbackLevel = level("fallbacks", map[string]wire.Reader[*parser]{
 	"max_tokens":    (*parser).fallbackCap,
 	"speed":         (*parser).fallbackSpeed,
 	"thinking":      (*parser).skipped,
-	"output_config": func(p *parser, name string) error { return outputLevel.optional(p, name) },
+	"output_config": func(p *parser, name string) error { return outputLevel.Optional(p, name) },
 })
 
 // fallbackList reads models that run where the one asked for declines. Which ones the API
@@ -94,7 +94,7 @@ func (o *offer) fallBack() *providers.Unbounded {
 		if r.load.images > 0 { // another model may read them larger
 			each := imageTokens(f.model, t)
 			if each <= 0 || each > providers.MaxCap/r.load.images {
-				return unbounded("fallbacks", "the tokens of an image are not known for "+strconv.QuoteToASCII(f.model), providers.Bounds("max_image_tokens")...)
+				return providers.NoBound("fallbacks", "the tokens of an image are not known for "+strconv.QuoteToASCII(f.model), providers.Bounds("max_image_tokens")...)
 			}
 			input += r.load.images * each
 		}
@@ -111,7 +111,7 @@ func (o *offer) fallBack() *providers.Unbounded {
 // hiddenFromFallbacks says why nobody knows what another model would read.
 func (o *offer) hiddenFromFallbacks() *providers.Unbounded {
 	if o.request.summaries > 0 {
-		return unbounded("fallbacks", "what another model reads is not shown, because of compaction")
+		return providers.NoBound("fallbacks", "what another model reads is not shown, because of compaction")
 	}
-	return unbounded("fallbacks", "what another model reads is not shown, because of "+o.request.hidden, providers.Bounds("max_document_tokens")...)
+	return providers.NoBound("fallbacks", "what another model reads is not shown, because of "+o.request.hidden, providers.Bounds("max_document_tokens")...)
 }

@@ -74,7 +74,7 @@ func (o *offer) host() *providers.Unbounded {
 	for _, calls := range r.running {
 		for _, name := range calls {
 			if hostedCall(name) != call.WebSearch {
-				return unbounded("a content block of type server_tool_use", "it has no result, so "+atProvider)
+				return providers.NoBound("a content block of type server_tool_use", "it has no result, so "+atProvider)
 			}
 			pending++
 		}
@@ -84,7 +84,7 @@ func (o *offer) host() *providers.Unbounded {
 		no = no.Join(o.hostOne(&r.hosted[i], pending))
 	}
 	if pending > 0 && o.searches == 0 && no == nil {
-		no = unbounded("a content block of type server_tool_use", "it has no result, so "+atProvider)
+		no = providers.NoBound("a content block of type server_tool_use", "it has no result, so "+atProvider)
 	}
 	return no.Join(o.stripServers())
 }
@@ -97,7 +97,7 @@ func (o *offer) hostOne(h *hostedTool, pending int64) *providers.Unbounded {
 	case rule.When == call.PriceHosted && slices.Contains(pricedSearches, h.kind):
 		return o.search(h, rule, pending)
 	}
-	return unbounded("a tool of type "+h.kind, atProvider, linesFor(h)...)
+	return providers.NoBound("a tool of type "+h.kind, atProvider, linesFor(h)...)
 }
 
 // linesFor are those of the policy by which a tool passes.
@@ -113,17 +113,17 @@ func linesFor(h *hostedTool) []providers.Line {
 // the whole cap. Calls of an earlier answer that have no result run first, beside the cap.
 func (o *offer) search(h *hostedTool, rule call.HostedTool, pending int64) *providers.Unbounded {
 	if o.searches > 0 {
-		return unbounded("a tool of type "+h.kind, "another one is offered beside it", providers.Strips(h.of))
+		return providers.NoBound("a tool of type "+h.kind, "another one is offered beside it", providers.Strips(h.of))
 	}
 	if len(o.request.fallbacks) > 0 || o.request.summaries > 0 {
-		return unbounded("a tool of type "+h.kind, "each of its rounds may have other runs of models inside, by fallbacks or compaction", providers.Strips(h.of))
+		return providers.NoBound("a tool of type "+h.kind, "each of its rounds may have other runs of models inside, by fallbacks or compaction", providers.Strips(h.of))
 	}
 	uses := rule.Calls - pending
 	if h.uses > 0 {
 		uses = min(uses, h.uses)
 	}
 	if uses < 1 {
-		return unbounded("a content block of type server_tool_use", "the calls that have no result are as many as the tenant's hosted_tools price")
+		return providers.NoBound("a content block of type server_tool_use", "the calls that have no result are as many as the tenant's hosted_tools price")
 	}
 	o.searches, o.searching = uses, h
 	o.bound.Input.Rereads = rounds - 1
@@ -140,7 +140,7 @@ func (o *offer) search(h *hostedTool, rule call.HostedTool, pending int64) *prov
 func (o *offer) strip(h *hostedTool) *providers.Unbounded {
 	r := o.request
 	if r.past[h.of] || h.name != "" && (r.chosen == h.name || r.referred[h.name]) {
-		return unbounded("a tool of type "+h.kind, "it is to be taken out, but the request's history or tool_choice names it")
+		return providers.NoBound("a tool of type "+h.kind, "it is to be taken out, but the request's history or tool_choice names it")
 	}
 	if r.load.pages == 0 { // else the input may be all that the model reads
 		o.bound.Input.Fixed -= h.tokens
@@ -148,7 +148,7 @@ func (o *offer) strip(h *hostedTool) *providers.Unbounded {
 	o.bound.Stripped = append(o.bound.Stripped, h.kind)
 	o.stripped = append(o.stripped, h.at)
 	if len(o.stripped) == len(r.toolsAt) && r.mustCall {
-		return unbounded("a tool of type "+h.kind, "it is to be taken out, but tool_choice wants a tool, and there is no other")
+		return providers.NoBound("a tool of type "+h.kind, "it is to be taken out, but tool_choice wants a tool, and there is no other")
 	}
 	return nil
 }
@@ -160,9 +160,9 @@ func (o *offer) stripServers() *providers.Unbounded {
 	case !r.servers:
 		return nil
 	case o.terms.Tools[call.MCP].When != call.StripHosted:
-		return unbounded(serversMember, atProvider, providers.Strips(call.MCP))
+		return providers.NoBound(serversMember, atProvider, providers.Strips(call.MCP))
 	case r.past[call.MCP]:
-		return unbounded(serversMember, "they are to be taken out, but the request's history names them")
+		return providers.NoBound(serversMember, "they are to be taken out, but the request's history names them")
 	}
 	o.dropped = append(o.dropped, serversMember)
 	return nil

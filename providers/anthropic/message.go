@@ -17,7 +17,7 @@ var messageLevel = level("messages", map[string]wire.Reader[*parser]{
 	"content": func(p *parser, _ string) error { return p.content("messages.content") },
 	// Of messages with the role system.
 	"clear_at":      (*parser).skipped,
-	"output_config": func(p *parser, name string) error { return outputLevel.optional(p, name) },
+	"output_config": func(p *parser, name string) error { return outputLevel.Optional(p, name) },
 })
 
 // message reads one message.

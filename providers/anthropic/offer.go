@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +56,7 @@ func (o *offer) bind() (no *providers.Unbounded) {
 			Part: call.Part{Kinds: call.Of(call.Output, call.Reasoning)}, Cap: t.OutputCap(r.maxTokens), Choices: 1, Fit: providers.Asked,
 		}
 	case !slices.Contains(silentProviders, t.Provider):
-		no = no.Join(unbounded("max_tokens", "not every server takes 0 for no output; send a cap above 0"))
+		no = no.Join(providers.NoBound("max_tokens", "not every server takes 0 for no output; send a cap above 0"))
 	}
 	for _, more := range [...]func() *providers.Unbounded{o.aboveThinking, o.sumUp, o.fallBack, o.host} {
 		no = no.Join(more())
@@ -74,7 +73,7 @@ func (o *offer) aboveThinking() *providers.Unbounded {
 		out.Least, out.LeastFor = budget+1, budgetMember
 	}
 	if out.Cap < out.Least {
-		return unbounded(budgetMember, "it must be below max_tokens, and this model writes "+strconv.FormatInt(out.Cap, 10)+" tokens at most")
+		return providers.NoBound(budgetMember, "it must be below max_tokens, and this model writes "+strconv.FormatInt(out.Cap, 10)+" tokens at most")
 	}
 	return nil
 }
@@ -90,7 +89,7 @@ func (o *offer) sumUp() *providers.Unbounded {
 		return nil
 	}
 	if t.MaxOutput <= 0 {
-		return unbounded("compaction", "the length of the summary is not known", providers.Bounds("max_output_tokens")...)
+		return providers.NoBound("compaction", "the length of the summary is not known", providers.Bounds("max_output_tokens")...)
 	}
 	in := &o.bound.Input
 	if r.onlySums { // nothing follows
@@ -112,7 +111,7 @@ func (r *request) input(t *providers.Terms) (in providers.Input, no *providers.U
 	if r.load.images > 0 {
 		each := imageTokens(r.model, t)
 		if each <= 0 || each > providers.MaxCap/r.load.images {
-			no = unbounded("a content block of type image", "the tokens of an image are not known for this model", providers.Bounds("max_image_tokens")...)
+			no = providers.NoBound("a content block of type image", "the tokens of an image are not known for this model", providers.Bounds("max_image_tokens")...)
 		}
 		in.Fixed += r.load.images * each
 	}
@@ -123,15 +122,10 @@ func (r *request) input(t *providers.Terms) (in providers.Input, no *providers.U
 	case t.Context > 0:
 		in.Fixed = max(in.Fixed, t.Context)
 	default:
-		no = no.Join(unbounded(r.hidden, "the body does not show its tokens, and what the model reads at most is not known",
+		no = no.Join(providers.NoBound(r.hidden, "the body does not show its tokens, and what the model reads at most is not known",
 			append(providers.Bounds("max_document_tokens"), providers.Bounds("context_tokens")...)...))
 	}
 	return in, no
-}
-
-// unbounded is what one cause leaves without a bound.
-func unbounded(member, why string, lines ...providers.Line) *providers.Unbounded {
-	return (*providers.Unbounded)(nil).And(providers.Cause{Member: member, Why: why, Lines: lines})
 }
 
 // freeAt are the providers at which a count of tokens costs nothing
@@ -142,7 +136,7 @@ var freeAt = []string{"anthropic"}
 func (o *offer) free() *providers.Unbounded {
 	o.bound.Free = true
 	if provider := o.terms.Provider; !slices.Contains(freeAt, provider) {
-		return unbounded("", fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", provider))
+		return providers.Bills("a count of tokens", provider)
 	}
 	return nil
 }

@@ -90,8 +90,8 @@ var bodyLevel = wire.NewLevel(unlisted(""), with(map[string]wire.Reader[*parser]
 	"system":             func(p *parser, name string) error { return p.content(name) },
 	"tools":              func(p *parser, name string) error { return p.toolList(name) },
 	"tool_choice":        (*parser).toolChoice,
-	"thinking":           func(p *parser, name string) error { return thinkingLevel.optional(p, name) },
-	"output_config":      func(p *parser, name string) error { return outputLevel.optional(p, name) },
+	"thinking":           func(p *parser, name string) error { return thinkingLevel.Optional(p, name) },
+	"output_config":      func(p *parser, name string) error { return outputLevel.Optional(p, name) },
 	"output_format":      (*parser).format,
 	"cache_control":      func(p *parser, name string) error { return p.cacheControl(name) },
 	"mcp_servers":        (*parser).mcpServers,
@@ -304,19 +304,9 @@ func (p *parser) serviceTier(name string) error {
 	return nil
 }
 
-// optionalLevel is a level of an object that may be null.
-type optionalLevel struct{ *wire.Level[*parser] }
-
-func (l optionalLevel) optional(p *parser, place string) error {
-	if null, err := p.Null(); null || err != nil {
-		return err
-	}
-	return l.Object(p, place)
-}
-
 // level is one whose members are unlisted but for these.
-func level(place string, members map[string]wire.Reader[*parser]) optionalLevel {
-	return optionalLevel{wire.NewLevel(unlisted(place), members)}
+func level(place string, members map[string]wire.Reader[*parser]) *wire.Level[*parser] {
+	return wire.NewLevel(unlisted(place), members)
 }
 
 var thinkingLevel = level("thinking", map[string]wire.Reader[*parser]{

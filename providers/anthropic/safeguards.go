@@ -22,10 +22,7 @@ var safeguardLevel = wire.NewLevel((*parser).skipped, map[string]wire.Reader[*pa
 })
 
 func (p *parser) safeguardList(name string) error {
-	if null, err := p.Null(); null || err != nil {
-		return err
-	}
-	return p.Array(name, func() error {
+	return p.OptionalArray(name, func() error {
 		p.safeguard = ""
 		if err := safeguardLevel.Object(p, name); err != nil {
 			return err

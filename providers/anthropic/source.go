@@ -33,7 +33,7 @@ func (p *parser) readSource(name string) error {
 	if p.Peek() == '"' {
 		return p.blockText(name)
 	}
-	return sourceLevel.optional(p, sourcePlace)
+	return sourceLevel.Optional(p, sourcePlace)
 }
 
 // image counts an image. Whatever its source, it is fitted into what the model reads.

@@ -62,11 +62,6 @@ func (h *host) lists(e call.Extra) bool {
 	return h.free[e.Kind].has(name) || everywhere[e.Kind].has(name)
 }
 
-// unbounded is what one cause leaves without a bound.
-func unbounded(member, why string, lines ...providers.Line) *providers.Unbounded {
-	return (*providers.Unbounded)(nil).And(providers.Cause{Member: member, Why: why, Lines: lines})
-}
-
 // anywhere is what has no bound at any upstream.
 func anywhere(what string) providers.Cause {
 	if why := reasons[what]; why != "" {
@@ -98,7 +93,7 @@ func (h *host) refuses(e call.Extra, at *providers.Terms) *providers.Unbounded {
 	}
 	if e.Kind == call.ExtraMember {
 		if no := forbidden(name); no != "" {
-			return unbounded(naming(e), no)
+			return providers.NoBound(naming(e), no)
 		}
 	}
 	if at.Allow.Has(e.Kind, e.Name) || why == "" && e.Scalar && at.Priced && at.Allow != nil && at.Allow.Scalars {
@@ -107,7 +102,7 @@ func (h *host) refuses(e call.Extra, at *providers.Terms) *providers.Unbounded {
 	if why == "" {
 		why = "it is not known to cost nothing there"
 	}
-	return unbounded(naming(e), why, h.cure(e)...)
+	return providers.NoBound(naming(e), why, h.cure(e)...)
 }
 
 // forbidden says why a member goes nowhere.

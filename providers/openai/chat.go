@@ -338,10 +338,7 @@ func (p *parser) responseFormat() error {
 }
 
 func (p *parser) modalities() error {
-	if null, err := p.Null(); null || err != nil {
-		return err
-	}
-	return p.Array("modalities", func() error {
+	return p.OptionalArray("modalities", func() error {
 		kind, err := p.OptionalString("modalities")
 		if kind == "audio" {
 			p.AudioOutput = true

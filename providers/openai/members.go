@@ -47,7 +47,7 @@ var commonMembers = map[string]wire.Reader[*parser]{
 	"n":                      func(p *parser, name string) error { return p.count(name, 1, &p.n) },
 	"best_of":                func(p *parser, name string) error { return p.count(name, 0, &p.bestOf) },
 	"service_tier":           (*parser).serviceTier,
-	"store":                  func(p *parser, name string) error { return p.Flag(&p.Store, name) },
+	"store":                  func(p *parser, name string) error { return p.Flag(new(bool), name) },
 	"reasoning_effort":       (*parser).reasoningEffort,
 	FieldMaxTokens:           func(p *parser, name string) error { return p.outputCap(name) },
 	FieldMaxCompletionTokens: func(p *parser, name string) error { return p.outputCap(name) },
@@ -88,7 +88,7 @@ func (p *parser) reasoningEffort(name string) error {
 	if kind := p.Peek(); kind == '0' || kind == 't' || kind == 'f' {
 		return p.skipped(name)
 	}
-	return p.Word(&p.ReasoningEffort, name)
+	return p.Word(new(string), name)
 }
 
 // cacheLife is the lifetime of a cache entry whose price is that of a cache write.
@@ -146,11 +146,7 @@ func (p *parser) stops(name string) error {
 // itself. What is read or refused there has no bound here: which of the two would
 // win is not known.
 func (p *parser) extraBody(place string) error {
-	if p.Peek() != '{' {
-		return p.unlisted(place)
-	}
-	start := p.ValueStart()
-	err := p.Object(place, func(name string) error {
+	return p.beside(place, func(name string) error {
 		if err := p.level.Known.Check(place, name); err != nil {
 			return err
 		}
@@ -167,22 +163,26 @@ func (p *parser) extraBody(place string) error {
 		}
 		return p.note(place, name)
 	})
-	return p.measured(start, err)
+}
+
+// beside reads a member that should be an object of members, and counts what a template may write
+// of it.
+func (p *parser) beside(place string, member func(name string) error) error {
+	if p.Peek() != '{' {
+		return p.unlisted(place)
+	}
+	start := p.ValueStart()
+	return p.measured(start, p.Object(place, member))
 }
 
 // googleNames are what chats of Google know beside OpenAI's members.
 var googleNames = wire.NewVocabulary("cached_content", "cachedContent", "tools")
 
 func (p *parser) google(place string) error {
-	if p.Peek() != '{' {
-		return p.unlisted(place)
-	}
-	start := p.ValueStart()
-	err := p.Object(place, func(name string) error {
+	return p.beside(place, func(name string) error {
 		if err := googleNames.Check(place, name); err != nil {
 			return err
 		}
 		return p.note(place, name)
 	})
-	return p.measured(start, err)
 }

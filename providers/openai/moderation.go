@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -41,7 +40,7 @@ func (r *Request) moderationOn(t providers.Terms) (providers.Offer, error) {
 		return nil, no
 	}
 	if !slices.Contains(freeAt, t.Provider) {
-		return nil, unbounded("", fmt.Sprintf("moderations are not known to cost nothing at the provider %q, and nothing here bounds what they cost", t.Provider))
+		return nil, providers.Bills("a moderation", t.Provider)
 	}
 	return r.freeOn(t), nil
 }

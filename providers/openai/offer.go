@@ -77,7 +77,7 @@ func (o *offer) boundInput() (no *providers.Unbounded) {
 	r, t := o.request, &o.terms
 	overhead, err := r.Overhead(r.Model, t.MaxImage)
 	if err != nil {
-		no = unbounded(r.imageMember(), err.Error(), providers.Bounds("max_image_tokens")...)
+		no = providers.NoBound(r.imageMember(), err.Error(), providers.Bounds("max_image_tokens")...)
 	}
 	o.bound.Input = providers.Input{
 		Part:  call.Part{Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider)},
@@ -94,11 +94,11 @@ func (o *offer) boundOutput() (no *providers.Unbounded) {
 		return nil
 	}
 	if r.ZeroCap && r.ImpliedCap(t.Provider) == 0 {
-		return unbounded(UnboundedZeroCap, "not every server takes 0 for no output; send a cap above 0")
+		return providers.NoBound(UnboundedZeroCap, "not every server takes 0 for no output; send a cap above 0")
 	}
 	o.bound.Output = r.output(t)
 	if o.bound.Output.Cap == 0 && !o.uncapped() {
-		return unbounded("", "the request has no output cap, and neither the policy nor the model's own maximum gives one", providers.Bounds("default_output_cap")...)
+		return providers.NoBound("", "the request has no output cap, and neither the policy nor the model's own maximum gives one", providers.Bounds("default_output_cap")...)
 	}
 	no = o.boundCompactions()
 	o.boundHosted()

@@ -314,11 +314,11 @@ func TestParseFacts(t *testing.T) {
 		"reasoning_effort":"high","modalities":["text","audio"],"audio":{"voice":"alloy","format":"wav"},
 		"tools":[{"type":"function","function":{"name":"weather","parameters":{}}},{"custom":{"name":"sql"},"type":"custom"}],
 		"functions":[{"name":"old"}],"prediction":{"type":"content","content":[{"type":"text","text":"x = 1"}]}}`)
-	if !r.Stream || !r.IncludeUsage || !r.Store || !r.AudioOutput {
+	if !r.Stream || !r.IncludeUsage || !r.AudioOutput {
 		t.Errorf("flags: %+v", r)
 	}
-	if r.Model != "gpt-4o-audio-preview" || r.ServiceTier != "priority" || r.ReasoningEffort != "high" {
-		t.Errorf("names: %q %q %q", r.Model, r.ServiceTier, r.ReasoningEffort)
+	if r.Model != "gpt-4o-audio-preview" || r.ServiceTier != "priority" {
+		t.Errorf("names: %q %q", r.Model, r.ServiceTier)
 	}
 	if want := []string{"weather", "sql", "old"}; !slices.Equal(r.Tools, want) {
 		t.Errorf("tools: got %q, want %q", r.Tools, want)

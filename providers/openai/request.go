@@ -75,9 +75,7 @@ type Request struct {
 	// Previous is the id of the response that this one goes on from, "" for none.
 	Previous string
 
-	Store           bool
-	ServiceTier     string // empty: the provider project's default
-	ReasoningEffort string // reasoning tokens are output, inside the cap
+	ServiceTier string // empty: the provider project's default
 
 	head   providers.Head
 	extras extras

@@ -70,10 +70,10 @@ func (r *Request) refuseHosted(t *hostedTool, at *providers.Terms, h *host) *pro
 	switch at.Tools[kind].When {
 	case call.StripHosted:
 		if t.inItem || r.said[kind] || slices.Contains(r.chosen, t.kind) {
-			return unbounded(naming(offered), "hosted_tools of the policy takes it out, and the request's history or its choice of a tool names it", h.cure(offered)...)
+			return providers.NoBound(naming(offered), "hosted_tools of the policy takes it out, and the request's history or its choice of a tool names it", h.cure(offered)...)
 		}
 		if r.mustCall && len(r.stripped(at)) == len(r.offers) {
-			return unbounded(naming(offered), "hosted_tools of the policy takes it out, and tool_choice wants a tool, and there is no other", h.cure(offered)...)
+			return providers.NoBound(naming(offered), "hosted_tools of the policy takes it out, and tool_choice wants a tool, and there is no other", h.cure(offered)...)
 		}
 		return nil
 	case call.PriceHosted:
@@ -94,10 +94,10 @@ func (r *Request) refuseHosted(t *hostedTool, at *providers.Terms, h *host) *pro
 func (h *host) refusePriced(t *hostedTool, at *providers.Terms) (no *providers.Unbounded) {
 	offered := call.Extra{Kind: call.ExtraTool, Name: t.kind}
 	if !slices.Contains(priced, t.kind) {
-		return unbounded(naming(offered), "its fee is not the one of a price's searches", h.cure(offered)...)
+		return providers.NoBound(naming(offered), "its fee is not the one of a price's searches", h.cure(offered)...)
 	}
 	if !slices.Contains(capsCalls, at.Provider) {
-		return unbounded(naming(offered), "the provider is not known to obey "+fieldMaxToolCalls, h.cure(offered)...)
+		return providers.NoBound(naming(offered), "the provider is not known to obey "+fieldMaxToolCalls, h.cure(offered)...)
 	}
 	for _, e := range t.extras {
 		no = no.Join(h.refuses(e, at))

@@ -256,7 +256,7 @@ var inputPartLevel = wire.NewLevel(
 		"file_data":               func(p *parser, _ string) error { return p.linked(&p.inPart.file) },
 		"input_audio":             func(p *parser, _ string) error { return p.linked(&p.inPart.audio) },
 		"encrypted_content":       func(p *parser, _ string) error { return p.encrypted() },
-		"prompt_cache_breakpoint": (*parser).cacheBreakpoint,
+		"prompt_cache_breakpoint": func(p *parser, _ string) error { return breakpointLevel.Optional(p, breakpointPlace) },
 		"cache_control":           (*parser).partCache,
 	})
 

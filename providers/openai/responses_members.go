@@ -30,12 +30,12 @@ var responsesMembers = map[string]wire.Reader[*parser]{
 	previousResponse: (*parser).previous,
 	"store": func(p *parser, name string) error {
 		p.unstored = p.Peek() == 'f'
-		return p.Flag(&p.Store, name)
+		return p.Flag(new(bool), name)
 	},
 	FieldMaxOutputTokens: (*parser).responseCap,
 	"tools":              func(p *parser, name string) error { return p.toolList(name, p.bodyTool) },
 	"tool_choice":        (*parser).toolChoice,
-	"text":               (*parser).responseText,
+	"text":               func(p *parser, place string) error { return textLevel.Optional(p, place) },
 	"reasoning":          (*parser).responseReasoning,
 
 	"conversation":       func(p *parser, _ string) error { return p.unboundedUnlessOff(UnboundedConversation) },
@@ -116,14 +116,7 @@ func (p *parser) responseCap(name string) error {
 	return err
 }
 
-// responseText reads how the text of the output is to look.
-func (p *parser) responseText(place string) error {
-	if null, err := p.Null(); null || err != nil {
-		return err
-	}
-	return textLevel.Object(p, place)
-}
-
+// textLevel is how the text of the output is to look.
 var textLevel = wire.NewLevel(noted("text"), map[string]wire.Reader[*parser]{
 	"verbosity": scalarAt("text"),
 	"format":    func(p *parser, _ string) error { return p.responseFormat() },
@@ -214,16 +207,9 @@ func (e Endpoint) isResponse() bool {
 // cacheLife.
 const longLife = "12h"
 
-// cacheBreakpoint reads a mark of what is to be written to the cache, and for how long.
-func (p *parser) cacheBreakpoint(string) error {
-	if null, err := p.Null(); null || err != nil {
-		return err
-	}
-	return breakpointLevel.Object(p, breakpointPlace)
-}
-
 const breakpointPlace = "input.content.prompt_cache_breakpoint"
 
+// breakpointLevel is a mark of what is to be written to the cache, and for how long.
 var breakpointLevel = wire.NewLevel(noted(breakpointPlace), map[string]wire.Reader[*parser]{
 	"mode": scalarAt(breakpointPlace),
 	"type": scalarAt(breakpointPlace),
@@ -298,12 +284,7 @@ var offeredMembers = map[string]wire.Reader[*parser]{
 	"search_content_types": (*parser).skipped, // a list of words
 	"user_location":        (*parser).skipped,
 	"filters":              (*parser).skipped, // domains
-	"tools": func(p *parser, name string) error {
-		if null, err := p.Null(); null || err != nil {
-			return err
-		}
-		return p.Array(name, p.offeredTool)
-	},
+	"tools":                func(p *parser, name string) error { return p.OptionalArray(name, p.offeredTool) },
 }
 
 // offered is what is kept of the tool that is being read.

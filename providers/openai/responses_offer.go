@@ -109,9 +109,9 @@ func refuseID(t *providers.Terms, member, id string, toBeKnown bool) *providers.
 	known := t.EarlierOf(id)
 	switch {
 	case known.Foreign:
-		return unbounded(member, "it is not this tenant's")
+		return providers.NoBound(member, "it is not this tenant's")
 	case toBeKnown && !known.Own:
-		return unbounded(member, "nothing is known of it here, and the policy denies that; send what it stands for",
+		return providers.NoBound(member, "nothing is known of it here, and the policy denies that; send what it stands for",
 			providers.Line{Text: "when_response_unknown: hold", At: providers.AtTenant})
 	}
 	return nil
@@ -151,7 +151,7 @@ func (o *offer) boundContext(beyond string) *providers.Unbounded {
 		return nil
 	}
 	if o.terms.Context == 0 {
-		return unbounded(beyond, "only the model's context bounds that input, and nobody knows it", providers.Bounds("context_tokens")...)
+		return providers.NoBound(beyond, "only the model's context bounds that input, and nobody knows it", providers.Bounds("context_tokens")...)
 	}
 	o.bound.Input.Fixed, o.bound.Input.Texts = o.terms.Context+1, nil // so that it is told as the context
 	return nil
@@ -189,11 +189,11 @@ func (o *offer) boundCompactions() *providers.Unbounded {
 	case n == 0:
 		return nil
 	case asNeeded > 0 && !slices.Contains(compacting, o.terms.Provider):
-		return unbounded(UnboundedCompaction, "what the provider does of it is not known")
+		return providers.NoBound(UnboundedCompaction, "what the provider does of it is not known")
 	case most == 0:
-		return unbounded(UnboundedTrigger, "the model runs once more, and nobody knows how much it writes at most", providers.Bounds("max_output_tokens")...)
+		return providers.NoBound(UnboundedTrigger, "the model runs once more, and nobody knows how much it writes at most", providers.Bounds("max_output_tokens")...)
 	case n > maxCompactions || most > providers.MaxCap/max(n, reads):
-		return unbounded(UnboundedTrigger, "the model runs once more for each, and there are too many")
+		return providers.NoBound(UnboundedTrigger, "the model runs once more for each, and there are too many")
 	}
 	found := o.terms.Tools[call.WebSearch].Tokens * calls
 	o.bound.Input.Fixed += n * compactTokens
@@ -220,13 +220,13 @@ func (r *Request) compaction(t *providers.Terms) providers.Output {
 // countOn is a count of the tokens of an input, at an upstream where it costs nothing.
 func (r *Request) countOn(t providers.Terms) (providers.Offer, error) {
 	if len(r.Unbounded) > 0 && r.Unbounded[0] == UnboundedConversation {
-		return nil, unbounded(UnboundedConversation, reasons[UnboundedConversation])
+		return nil, providers.NoBound(UnboundedConversation, reasons[UnboundedConversation])
 	}
 	if no := r.refuseEarlier(&t); no != nil {
 		return nil, no
 	}
 	if !slices.Contains(freeAt, t.Provider) {
-		return nil, unbounded("", fmt.Sprintf("a count of tokens is not known to cost nothing at the provider %q, and nothing here bounds what it costs", t.Provider))
+		return nil, providers.Bills("a count of tokens", t.Provider)
 	}
 	return r.freeOn(t), nil
 }

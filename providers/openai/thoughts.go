@@ -51,7 +51,7 @@ func (t *thoughts) unbounded(r *Request, at *providers.Terms) *providers.Unbound
 		return nil
 	}
 	why := fmt.Sprintf("it thinks beyond the output cap unless %s is %s", t.off, t.value) + t.orCovered()
-	return unbounded("the model", why, providers.Admits(call.Extra{Kind: call.ExtraMember, Name: t.off})...)
+	return providers.NoBound("the model", why, providers.Admits(call.Extra{Kind: call.ExtraMember, Name: t.off})...)
 }
 
 // orCovered says which cap_field would bound thoughts, if one does.
@@ -82,11 +82,7 @@ func (p *parser) enableThinking(name string) error {
 
 // thinking reads the object by that name.
 func (p *parser) thinking(place string) error {
-	if p.Peek() != '{' {
-		return p.unlisted(place)
-	}
-	start := p.ValueStart()
-	err := p.Object(place, func(name string) error {
+	return p.beside(place, func(name string) error {
 		if name != "type" || p.Peek() != '"' {
 			return p.note(place, name)
 		}
@@ -94,5 +90,4 @@ func (p *parser) thinking(place string) error {
 		p.thinkingDisabled = kind == "disabled"
 		return err
 	})
-	return p.measured(start, err)
 }

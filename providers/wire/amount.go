@@ -13,14 +13,10 @@ const maxExponent = 1 << 10
 // Amount reads a sum of money times a power of ten, rounded up, whatever number it is
 // written as, in quotes or not. It is odd where it is no sum, or comes to 2^53 or more.
 func Amount(v gjson.Result, power int) Count {
-	text := v.Raw
-	switch v.Type {
-	case gjson.Null:
+	if v.Type == gjson.Null {
 		return Count{}
-	case gjson.String:
-		text = v.Str
 	}
-	mantissa, exponent, written := strings.Cut(strings.ToLower(text), "e")
+	mantissa, exponent, written := strings.Cut(strings.ToLower(numberIn(v)), "e")
 	if written {
 		own, err := strconv.Atoi(exponent)
 		if err != nil || max(own, -own) > maxExponent {

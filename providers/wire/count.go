@@ -44,14 +44,10 @@ func ExactCount(v gjson.Result) Count {
 // LooseCount reads a count that says how the whole divides. A fraction is rounded up,
 // and a number in quotes is one.
 func LooseCount(v gjson.Result) Count {
-	text := v.Raw
-	switch v.Type {
-	case gjson.Null:
+	if v.Type == gjson.Null {
 		return Count{}
-	case gjson.String:
-		text = v.Str
 	}
-	n, exact, ok := parseNumber(text)
+	n, exact, ok := parseNumber(numberIn(v))
 	if !ok {
 		return Count{Told: true, Odd: true}
 	}
@@ -59,6 +55,14 @@ func LooseCount(v gjson.Result) Count {
 		n++
 	}
 	return Count{N: n, Told: true}
+}
+
+// numberIn is how a number is written, in quotes or not.
+func numberIn(v gjson.Result) string {
+	if v.Type == gjson.String {
+		return v.Str
+	}
+	return v.Raw
 }
 
 // Discount reads a detail that makes nothing dearer: an odd one is left out.

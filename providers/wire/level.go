@@ -77,6 +77,7 @@ type Level[P objects] struct {
 // objects is a parser: it reads objects, as a scanner does.
 type objects interface {
 	Object(place string, member func(name string) error) error
+	Null() (bool, error)
 }
 
 // Reader reads the value of one member.
@@ -91,6 +92,14 @@ func NewLevel[P objects](other Reader[P], members map[string]Reader[P]) *Level[P
 // Object reads the object that comes next at a place.
 func (l *Level[P]) Object(p P, place string) error {
 	return p.Object(place, func(name string) error { return l.Member(p, place, name) })
+}
+
+// Optional is Object, or reads null.
+func (l *Level[P]) Optional(p P, place string) error {
+	if null, err := p.Null(); null || err != nil {
+		return err
+	}
+	return l.Object(p, place)
 }
 
 // Member reads the value of a member.

@@ -283,6 +283,14 @@ func (s *Scanner) Null() (bool, error) {
 	return true, err
 }
 
+// OptionalArray is Array, or reads null.
+func (s *Scanner) OptionalArray(param string, element func() error) error {
+	if null, err := s.Null(); null || err != nil {
+		return err
+	}
+	return s.Array(param, element)
+}
+
 // OptionalString reads a string, or null as the empty string.
 func (s *Scanner) OptionalString(param string) (string, error) {
 	if null, err := s.Null(); null || err != nil {
