@@ -59,8 +59,8 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.Project = l.label(&d.Project, t.Project)
 	t.Environment = l.label(&d.Environment, t.Environment)
 	t.Mode = choice(&l.reader, &d.Mode, t.Mode, Enforce, Observe)
-	t.Capabilities = l.capabilities(&d.Capabilities, t.Capabilities)
-	t.ActionKinds = l.actionKinds(&d.ActionKinds, t.ActionKinds)
+	t.Capabilities = l.words(&d.Capabilities, t.Capabilities, l.capability)
+	t.ActionKinds = l.words(&d.ActionKinds, t.ActionKinds, l.name)
 	models := d.Models.read(&l.reader)
 	t.AllowModels = l.patterns(&models.Allow, t.AllowModels)
 	t.DenyModels = l.patterns(&models.Deny, t.DenyModels)
@@ -115,31 +115,22 @@ func (l *loader) applyEnds(ru *rules, d *rulesDoc) {
 	}
 }
 
-func (l *loader) capabilities(w *words, before []string) []string {
+// words are what a list says, each word as read takes it; where there is no list, what stood before.
+func (l *loader) words(w *words, before []string, read func(*scalar) string) []string {
 	if !w.given() {
 		return before
 	}
 	list := []string{}
 	for _, s := range l.each(w) {
-		if c := choice(&l.reader, &s, "", call.Needs[:]...); c != "" {
-			list = append(list, c)
+		if word := read(&s); word != "" {
+			list = append(list, word)
 		}
 	}
 	return list
 }
 
-func (l *loader) actionKinds(w *words, before []string) []string {
-	if !w.given() {
-		return before
-	}
-	list := []string{}
-	for _, s := range l.each(w) {
-		if kind := l.name(&s); kind != "" {
-			list = append(list, kind)
-		}
-	}
-	return list
-}
+// capability is one of those that a tenant may be given; "" for none.
+func (l *loader) capability(s *scalar) string { return choice(&l.reader, s, "", call.Needs[:]...) }
 
 // planned reads the rule sets that tenants share.
 func (l *loader) planned(doc *fileDoc) {
