@@ -209,3 +209,51 @@ func TestDeny(t *testing.T) {
 		})
 	}
 }
+
+// TestMediaInChats: audio and files are bounded by the model's context, or files by what the policy
+// says of one, at providers that are known to bill them as input, and elsewhere where they are
+// admitted, wherever they lie.
+func TestMediaInChats(t *testing.T) {
+	const (
+		audio  = `{"type":"input_audio","input_audio":{"data":"AAAA","format":"wav"}}`
+		file   = `{"type":"file","file":{"filename":"a.pdf","file_data":"AAAA"}}`
+		stored = `{"type":"file","file":{"file_id":"file-1"}}`
+		odd    = `{"type":"odd","x":[` + file + `]}`
+	)
+	admits := &call.Allow{}
+	admits.Names[call.ExtraPart] = []string{"odd", "file", "input_audio"}
+	heard := call.Of(call.AudioInput, call.CachedAudioInput, call.AudioCacheWrite)
+	for _, row := range []struct {
+		name, part string
+		terms      providers.Terms
+		fixed      int64 // of the input; 0: it is denied
+		kinds      call.Kinds
+	}{
+		{"audio", audio, providers.Terms{Provider: "openai", Context: 9000}, 9001, heard},
+		{"null", `{"type":"text","text":"x","input_audio":null,"file":null}`, providers.Terms{Provider: "openai", Context: 9000}, 10, 0},
+		{"a file", file, providers.Terms{Provider: "azure", Context: 9000}, 9001, 0},
+		{"two files of a known size", file + "," + file, providers.Terms{Provider: "openai", Context: 9000, MaxDocument: 1000}, 2012, 0},
+		{"one beside audio", file + "," + audio, providers.Terms{Provider: "openai", Context: 9000, MaxDocument: 1000}, 9001, heard},
+		{"without a context", audio, providers.Terms{Provider: "openai"}, 0, 0},
+		{"elsewhere", file, providers.Terms{Provider: "openrouter", Context: 9000}, 0, 0},
+		{"elsewhere, admitted", file, providers.Terms{Provider: "openrouter", Context: 9000, Allow: admits}, 9001, 0},
+		{"stored", stored, providers.Terms{Provider: "openai", Context: 9000}, 0, 0},
+		{"inside another part", odd, providers.Terms{Provider: "openai", Context: 9000, Allow: allowing(call.ExtraPart, "odd")}, 0, 0},
+		{"inside another part, admitted", odd, providers.Terms{Provider: "openai", Context: 9000, Allow: admits}, 9001, heard},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			row.terms.MaxOutput = 100
+			offer, err := chatOn(t, `{"model":"gpt-4o","max_tokens":5,"messages":[{"role":"user","content":[`+row.part+`]}]}`, nil, row.terms)
+			if _, no := errors.AsType[*providers.Unbounded](err); no != (row.fixed == 0) {
+				t.Fatalf("%v", err)
+			}
+			if err != nil {
+				return
+			}
+			in := offer.Bound().Input
+			if in.Fixed != row.fixed || in.Kinds&heard != row.kinds {
+				t.Errorf("%d tokens of %v, want %d", in.Fixed, in.Kinds, row.fixed)
+			}
+		})
+	}
+}

@@ -39,9 +39,14 @@ type extras struct {
 // into it.
 type nested struct{ holder, inner call.Extra }
 
-// holds notes what lies in a holder, each kind of it once.
+// holds notes what lies in a holder, each kind of it once. Files and audio are bounded by the context
+// wherever they lie: who admits them in a chat means that.
 func (r *Request) holds(holder, inner call.Extra) {
 	n := nested{holder, inner}
+	if inner.Kind == call.ExtraPart && (inner.Name == "file" || inner.Name == "input_audio") {
+		r.load.needContext(strings.Clone(holder.Name))
+		r.audioInput = true
+	}
 	switch {
 	case slices.Contains(r.extras.nested, n):
 	case len(r.extras.nested) == maxExtras:
