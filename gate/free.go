@@ -73,10 +73,6 @@ func (g *Gate) pass(q *quote) *Grant {
 // land ends a call that held nothing.
 func (gr *Grant) land() { gr.gate.telemetry.Held(gr.quote.Key.Tenant.Name, 0, -1) }
 
-// unpriced reports whether a receipt tells of what has no price: an action, or a call that
-// is free.
-func unpriced(d *audit.Decision) bool { return d.Facts.Action() != "" || isFree(&d.Facts) }
-
 // redecideFree makes the decision about a free call again.
 func (q *quote) redecideFree(d *audit.Decision) (told bool, f *fault) {
 	switch {

@@ -42,7 +42,7 @@ func TestFreeCalls(t *testing.T) {
 		{"with a cost", alter(free, func(d *audit.Decision) { d.Facts.Cost = 1 }), gate.WrongPrice},
 		{"with a price", alter(free, func(d *audit.Decision) { d.PricedAt = d.At }), gate.WrongPrice},
 		{"with a charge", alter(func(audit.Settlement) bool { return true }, func(s *audit.Settlement) { s.Basis = audit.BasisReported }), gate.WrongCharge},
-		{"of what costs something everywhere", alter(free, func(d *audit.Decision) { d.Facts.Endpoint = call.ChatCompletions }), gate.WrongPrice},
+		{"of what costs something everywhere", alter(free, func(d *audit.Decision) { d.Facts.Endpoint = call.ChatCompletions }), gate.WrongAllow},
 		{"denied for money", alter(func(d audit.Decision) bool { return d.Verdict == audit.Deny }, func(d *audit.Decision) {
 			d.Reasons = []string{string(policy.NoPrice)}
 		}), gate.WrongDenial},

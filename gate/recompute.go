@@ -220,7 +220,7 @@ func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 	case denies(d, policy.NoBound), denies(d, policy.LedgerUnavailable):
 		return true, nil
 	}
-	return false, faultf(WrongDenial, "reasons %q, but no price was looked up", d.Reasons)
+	return false, faultf(wrong(d), "reasons %q, but no price was looked up", d.Reasons)
 }
 
 // unrouted is why the policy does not have the call's upstream for it; any where it names
