@@ -9,6 +9,9 @@ const (
 	NeedCompletions     = "completions"
 	NeedEmbeddings      = "embeddings"
 	NeedModerations     = "moderations"
+	NeedDrawing         = "image_generation"
+	NeedSpeech          = "speech"
+	NeedTranscriptions  = "transcriptions" // and translations of what is spoken
 	NeedStream          = "stream"
 	NeedTools           = "tools"
 	NeedImages          = "images"
@@ -25,6 +28,9 @@ var Needs = [...]string{
 	NeedCompletions,
 	NeedEmbeddings,
 	NeedModerations,
+	NeedDrawing,
+	NeedSpeech,
+	NeedTranscriptions,
 	NeedStream,
 	NeedTools,
 	NeedImages,
@@ -44,6 +50,12 @@ const (
 	Moderations     = "moderations"
 	CountTokens     = "messages/count_tokens"
 
+	GenerateImages = "images/generations"
+	EditImages     = "images/edits"
+	Speech         = "audio/speech"
+	Transcriptions = "audio/transcriptions"
+	Translations   = "audio/translations"
+
 	ListModels    = "models"
 	DescribeModel = "models/{model}"
 
@@ -62,6 +74,12 @@ func NeedOf(operation string) string {
 		return NeedEmbeddings
 	case Moderations:
 		return NeedModerations
+	case GenerateImages, EditImages:
+		return NeedDrawing
+	case Speech:
+		return NeedSpeech
+	case Transcriptions, Translations:
+		return NeedTranscriptions
 	}
 	return NeedChat
 }

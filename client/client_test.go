@@ -154,7 +154,7 @@ func TestRefused(t *testing.T) {
 		{"budget exhausted", chatPath, hello, `budgets: [{name: daily, window: forever, limit_usd: "0.000000001"}]`, 402, "insufficient_quota"},
 		{"model not allowed", chatPath, hello, ample + `, models: {allow: ["other"]}`, 403, "model_not_allowed"},
 		{"no such operation", "/v1/unheard/of", hello, ample, 404, "unknown_route"},
-		{"a denied operation", "/v1/images/generations", hello, ample, 403, "route_not_allowed"},
+		{"a denied operation", "/v1/images/variations", hello, ample, 403, "route_not_allowed"},
 		{"an upstream that the policy does not have", "/elsewhere/v1/chat/completions", hello, ample, 403, "no_upstream"},
 		{"an upstream that does not serve the model", "/other/v1/chat/completions", strings.Replace(hello, "toy", "text-embedding-3-small", 1), ample, 403, "no_upstream"},
 		{"what is only alike a base URL", "/v1x/chat/completions", hello, ample, 403, "no_upstream"},

@@ -103,8 +103,8 @@ func (q *quote) pricesOf(price pricing.Price, k call.Key) (list []pricing.Price,
 }
 
 // lacking says what of a call has no bound in money: a unit that it may use and that the
-// price list does not know; and images, video and citations of the output, which no
-// response tells apart from text.
+// price list does not know; and images, video and citations of the output, which the
+// answer does not tell apart from text unless its dialect says so.
 func (q *quote) lacking(price pricing.Price) string {
 	if q.Kinds.Has(call.AudioOutput) && !price.Has(call.AudioOutput) {
 		return "the price table does not tell what this model's audio output costs"
@@ -113,17 +113,25 @@ func (q *quote) lacking(price pricing.Price) string {
 		if l := &q.Beside[i]; l.Key == (call.Key{}) {
 			for u := range call.Fees.All() {
 				if l.Usage[u] > 0 && !price.Has(u) {
-					return fmt.Sprintf("the price table does not tell what %s cost with model %.100q: give the tenant's hosted_tools a fee, as in fee: \"10\"", u, q.Facts.Model)
+					return fmt.Sprintf("the price table does not tell what %s cost with model %.100q: %s", u, q.Facts.Model, lineFor(u))
 				}
 			}
 		}
 	}
 	for _, u := range [...]call.Unit{call.ImageOutput, call.VideoOutput, call.Citation} {
-		if price.Has(u) {
+		if price.Has(u) && !q.Kinds.Has(u) {
 			return "this model bills " + u.String() + ", which its answers do not tell apart from text here"
 		}
 	}
 	return ""
+}
+
+// lineFor is the line of the policy that prices a fee.
+func lineFor(u call.Unit) string {
+	if fee, _ := call.HostedFee(call.WebSearch); u == fee {
+		return `give the tenant's hosted_tools a fee, as in fee: "10"`
+	}
+	return fmt.Sprintf("give it one by the line price: {%s: N} at the model in the policy", u)
 }
 
 // worstServed is the most that the call can cost: of each run at the dearest that it may

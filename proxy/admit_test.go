@@ -36,7 +36,7 @@ func TestRefusedBeforeTheLedger(t *testing.T) {
 		{"an unknown key", func(r *http.Request) { r.Header.Set("Authorization", "Bearer aegis-other") }, chatPath, hello, 401, "invalid_api_key"},
 		{"another scheme", func(r *http.Request) { r.Header.Set("Authorization", "Basic "+tenantKey) }, chatPath, hello, 401, "invalid_api_key"},
 		{"two keys", func(r *http.Request) { r.Header.Add("Authorization", "Bearer x") }, chatPath, hello, 401, "invalid_api_key"},
-		{"a route that is denied", nil, "/v1/images/generations", hello, 403, "route_not_allowed"},
+		{"a route that is denied", nil, "/v1/images/variations", hello, 403, "route_not_allowed"},
 		{"a stored answer of an API that is governed", func(r *http.Request) { r.Method = http.MethodGet }, chatPath + "/c1", hello, 403, "route_not_allowed"},
 		{"an unknown route", nil, "/v1/respond", hello, 404, "unknown_route"},
 		{"a route that only looks like one", nil, "/v1/x/../chat/completions", hello, 404, "unknown_route"},

@@ -130,7 +130,8 @@ var withheld = func() map[string]bool {
 	return set
 }()
 
-// ForDialect are the request headers without those that do not pass in any dialect.
+// ForDialect are the request headers without those that do not pass in any dialect. Of what
+// is said of the body only that it is a form is left, which cannot be read without its boundary.
 func ForDialect(h http.Header) map[string][]string {
 	out := make(map[string][]string, len(h))
 	for name, values := range h {
@@ -138,8 +139,14 @@ func ForDialect(h http.Header) map[string][]string {
 			out[name] = values
 		}
 	}
+	if kind := h["Content-Type"]; len(kind) == 1 && strings.HasPrefix(strings.ToLower(kind[0]), form) {
+		out["Content-Type"] = kind
+	}
 	return out
 }
+
+// form begins the content type of a form.
+const form = "multipart/form-data"
 
 // Adopt makes a header what the dialect sends, with the authorization, if there is one, and
 // without leave to compress the answer. Before, it is the client's without what concerns a

@@ -1,6 +1,7 @@
 package openai_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,11 +32,15 @@ func meterOf(t *testing.T, provider, path string, begins providers.Answer) provi
 	d := openai.Dialect{}
 	head := providers.Head{Method: "POST", Path: path}
 	op, _ := d.Match(head)
-	r, err := d.Parse(op, head, standIn(op, false))
+	body := standIn(op, false)
+	if bytes.HasPrefix(body, []byte("--")) {
+		head.Header = map[string][]string{"Content-Type": {"multipart/form-data; boundary=b"}}
+	}
+	r, err := d.Parse(op, head, body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	offer, err := r.On(providers.Terms{Provider: provider, MaxOutput: 1000, Context: 10_000, Obeys: providers.Obeys{CapField: openai.FieldMaxTokens}})
+	offer, err := r.On(providers.Terms{Provider: provider, MaxOutput: 1000, Context: 10_000, Priced: true, Obeys: providers.Obeys{CapField: openai.FieldMaxTokens}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // Name is the dialect's, in policies and receipts.
@@ -26,6 +27,12 @@ var endpoints = map[string]Endpoint{
 	call.Responses:        Responses,
 	call.CompactResponses: CompactResponses,
 	call.CountResponses:   CountResponses,
+
+	call.GenerateImages: GenerateImages,
+	call.EditImages:     EditImages,
+	call.Speech:         Speech,
+	call.Transcriptions: Transcriptions,
+	call.Translations:   Translations,
 }
 
 // Name returns the dialect's name.
@@ -65,7 +72,7 @@ func (Dialect) Credential(h providers.Head) (string, error) {
 
 // Parse reads a body, the query, and the headers whose cost the body does not show.
 func (Dialect) Parse(op providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
-	r, err := Parse(endpoints[op.Operation], body)
+	r, err := read(endpoints[op.Operation], h, body)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +82,23 @@ func (Dialect) Parse(op providers.Operation, h providers.Head, body []byte) (pro
 	r.SeeHeaders(h.Header)
 	r.head = h
 	return r, nil
+}
+
+// read reads a body as the head says that it is: a form, or JSON.
+func read(e Endpoint, h providers.Head, body []byte) (*Request, error) {
+	if !e.takesForms() {
+		return Parse(e, body)
+	}
+	boundary, isForm, err := boundaryOf(h.Header["Content-Type"])
+	switch {
+	case err != nil:
+		return nil, err
+	case isForm:
+		return parseForm(e, boundary, body)
+	case e.wantsForm():
+		return nil, wire.Errorf("", "the body has to be multipart/form-data, with the recording as its part file")
+	}
+	return Parse(e, body)
 }
 
 // modelList is the answer to GET /v1/models.

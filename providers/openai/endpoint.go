@@ -14,7 +14,19 @@ const (
 	Responses
 	CompactResponses
 	CountResponses
+	GenerateImages
+	EditImages
+	Speech
+	Transcriptions
+	Translations
 )
+
+// isMedia reports whether its input or output is images or sound alone. None has an output
+// cap.
+func (e Endpoint) isMedia() bool { return e >= GenerateImages }
+
+// draws reports whether it makes images.
+func (e Endpoint) draws() bool { return e == GenerateImages || e == EditImages }
 
 // asksForUsage reports whether a stream has to be asked for its usage. A response has it in
 // any case, and OpenAI refuses one that asks.
@@ -37,6 +49,16 @@ func (e Endpoint) String() string {
 		return call.CompactResponses
 	case CountResponses:
 		return call.CountResponses
+	case GenerateImages:
+		return call.GenerateImages
+	case EditImages:
+		return call.EditImages
+	case Speech:
+		return call.Speech
+	case Transcriptions:
+		return call.Transcriptions
+	case Translations:
+		return call.Translations
 	}
 	return "unknown"
 }

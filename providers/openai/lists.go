@@ -209,7 +209,9 @@ var reasons = map[string]string{
 	UnboundedCacheRole: "what is stored under that name is input",
 	UnboundedModality:  "it asks for output that is neither text nor audio",
 	UnboundedExtras:    "there are more than can be judged",
-	UnboundedWebSearch: "each search has a fee, its results are input, and nothing caps how many; a response can search where hosted_tools of the tenant prices that",
+
+	UnboundedImageFormat: "it is no picture: another model writes an SVG, and nothing published tells what the frames of a GIF cost",
+	UnboundedWebSearch:   "each search has a fee, its results are input, and nothing caps how many; a response can search where hosted_tools of the tenant prices that",
 
 	UnboundedConversation: "what is stored under that name is input, and other calls add to it",
 	UnboundedPrompt:       "what is stored under that name can have tools, a cap and images",

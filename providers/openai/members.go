@@ -36,6 +36,12 @@ var bodies = map[Endpoint]*wire.Level[*parser]{
 	Responses:        body(responsesMembers),
 	CompactResponses: body(responsesMembers),
 	CountResponses:   body(responsesMembers),
+
+	GenerateImages: mediaBody(drawingMembers),
+	EditImages:     mediaBody(drawingMembers),
+	Speech:         mediaBody(speechMembers),
+	Transcriptions: mediaBody(transcriptionMembers),
+	Translations:   mediaBody(transcriptionMembers),
 }
 
 // commonMembers are those that every endpoint has, and those that mean the same

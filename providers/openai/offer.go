@@ -65,6 +65,9 @@ func (r *Request) On(t providers.Terms) (providers.Offer, error) {
 	case CountResponses:
 		return r.countOn(t)
 	}
+	if r.Endpoint.isMedia() {
+		return r.mediaOn(t)
+	}
 	o := &offer{request: r, terms: t}
 	if no := r.NoBound(&t).Join(o.boundInput()).Join(o.boundOutput()); no != nil {
 		return nil, no

@@ -216,6 +216,9 @@ func (p *parser) finish() error {
 	if _, ok := p.members.Find("model"); !ok {
 		return wire.Errorf("model", "model is missing")
 	}
+	if p.Endpoint.isMedia() {
+		return p.finishMedia()
+	}
 	if _, ok := p.members.Find("messages"); !ok && p.Endpoint == ChatCompletions {
 		return wire.Errorf("messages", "messages is missing")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
@@ -42,9 +43,14 @@ func place(r *providertest.Recording) (h providers.Head, t providers.Terms, ok b
 	if r.Request.Method != "POST" || strings.Contains(path, "/prompts/") {
 		return h, t, false
 	}
-	for _, operation := range [...]string{"/chat/completions", "/completions", "/embeddings", "/responses", "/responses/compact"} {
+	for _, operation := range [...]string{"/chat/completions", "/completions", "/embeddings", "/responses", "/responses/compact",
+		"/images/generations", "/images/edits", "/audio/speech", "/audio/transcriptions", "/audio/translations"} {
 		if strings.HasSuffix(path, operation) {
 			provider, _, _ := strings.Cut(r.Dialect, "-")
+			media := strings.HasPrefix(operation, "/images/") || strings.HasPrefix(operation, "/audio/")
+			if media && provider != "openai" {
+				return h, t, false // nothing published bounds theirs
+			}
 			t = providers.Terms{
 				Provider: provider, MaxOutput: someOutput, MaxImage: someImage, Context: someContext, Priced: true,
 				Obeys: providers.Obeys{CapField: openai.FieldMaxTokens, StreamUsage: true},
@@ -65,6 +71,14 @@ func standIn(op providers.Operation, stream bool) []byte {
 		body["messages"], body["max_tokens"] = []any{map[string]string{"role": "user", "content": "x"}}, 9
 	case "completions":
 		body["prompt"], body["max_tokens"] = "x", 9
+	case "images/generations":
+		body["model"], body["prompt"] = "gpt-image-2", "x"
+	case "images/edits":
+		body["model"], body["prompt"], body["images"] = "gpt-image-2", "x", []any{map[string]string{"image_url": "https://x"}}
+	case "audio/transcriptions", "audio/translations":
+		return []byte(recordingForm)
+	case "audio/speech":
+		body["model"], body["input"], body["voice"] = "gpt-4o-mini-tts", "x", "alloy"
 	case "responses":
 		body["input"], body["max_output_tokens"] = "x", 20
 	default:
@@ -77,6 +91,10 @@ func standIn(op providers.Operation, stream bool) []byte {
 	return text
 }
 
+// recordingForm is a form with a recording.
+const recordingForm = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n" +
+	"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\r\nID3\r\n--b--\r\n"
+
 // usageObject is what an answer tells, by the plain words of OpenAI.
 type usageObject struct {
 	Prompt     *float64 `json:"prompt_tokens"`
@@ -84,6 +102,17 @@ type usageObject struct {
 	Input      *float64 `json:"input_tokens"`
 	Output     *float64 `json:"output_tokens"`
 	Total      *float64 `json:"total_tokens"`
+}
+
+// saysMore reports whether an answer tells of no tokens what was used: how long a recording is,
+// or by being speech, of which the request tells.
+func saysMore(answer []byte) bool {
+	var told struct {
+		Usage struct {
+			Type string `json:"type"`
+		} `json:"usage"`
+	}
+	return !utf8.Valid(answer) || json.Unmarshal(answer, &told) == nil && told.Usage.Type == "duration"
 }
 
 type toldAnswer struct {
@@ -97,6 +126,9 @@ type toldAnswer struct {
 }
 
 func usageTold(answer []byte, _ bool) (u providertest.Usage, ok bool) {
+	if saysMore(answer) {
+		return u, true
+	}
 	payloads := [][]byte{answer}
 	if text := bytes.TrimSpace(answer); len(text) == 0 || text[0] != '{' && text[0] != '[' {
 		payloads = dataLines(answer)

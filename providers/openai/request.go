@@ -111,6 +111,10 @@ type Request struct {
 	rendering    string          // how it is to read what went before, in words of the API; "" as ever
 	maxToolCalls int64           // 0: it has no such cap
 
+	drawing drawing // images that are asked for
+	sound   sound   // what is to be spoken, or written down
+	form    []byte  // the body as it came, where it is a form
+
 	media      []string // types of parts of a chat that are more than text and images
 	audioInput bool
 	longWrites bool // something is to stay in the cache for twelve hours
@@ -138,13 +142,21 @@ type includeUsage struct {
 // put them in the prompt.
 func Parse(endpoint Endpoint, body []byte) (*Request, error) {
 	r := &Request{Endpoint: endpoint, body: body, n: 1, bestOf: 1, prompts: 1}
-	p := parser{Scanner: wire.NewScanner(body), Request: r}
-	defer p.Free()
-	if err := p.request(); err != nil {
+	if err := r.parse(); err != nil {
 		return nil, err
 	}
-	r.copied = p.Scanner.Copied
 	return r, nil
+}
+
+// parse reads the request's body.
+func (r *Request) parse() error {
+	p := parser{Scanner: wire.NewScanner(r.body), Request: r}
+	defer p.Free()
+	if err := p.request(); err != nil {
+		return err
+	}
+	r.copied = p.Scanner.Copied
+	return nil
 }
 
 // Copied is how much memory the request takes beside the body, in bytes: that of

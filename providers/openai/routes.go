@@ -14,6 +14,11 @@ var routes = slices.Concat([]providers.Route{
 	{Method: "POST", Path: "/chat/completions", Kind: providers.Governed, Operation: call.ChatCompletions},
 	{Method: "POST", Path: "/completions", Kind: providers.Governed, Operation: call.Completions},
 	{Method: "POST", Path: "/embeddings", Kind: providers.Governed, Operation: call.Embeddings},
+	{Method: "POST", Path: "/images/generations", Kind: providers.Governed, Operation: call.GenerateImages},
+	{Method: "POST", Path: "/images/edits", Kind: providers.Governed, Operation: call.EditImages},
+	{Method: "POST", Path: "/audio/speech", Kind: providers.Governed, Operation: call.Speech},
+	{Method: "POST", Path: "/audio/transcriptions", Kind: providers.Governed, Operation: call.Transcriptions},
+	{Method: "POST", Path: "/audio/translations", Kind: providers.Governed, Operation: call.Translations},
 	{Method: "POST", Path: "/moderations", Kind: providers.Free, Operation: call.Moderations},
 	{Method: "POST", Path: "/responses", Kind: providers.Governed, Operation: call.Responses},
 	{Method: "POST", Path: "/responses/compact", Kind: providers.Governed, Operation: call.CompactResponses},
@@ -54,12 +59,7 @@ const socketPath = "/responses"
 // denials are the operations that are denied.
 var denials = []denied{
 	{whyUnbounded, []string{
-		"POST /images/edits",
-		"POST /images/generations",
 		"POST /images/variations",
-		"POST /audio/speech",
-		"POST /audio/transcriptions",
-		"POST /audio/translations",
 		"POST /content_provenance_checks",
 		"POST /videos",
 		"POST /videos/characters",

@@ -44,7 +44,7 @@ func (x *exchange) check() (Verdict, string) {
 	}
 	if offer != nil {
 		x.checkSent(offer)
-	} else if offer, _, _ = x.offer(x.StandIn(x.op, x.Stream != "")); offer == nil {
+	} else if offer = x.standIn(); offer == nil {
 		x.errorf("the stand-in has no bound")
 		return verdict, why
 	}
@@ -59,6 +59,26 @@ func (x *exchange) check() (Verdict, string) {
 		x.checkFees(offer, report)
 	}
 	return told.Verdict, told.Why
+}
+
+// standIn is the offer of a body in place of one that is not there, or has no bound.
+func (x *exchange) standIn() providers.Offer {
+	body := x.StandIn(x.op, x.Stream != "")
+	whole := *x
+	whole.head = headOf(x.head, body)
+	offer, _, _ := whole.offer(body)
+	return offer
+}
+
+// headOf is the head of a request with a body of this form.
+func headOf(h providers.Head, body []byte) providers.Head {
+	if !isForm(body) {
+		return h
+	}
+	boundary, _, _ := bytes.Cut(body[len("--"):], []byte("\r\n"))
+	h.Header = maps.Clone(h.Header)
+	h.Header["Content-Type"] = []string{"multipart/form-data; boundary=" + string(boundary)}
+	return h
 }
 
 // offer bounds a body on the recording's terms.
@@ -110,6 +130,9 @@ func (x *exchange) checkSent(offer providers.Offer) {
 	}
 }
 
+// isForm reports whether a body is a form, which begins with its boundary.
+func isForm(body []byte) bool { return bytes.HasPrefix(body, []byte("--")) }
+
 func (x *exchange) sentBody(s providers.Sent) []byte {
 	size := s.Body.Size()
 	body, err := io.ReadAll(s.Body)
@@ -120,8 +143,14 @@ func (x *exchange) sentBody(s providers.Sent) []byte {
 }
 
 // sameMembers: all members of the body but those that may change have the bytes that they
-// had.
+// had. A form stays as it is.
 func (x *exchange) sameMembers(sent []byte) {
+	if isForm(sent) {
+		if !bytes.Equal(sent, x.Request.Bytes()) {
+			x.errorf("the form was changed: %s", sent)
+		}
+		return
+	}
 	var before, after map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(x.Request.Bytes(), &before), json.Unmarshal(sent, &after)); err != nil {
 		x.errorf("not JSON: %v: %s", err, sent)

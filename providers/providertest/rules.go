@@ -83,7 +83,9 @@ func (s *Suite) keepsSecrets(t *testing.T, r providers.Route) {
 		h.Header[strings.ReplaceAll(name, "-", "_")] = []string{secret}
 	}
 	op, _ := s.Dialect.Match(h)
-	request, err := s.Dialect.Parse(op, h, s.StandIn(op, true))
+	standIn := s.StandIn(op, true)
+	h = headOf(h, standIn)
+	request, err := s.Dialect.Parse(op, h, standIn)
 	if err != nil {
 		t.Fatal(err)
 	}

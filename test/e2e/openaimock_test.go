@@ -23,6 +23,9 @@ const (
 	mockResponse = `{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"gpt-6-astra","error":null,"incomplete_details":null,"instructions":null,"metadata":{},` +
 		`"output":[{"id":"msg_1","type":"message","role":"assistant","status":"completed","content":[{"type":"output_text","text":"string","annotations":[]}]}],` +
 		`"parallel_tool_calls":true,"temperature":1,"tool_choice":"auto","tools":[],"top_p":1,"usage":` + mockCounts + `}`
+	mockImages     = `{"created":1,"data":[{"b64_json":"eA=="}],"usage":{"input_tokens":3,"input_tokens_details":{"text_tokens":3,"image_tokens":0},"output_tokens":2,"total_tokens":5}}`
+	mockTranscript = `{"text":"string","usage":{"type":"tokens","input_tokens":3,"output_tokens":2,"total_tokens":5}}`
+
 	mockItems   = `{"object":"list","data":[{"id":"msg_1","type":"message","role":"user","content":[{"type":"input_text","text":"string"}]}],"first_id":"msg_1","last_id":"msg_1","has_more":false}`
 	mockCompact = `{"id":"resp_1","object":"response.compaction","created_at":1,"output":[{"id":"cmp_1","type":"compaction","encrypted_content":"x"}],"usage":` + mockCounts + `}`
 )
@@ -48,6 +51,11 @@ var mockAnswers = map[string]string{
 	"GET /responses/{id}/input_items":     mockItems,
 	"POST /responses/input_tokens":        `{"object":"response.input_tokens","input_tokens":3}`,
 	"POST /responses/compact":             mockCompact,
+	"POST /images/generations":            mockImages,
+	"POST /images/edits":                  mockImages,
+	"POST /images/variations":             mockImages,
+	"POST /audio/transcriptions":          mockTranscript,
+	"POST /audio/translations":            `{"text":"string","usage":{"type":"duration","seconds":1}}`,
 }
 
 // mockStreams are the answers to requests for a stream.
@@ -57,7 +65,16 @@ var mockStreams = map[string]string{
 	"POST /completions": "data: " + mockText + "\n\ndata: [DONE]\n\n",
 	"POST /responses": "event: response.created\ndata: " + `{"type":"response.created","sequence_number":0,"response":` + mockResponse + "}\n\n" +
 		"event: response.completed\ndata: " + `{"type":"response.completed","sequence_number":1,"response":` + mockResponse + "}\n\n",
-	"GET /responses/{id}": "event: response.completed\ndata: " + `{"type":"response.completed","sequence_number":1,"response":` + mockResponse + "}\n\n",
+	"POST /images/generations":   mockDrawn("image_generation.completed"),
+	"POST /images/edits":         mockDrawn("image_edit.completed"),
+	"POST /audio/transcriptions": `data: {"type":"transcript.text.done","text":"string","usage":{"type":"tokens","input_tokens":3,"output_tokens":2,"total_tokens":5}}` + "\n\ndata: [DONE]\n\n",
+	"GET /responses/{id}":        "event: response.completed\ndata: " + `{"type":"response.completed","sequence_number":1,"response":` + mockResponse + "}\n\n",
+}
+
+// mockDrawn is the stream of an image.
+func mockDrawn(event string) string {
+	return "event: " + event + "\ndata: " + `{"type":"` + event + `","b64_json":"eA==","background":"opaque","created_at":1,"output_format":"png","quality":"low","size":"1024x1024",` +
+		`"usage":{"input_tokens":3,"input_tokens_details":{"text_tokens":3,"image_tokens":0},"output_tokens":2,"total_tokens":5}}` + "\n\n"
 }
 
 // mockJudgement is the result of a moderation.
@@ -82,7 +99,7 @@ func mockOpenAI() http.Handler {
 		fmt.Sscan(route, &method, &path)
 		mux.HandleFunc(method+" /v1"+path, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
-			stream := bytes.Contains(body, []byte(`"stream":true`)) || r.URL.Query().Get("stream") == "true"
+			stream := bytes.Contains(body, []byte(`"stream":true`)) || bytes.Contains(body, []byte("name=\"stream\"\r\n\r\ntrue")) || r.URL.Query().Get("stream") == "true"
 			if events := mockStreams[route]; stream && events != "" {
 				w.Header().Set("Content-Type", "text/event-stream")
 				io.WriteString(w, events)

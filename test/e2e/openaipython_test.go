@@ -33,7 +33,8 @@ const (
 // openaiPythonTests are the tests of the operations that the proxy governs or answers, and
 // of their neighbours.
 var openaiPythonTests = []string{
-	"chat", "responses", "test_completions.py", "test_embeddings.py", "test_models.py", "test_moderations.py", "test_responses.py",
+	"audio/test_transcriptions.py", "audio/test_translations.py", "chat", "responses",
+	"test_completions.py", "test_embeddings.py", "test_images.py", "test_models.py", "test_moderations.py", "test_responses.py",
 }
 
 // openaiPythonPolicy has the key that the tests have, and a price for whatever they name.
@@ -43,6 +44,8 @@ upstreams:
   - {name: sim, base_url: %s/v1, api_key_env: SIM_KEY, provider: openai, cap_field: max_completion_tokens}
 models:
   - {match: "model", upstreams: [sim], price: {input: "1", output: "2"}}
+  - {match: "gpt-image-*", upstreams: [sim], price: {input: "1", output: "2", image_input: "1", image_output: "2"}}
+  - {match: "whisper-1", upstreams: [sim], price: {audio_seconds_in: "0.0001"}}
   - {match: "*", upstreams: [sim], default_output_cap: 100, price: {input: "1", output: "2"}}
 tenants:
   - name: acme

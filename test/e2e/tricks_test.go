@@ -96,8 +96,8 @@ func TestHeaderTricks(t *testing.T) {
 // forbidden are operations of the API that nobody here could bound, or that reach what
 // others have stored.
 var forbidden = []message{
-	route("POST /v1/images/generations"),
-	route("POST /v1/audio/speech"),
+	route("POST /v1/images/variations"),
+	route("POST /v1/audio/voices"),
 	route("POST /v1/batches"),
 	route("POST /v1/fine_tuning/jobs"),
 	get("GET /v1/files"),
@@ -274,7 +274,7 @@ func TestContinue(t *testing.T) {
 	}{
 		{"unknown key", message{headers: expect, framing: length, key: "Bearer sk-unknown"}, 401, "invalid_api_key"},
 		{"unknown route", message{headers: expect, framing: length, line: "POST /v1/respond HTTP/1.1"}, 404, "unknown_route"},
-		{"denied route", message{headers: expect, framing: length, line: "POST /v1/images/generations HTTP/1.1"}, 403, "route_not_allowed"},
+		{"denied route", message{headers: expect, framing: length, line: "POST /v1/images/variations HTTP/1.1"}, 403, "route_not_allowed"},
 		{"too large", message{headers: expect, framing: fmt.Sprint("Content-Length: ", hugeBody)}, 413, "request_too_large"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

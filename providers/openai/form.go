@@ -1,0 +1,241 @@
+package openai
+
+import (
+	"bytes"
+	"fmt"
+	"mime"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// Limits of a form.
+const (
+	maxParts     = 128      // of one form
+	maxFields    = 64 << 10 // bytes of one field that is no file
+	maxPartBytes = 1 << 10  // of the head of a part
+)
+
+// takesForms reports whether an operation's body may be a form.
+func (e Endpoint) takesForms() bool { return e == EditImages || e.wantsForm() }
+
+// wantsForm reports whether it has to be one.
+func (e Endpoint) wantsForm() bool { return e == Transcriptions || e == Translations }
+
+// boundaryOf is the boundary of a form, by the head of its request.
+func boundaryOf(contentTypes []string) (boundary string, isForm bool, err error) {
+	if len(contentTypes) == 0 || !strings.Contains(strings.ToLower(contentTypes[0]), "multipart/") {
+		return "", false, nil
+	}
+	kind, params, err := mime.ParseMediaType(contentTypes[0])
+	boundary = params["boundary"]
+	if err != nil || len(contentTypes) > 1 || kind != "multipart/form-data" || boundary == "" || len(boundary) > 70 {
+		return "", false, wire.Errorf("", "the Content-Type of a form has to be multipart/form-data with a boundary of 1 to 70 characters")
+	}
+	return boundary, true, nil
+}
+
+// parseForm reads a form as the JSON object that it stands for: each field is a member, and
+// one that ends in [], or comes twice under such a name, an element of a list. Files are
+// measured. The form is read strictly, so that no other reader sees other parts in it.
+func parseForm(e Endpoint, boundary string, body []byte) (*Request, error) {
+	f := form{fields: map[string]*field{}}
+	if err := f.split(body, boundary); err != nil {
+		return nil, err
+	}
+	object, err := f.object()
+	if err != nil {
+		return nil, err
+	}
+	r := &Request{Endpoint: e, body: object, form: body, n: 1, bestOf: 1, prompts: 1}
+	for _, file := range f.files {
+		if err := r.bring(file); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.parse(); err != nil {
+		return nil, err
+	}
+	r.copied += int64(len(object))
+	return r, nil
+}
+
+// bring measures a file.
+func (r *Request) bring(f file) error {
+	name, _, _ := strings.Cut(f.name, "[")
+	switch {
+	case r.Endpoint == EditImages && (name == "image" || name == "mask"):
+		return r.give(sizeOfFile(f.data))
+	case r.Endpoint.wantsForm() && f.name == "file" && !r.sound.brought:
+		r.sound.recorded, r.sound.brought = lasting(f.data), true
+		return nil
+	}
+	return wire.Errorf(f.name, "the form has a file named %q, which this operation has not, or once alone", f.name)
+}
+
+// form is what a form has.
+type form struct {
+	names  []string // of the fields, in order
+	fields map[string]*field
+	files  []file
+	parts  int
+}
+
+type field struct {
+	values []string
+	listed bool // its name has brackets
+}
+
+type file struct {
+	name string
+	data []byte
+}
+
+var lineEnd = []byte("\r\n")
+
+// split takes the parts of a form.
+func (f *form) split(body []byte, boundary string) error {
+	mark := []byte("--" + boundary)
+	rest, found := bytes.CutPrefix(body, mark)
+	if !found {
+		return errForm("does not begin with its boundary")
+	}
+	mark = append(lineEnd, mark...)
+	for {
+		if end, closed := bytes.CutPrefix(rest, []byte("--")); closed {
+			if len(bytes.TrimSpace(end)) > 0 {
+				return errForm("goes on behind its end")
+			}
+			return nil
+		}
+		part, ok := bytes.CutPrefix(rest, lineEnd)
+		if !ok {
+			return errForm("has a boundary that does not end its line")
+		}
+		end := bytes.Index(part, mark)
+		if end < 0 {
+			return errForm("does not end with its boundary")
+		}
+		if err := f.part(part[:end]); err != nil {
+			return err
+		}
+		rest = part[end+len(mark):]
+	}
+}
+
+func errForm(what string) error { return wire.Errorf("", "the form %s", what) }
+
+// part takes one part.
+func (f *form) part(part []byte) error {
+	if f.parts++; f.parts > maxParts {
+		return errForm(fmt.Sprintf("has more than %d parts", maxParts))
+	}
+	head, data, found := bytes.Cut(part, []byte("\r\n\r\n"))
+	if !found || len(head) > maxPartBytes {
+		return errForm(fmt.Sprintf("has a part without a head of at most %d bytes", maxPartBytes))
+	}
+	name, isFile, err := partName(string(head))
+	switch {
+	case err != nil:
+		return err
+	case isFile:
+		f.files = append(f.files, file{name, data})
+		return nil
+	case len(data) > maxFields:
+		return wire.Errorf(name, "the form's field %q is longer than %d bytes", name, maxFields)
+	}
+	return f.add(name, string(data))
+}
+
+// partName reads the head of a part.
+func partName(head string) (name string, isFile bool, err error) {
+	for line := range strings.SplitSeq(head, "\r\n") {
+		key, value, _ := strings.Cut(line, ":")
+		switch strings.ToLower(key) {
+		case "content-disposition":
+			kind, params, broken := mime.ParseMediaType(strings.TrimSpace(value))
+			if broken != nil || kind != "form-data" || params["name"] == "" || name != "" {
+				return "", false, errForm("has a part whose Content-Disposition is not form-data with one name")
+			}
+			name, isFile = params["name"], strings.Contains(strings.ToLower(value), "filename")
+		case "content-type", "content-length", "content-transfer-encoding":
+			if coding := strings.ToLower(strings.TrimSpace(value)); strings.Contains(strings.ToLower(key), "encoding") && coding != "binary" && coding != "8bit" && coding != "7bit" {
+				return "", false, errForm("has a part in a transfer encoding")
+			}
+		default:
+			return "", false, errForm(fmt.Sprintf("has a part with the header %.40q", key))
+		}
+	}
+	if name == "" {
+		return "", false, errForm("has a part without a name")
+	}
+	return name, isFile, nil
+}
+
+// add takes a field.
+func (f *form) add(name, value string) error {
+	base, _, listed := strings.Cut(name, "[")
+	known := f.fields[base]
+	if known == nil {
+		known = &field{listed: listed}
+		f.fields[base] = known
+		f.names = append(f.names, base)
+	} else if !listed || !known.listed {
+		return wire.Errorf(base, "the form has the field %q twice", base)
+	}
+	known.values = append(known.values, value)
+	return nil
+}
+
+// Fields whose JSON is no string.
+var (
+	numberFields = []string{"n", "partial_images"}
+	flagFields   = []string{"stream"}
+)
+
+// object is the form as the JSON object that it stands for.
+func (f *form) object() ([]byte, error) {
+	object := []byte{'{'}
+	for i, name := range f.names {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		var err error
+		if object, err = jsontext.AppendQuote(object, name); err != nil {
+			return nil, errForm("has a name that is no UTF-8")
+		}
+		object = append(object, ':')
+		if object, err = f.fields[name].appendJSON(object, name); err != nil {
+			return nil, wire.Errorf(name, "the form's field %q is no UTF-8", name)
+		}
+	}
+	return append(object, '}'), nil
+}
+
+func (v *field) appendJSON(object []byte, name string) ([]byte, error) {
+	if !v.listed {
+		return appendField(object, name, v.values[0])
+	}
+	var err error
+	for i, value := range v.values {
+		object = append(object, "[,"[min(i, 1)])
+		if object, err = appendField(object, name, value); err != nil {
+			return nil, err
+		}
+	}
+	return append(object, ']'), nil
+}
+
+// appendField appends the value of a field: a number or a flag where it is one and has the
+// form of one.
+func appendField(object []byte, name, value string) ([]byte, error) {
+	number := slices.Contains(numberFields, name) && jsontext.Value(value).Kind() == '0'
+	flag := slices.Contains(flagFields, name) && (value == "true" || value == "false")
+	if (number || flag) && jsontext.Value(value).IsValid() {
+		return append(object, value...), nil
+	}
+	return jsontext.AppendQuote(object, value)
+}
