@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aegis-proxy/aegis-proxy/internal/admission"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -38,14 +39,31 @@ func openShared(ctx context.Context, address, keyFile string) (*shared, error) {
 		return nil, err
 	}
 	p := &shared{strings.TrimRight(address, "/"), key}
-	status, err := p.probe(ctx)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("--proxy: no answer; is it running, and is the URL right? %w", err)
-	case status == http.StatusUnauthorized:
-		return nil, fmt.Errorf("--proxy: %s does not know the key in %s or --key-file", p.url, sharedKeyEnv)
+	if err := p.introduce(ctx); err != nil {
+		return nil, err
 	}
 	return p, nil
+}
+
+// introduce makes sure that a proxy is there, and then that it knows the key: who is none
+// gets no key to see.
+func (p *shared) introduce(ctx context.Context) error {
+	status, ours, err := p.probe(ctx, "")
+	switch {
+	case err != nil:
+		return fmt.Errorf("--proxy: no answer; is it running, and is the URL right? %w", err)
+	case !ours || status != http.StatusUnauthorized:
+		return fmt.Errorf("--proxy: what answers at %s is no aegis-proxy, so the key was not sent there; "+
+			"give the address of its --listen, not that of its --admin-listen", p.url)
+	}
+	status, _, err = p.probe(ctx, p.key)
+	switch {
+	case err != nil:
+		return fmt.Errorf("--proxy: no answer to the key: %w", err)
+	case status == http.StatusUnauthorized:
+		return fmt.Errorf("--proxy: %s does not know the key in %s or --key-file", p.url, sharedKeyEnv)
+	}
+	return nil
 }
 
 // checkProxy refuses what is no URL of a proxy. It repeats nothing: a URL may have a secret.
@@ -80,20 +98,26 @@ func sharedKey(file string) (string, error) {
 	return "", errors.Join(fmt.Errorf("--key-file: %s holds no key", file), err)
 }
 
-// probe asks for the models, which costs nothing and needs a key.
-func (p *shared) probe(ctx context.Context) (status int, err error) {
+// prober follows no redirect: it would lead to where the key is not meant to go.
+var prober = http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
+// probe asks for the models, which costs nothing and needs a key; "" sends none. ours says that
+// the answer has the header that every answer of a proxy of this kind has.
+func (p *shared) probe(ctx context.Context, key string) (status int, ours bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/v1/models", nil)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	req.Header.Set("Authorization", "Bearer "+p.key)
-	resp, err := http.DefaultClient.Do(req)
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	resp, err := prober.Do(req)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	return resp.StatusCode, resp.Body.Close()
+	return resp.StatusCode, resp.Header.Get(admission.DecisionHeader) != "", resp.Body.Close()
 }
 
 // door is where a run's program finds it.
