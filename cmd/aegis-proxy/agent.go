@@ -15,6 +15,7 @@ type doorway struct {
 	root string // its base URL without a version, with the run in it
 	key  string // the tenant's key
 	day  string // the directory of the budget of the day that it is counted in; "": none of ours
+	bin  string // the directory of the wrappers; "": there are none
 }
 
 // versioned is the base URL for clients that want it with its version.
@@ -108,6 +109,9 @@ func (a agent) environment(ours []string, d doorway) []string {
 	}
 	if day := cmp.Or(d.day, os.Getenv(dayVariable)); day != "" {
 		set[dayVariable] = day
+	}
+	if d.bin != "" {
+		set["PATH"] = d.bin + string(os.PathListSeparator) + os.Getenv("PATH")
 	}
 	for _, name := range []string{"NO_PROXY", "no_proxy"} {
 		set[name] = strings.TrimPrefix(os.Getenv(name)+",127.0.0.1", ",")

@@ -44,7 +44,7 @@ starts has one budget together. When it ends, run says what it spent, and exits
 with its exit code.
 
     aegis-proxy run --budget 5 -- claude
-    aegis-proxy run --budget 5 -- codex
+    aegis-proxy run --budget 5 -- codex -m gpt-5.4
     aegis-proxy run --budget 5 -- python app.py`,
 		Args: func(cmd *cobra.Command, args []string) error { return notBegun(cobra.MinimumNArgs(1)(cmd, args)) },
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -154,9 +154,16 @@ func (c *runConfig) run(cmd *cobra.Command, args []string) (code int, err error)
 	if err != nil {
 		return 0, err
 	}
+	d := g.door()
+	own := filepath.Join(c.DataDir, "runs", name)
+	defer os.Remove(own) // where nothing else is in it
+	defer os.RemoveAll(filepath.Join(own, wrapperDir))
+	d.bin, err = writeWrappers(filepath.Join(own, wrapperDir), d)
 	signals, unheard := hear()
 	defer unheard()
-	code, err = runProgram(a.command(path, args, g.door()), signals)
+	if err == nil {
+		code, err = runProgram(a.command(path, args, d), signals)
+	}
 	ctx, cancel := impatient(ctx, signals)
 	defer cancel()
 	st, failed := g.end(ctx)

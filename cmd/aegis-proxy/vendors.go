@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -66,21 +67,36 @@ func errNoVendor() error {
 // namedVendors reads what --upstream names.
 func namedVendors(named []string) (list []policy.Vendor, err error) {
 	for _, text := range named {
-		name, url, found := strings.Cut(text, "=")
+		name, address, found := strings.Cut(text, "=")
 		v, known := vendorWhere(func(v policy.Vendor) bool { return v.Name == name })
 		switch {
-		case !found || url == "":
+		case !found || address == "":
 			return nil, errors.New("--upstream: want NAME=URL, as in ollama=http://localhost:11434/v1")
 		case !known:
 			return nil, fmt.Errorf("--upstream %s=...: no API of that name is known; there is %s", name, strings.Join(vendorNames(), ", "))
 		}
-		v.BaseURL = url
+		if v.BaseURL, err = baseURLOf(v, address); err != nil {
+			return nil, err
+		}
 		if os.Getenv(v.KeyEnv) == "" {
 			v.KeyEnv = "" // nor does a server of one's own need any
 		}
 		list = append(list, v)
 	}
 	return list, nil
+}
+
+// baseURLOf checks the base URL that --upstream names. That of an API like Anthropic's may be
+// without a version, as in ANTHROPIC_BASE_URL.
+func baseURLOf(v policy.Vendor, text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return "", fmt.Errorf("--upstream %s=...: want a URL that begins with http:// or https://, as in %s=http://localhost:8000/v1", v.Name, v.Name)
+	}
+	if v.Speaks() == "anthropic" && strings.Trim(u.Path, "/") == "" {
+		return u.JoinPath("v1").String(), nil
+	}
+	return text, nil
 }
 
 func vendorNames() (names []string) {

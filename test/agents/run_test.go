@@ -64,6 +64,8 @@ func runCases() []runCase {
 		{"claude without money", "0.001", ask(claude, say), exhausted, 1},
 		{"claude that searches", "20", ask(claude, searchMark), saidAfter, 1},
 		{"codex", "5", ask(codex, say), saidPlain, 1},
+		{"codex inside of a shell", "5", []string{"sh", "-c", "codex exec --skip-git-repo-check -m gpt-5 '" + say + "'"}, saidPlain, 1},
+		{"claude inside of a shell", "5", []string{"sh", "-c", "claude --model claude-opus-5 -p '" + say + "'"}, saidPlain, 1},
 		{"codex without money", "0.001", ask(codex, say), exhausted, 1},
 		{"codex that searches", "20", ask(codex, searchMark), saidPlain, 1},
 		{"aider", "5", ask(aider, say), saidPlain, 1},
