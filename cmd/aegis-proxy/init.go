@@ -34,14 +34,14 @@ second data directory gets a signing key alone.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := wantNoKey(dataDir); err != nil {
-				return err
+				return adviseData(err, dataDir)
 			}
 			if _, err := os.Stat(policyPath); !errors.Is(err, fs.ErrNotExist) {
 				return addData(cmd, policyPath, dataDir, alg)
 			}
 			secret, err := initialise(policyPath, dataDir, tenant, alg)
 			if err != nil {
-				return err
+				return adviseData(err, dataDir)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), initText, policyPath, dataDir, tenant, secret, policyPath, dataDir, secret, secret, secret)
 			return nil

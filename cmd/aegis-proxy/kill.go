@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/aegis-proxy/aegis-proxy/admin"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // killLimit is a little more than the proxy takes for an order at most.
@@ -81,7 +82,7 @@ func (c *killConfig) scope() (string, error) {
 	case c.Global && o.Tenant+o.Key+o.Run == "":
 		return admin.ScopeGlobal, nil
 	case c.Global, o.Tenant == "":
-		return "", errors.New("say what to stop: --global, or --tenant T and perhaps one of --key ID and --run NAME")
+		return "", errors.New("say what to stop or to list: --global, or --tenant T and perhaps one of --key ID and --run NAME")
 	case o.Key != "" && o.Run != "":
 		return "", errors.New("--key and --run are two switches; give one")
 	case o.Key != "":
@@ -135,27 +136,63 @@ func printResult(w io.Writer, r *admin.SwitchResult) error {
 
 func newSwitchList() *cobra.Command {
 	var c killConfig
-	var tenant string
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List a tenant's thrown kill switches",
+		Use:   "list {--global | --tenant T [--key ID | --run NAME]}",
+		Short: "List a tenant's thrown kill switches, or that of a key or run if it is thrown",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if tenant == "" {
-				return errors.New("say whose switches to list, with --tenant")
+			if err := refuseEmpty(cmd, "tenant", "key", "run"); err != nil {
+				return err
 			}
-			return c.list(cmd.Context(), cmd.OutOrStdout(), tenant)
+			want, err := c.listed()
+			if err != nil {
+				return err
+			}
+			return c.list(cmd.Context(), cmd.OutOrStdout(), want)
 		},
 	}
 	c.addressFlags(cmd)
-	cmd.Flags().StringVar(&tenant, "tenant", "", "whose; '*' for what holds for tenants to come")
+	f := cmd.Flags()
+	f.BoolVar(&c.Global, "global", false, "what is thrown for every tenant, also those to come; the same as --tenant '*'")
+	f.StringVar(&c.Order.Tenant, "tenant", "", "whose")
+	f.StringVar(&c.Order.Key, "key", "", "only that of this key, by its id in the policy")
+	f.StringVar(&c.Order.Run, "run", "", "only that of this run, as the client names it")
 	return cmd
 }
 
-func (c *killConfig) list(ctx context.Context, w io.Writer, tenant string) error {
+// everyTenant is whose record has what holds for tenants to come.
+const everyTenant = "*"
+
+// listed is the tenant whose switches to list, and the one of them that is asked for, "" for all.
+type listed struct{ tenant, name string }
+
+// listed reads the flags of list.
+func (c *killConfig) listed() (listed, error) {
+	if c.Order.Tenant == "" && !c.Global {
+		return listed{}, errors.New("say whose switches to list, with --tenant T, or --global")
+	}
+	if c.Order.Tenant == everyTenant && c.Order.Key+c.Order.Run == "" {
+		return listed{tenant: everyTenant}, nil
+	}
+	scope, err := c.scope()
+	if err != nil {
+		return listed{}, err
+	}
+	switch scope {
+	case admin.ScopeGlobal:
+		return listed{tenant: everyTenant}, nil
+	case admin.ScopeKey:
+		return listed{c.Order.Tenant, policy.KeySwitch(c.Order.Key)}, nil
+	case admin.ScopeRun:
+		return listed{c.Order.Tenant, policy.RunSwitch(c.Order.Run)}, nil
+	}
+	return listed{tenant: c.Order.Tenant}, nil
+}
+
+func (c *killConfig) list(ctx context.Context, w io.Writer, want listed) error {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url()+"?"+url.Values{"tenant": {tenant}}.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url()+"?"+url.Values{"tenant": {want.tenant}}.Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -173,6 +210,9 @@ func (c *killConfig) list(ctx context.Context, w io.Writer, tenant string) error
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SWITCH\tEVENT\tTHROWN AT")
 	for _, t := range thrown.Switches {
+		if want.name != "" && t.Switch != want.name {
+			continue
+		}
 		fmt.Fprintf(table, "%s\t%d\t%s\n", t.Switch, t.Event, t.At)
 	}
 	return table.Flush()

@@ -18,6 +18,7 @@ import (
 type priceConfig struct {
 	Provider string
 	Policy   string
+	Prices   string // path of the table; "": the built-in one
 	In, Out  int64
 	Uses     map[string]int64
 	Key      call.Key
@@ -36,6 +37,7 @@ func newPrice() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&c.Provider, "provider", "openai", "whose prices")
 	f.StringVar(&c.Policy, "policy", "", "policy file whose own prices go first")
+	f.StringVar(&c.Prices, "prices", "", "price table file, as serve has it (default: the built-in table)")
 	f.Int64Var(&c.In, "in", 0, "input tokens")
 	f.Int64Var(&c.Out, "out", 0, "output tokens")
 	f.StringToInt64Var(&c.Uses, "use", nil, "other units that it uses, as cached_input=1000,searches=2; time is in milliseconds")
@@ -133,14 +135,15 @@ func unitNames() []string {
 }
 
 func (c priceConfig) table() (*pricing.Table, error) {
-	if c.Policy == "" {
-		return pricing.Builtin(), nil
+	table, err := pricesAt(c.Prices)
+	if err != nil || c.Policy == "" {
+		return table, err
 	}
 	p, err := loadPolicy(c.Policy)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := gate.NewRules(p)
+	rules, err := gate.RulesOn(table, p)
 	if err != nil {
 		return nil, err
 	}

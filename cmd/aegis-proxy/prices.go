@@ -146,6 +146,9 @@ func showPrices(out io.Writer, c pricesConfig) error {
 	}
 	if c.Provider == "" {
 		fmt.Fprintf(out, "table %s\n", table.Version())
+		if c.Path == "" {
+			fmt.Fprintf(out, "prices of %s\n", pricing.AsOf)
+		}
 		for _, provider := range table.Providers() {
 			fmt.Fprintf(out, "%-28s %s\n", provider, counted(len(table.Models(provider)), "name"))
 		}

@@ -71,7 +71,7 @@ func explainArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return fmt.Errorf("%w; %s", err, howToUse(cmd))
+				return fmt.Errorf("%w; %s%s", err, howToUse(cmd), didYouMean(cmd, args))
 			}
 			return nil
 		}
@@ -79,6 +79,22 @@ func explainArgs(cmd *cobra.Command) {
 	for _, member := range cmd.Commands() {
 		explainArgs(member)
 	}
+}
+
+// nearEnough is by how many letters a command may differ from one that is taken for a slip of it.
+const nearEnough = 2
+
+// didYouMean names the members of a group that its first argument may be a slip of.
+func didYouMean(cmd *cobra.Command, args []string) string {
+	if !cmd.HasSubCommands() || len(args) == 0 {
+		return ""
+	}
+	cmd.SuggestionsMinimumDistance = nearEnough
+	near := cmd.SuggestionsFor(args[0])
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(near, " or ") + "?"
 }
 
 func howToUse(cmd *cobra.Command) string {

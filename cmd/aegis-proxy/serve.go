@@ -186,7 +186,7 @@ func serve(ctx context.Context, c serveConfig) error {
 	defer stop()
 	s, err := openStack(ctx, c.stackConfig)
 	if err != nil {
-		return err
+		return adviseData(err, c.DataDir)
 	}
 	front, err := listen(c)
 	if err != nil {

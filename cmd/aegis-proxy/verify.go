@@ -35,6 +35,7 @@ func newVerify() *cobra.Command {
 		Use:   "verify DIR|FILE ...",
 		Short: "Check receipts offline: nothing altered, missing, reordered, truncated or wrongly signed",
 		Long: "Check receipts offline: nothing altered, missing, reordered, truncated or wrongly signed.\n\n" +
+			"A DIR that holds no receipts, but data directories, has each of these checked by its own keys.\n" +
 			"A single FILE may also be an authorization, an envelope, a snapshot or an audit log of the OxDeAI protocol.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if c.ProofPath != "" {
@@ -72,6 +73,13 @@ func verify(cmd *cobra.Command, c verifyConfig, paths []string) error {
 		}
 		return verifyArtifact(cmd, c.Artifact, paths[0], a)
 	}
+	if dirs := dataDirsIn(paths); len(dirs) > 0 {
+		return verifyEach(cmd, c, dirs)
+	}
+	return verifyLogs(cmd, c, paths)
+}
+
+func verifyLogs(cmd *cobra.Command, c verifyConfig, paths []string) error {
 	paths = receiptPaths(paths)
 	keys, err := c.allKeys(paths)
 	if err != nil {
@@ -235,7 +243,7 @@ func (c verifyConfig) printReport(w io.Writer, r audit.Report) bool {
 		}
 	}
 	for _, gap := range r.Gaps {
-		fmt.Fprintf(w, c.gapLine(), gap.Tenant, gap.From, gap.To)
+		fmt.Fprintf(w, c.gapLine(), gap.Tenant, eventsOf(gap))
 	}
 	for _, finding := range r.Findings {
 		fmt.Fprintln(w, finding)
@@ -252,9 +260,17 @@ func (c verifyConfig) printReport(w io.Writer, r audit.Report) bool {
 // every replica are there.
 func (c verifyConfig) gapLine() string {
 	if c.Complete {
-		return "missing: tenant %s: events %d to %d are in no receipt\n"
+		return "missing: tenant %s: %s in no receipt\n"
 	}
-	return "note: tenant %s: events %d to %d are not in these receipts; another replica may have them\n"
+	return "note: tenant %s: %s not in these receipts; another replica may have them\n"
+}
+
+// eventsOf names the events of a gap, with the verb.
+func eventsOf(gap audit.Gap) string {
+	if gap.From == gap.To {
+		return fmt.Sprintf("event %d is", gap.From)
+	}
+	return fmt.Sprintf("events %d to %d are", gap.From, gap.To)
 }
 
 // progress is a bar on a terminal, and nothing elsewhere.

@@ -25,6 +25,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) != 2 {
+		log.Fatal(`usage: library "QUESTION"`)
+	}
 	ctx := context.Background()
 	source, err := policy.Watch(ctx, "policy.yaml", nil, func(err error) { log.Print(err) })
 	check(err)
@@ -52,7 +55,12 @@ func main() {
 	check(errors.Join(answer.Err(), answer.Close(), g.Close()))
 }
 
+// check ends the program with what went wrong. Of an error response the SDK's own text has the status
+// alone; the reason, as which budget is exhausted, is its message.
 func check(err error) {
+	if refused, ok := errors.AsType[*openai.Error](err); ok {
+		log.Fatalf("%v: %s", err, refused.Message)
+	}
 	if err != nil {
 		log.Fatal(err)
 	}

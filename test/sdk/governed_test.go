@@ -191,7 +191,7 @@ func TestLibraryExample(t *testing.T) {
 	if _, ends := h.receipts(); len(ends) != 2 || ends[0].Charge != ends[1].Charge {
 		t.Errorf("charged %+v", ends)
 	}
-	if out, err := newHouse(t, url, "0.000000001").library(url); err == nil || !strings.Contains(out, "402 Payment Required") || len(sim.Calls()) != 2 {
+	if out, err := newHouse(t, url, "0.000000001").library(url); err == nil || !strings.Contains(out, "402 Payment Required") || !strings.Contains(out, "budget \"") || len(sim.Calls()) != 2 {
 		t.Errorf("%d calls, %v\n%s", len(sim.Calls()), err, out)
 	}
 }
