@@ -54,6 +54,8 @@ func (p *Proxy) countInTurns(r *http.Request, bids []gate.Bid, size int64) {
 func (p *Proxy) parse(w http.ResponseWriter, r *http.Request, t *target, load *payload) error {
 	body, err := load.room.read(w, r, p.bodyLimit)
 	if err != nil {
+		load.room.end()
+		p.intake.linger(w, r, len(body) > 0, p.bodyLimit)
 		return err
 	}
 	done, err := p.intake.turns.take(r.Context(), body.size())

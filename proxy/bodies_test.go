@@ -64,11 +64,7 @@ func TestMemoryOfBodiesComesBack(t *testing.T) {
 // it.
 func (w *world) announce(length int, first string) net.Conn {
 	w.t.Helper()
-	conn, err := net.Dial("tcp", w.front.Listener.Addr().String())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() { conn.Close() })
+	conn := w.dial()
 	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", chatPath, tenantKey, length, first)
 	return conn
 }
@@ -85,6 +81,72 @@ func TestBodyBeyondTheShare(t *testing.T) {
 		t.Errorf("more than half of the memory: %d %v %s", a.status, a.header, a.body)
 	}
 	w.emptied()
+}
+
+// TestRefusedBodyIsAnswered: a client that sends the whole of a large body before it reads
+// learns why it was refused, and that its connection may be used again or not.
+func TestRefusedBodyIsAnswered(t *testing.T) {
+	const size = 20 << 20 // more than the buffers of both ends hold
+	for _, row := range []struct {
+		name   string
+		s      setting
+		header string
+		status int
+		code   string
+	}{
+		{"no memory", setting{bodyLimit: size, memory: 4 << 20}, "", 503, "body_memory_full"},
+		{"too large", setting{bodyLimit: size - 1, memory: 4 * size}, "", 413, "request_too_large"},
+		{"a charset that JSON cannot have", setting{bodyLimit: size, memory: 4 * size}, "Content-Type: text/plain; charset=utf-16\r\n", 415, "unsupported_media_type"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w, _ := simulated(t, simulator.Config{}, row.s)
+			conn := w.dial()
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n%sAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", chatPath, row.header, tenantKey, size)
+			if _, err := io.WriteString(conn, padded(size)); err != nil {
+				t.Fatalf("sending: %v", err)
+			}
+			if status, body := answerOn(t, conn); status != row.status || !strings.Contains(body, row.code) {
+				t.Errorf("%d %s", status, body)
+			}
+			w.emptied()
+		})
+	}
+}
+
+// TestRefusedBeforeItIsSent: a client that waits for leave to send is refused without it.
+func TestRefusedBeforeItIsSent(t *testing.T) {
+	w, _ := simulated(t, simulator.Config{}, setting{bodyLimit: 1 << 20})
+	conn := w.dial()
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", chatPath, tenantKey, 2<<20)
+	if status, body := answerOn(t, conn); status != 413 {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// dial opens a connection to the proxy.
+func (w *world) dial() net.Conn {
+	w.t.Helper()
+	conn, err := net.Dial("tcp", w.front.Listener.Addr().String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// answerOn reads the next answer of a connection.
+func answerOn(t *testing.T, conn net.Conn) (status int, body string) {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
 }
 
 // TestAnnouncedBodiesLockNobodyOut: 40 requests that announce 50 MB each and send

@@ -106,7 +106,8 @@ func (m *room) add(n int64) {
 	}
 }
 
-// read reads a request's body, decoded, of so many bytes at most, in pieces.
+// read reads a request's body, decoded, of so many bytes at most, in pieces. Beside an error
+// it returns those that had come.
 func (m *room) read(w http.ResponseWriter, r *http.Request, limit int64) (pieces, error) {
 	plain, err := admission.DecodeBody(w, r, limit)
 	if err != nil {
@@ -124,7 +125,7 @@ func (m *room) readPieces(r io.Reader, length int64) (pieces, error) {
 	for arrived := int64(0); arrived != length; {
 		size := pieceSize(arrived, length)
 		if err := m.take(size); err != nil {
-			return nil, err
+			return body, err
 		}
 		if arrived > 0 && later == nil {
 			later = &polite{Reader: r, turns: m.intake.turns}
@@ -139,9 +140,9 @@ func (m *room) readPieces(r io.Reader, length int64) (pieces, error) {
 		case err == io.EOF && length < 0:
 			return body, nil
 		case err == io.EOF && arrived != length:
-			return nil, io.ErrUnexpectedEOF
+			return body, io.ErrUnexpectedEOF
 		case err != nil && arrived != length:
-			return nil, err
+			return body, err
 		}
 	}
 	return body, nil

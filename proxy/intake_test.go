@@ -150,7 +150,7 @@ func (r *measured) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestBodyThatBreaksOff is an error, whatever has come; so is one without room.
+// TestBodyThatBreaksOff is an error, whatever has come; so is one without room. What had come is told beside it.
 func TestBodyThatBreaksOff(t *testing.T) {
 	broken := errors.New("broken")
 	for _, row := range []struct {
@@ -159,20 +159,21 @@ func TestBodyThatBreaksOff(t *testing.T) {
 		length int64
 		body   io.Reader
 		want   error
+		came   int64
 	}{
-		{"short", 1 << 30, 100, bytes.NewReader(make([]byte, 99)), io.ErrUnexpectedEOF},
-		{"none of it", 1 << 30, 100, bytes.NewReader(nil), io.ErrUnexpectedEOF},
-		{"broken off, in chunks", 1 << 30, -1, io.MultiReader(bytes.NewReader(make([]byte, 99)), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF},
-		{"broken, announced", 1 << 30, 1 << 20, io.MultiReader(bytes.NewReader(make([]byte, firstPiece)), iotest.ErrReader(broken)), broken},
-		{"broken, in chunks", 1 << 30, -1, io.MultiReader(bytes.NewReader(make([]byte, 99)), iotest.ErrReader(broken)), broken},
-		{"no room for the first piece", 99, 100, bytes.NewReader(make([]byte, 100)), errCrowded},
-		{"no room for the next", 3 * firstPiece, 1 << 20, bytes.NewReader(make([]byte, 1<<20)), errCrowded},
+		{"short", 1 << 30, 100, bytes.NewReader(make([]byte, 99)), io.ErrUnexpectedEOF, 99},
+		{"none of it", 1 << 30, 100, bytes.NewReader(nil), io.ErrUnexpectedEOF, 0},
+		{"broken off, in chunks", 1 << 30, -1, io.MultiReader(bytes.NewReader(make([]byte, 99)), iotest.ErrReader(io.ErrUnexpectedEOF)), io.ErrUnexpectedEOF, 99},
+		{"broken, announced", 1 << 30, 1 << 20, io.MultiReader(bytes.NewReader(make([]byte, firstPiece)), iotest.ErrReader(broken)), broken, firstPiece},
+		{"broken, in chunks", 1 << 30, -1, io.MultiReader(bytes.NewReader(make([]byte, 99)), iotest.ErrReader(broken)), broken, 99},
+		{"no room for the first piece", 99, 100, bytes.NewReader(make([]byte, 100)), errCrowded, 0},
+		{"no room for the next", 3 * firstPiece, 1 << 20, bytes.NewReader(make([]byte, 1<<20)), errCrowded, firstPiece},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			in := newIntake(row.most)
 			m := in.open("a")
-			if got, err := m.readPieces(row.body, row.length); !errors.Is(err, row.want) || got != nil {
-				t.Errorf("%d bytes, %v, want %v", got.size(), err, row.want)
+			if got, err := m.readPieces(row.body, row.length); !errors.Is(err, row.want) || got.size() != row.came {
+				t.Errorf("%d bytes, %v, want %d, %v", got.size(), err, row.came, row.want)
 			}
 			m.end()
 			if in.taken != 0 {
