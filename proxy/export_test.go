@@ -68,3 +68,6 @@ func (p *Proxy) Trust(u *policy.Upstream, roots *x509.CertPool) {
 	d := &dialer{net.Dialer{Timeout: u.ConnectLimit}, roots}
 	p.transports.of(u).DialTLSContext = d.secure
 }
+
+// Unreached says why a connection was not made.
+var Unreached = unreached

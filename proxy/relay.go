@@ -2,16 +2,19 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -266,18 +269,39 @@ func upstreamFailed(x *exchange, receipt string, err error) *call.Denial {
 	if name := x.killed.Load(); name != nil {
 		return admission.FailedAfter(receipt, policy.KilledBy(*name))
 	}
-	class, what, again := call.Unanswered, "the upstream cannot be reached", call.RetryUnsaid
+	name := x.grant.Upstream().Name
+	class, again := call.Unanswered, call.RetryUnsaid
+	what := fmt.Sprintf("the upstream %q cannot be reached: %s", name, unreached(err))
 	if errors.Is(err, policy.ErrNoKey) {
 		again = call.RetryNever
-		what = fmt.Sprintf("the proxy has no key for the upstream %q; nothing was sent. Whoever runs the proxy has to set it: its log says where", x.grant.Upstream().Name)
+		what = fmt.Sprintf("the proxy has no key for the upstream %q; nothing was sent. Whoever runs the proxy has to set it: its log says where", name)
 	}
 	if x.sent.wrote() {
-		what = "the upstream closed the connection without an answer"
+		what = fmt.Sprintf("the upstream %q closed the connection without an answer", name)
 	}
 	if isTimeout(err) {
-		class, what = call.Late, "the upstream did not answer in time"
+		class, what = call.Late, fmt.Sprintf("the upstream %q did not answer in time", name)
 	}
 	return admission.FailedAfter(receipt, admission.Deny(class, "upstream_failed", again, "%s", what))
+}
+
+// unreached says why a connection was not made, without the address, which is the operator's
+// to know: the log has it.
+func unreached(err error) string {
+	if _, unknown := errors.AsType[*net.DNSError](err); unknown {
+		return "its host's name is not known"
+	}
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case untrusted:
+		return "its certificate is not trusted"
+	case noTLS, errors.Is(err, http.ErrSchemeMismatch):
+		return "what answers there speaks no TLS"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nothing listens at its address"
+	}
+	return "the proxy's log says why"
 }
 
 func isTimeout(err error) bool {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -45,10 +46,34 @@ func TestUpstreamWithoutAnswer(t *testing.T) {
 	}
 }
 
+// TestWhyAnUpstreamIsNotReached: the client reads what kind of thing is the matter, and no address.
+func TestWhyAnUpstreamIsNotReached(t *testing.T) {
+	secure := httptest.NewTLSServer(raw(nil))
+	defer secure.Close()
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	plain := httptest.NewServer(raw(nil))
+	defer plain.Close()
+	for url, want := range map[string]string{
+		secure.URL:                        "its certificate is not trusted",
+		"https" + plain.URL[len("http"):]: "what answers there speaks no TLS",
+		"http://no-such-host.invalid":     "its host's name is not known",
+		"http://127.0.0.1:1":              "nothing listens at its address",
+	} {
+		resp, err := http.Get(url)
+		if err == nil {
+			resp.Body.Close()
+			t.Fatalf("%s answers", url)
+		}
+		if got := proxy.Unreached(err); got != want {
+			t.Errorf("%s: %q, want %q: %v", url, got, want, err)
+		}
+	}
+}
+
 func TestConnectionRefusedCostsNothing(t *testing.T) {
 	w := newWorld(t, setting{upstreams: []http.Handler{raw(nil)}})
 	w.upstreams[0].Close()
-	if a := w.post(chatPath, hello); a.status != 502 {
+	if a := w.post(chatPath, hello); a.status != 502 || !strings.Contains(a.body, "cannot be reached: nothing listens at its address") {
 		t.Errorf("%+v", a)
 	}
 	if s := w.settled(1)[0]; s.Basis != audit.BasisUnbilled || s.Charge != 0 || s.Outcome != "release" {
