@@ -141,6 +141,9 @@ func (r *dayRun) end(ctx context.Context) (*statement, error) {
 	defer r.day.leave()
 	st, err := r.governor.end(ctx)
 	spent, unknown := r.day.standing(context.WithoutCancel(ctx))
+	if st != nil {
+		st.Day = r.day.dir
+	}
 	if st != nil && unknown == nil {
 		st.Budgets = append(st.Budgets, spent)
 	}

@@ -19,6 +19,7 @@ type statement struct {
 	Denied   map[string]int // calls, by reason
 	Budgets  []spentOf
 	Dir      string // of the receipts; "": they are with the proxy
+	Day      string // of the receipts of the day's budget, its denials among them; "": there is none
 	Run      string // its name there
 	Proxy    string // its URL
 }
@@ -59,6 +60,9 @@ func (s *statement) print(w io.Writer) error {
 		fmt.Fprintf(w, "aegis: %s denied: %s%s\n", counted(s.Denied[reason], "call"), reason, cures[call.Reason(reason)])
 	}
 	var err error
+	if s.Day != "" {
+		fmt.Fprintf(w, "aegis: receipts of the day: %s\n", s.Day)
+	}
 	if s.Dir != "" {
 		_, err = fmt.Fprintf(w, "aegis: receipts: %s\n", s.Dir)
 	} else {
