@@ -30,6 +30,8 @@ var verdicts = [...]struct {
 	{"endpoints", allowEndpoint},
 	{"tools", allowTools},
 	{"hosted_tools", capHosted},
+	{"run_required", requireRun},
+	{"user_required", requireUser},
 	{"replay", checkNonce},
 	{"max_depth", capDepth},
 	{"tool_calls", capToolResults},

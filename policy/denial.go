@@ -20,6 +20,8 @@ const (
 	ToolCallsExceeded    call.Reason = "tool_calls_exceeded"
 	ReplayedRequest      call.Reason = "replayed_request"
 	NonceRequired        call.Reason = "nonce_required"
+	RunRequired          call.Reason = "run_required"
+	UserRequired         call.Reason = "user_required"
 	DepthExceeded        call.Reason = "depth_exceeded"
 	TooManyNames         call.Reason = "too_many_names"
 	ModelNotAllowed      call.Reason = "model_not_allowed"

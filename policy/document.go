@@ -102,7 +102,11 @@ type rulesDoc struct {
 	MaxRuns       scalar               `yaml:"max_runs"`
 	MaxUsers      scalar               `yaml:"max_users"`
 	Denials       scalar               `yaml:"denial_receipts_per_second"`
+	RunsFrom      words                `yaml:"runs_from"`
+	RunRequired   scalar               `yaml:"run_required"`
 	UserField     scalar               `yaml:"user_field"`
+	UserHeader    scalar               `yaml:"user_header"`
+	UserRequired  scalar               `yaml:"user_required"`
 	Replay        section[replayDoc]   `yaml:"replay"`
 	MaxDepth      scalar               `yaml:"max_depth"`
 	Concurrency   list[concurrencyDoc] `yaml:"concurrency"`

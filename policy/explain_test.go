@@ -39,7 +39,7 @@ func TestOrderOfDecision(t *testing.T) {
 			reasons = append(reasons, v.Denial.Reason)
 		}
 	}
-	if want := []string{"models", "capabilities", "action_kinds", "endpoints", "tools", "hosted_tools", "replay", "max_depth", "tool_calls", "per_request_usd"}; !slices.Equal(modules, want) {
+	if want := []string{"models", "capabilities", "action_kinds", "endpoints", "tools", "hosted_tools", "run_required", "user_required", "replay", "max_depth", "tool_calls", "per_request_usd"}; !slices.Equal(modules, want) {
 		t.Errorf("modules %v", modules)
 	}
 	// Nothing is asked of the kind of an action where there is none.

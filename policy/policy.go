@@ -135,7 +135,11 @@ type Tenant struct {
 	MaxRuns        int64     // live run names
 	MaxUsers       int64     // live end-user names
 	DenialReceipts int64     // a second on each replica; denials beyond are counted
+	RunsFrom       []string  // what names a run that nothing names outright, the first that does: headers, canonical, or RunsOfAgents
 	UserField      string    // request field that names the end user; "" for none
+	UserHeader     string    // header that names the end user, canonical, before UserField; "" for none
+	RunRequired    bool      // a request without a run is denied
+	UserRequired   bool      // the same of an end user
 	Replay         *Replay   // nil: nonces are not looked at
 	MaxDepth       int64     // -1: no limit
 	Concurrency    []*Budget // of slots

@@ -79,7 +79,11 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 	t.MaxRuns = l.count(&d.MaxRuns, t.MaxRuns, 1, maxNames)
 	t.MaxUsers = l.count(&d.MaxUsers, t.MaxUsers, 1, maxNames)
 	t.DenialReceipts = l.count(&d.Denials, t.DenialReceipts, 0, maxDenialReceipts)
+	t.RunsFrom = l.words(&d.RunsFrom, t.RunsFrom, l.namesRun)
+	t.RunRequired = l.flag(&d.RunRequired, t.RunRequired)
 	t.UserField = l.label(&d.UserField, t.UserField)
+	t.UserHeader = l.userHeader(&d.UserHeader, t.UserHeader)
+	t.UserRequired = l.flag(&d.UserRequired, t.UserRequired)
 	l.applyEnds(ru, d)
 	t.Replay = l.replay(&d.Replay, t.Replay)
 	t.MaxDepth = l.count(&d.MaxDepth, t.MaxDepth, 0, MaxDepthFact)
@@ -202,14 +206,18 @@ func (l *loader) checkClaims(n *yaml.Node, t *Tenant) {
 	}
 }
 
-// checkUsers refuses limits of end users whom nothing would name.
+// checkUsers refuses limits of end users whom nothing would name, and that there be one.
 func (l *loader) checkUsers(n *yaml.Node, t *Tenant) {
-	if t.UserField != "" {
+	if t.UserField != "" || t.UserHeader != "" {
 		return
+	}
+	if t.UserRequired {
+		l.reject(n, "tenant %s: user_required wants an end user, but no user_field or user_header says who that is; give one, as in user_field: user",
+			quote(t.Name))
 	}
 	for _, b := range t.limits() {
 		if slices.Contains(b.Scope, scopeUser) {
-			l.reject(n, "tenant %s: %s %s limits end users, but no user_field says who they are; give one, as in user_field: user",
+			l.reject(n, "tenant %s: %s %s limits end users, but no user_field or user_header says who they are; give one, as in user_field: user",
 				quote(t.Name), b.unit.noun, quote(b.Name))
 			return
 		}

@@ -72,7 +72,7 @@ func (l *loader) upstreams(root *yaml.Node, doc *fileDoc) {
 
 func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 	u := &Upstream{
-		KeyHeader:    l.keyHeader(&d.KeyHeader),
+		KeyHeader:    l.header(&d.KeyHeader),
 		Authorized:   l.flag(&d.AttachAuthorization, false),
 		ConnectLimit: l.duration(&d.ConnectTimeout, defaultConnect, time.Millisecond, maxConnect),
 		Keepalive:    l.duration(&d.KeepaliveTimeout, defaultKeepalive, time.Millisecond, maxConnect),
@@ -94,8 +94,8 @@ func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 	return u
 }
 
-// keyHeader returns the header that holds the key by itself, "" for a bearer token.
-func (l *loader) keyHeader(s *scalar) string {
+// header reads the name of a header, and returns it canonical; "" where none is given.
+func (l *loader) header(s *scalar) string {
 	text, ok := l.text(s)
 	if !ok {
 		return ""

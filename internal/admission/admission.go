@@ -31,9 +31,9 @@ func NewBid(rules *gate.Rules, key *policy.Key, r providers.Request, o Origin, h
 	b := gate.Bid{Rules: rules, Key: key, Facts: r.Facts()}
 	b.Choices, b.Depth, b.Attempt = 1, o.Depth, o.Attempt
 	b.AddImplied()
-	user := ""
-	if field := key.Tenant.UserField; field != "" && key.Trusted {
-		user, _ = r.Field(field)
+	user, err := userOf(key, r, h)
+	if err != nil {
+		return gate.Bid{}, err
 	}
 	b.SetNames(o.Run, user, o.Nonce)
 	return b, nil

@@ -43,6 +43,8 @@ var wires = map[call.Reason]wire{
 	policy.ToolCallsExceeded:    {call.TooMany, "tool_calls_exceeded", call.RetryUnsaid},
 	policy.ReplayedRequest:      {call.Conflict, "replayed_request", call.RetryNever},
 	policy.NonceRequired:        {call.Malformed, "nonce_required", call.RetryNever},
+	policy.RunRequired:          {call.Malformed, "run_required", call.RetryNever},
+	policy.UserRequired:         {call.Malformed, "user_required", call.RetryNever},
 	policy.DepthExceeded:        {call.Forbidden, "depth_exceeded", call.RetryNever},
 	policy.TooManyNames:         {call.Forbidden, "too_many_names", call.RetryNever},
 	policy.ModelNotAllowed:      {call.Forbidden, "model_not_allowed", call.RetryNever},

@@ -53,10 +53,14 @@ func (l *Listing) bid() (gate.Bid, error) {
 	if err != nil {
 		return gate.Bid{}, err
 	}
+	run, err := runFrom(l.Key.Tenant, l.Header, l.Origin.Run)
+	if err != nil {
+		return gate.Bid{}, err
+	}
 	facts := call.Facts{
 		Dialect: l.Dialect.Name(), Endpoint: l.Operation.Operation, Model: l.Operation.Params["model"], Choices: 1, Depth: depth,
 	}
-	facts.SetNames(l.Origin.Run, "", "")
+	facts.SetNames(run, "", "")
 	return gate.Bid{Rules: l.Rules, Key: l.Key, Facts: facts}, nil
 }
 

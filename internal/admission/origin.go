@@ -8,6 +8,8 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/agents"
 )
 
 // Headers by which a caller says where its request comes from.
@@ -26,11 +28,16 @@ const (
 // MaxRunBytes bounds a run's name.
 const MaxRunBytes = 256
 
+// MaxUserBytes bounds an end user's name in a header.
+const MaxUserBytes = 256
+
 // What is wrong with what a caller says of where its request comes from.
 var (
 	ErrDepth     = Deny(call.Malformed, "invalid_depth", call.RetryNever, "a depth is a whole number from 0 to %d", policy.MaxDepthFact)
 	errTwoRuns   = Deny(call.Malformed, "invalid_run", call.RetryNever, "the request names two runs; name one, in the path or in %s", RunHeader)
 	errLongRun   = Deny(call.Malformed, "invalid_run", call.RetryNever, "a run's name has at most %d bytes", MaxRunBytes)
+	errTwoUsers  = Deny(call.Malformed, "invalid_user", call.RetryNever, "the request names two end users; name one")
+	errLongUser  = Deny(call.Malformed, "invalid_user", call.RetryNever, "an end user's name has at most %d bytes", MaxUserBytes)
 	errTwoNonces = Deny(call.Malformed, "invalid_nonce", call.RetryNever, "the request names two nonces; name one, in %s or %s", idemHeader, nonceHeader)
 	errLongNonce = Deny(call.Malformed, "invalid_nonce", call.RetryNever, "a nonce has 1 to %d bytes", policy.MaxNonceBytes)
 )
@@ -48,6 +55,9 @@ type Origin struct {
 // *call.Denial.
 func (o Origin) read(t *policy.Tenant, h http.Header) (Origin, error) {
 	var err error
+	if o.Run, err = runFrom(t, h, o.Run); err != nil {
+		return Origin{}, err
+	}
 	if o.Depth, err = DepthOf(t, h, o.Depth); err != nil {
 		return Origin{}, err
 	}
@@ -75,6 +85,78 @@ func RunOf(h http.Header, named string) (string, error) {
 		return "", errLongRun
 	}
 	return run, nil
+}
+
+// runFrom returns the run that a request belongs to: the one that it names outright, or else
+// the first of those in the places where the tenant has them looked for. The error is a
+// *call.Denial.
+func runFrom(t *policy.Tenant, h http.Header, named string) (string, error) {
+	for _, place := range t.RunsFrom {
+		if named != "" {
+			break
+		}
+		headers := []string{place}
+		if place == policy.RunsOfAgents {
+			headers = agents.SessionHeaders(providers.Head{Header: h})
+		}
+		var err error
+		if named, err = firstOf(h, headers); err != nil {
+			return "", err
+		}
+	}
+	return named, nil
+}
+
+// firstOf is the name in the first of the headers that has one; "" for none.
+func firstOf(h http.Header, headers []string) (string, error) {
+	for _, header := range headers {
+		name, differ := oneOf(h[header])
+		switch {
+		case differ:
+			return "", Deny(call.Malformed, "invalid_run", call.RetryNever, "the request names two runs in %s; name one", header)
+		case len(name) > MaxRunBytes:
+			return "", errLongRun
+		case name != "":
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// oneOf is what all values of a header say, and whether they differ.
+func oneOf(values []string) (value string, differ bool) {
+	for i, v := range values {
+		if i > 0 && v != value {
+			return "", true
+		}
+		value = v
+	}
+	return value, false
+}
+
+// userOf returns the end user of a request: what the tenant's header says of it, or else its
+// field, if the key is trusted to say so. The error is a *call.Denial.
+func userOf(key *policy.Key, r providers.Request, h http.Header) (string, error) {
+	if !key.Trusted {
+		return "", nil
+	}
+	t := key.Tenant
+	if t.UserHeader != "" {
+		user, differ := oneOf(h[t.UserHeader])
+		switch {
+		case differ:
+			return "", errTwoUsers
+		case len(user) > MaxUserBytes:
+			return "", errLongUser
+		case user != "":
+			return user, nil
+		}
+	}
+	if t.UserField == "" {
+		return "", nil
+	}
+	user, _ := r.Field(t.UserField)
+	return user, nil
 }
 
 // nonceOf returns the one nonce that the headers name.
