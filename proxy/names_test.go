@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -71,6 +72,24 @@ func TestUserOfARequest(t *testing.T) {
 	}
 }
 
+// TestHeadersOfNamesGoOn to the upstream as the client sent them, but for ours.
+func TestHeadersOfNamesGoOn(t *testing.T) {
+	var got received
+	w := newWorld(t, setting{
+		upstreams: []http.Handler{recorder(&got)},
+		tenant:    ampleBudget + "\nruns_from: [x-session]\nuser_header: x-aegis-user",
+	})
+	mustAllow(t, w.post(chatPath, hello, "X-Session", "s", "X-Aegis-User", "u"))
+	if got.header.Get("X-Session") != "s" || got.header["X-Aegis-User"] != nil {
+		t.Errorf("the upstream got %v", got.header)
+	}
+	for _, d := range read[audit.Decision](w) {
+		if d.Facts.Run != call.HashName("s") || d.Facts.User != call.HashName("u") {
+			t.Errorf("run %s, user %s", d.Facts.Run, d.Facts.User)
+		}
+	}
+}
+
 // mustName sends a request, and holds the name that its receipt has against the one that is wanted, or
 // its denial against a code.
 func mustName(t *testing.T, w *world, path string, headers []string, code string, of func(*call.Facts) (got call.Name, want string)) {
@@ -108,6 +127,6 @@ func TestSessionsShareTheBudgetOfTheirKey(t *testing.T) {
 		t.Errorf("%d nano-USD are spent of 4000, %d are held", spent, held)
 	}
 	if !strings.Contains(denied["a"], `\"run\"`) || !strings.Contains(denied["z"], `\"key\"`) {
-		t.Errorf("the first session was told %q, the last %q", denied["a"], denied["j"])
+		t.Errorf("the first session was told %q, the last %q", denied["a"], denied["z"])
 	}
 }
