@@ -53,7 +53,7 @@ type Leave struct {
 	Receipt   string
 	Expires   int64 // ledger milliseconds
 	Hold      int64 // nano-USD; 0 where no budget concerns the action
-	Warnings  []string
+	Warnings  []policy.Warning
 	Remaining []policy.Remaining
 	// Authorization is what whoever does the action can check, in canonical JSON;
 	// nil where the gate has no Authority, and of an extension.

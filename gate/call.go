@@ -16,7 +16,7 @@ type Result[T any] struct {
 	Charge  int64  // nano-USD
 	Basis   string // of the charge: one of package audit's
 
-	Warnings  []string           // soft budgets over their limit
+	Warnings  []policy.Warning
 	Remaining []policy.Remaining // see Grant.Remaining
 }
 

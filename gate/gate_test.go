@@ -318,7 +318,7 @@ func TestObserveNeverDenies(t *testing.T) {
 func TestSoftBudgetWarns(t *testing.T) {
 	w := newWorld(t, `budgets: [{name: hint, window: forever, limit_usd: "0.000000150", kind: soft}]`)
 	grant := w.begin(w.call(100, 50))
-	if len(grant.Warnings) != 1 || grant.Warnings[0] != "hint" {
+	if len(grant.Warnings) != 1 || grant.Warnings[0] != (policy.Warning{Budget: "hint"}) {
 		t.Errorf("warnings %v", grant.Warnings)
 	}
 	grant.End(used(1, 1))

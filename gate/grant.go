@@ -14,11 +14,11 @@ import (
 
 // Grant is leave to run one call. End it exactly once; more Ends do nothing.
 type Grant struct {
-	Receipt   string   // the decision receipt's id
-	OutputCap int64    // tokens of one choice: the cap to send, at most the one asked for
-	Uncapped  bool     // no cap that nobody asked for fits: send none, if the upstream enforces its context
-	Clamped   bool     // the cap was lowered to fit a budget
-	Warnings  []string // soft budgets over their limit
+	Receipt   string // the decision receipt's id
+	OutputCap int64  // tokens of one choice: the cap to send, at most the one asked for
+	Uncapped  bool   // no cap that nobody asked for fits: send none, if the upstream enforces its context
+	Clamped   bool   // the cap was lowered to fit a budget
+	Warnings  []policy.Warning
 
 	gate     *Gate
 	quote    *quote

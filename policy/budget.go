@@ -79,6 +79,7 @@ func (l *loader) budget(n *yaml.Node, d *budgetDoc) *Budget {
 		Window: l.window(n, &d.windowDoc),
 		unit:   usd,
 	}
+	b.WarnAt = l.warnAt(n, d)
 	l.limit(n, &d.limitDoc, b)
 	if l.require(n, &d.Limit.entry, "limit_usd", "write an amount, as in \"25\"") {
 		b.Limit = l.usd(&d.Limit, 0)

@@ -156,20 +156,6 @@ func (p Plan) Needs(i int, seen budget.Observed) int64 {
 	return p.Claims[i].Amount
 }
 
-// Warnings names the soft budgets that this grant takes over their limit.
-func (p Plan) Warnings(observed []budget.Observed) []string {
-	var names []string
-	for i, c := range p.counters {
-		total := observed[i].Spent + observed[i].Held + p.Needs(i, observed[i])
-		for _, b := range c.budgets {
-			if b.Kind == Soft && total > b.Limit {
-				names = append(names, b.Name)
-			}
-		}
-	}
-	return names
-}
-
 // Broken returns why a grant that was made without the policy's limits would
 // have been denied with them: the reasons under Observe.
 func (p Plan) Broken(observed []budget.Observed) []call.Reason {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -209,6 +210,23 @@ func TestWarnings(t *testing.T) {
 		if len(got) != c.want {
 			t.Errorf("spent %d, held %d: got %v", c.spent, c.held, got)
 		}
+	}
+}
+
+// A budget warns from the threshold on that what is spent has reached; what is held does not count.
+func TestWarningsAtThresholds(t *testing.T) {
+	owner := tenant(t, `budgets: [{name: monthly, window: month, limit_usd: "10", warn_at: [95%, 80%]}]`)
+	plan, _ := policy.Decide(owner.Keys[0], &ask, noon)
+	for _, c := range []struct{ spent, held, want int64 }{
+		{0, 10e9, 0}, {8e9 - 1, 0, 0}, {8e9, 0, 80}, {9_499_999_999, 0, 80}, {9_500_000_000, 0, 95}, {11e9, 0, 95},
+	} {
+		got := plan.Warnings([]budget.Observed{{Spent: c.spent, Held: c.held}})
+		if c.want == 0 && len(got) > 0 || c.want > 0 && !slices.Equal(got, []policy.Warning{{Budget: "monthly", Percent: c.want}}) {
+			t.Errorf("%d spent: got %v, want %d%%", c.spent, got, c.want)
+		}
+	}
+	if text := (policy.Warning{Budget: "monthly", Percent: 80}).String(); text != "budget monthly is 80% spent" {
+		t.Errorf("it says %q", text)
 	}
 }
 

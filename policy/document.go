@@ -165,8 +165,9 @@ type windowDoc struct {
 type budgetDoc struct {
 	limitDoc
 	windowDoc
-	Limit scalar `yaml:"limit_usd"`
-	Kind  scalar `yaml:"kind"`
+	Limit  scalar `yaml:"limit_usd"`
+	Kind   scalar `yaml:"kind"`
+	WarnAt words  `yaml:"warn_at"`
 }
 
 type rateDoc struct {

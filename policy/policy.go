@@ -181,7 +181,8 @@ type Budget struct {
 	Endpoint string
 	Window   Period
 	Kind     LimitKind
-	Limit    int64 // nano-USD; of any other a plain count
+	Limit    int64   // nano-USD; of any other a plain count
+	WarnAt   []int64 // percents of the limit of money at which responses warn, ascending
 
 	unit *unit
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/agents"
 )
@@ -88,11 +89,16 @@ func Authorization(grant *gate.Grant) (string, error) {
 	return base64.StdEncoding.EncodeToString(auth), nil
 }
 
-// Warn names soft budgets that are over their limit, if there are any.
-func Warn(h http.Header, budgets []string) {
-	if len(budgets) > 0 {
-		h[warningHeader] = []string{"budget over its soft limit: " + strings.Join(budgets, ", ")}
+// Warn tells what budgets warn of, if there is anything.
+func Warn(h http.Header, warnings []policy.Warning) {
+	if len(warnings) == 0 {
+		return
 	}
+	texts := make([]string, len(warnings))
+	for i, w := range warnings {
+		texts[i] = w.String()
+	}
+	h[warningHeader] = []string{strings.Join(texts, "; ")}
 }
 
 // MarkDenied puts them on an answer that is our own.
