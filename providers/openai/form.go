@@ -150,29 +150,58 @@ func (f *form) part(part []byte) error {
 	return f.add(name, string(data))
 }
 
-// partName reads the head of a part.
+// partName reads the head of a part. A field that is said to be anything but plain text in UTF-8 some
+// servers take for a file, or read otherwise.
 func partName(head string) (name string, isFile bool, err error) {
+	kind := ""
 	for line := range strings.SplitSeq(head, "\r\n") {
 		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
 		switch strings.ToLower(key) {
 		case "content-disposition":
-			kind, params, broken := mime.ParseMediaType(strings.TrimSpace(value))
-			if broken != nil || kind != "form-data" || params["name"] == "" || name != "" {
-				return "", false, errForm("has a part whose Content-Disposition is not form-data with one name")
+			if name != "" {
+				return "", false, errForm("has a part with two names")
 			}
-			name, isFile = params["name"], strings.Contains(strings.ToLower(value), "filename")
-		case "content-type", "content-length", "content-transfer-encoding":
-			if coding := strings.ToLower(strings.TrimSpace(value)); strings.Contains(strings.ToLower(key), "encoding") && coding != "binary" && coding != "8bit" && coding != "7bit" {
+			if name, isFile, err = disposition(value); err != nil {
+				return "", false, err
+			}
+		case "content-type":
+			kind = value
+		case "content-length":
+		case "content-transfer-encoding":
+			if !slices.Contains([]string{"binary", "8bit", "7bit"}, strings.ToLower(value)) {
 				return "", false, errForm("has a part in a transfer encoding")
 			}
 		default:
 			return "", false, errForm(fmt.Sprintf("has a part with the header %.40q", key))
 		}
 	}
-	if name == "" {
+	switch {
+	case name == "":
 		return "", false, errForm("has a part without a name")
+	case !isFile && !plainText(kind):
+		return "", false, wire.Errorf(name, "the form's field %.40q is not said to be plain text in UTF-8", name)
 	}
 	return name, isFile, nil
+}
+
+// disposition reads the name of a part. Not all servers read one in its extended form.
+func disposition(value string) (name string, isFile bool, err error) {
+	kind, params, err := mime.ParseMediaType(value)
+	plain := strings.ReplaceAll(strings.ToLower(value), "filename", "")
+	if err != nil || kind != "form-data" || params["name"] == "" || strings.Contains(plain, "name*") {
+		return "", false, errForm("has a part whose Content-Disposition is not form-data with one plain name")
+	}
+	return params["name"], strings.Contains(strings.ToLower(value), "filename"), nil
+}
+
+// plainText reports whether a content type is none, or that of plain text in UTF-8.
+func plainText(kind string) bool {
+	if kind == "" {
+		return true
+	}
+	media, params, err := mime.ParseMediaType(kind)
+	return err == nil && media == "text/plain" && (params["charset"] == "" || strings.EqualFold(params["charset"], "utf-8"))
 }
 
 // add takes a field.

@@ -259,6 +259,25 @@ func TestMediaWithoutABound(t *testing.T) {
 	}
 }
 
+// A part that another server could read otherwise is refused.
+func TestPartsThatAreReadInTwoWays(t *testing.T) {
+	for name, head := range map[string]string{
+		"a field that some take for a file": "Content-Disposition: form-data; name=\"model\"\r\nContent-Type: application/octet-stream",
+		"a field in another charset":        "Content-Disposition: form-data; name=\"model\"\r\nContent-Type: text/plain; charset=utf-16",
+		"a name in its extended form":       "Content-Disposition: form-data; name*=utf-8''model",
+		"two names":                         "Content-Disposition: form-data; name=\"x\"\r\nContent-Disposition: form-data; name=\"model\"",
+		"a name that goes on":               "Content-Disposition: form-data;\r\n name=\"model\"",
+		"a transfer encoding":               "Content-Disposition: form-data; name=\"model\"\r\nContent-Transfer-Encoding: base64",
+		"a name of another case":            "Content-Disposition: form-data; name=\"Model\"",
+		"a list of models":                  "Content-Disposition: form-data; name=\"model[0]\"",
+	} {
+		body := "--b\r\n" + head + "\r\n\r\nwhisper-1\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nID3\r\n--b--\r\n"
+		if _, err := parseMedia(mediaHead("/v1/audio/transcriptions", "multipart/form-data; boundary=b"), []byte(body)); err == nil {
+			t.Errorf("%s is read", name)
+		}
+	}
+}
+
 // FuzzForm holds that what is read as a form has the parts that Go's own reader finds.
 func FuzzForm(f *testing.F) {
 	for _, parts := range [][]formPart{
