@@ -267,9 +267,11 @@ func TestReplayFindsAWrongExtension(t *testing.T) {
 		"a denial by another limit": {alter(denied, func(d *audit.Decision) {
 			reclaim(d, func(c *audit.Claim) { c.Limit++ })
 		}), gate.WrongClaims},
-		"a denial of another lease":  {alter(denied, func(d *audit.Decision) { d.Lease = "act-" + strings.Repeat("0", 32) }), gate.WrongSum},
-		"a cap that is not exceeded": {alter(refused, func(d *audit.Decision) { d.Facts.Cost = 40 }), gate.WrongDenial},
-		"leave beyond the cap":       {alter(extended, func(d *audit.Decision) { d.Facts.Cost = 91 }), gate.WrongAllow},
+		"a denial of another lease":                         {alter(denied, func(d *audit.Decision) { d.Lease = "act-" + strings.Repeat("0", 32) }), gate.WrongSum},
+		"a denial told as leave for a lease that was there": {alter(denied, func(d *audit.Decision) { d.Existing = true }), gate.WrongSum},
+		"a denial without the ledger, told so":              {alter(refused, func(d *audit.Decision) { d.Existing = true }), gate.WrongSum},
+		"a cap that is not exceeded":                        {alter(refused, func(d *audit.Decision) { d.Facts.Cost = 40 }), gate.WrongDenial},
+		"leave beyond the cap":                              {alter(extended, func(d *audit.Decision) { d.Facts.Cost = 91 }), gate.WrongAllow},
 	} {
 		t.Run(name, func(t *testing.T) {
 			receipts := extensionStory(t)

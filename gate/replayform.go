@@ -17,6 +17,8 @@ func checkForm(d *audit.Decision) *fault {
 		return faultf(WrongSum, "a denial has no expiry")
 	case d.Verdict == audit.Deny && d.Lease != "" && f.Action() != policy.Extension:
 		return faultf(WrongSum, "only an extension that is denied has a lease")
+	case d.Existing && d.Verdict == audit.Deny:
+		return faultf(WrongSum, "only leave can be about a lease that was there")
 	case d.Existing && d.Lease == "":
 		return faultf(WrongSum, "what is about a lease that was there names it")
 	case action && d.PricedAt != 0:
