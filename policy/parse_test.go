@@ -107,6 +107,7 @@ func TestParseRefuses(t *testing.T) {
 		{"users without a field", head + tenantText("budgets: [{name: a, scope: user, window: day, limit_usd: 1}]"), "no user_field or user_header says who they are"},
 		{"a required user whom nothing names", head + tenantText("user_required: true"), "user_required wants an end user, but no user_field or user_header says who that is"},
 		{"a run from no header", head + tenantText("runs_from: [agent, \"x y\"]"), `"x y" is no header's name; write one as in x-api-key`},
+		{"a run from no field", head + tenantText("runs_from: [body.]"), `"body." is no header's name`},
 		{"a user from no header", head + tenantText("user_header: \"a:b\""), `"a:b" is no header's name`},
 		{"a negative rate of denials", head + tenantText("denial_receipts_per_second: -1"), "from 0 to 1000000"},
 		{"a huge number", head + tenantText("max_runs: 99999999999999999999"), "does not fit; write a whole number from 1 to 1000000"},

@@ -135,7 +135,7 @@ type Tenant struct {
 	MaxRuns        int64     // live run names
 	MaxUsers       int64     // live end-user names
 	DenialReceipts int64     // a second on each replica; denials beyond are counted
-	RunsFrom       []string  // what names a run that nothing names outright, the first that does: headers, canonical, or RunsOfAgents
+	RunsFrom       []string  // what names a run that nothing names outright, the first that does: headers, canonical, RunsOfAgents, or fields behind RunsOfBodies
 	UserField      string    // request field that names the end user; "" for none
 	UserHeader     string    // header that names the end user, canonical, before UserField; "" for none
 	RunRequired    bool      // a request without a run is denied

@@ -1,15 +1,27 @@
 package policy
 
-import "github.com/aegis-proxy/aegis-proxy/call"
+import (
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+)
 
 // RunsOfAgents in Tenant.RunsFrom is the session that a coding agent tells by itself, in the
 // header that is known of it.
 const RunsOfAgents = "agent"
 
+// RunsOfBodies begins what in Tenant.RunsFrom is the path of a field of the body, as
+// body.conversation.
+const RunsOfBodies = "body."
+
 // namesRun reads one of the places in which a run is looked for.
 func (l *loader) namesRun(s *scalar) string {
-	if text, ok := l.text(s); ok && text == RunsOfAgents {
+	text, ok := l.text(s)
+	switch path, inBody := strings.CutPrefix(text, RunsOfBodies); {
+	case ok && text == RunsOfAgents:
 		return text
+	case ok && inBody && path != "":
+		return l.name(s)
 	}
 	return l.header(s)
 }

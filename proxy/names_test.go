@@ -38,6 +38,10 @@ func TestRunOfARequest(t *testing.T) {
 		{"one value twice", places, chatPath, []string{"X-First", "a", "X-First", "a"}, "a", ""},
 		{"two values behind one that counts", places, chatPath, []string{"X-First", "f", "X-Last", "a", "X-Last", "b"}, "f", ""},
 		{"a name that is too long", places, chatPath, []string{"X-First", long}, "", "invalid_run"},
+		{"a field of the body", "runs_from: [x-first, body.model]", chatPath, nil, "toy", ""},
+		{"a header before a field", "runs_from: [x-first, body.model]", chatPath, []string{"X-First", "f"}, "f", ""},
+		{"a field that is not there", "runs_from: [body.conversation, x-last]", chatPath, []string{"X-Last", "l"}, "l", ""},
+		{"a field that is no string", "runs_from: [body.messages, x-last]", chatPath, []string{"X-Last", "l"}, "l", ""},
 		{"none where one is required", places + "\nrun_required: true", chatPath, nil, "", "run_required"},
 		{"one where one is required", places + "\nrun_required: true", chatPath, []string{"X-Last", "l"}, "l", ""},
 	} {

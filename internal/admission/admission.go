@@ -24,7 +24,7 @@ type Door struct {
 // NewBid is what a request of a key asks leave for, less what bounds it and where it goes: what
 // the rules see of it. The error is a *call.Denial.
 func NewBid(rules *gate.Rules, key *policy.Key, r providers.Request, o Origin, h http.Header) (gate.Bid, error) {
-	o, err := o.read(key.Tenant, h)
+	o, err := o.read(key.Tenant, r, h)
 	if err != nil {
 		return gate.Bid{}, err
 	}

@@ -53,7 +53,7 @@ func (l *Listing) bid() (gate.Bid, error) {
 	if err != nil {
 		return gate.Bid{}, err
 	}
-	run, err := runFrom(l.Key.Tenant, l.Header, l.Origin.Run)
+	run, err := runFrom(l.Key.Tenant, bare(l.Header), l.Origin.Run)
 	if err != nil {
 		return gate.Bid{}, err
 	}

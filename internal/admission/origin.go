@@ -50,12 +50,12 @@ type Origin struct {
 	Depth   int64 // of the recursion
 }
 
-// read completes what is known already with what the tenant's rules need of the headers.
-// Those that no rule of the tenant looks at may hold anything. The error is a
+// read completes what is known already with what the tenant's rules need of the request and its
+// headers. Those that no rule of the tenant looks at may hold anything. The error is a
 // *call.Denial.
-func (o Origin) read(t *policy.Tenant, h http.Header) (Origin, error) {
+func (o Origin) read(t *policy.Tenant, r providers.Request, h http.Header) (Origin, error) {
 	var err error
-	if o.Run, err = runFrom(t, h, o.Run); err != nil {
+	if o.Run, err = runFrom(t, placesOf(r, h), o.Run); err != nil {
 		return Origin{}, err
 	}
 	if o.Depth, err = DepthOf(t, h, o.Depth); err != nil {
@@ -87,24 +87,50 @@ func RunOf(h http.Header, named string) (string, error) {
 	return run, nil
 }
 
+// places are where a run may be looked for: the headers, and the fields of a body, if there
+// is one.
+type places struct {
+	header http.Header
+	field  func(path string) (string, bool)
+}
+
+func placesOf(r providers.Request, h http.Header) places { return places{h, r.Field} }
+
+// bare are the places of a request without a body.
+func bare(h http.Header) places {
+	return places{h, func(string) (string, bool) { return "", false }}
+}
+
 // runFrom returns the run that a request belongs to: the one that it names outright, or else
 // the first of those in the places where the tenant has them looked for. The error is a
 // *call.Denial.
-func runFrom(t *policy.Tenant, h http.Header, named string) (string, error) {
+func runFrom(t *policy.Tenant, in places, named string) (string, error) {
 	for _, place := range t.RunsFrom {
 		if named != "" {
 			break
 		}
-		headers := []string{place}
-		if place == policy.RunsOfAgents {
-			headers = agents.SessionHeaders(providers.Head{Header: h})
-		}
 		var err error
-		if named, err = firstOf(h, headers); err != nil {
+		if named, err = in.named(place); err != nil {
 			return "", err
 		}
 	}
 	return named, nil
+}
+
+// named is the run that one of the places of a policy's runs_from names; "" for none.
+func (in places) named(place string) (string, error) {
+	if path, inBody := strings.CutPrefix(place, policy.RunsOfBodies); inBody {
+		name, _ := in.field(path)
+		if len(name) > MaxRunBytes {
+			return "", errLongRun
+		}
+		return name, nil
+	}
+	headers := []string{place}
+	if place == policy.RunsOfAgents {
+		headers = agents.SessionHeaders(providers.Head{Header: in.header})
+	}
+	return firstOf(in.header, headers)
 }
 
 // firstOf is the name in the first of the headers that has one; "" for none.
