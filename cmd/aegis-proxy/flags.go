@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // flagsFromEnv sets every flag that was not given from its AEGIS_ variable.
@@ -38,7 +40,18 @@ func refuseFlag(cmd *cobra.Command, err error) error {
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		err = refuseValue("--"+wrong.GetFlag().Name, err)
 	}
-	return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	return fmt.Errorf("%w; see %s --help%s", err, cmd.CommandPath(), didYouMeanFlag(cmd, err))
+}
+
+// didYouMeanFlag names the flag that an unknown one may be a slip of.
+func didYouMeanFlag(cmd *cobra.Command, err error) string {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return ""
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	return perhaps("--", names.Nearest(unknown.GetSpecifiedName(), known))
 }
 
 // refuseValue says of a setting what was given and what it takes, in place of

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
 // version is set by the release build.
@@ -71,7 +73,7 @@ func explainArgs(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return fmt.Errorf("%w; %s%s", err, howToUse(cmd), didYouMean(cmd, args))
+				return wrongArgs(cmd, args, err)
 			}
 			return nil
 		}
@@ -81,20 +83,37 @@ func explainArgs(cmd *cobra.Command) {
 	}
 }
 
-// nearEnough is by how many letters a command may differ from one that is taken for a slip of it.
-const nearEnough = 2
+// wrongArgs says what was given and how the command is used. What cobra says of a command
+// without members takes any argument for a command.
+func wrongArgs(cmd *cobra.Command, args []string, err error) error {
+	if _, coded := errors.AsType[*exitCode](err); coded || cmd.HasSubCommands() {
+		return fmt.Errorf("%w; %s%s", err, howToUse(cmd), didYouMean(cmd, args))
+	}
+	given := "no argument was given"
+	if len(args) > 0 {
+		given = fmt.Sprintf("%s given: %q", counted(len(args), "argument"), args)
+	}
+	return fmt.Errorf("%s; %s", given, howToUse(cmd))
+}
 
-// didYouMean names the members of a group that its first argument may be a slip of.
+// didYouMean names the member of a group that its first argument may be a slip of.
 func didYouMean(cmd *cobra.Command, args []string) string {
 	if !cmd.HasSubCommands() || len(args) == 0 {
 		return ""
 	}
-	cmd.SuggestionsMinimumDistance = nearEnough
-	near := cmd.SuggestionsFor(args[0])
-	if len(near) == 0 {
+	var known []string
+	for _, member := range cmd.Commands() {
+		known = append(known, member.Name())
+	}
+	return perhaps("", names.Nearest(args[0], known))
+}
+
+// perhaps asks whether a name was meant; "" where there is none.
+func perhaps(before, name string) string {
+	if name == "" {
 		return ""
 	}
-	return "; did you mean " + strings.Join(near, " or ") + "?"
+	return "; did you mean " + before + name + "?"
 }
 
 func howToUse(cmd *cobra.Command) string {
