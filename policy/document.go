@@ -10,6 +10,7 @@ type fileDoc struct {
 	CORS       section[corsDoc]     `yaml:"cors"`
 	Upstreams  list[upstreamDoc]    `yaml:"upstreams"`
 	Models     list[modelDoc]       `yaml:"models"`
+	Aliases    list[aliasDoc]       `yaml:"aliases"`
 	Free       scalar               `yaml:"free_upstream"`
 	Plans      named[rulesDoc]      `yaml:"plans"`
 	Tenants    list[tenantDoc]      `yaml:"tenants"`

@@ -101,6 +101,7 @@ func (l *loader) document(root *yaml.Node) {
 	l.cors(&doc.CORS)
 	l.upstreams(root, &doc)
 	l.models(root, &doc)
+	l.aliases(&doc)
 	l.freeUpstream(&doc.Free)
 	l.planned(&doc)
 	l.tenants(root, &doc)

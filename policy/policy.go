@@ -28,6 +28,7 @@ type Policy struct {
 
 	free    *Policy // as it routes what is free somewhere; nil: as all else
 	byModel modelIndex
+	aliases map[string]alias // by their names, folded
 	byName  map[string]*Tenant
 	byKey   map[[32]byte]*Key // SHA-256 of the secret
 }

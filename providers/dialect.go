@@ -66,6 +66,10 @@ type Request interface {
 	// "metadata.customer"; ok is false if there is none.
 	Field(path string) (value string, ok bool)
 
+	// Rename has it ask for another model, in its facts and in what is sent: the one that the
+	// model it names is an alias of. It is called before the others, if at all.
+	Rename(model string)
+
 	// Copied is how much memory it takes beside the body, in bytes.
 	Copied() int64
 

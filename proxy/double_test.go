@@ -85,6 +85,7 @@ func (r *doubled) Facts() call.Facts {
 }
 func (r *doubled) Field(string) (string, bool) { return "", false }
 func (r *doubled) Copied() int64               { return 0 }
+func (r *doubled) Rename(model string)         { r.op.Params["model"] = model }
 
 type doubleOffer struct {
 	*doubled

@@ -58,7 +58,7 @@ func (l *Listing) bid() (gate.Bid, error) {
 		return gate.Bid{}, err
 	}
 	facts := call.Facts{
-		Dialect: l.Dialect.Name(), Endpoint: l.Operation.Operation, Model: l.Operation.Params["model"], Choices: 1, Depth: depth,
+		Dialect: l.Dialect.Name(), Endpoint: l.Operation.Operation, Model: l.Rules.Policy.Named(l.Operation.Params["model"]), Choices: 1, Depth: depth,
 	}
 	facts.SetNames(run, "", "")
 	return gate.Bid{Rules: l.Rules, Key: l.Key, Facts: facts}, nil
@@ -81,12 +81,13 @@ func (l *Listing) models() ([]providers.Model, error) {
 // modelNamed is a model that the tenant of a key may use in a dialect. It need not be in
 // the list: patterns of the policy stand for names that no price table has.
 func modelNamed(rules *gate.Rules, key *policy.Key, dialect, name string) (providers.Model, bool) {
-	model, upstreams := rules.Policy.Route(key.Tenant, name)
+	named := rules.Policy.Named(name)
+	model, upstreams := rules.Policy.Route(key.Tenant, named)
 	upstreams = policy.Speaking(upstreams, dialect)
-	if len(upstreams) == 0 || !key.Tenant.MayUse(name) {
+	if len(upstreams) == 0 || !key.Tenant.MayUse(named) {
 		return providers.Model{}, false
 	}
-	_, err := rules.Prices.Lookup(upstreams[0].Provider, name, time.Now()) // which decides nothing
+	_, err := rules.Prices.Lookup(upstreams[0].Provider, named, time.Now()) // which decides nothing
 	return providers.Model{ID: name, Owner: upstreams[0].Name}, err == nil || !strings.Contains(model.Match, "*")
 }
 
@@ -107,6 +108,11 @@ func modelsFor(rules *gate.Rules, key *policy.Key, dialect string) []providers.M
 			}
 			seen[name] = true
 			list = append(list, providers.Model{ID: name, Owner: upstreams[0].Name})
+		}
+	}
+	for _, name := range rules.Policy.Aliases() {
+		if m, ok := modelNamed(rules, key, dialect, name); ok && !seen[name] {
+			list = append(list, m)
 		}
 	}
 	return list

@@ -13,6 +13,9 @@ func (o *offer) splices(limit int64) []wire.Splice {
 	if limit < r.maxTokens {
 		splices = append(splices, wire.Replace(r.capAt, strconv.FormatInt(limit, 10)))
 	}
+	if r.renamed {
+		splices = append(splices, r.members.Set("model", strconv.Quote(r.model)))
+	}
 	return append(splices, r.members.Drop(gone...)...)
 }
 

@@ -15,8 +15,9 @@ type request struct {
 	head      providers.Head
 	body      []byte
 
-	model  string
-	stream bool
+	model   string
+	renamed bool // it is another one than the body's
+	stream  bool
 	// maxTokens is the output cap, in tokens. 0 asks for no output: the API then only
 	// fills the prompt cache.
 	maxTokens int64
@@ -95,6 +96,9 @@ func (r *request) needs() (list []string) {
 
 // Field returns the string at a path of the body: see wire.Members.
 func (r *request) Field(path string) (value string, ok bool) { return r.members.Field(r.body, path) }
+
+// Rename has it ask for another model.
+func (r *request) Rename(model string) { r.model, r.renamed = model, true }
 
 // Copied is the memory of the texts that are not in the body as they are.
 func (r *request) Copied() int64 { return r.copied }

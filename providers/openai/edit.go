@@ -37,7 +37,7 @@ func (r *Request) Rewrite(e Edit) *wire.Edited {
 	if e.IncludeUsage && r.Stream && !r.IncludeUsage && r.Endpoint.asksForUsage() {
 		splices = append(splices, r.usageSplice())
 	}
-	splices = append(splices, e.More...)
+	splices = append(append(splices, e.More...), r.rename()...)
 	if e.Tier != "" {
 		splices = append(splices, r.members.Set("service_tier", strconv.Quote(e.Tier)))
 	}

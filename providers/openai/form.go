@@ -42,7 +42,7 @@ func boundaryOf(contentTypes []string) (boundary string, isForm bool, err error)
 // one that ends in [], or comes twice under such a name, an element of a list. Files are
 // measured. The form is read strictly, so that no other reader sees other parts in it.
 func parseForm(e Endpoint, boundary string, body []byte) (*Request, error) {
-	f := form{fields: map[string]*field{}}
+	f := form{fields: map[string]*field{}, body: body}
 	if err := f.split(body, boundary); err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func parseForm(e Endpoint, boundary string, body []byte) (*Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Request{Endpoint: e, body: object, form: body, n: 1, bestOf: 1, prompts: 1}
+	r := &Request{Endpoint: e, body: object, form: body, modelAt: f.model, n: 1, bestOf: 1, prompts: 1}
 	for _, file := range f.files {
 		if err := r.bring(file); err != nil {
 			return nil, err
@@ -82,6 +82,8 @@ type form struct {
 	fields map[string]*field
 	files  []file
 	parts  int
+	body   []byte
+	model  wire.Span // of the value of the field by that name
 }
 
 type field struct {
@@ -146,6 +148,10 @@ func (f *form) part(part []byte) error {
 		return nil
 	case len(data) > maxFields:
 		return wire.Errorf(name, "the form's field %q is longer than %d bytes", name, maxFields)
+	}
+	if name == "model" {
+		at := cap(f.body) - cap(data) // it is a piece of it
+		f.model = wire.Span{Start: at, End: at + len(data)}
 	}
 	return f.add(name, string(data))
 }

@@ -88,7 +88,7 @@ func (o *mediaOffer) fee(u call.Unit, n int64) {
 	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: usage})
 }
 
-// Send sends the body as it came: nothing in it has to change.
+// Send sends the body as it came, but for a model that is an alias.
 func (o *mediaOffer) Send(int64) providers.Sent {
 	r := o.request
 	header, betas := forward(&o.terms, r.head.Header)
@@ -103,7 +103,7 @@ func (o *mediaOffer) Send(int64) providers.Sent {
 	return providers.Sent{
 		Path: "/" + endpoint.String(), Query: r.query, Header: header,
 		Removed: providers.Removed{Betas: betas},
-		Body:    wire.Apply(body, nil),
+		Body:    wire.Apply(body, r.rename()),
 		Meter: func(a providers.Answer) providers.Meter {
 			m := newMediaMeter(endpoint, a)
 			m.spoken, m.timed, m.amounts = spoken, timed, amounts

@@ -391,3 +391,20 @@ func checkMedia(t *testing.T, offer providers.Offer, kind, answer string, want c
 		}
 	}
 }
+
+// A model that is an alias is replaced in its place, in a form as in JSON.
+func TestRenameInAForm(t *testing.T) {
+	kind, body := formOf(t, formPart{"model", "", "hear"}, formPart{"file", "a", "ID3"}, formPart{"language", "", "hear"})
+	r, err := parseMedia(mediaHead("/v1/audio/transcriptions", kind), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Rename("whisper-1")
+	o, err := r.On(mediaTerms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := bytes.Replace(body, []byte("hear"), []byte("whisper-1"), 1); !bytes.Equal(o.Send(0).Body.Join(), want) {
+		t.Errorf("sent %s", o.Send(0).Body.Join())
+	}
+}

@@ -1,6 +1,8 @@
 package openai
 
 import (
+	"strconv"
+
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -111,9 +113,12 @@ type Request struct {
 	rendering    string          // how it is to read what went before, in words of the API; "" as ever
 	maxToolCalls int64           // 0: it has no such cap
 
-	drawing drawing // images that are asked for
-	sound   sound   // what is to be spoken, or written down
-	form    []byte  // the body as it came, where it is a form
+	drawing drawing   // images that are asked for
+	sound   sound     // what is to be spoken, or written down
+	form    []byte    // the body as it came, where it is a form
+	modelAt wire.Span // of the model in that
+
+	renamed bool // Model is another one than the body's
 
 	media      []string // types of parts of a chat that are more than text and images
 	audioInput bool
@@ -157,6 +162,20 @@ func (r *Request) parse() error {
 	}
 	r.copied = p.Scanner.Copied
 	return nil
+}
+
+// Rename has the request ask for another model.
+func (r *Request) Rename(model string) { r.Model, r.renamed = model, true }
+
+// rename is the edit of the body that names another model, if it has to.
+func (r *Request) rename() []wire.Splice {
+	switch {
+	case !r.renamed:
+		return nil
+	case r.form != nil:
+		return []wire.Splice{wire.Replace(r.modelAt, r.Model)}
+	}
+	return []wire.Splice{r.members.Set("model", strconv.Quote(r.Model))}
 }
 
 // Copied is how much memory the request takes beside the body, in bytes: that of
