@@ -90,18 +90,21 @@ func TestRefusedBodyIsAnswered(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		s      setting
+		path   string
 		header string
 		status int
 		code   string
 	}{
-		{"no memory", setting{bodyLimit: size, memory: 4 << 20}, "", 503, "body_memory_full"},
-		{"too large", setting{bodyLimit: size - 1, memory: 4 * size}, "", 413, "request_too_large"},
-		{"a charset that JSON cannot have", setting{bodyLimit: size, memory: 4 * size}, "Content-Type: text/plain; charset=utf-16\r\n", 415, "unsupported_media_type"},
+		{"an operation that is denied", setting{bodyLimit: size, memory: 4 * size}, "/v1/files", "", 403, "route_not_allowed"},
+		{"an operation that there is not", setting{bodyLimit: size, memory: 4 * size}, "/v1/nothing", "", 404, "unknown_route"},
+		{"no memory", setting{bodyLimit: size, memory: 4 << 20}, chatPath, "", 503, "body_memory_full"},
+		{"too large", setting{bodyLimit: size - 1, memory: 4 * size}, chatPath, "", 413, "request_too_large"},
+		{"a charset that JSON cannot have", setting{bodyLimit: size, memory: 4 * size}, chatPath, "Content-Type: text/plain; charset=utf-16\r\n", 415, "unsupported_media_type"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, _ := simulated(t, simulator.Config{}, row.s)
 			conn := w.dial()
-			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n%sAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", chatPath, row.header, tenantKey, size)
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n%sAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", row.path, row.header, tenantKey, size)
 			if _, err := io.WriteString(conn, padded(size)); err != nil {
 				t.Fatalf("sending: %v", err)
 			}

@@ -81,6 +81,17 @@ func cutDepth(path string) (rest string, depth int64, ok bool) {
 	return "/" + tail, depth, ok
 }
 
+// fromTenant reports whether the request has a tenant's key. Nobody else's body is read where
+// there is nothing to be done with it.
+func (t *target) fromTenant(p *policy.Policy) bool {
+	credential, err := t.dialect.Credential(t.head)
+	if err != nil {
+		return false
+	}
+	_, known := p.Identify(credential)
+	return known
+}
+
 // identify returns the key that a credential is.
 func identify(p *policy.Policy, credential string) (*policy.Key, error) {
 	key, ok := p.Identify(credential)

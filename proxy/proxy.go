@@ -105,8 +105,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer p.running.Done()
-	if err == nil {
+	switch {
+	case err == nil:
 		err = p.serve(w, r, rules, target)
+	case target.fromTenant(rules.Policy):
+		p.intake.linger(w, r, false, p.bodyLimit)
 	}
 	if err != nil {
 		p.reject(w, target, err)
