@@ -150,6 +150,9 @@ func (c *runConfig) run(cmd *cobra.Command, args []string) (code int, err error)
 	}
 	ctx := context.WithoutCancel(cmd.Context())
 	name := runName(a.name, time.Now())
+	if unencrypted(c.Proxy) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "aegis: --proxy begins with http:// and is not on this machine: whoever is on the way there can read the key and all that is asked; use https://")
+	}
 	g, err := c.governor(ctx, a, name)
 	if err != nil {
 		return 0, err

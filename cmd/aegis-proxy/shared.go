@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -76,6 +77,16 @@ func checkProxy(text string) error {
 		return errors.New("--proxy: want the URL of a proxy without /v1 at its end, as in http://localhost:8080")
 	}
 	return nil
+}
+
+// unencrypted says whether what goes to a URL can be read on its way there.
+func unencrypted(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() != "localhost" && (err != nil || !ip.Unmap().IsLoopback())
 }
 
 // sharedKey reads the key, which never stands on a command line.

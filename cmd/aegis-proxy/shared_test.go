@@ -40,3 +40,25 @@ func TestNoKeyForStrangers(t *testing.T) {
 		t.Errorf("a proxy that does not know the key: %v, and saw %q", err, asked)
 	}
 }
+
+// TestUnencrypted: a key that leaves the machine without TLS can be read on its way.
+func TestUnencrypted(t *testing.T) {
+	for address, want := range map[string]bool{
+		"":                               false,
+		"https://proxy.example":          false,
+		"http://localhost:8080/":         false,
+		"http://127.0.0.2:8080":          false,
+		"http://[::1]:8080":              false,
+		"http://[::ffff:127.0.0.1]:8080": false,
+		"http://proxy.example":           true,
+		"HTTP://proxy.example":           true,
+		"http://localhost.example":       true,
+		"http://10.0.0.7:8080":           true,
+		"http://[fd00::7]:8080":          true,
+		"http://0.0.0.0:8080":            true,
+	} {
+		if got := unencrypted(address); got != want {
+			t.Errorf("%q: %v, want %v", address, got, want)
+		}
+	}
+}
