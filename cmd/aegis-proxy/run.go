@@ -118,11 +118,21 @@ func (c *runConfig) check() (err error) {
 			return err
 		}
 	}
+	return c.place()
+}
+
+// place finds the directory of ledger and receipts. What PATH takes for two directories is
+// refused: agents that another program starts would go past the proxy.
+func (c *runConfig) place() (err error) {
 	if c.DataDir == "" {
 		c.DataDir, err = stateDir()
-		return err
+	} else {
+		c.DataDir, err = filepath.Abs(c.DataDir) // the program may go elsewhere
 	}
-	c.DataDir, err = filepath.Abs(c.DataDir) // the program may go elsewhere
+	if err == nil && strings.ContainsRune(c.DataDir, os.PathListSeparator) {
+		return fmt.Errorf("the directory for ledger and receipts may have no %q in its path, since PATH has to name one in it: %s; give another with --data",
+			os.PathListSeparator, c.DataDir)
+	}
 	return err
 }
 
