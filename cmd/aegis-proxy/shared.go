@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -75,6 +76,8 @@ func checkProxy(text string) error {
 		return errors.New("--proxy: want the URL of a proxy, as in http://localhost:8080")
 	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/v1"):
 		return errors.New("--proxy: want the URL of a proxy without /v1 at its end, as in http://localhost:8080")
+	case path.Base(path.Dir(path.Clean(u.Path))) == "run":
+		return errors.New("--proxy: want the URL of a proxy without /run/... at its end, as in http://localhost:8080: each run gets a name of its own")
 	}
 	return nil
 }
