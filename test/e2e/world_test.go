@@ -489,19 +489,27 @@ func eventually(t testing.TB, limit time.Duration, look func() error) {
 	t.Fatalf("still after %v: %v", limit, err)
 }
 
-// receipts reads what a replica has written.
-func (r *replica) receipts() []audit.Receipt {
+// receipts reads what a replica has written. Of one that runs the last line may be there in part, until the
+// whole of it is written.
+func (r *replica) receipts() (list []audit.Receipt) {
 	r.t.Helper()
+	eventually(r.t, restLimit, func() (err error) {
+		list, err = r.readReceipts()
+		return err
+	})
+	return list
+}
+
+func (r *replica) readReceipts() (list []audit.Receipt, err error) {
 	sources, err := audit.Files(filepath.Join(r.data, "receipts"))
 	if err != nil {
-		r.t.Fatal(err)
+		return nil, err
 	}
-	var list []audit.Receipt
 	for receipt, err := range audit.Read(sources...) {
 		if err != nil {
-			r.t.Fatal(err)
+			return nil, err
 		}
 		list = append(list, receipt)
 	}
-	return list
+	return list, nil
 }
