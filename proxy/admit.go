@@ -17,7 +17,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential 
 	if err != nil {
 		return nil, err
 	}
-	bids, offers, denial := admission.Door{Chains: &p.chains, Last: p.health.cools}.Bound(known, load.request)
+	bids, offers, denial := admission.Door{Chains: &p.chains}.Bound(known, load.request)
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), bids[0], denial)
 	}

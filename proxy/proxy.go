@@ -64,7 +64,6 @@ type Proxy struct {
 	transports transports
 	intake     *intake
 	chains     admission.Chains
-	health     health
 
 	stopping context.Context // done when requests in flight are to be cut
 	stop     context.CancelFunc

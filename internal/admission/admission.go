@@ -17,10 +17,8 @@ import (
 
 // Door is what a call comes in by.
 type Door struct {
-	Chains *Chains // what it remembers of earlier answers; nil: nothing
-	// Last says of an upstream that it is to be tried after the others; nil: none is.
-	Last    func(upstream string) bool
-	BaseURL string // of the upstreams that may serve the call, as they have it for its dialect; "": any
+	Chains  *Chains // what it remembers of earlier answers; nil: nothing
+	BaseURL string  // of the upstreams that may serve the call, as they have it for its dialect; "": any
 }
 
 // NewBid is what a request of a key asks leave for, less what bounds it and where it goes: what

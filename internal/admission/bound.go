@@ -40,25 +40,7 @@ func (d Door) Bound(known gate.Bid, r providers.Request) ([]gate.Bid, []provider
 			return []gate.Bid{b}, nil, denial
 		}
 	}
-	bids, offers = d.order(bids, offers)
 	return bids, offers, nil
-}
-
-// order puts those last whose upstreams are to be tried after the others.
-func (d *Door) order(bids []gate.Bid, offers []providers.Offer) ([]gate.Bid, []providers.Offer) {
-	if d.Last == nil || len(bids) < 2 {
-		return bids, offers
-	}
-	var first, last []gate.Bid
-	var firstOffers, lastOffers []providers.Offer
-	for i := range bids {
-		if d.Last(bids[i].Upstream.Name) {
-			last, lastOffers = append(last, bids[i]), append(lastOffers, offers[i])
-		} else {
-			first, firstOffers = append(first, bids[i]), append(firstOffers, offers[i])
-		}
-	}
-	return append(first, last...), append(firstOffers, lastOffers...)
 }
 
 // called is the name of an upstream that the request's URL reaches, so that the receipt
