@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"mime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -32,10 +33,18 @@ func boundaryOf(contentTypes []string) (boundary string, isForm bool, err error)
 	}
 	kind, params, err := mime.ParseMediaType(contentTypes[0])
 	boundary = params["boundary"]
-	if err != nil || len(contentTypes) > 1 || kind != "multipart/form-data" || boundary == "" || len(boundary) > 70 {
-		return "", false, wire.Errorf("", "the Content-Type of a form has to be multipart/form-data with a boundary of 1 to 70 characters")
+	if err != nil || len(contentTypes) > 1 || kind != "multipart/form-data" || !plainBoundary(boundary) || strings.Contains(contentTypes[0], "*") {
+		return "", false, wire.Errorf("", "the Content-Type of a form has to be multipart/form-data with one boundary of 1 to 70 letters, digits and signs of RFC 2046, in its plain form")
 	}
 	return boundary, true, nil
+}
+
+// plainBoundary reports whether all servers read a boundary alike: it has the characters of RFC
+// 2046, section 5.1.1, but for blanks. A backslash some servers leave out, and others keep.
+func plainBoundary(boundary string) bool {
+	return 0 < len(boundary) && len(boundary) <= 70 && !strings.ContainsFunc(boundary, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("'()+_,-./:=?", c)
+	})
 }
 
 // parseForm reads a form as the JSON object that it stands for: each field is a member, and
@@ -121,6 +130,9 @@ func (f *form) split(body []byte, boundary string) error {
 		if end < 0 {
 			return errForm("does not end with its boundary")
 		}
+		if bytes.Contains(part[:end], mark[len(lineEnd):]) { // others take it for one behind a lone LF or CR
+			return errForm("has its boundary inside of a part")
+		}
 		if err := f.part(part[:end]); err != nil {
 			return err
 		}
@@ -139,7 +151,7 @@ func (f *form) part(part []byte) error {
 	if !found || len(head) > maxPartBytes {
 		return errForm(fmt.Sprintf("has a part without a head of at most %d bytes", maxPartBytes))
 	}
-	name, isFile, err := partName(string(head))
+	name, isFile, err := partName(string(head), len(data))
 	switch {
 	case err != nil:
 		return err
@@ -157,8 +169,9 @@ func (f *form) part(part []byte) error {
 }
 
 // partName reads the head of a part. A field that is said to be anything but plain text in UTF-8 some
-// servers take for a file, or read otherwise.
-func partName(head string) (name string, isFile bool, err error) {
+// servers take for a file, or read otherwise; and some read as much of a part as its head says that
+// it has.
+func partName(head string, length int) (name string, isFile bool, err error) {
 	kind := ""
 	for line := range strings.SplitSeq(head, "\r\n") {
 		key, value, _ := strings.Cut(line, ":")
@@ -172,8 +185,14 @@ func partName(head string) (name string, isFile bool, err error) {
 				return "", false, err
 			}
 		case "content-type":
+			if kind != "" {
+				return "", false, errForm("has a part with two content types")
+			}
 			kind = value
 		case "content-length":
+			if value != strconv.Itoa(length) {
+				return "", false, errForm("has a part of another length than it says")
+			}
 		case "content-transfer-encoding":
 			if !slices.Contains([]string{"binary", "8bit", "7bit"}, strings.ToLower(value)) {
 				return "", false, errForm("has a part in a transfer encoding")
@@ -198,7 +217,11 @@ func disposition(value string) (name string, isFile bool, err error) {
 	if err != nil || kind != "form-data" || params["name"] == "" || strings.Contains(plain, "name*") {
 		return "", false, errForm("has a part whose Content-Disposition is not form-data with one plain name")
 	}
-	return params["name"], strings.Contains(strings.ToLower(value), "filename"), nil
+	isFile = strings.Contains(strings.ToLower(value), "filename")
+	if isFile && params["filename"] == "" { // others take it for a field
+		return "", false, errForm("has a file without a name of its own")
+	}
+	return params["name"], isFile, nil
 }
 
 // plainText reports whether a content type is none, or that of plain text in UTF-8.

@@ -259,6 +259,32 @@ func TestMediaWithoutABound(t *testing.T) {
 	}
 }
 
+// A form whose parts another server could find elsewhere is refused: Werkzeug takes a lone LF or CR
+// for the end of a line before a boundary, and leaves out a backslash in it.
+func TestFormsThatAreDividedInTwoWays(t *testing.T) {
+	const more = "Content-Disposition: form-data; name=\"n\"\r\n\r\n10"
+	for _, c := range []struct{ name, kind, mark, prompt, want string }{
+		{"a form", "boundary=b", "--b", "a cat", ""},
+		{"a form with a quoted boundary", `boundary="=_b.1:?"`, "--=_b.1:?", "a cat", ""},
+		{"a boundary behind LF", "boundary=b", "--b", "a cat\n--b\r\n" + more, "boundary inside"},
+		{"a boundary behind CR", "boundary=b", "--b", "a cat\r--b\r\n" + more, "boundary inside"},
+		{"a boundary in its extended form", "boundary*=utf-8''b; boundary=c", "--b", "a cat\r\n--c\r\n" + more + "\r\n--c--", "one boundary"},
+		{"a boundary in pieces", "boundary*0=b; boundary=c", "--b", "a cat\r\n--c\r\n" + more + "\r\n--c--", "one boundary"},
+		{"a boundary with a backslash", `boundary="b\c"`, `--b\c`, "a cat\r\n--bc\r\n" + more + "\r\n--bc--", "one boundary"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			part := func(name, value string) string {
+				return c.mark + "\r\nContent-Disposition: form-data; name=" + name + "\r\n\r\n" + value + "\r\n"
+			}
+			body := part("model", "gpt-image-2") + part("prompt", c.prompt) + part("image; filename=a", "x") + c.mark + "--\r\n"
+			_, err := parseMedia(mediaHead("/v1/images/edits", "multipart/form-data; "+c.kind), []byte(body))
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
 // A part that another server could read otherwise is refused.
 func TestPartsThatAreReadInTwoWays(t *testing.T) {
 	for name, head := range map[string]string{
@@ -270,6 +296,10 @@ func TestPartsThatAreReadInTwoWays(t *testing.T) {
 		"a transfer encoding":               "Content-Disposition: form-data; name=\"model\"\r\nContent-Transfer-Encoding: base64",
 		"a name of another case":            "Content-Disposition: form-data; name=\"Model\"",
 		"a list of models":                  "Content-Disposition: form-data; name=\"model[0]\"",
+		"two content types":                 "Content-Disposition: form-data; name=\"model\"\r\nContent-Type: text/plain\r\nContent-Type: text/plain; charset=utf-8",
+		"a file without a name":             "Content-Disposition: form-data; name=\"user\"; filename=\"\"",
+		"a word for a file elsewhere":       "Content-Disposition: form-data; name=\"user\"; x=filename",
+		"another length":                    "Content-Disposition: form-data; name=\"model\"\r\nContent-Length: 3",
 	} {
 		body := "--b\r\n" + head + "\r\n\r\nwhisper-1\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nID3\r\n--b--\r\n"
 		if _, err := parseMedia(mediaHead("/v1/audio/transcriptions", "multipart/form-data; boundary=b"), []byte(body)); err == nil {
