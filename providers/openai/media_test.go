@@ -168,6 +168,15 @@ func wav(seconds, rate int) string {
 	return b.String()
 }
 
+// hasty is a WAV file that claims the most bytes a second.
+func hasty(file string) string { return file[:28] + "\xff\xff\xff\xff" + file[32:] }
+
+// extended is a WAV file whose format stands in the extension of its head.
+func extended(file string, format byte) string {
+	return file[:16] + "\x28\x00\x00\x00\xfe\xff" + file[22:36] + "\x16\x00\x10\x00\x00\x00\x00\x00" +
+		string([]byte{format}) + "\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71" + file[36:]
+}
+
 // A recording is held for at least as long as it lasts.
 func TestRecordingsAreHeldByTheirLength(t *testing.T) {
 	flac := "fLaC\x00\x00\x00\x22" + strings.Repeat("\x00", 10) + "\x0a\xc4\x42\xf0\x01\xa5\xe0\xe0" + strings.Repeat("\x00", 16) // 627.2 s at 44,100
@@ -177,7 +186,10 @@ func TestRecordingsAreHeldByTheirLength(t *testing.T) {
 		least, most       int64
 	}{
 		{"WAV by its rate", "whisper-1", wav(4, 48_000), call.AudioTimeIn, 4_000, 6_000},
-		{"WAV of a rate that no recording has", "whisper-1", wav(1000, 4), call.AudioTimeIn, 5_000, 8_000},
+		{"WAV of a rate that no recording has", "whisper-1", wav(1000, 4), call.AudioTimeIn, 1_000_000, 1_020_000},
+		{"WAV that tells more bytes a second than it has", "whisper-1", hasty(wav(100, 8_000)), call.AudioTimeIn, 100_000, 102_000},
+		{"WAV that names its format behind", "whisper-1", extended(wav(4, 48_000), 1), call.AudioTimeIn, 4_000, 6_000},
+		{"WAV of samples that are not plain", "whisper-1", extended(wav(4, 48_000), 0x11), call.AudioTimeIn, 256_000, 260_000},
 		{"MP3", "whisper-1", "ID3" + strings.Repeat("x", 9_997), call.AudioTimeIn, 10_000, 12_000},
 		{"MP4", "whisper-1", "\x00\x00\x00\x20ftypM4A " + strings.Repeat("x", 9_988), call.AudioTimeIn, 10_000, 12_000},
 		{"what is not known", "whisper-1", "OggS" + strings.Repeat("x", 7_496), call.AudioTimeIn, 10_000, 12_000},
@@ -210,13 +222,16 @@ func TestSpeechIsHeldByItsCharactersOrItsLength(t *testing.T) {
 	if n := b.Beside[0].Usage[call.CharactersIn]; n != 9 {
 		t.Errorf("%d characters, want 9", n)
 	}
-	plain := speech(`{"model":"gpt-4o-mini-tts","input":"Ruby is a programming language","voice":"alloy"}`).Output.Fixed
-	slow := speech(`{"model":"gpt-4o-mini-tts","input":"Ruby is a programming language","voice":{"id":"v"},"speed":0.25}`).Output.Fixed
+	plain := speech(`{"model":"gpt-4o-mini-tts","input":"ruby is a programming language","voice":"alloy"}`).Output.Fixed
+	slow := speech(`{"model":"gpt-4o-mini-tts","input":"ruby is a programming language","voice":{"id":"v"},"speed":0.25}`).Output.Fixed
 	if want := int64(30*125*20_833/1_000_000 + 1); plain != want || slow < 4*(plain-1) {
 		t.Errorf("%d tokens of speech, at a fourth of the speed %d; want %d and four times that", plain, slow, want)
 	}
-	if figures := speech(`{"model":"gpt-4o-mini-tts","input":"111111111111111111111111111111","voice":"alloy"}`).Output.Fixed; figures < 3*plain {
-		t.Errorf("figures are held at %d tokens, letters at %d", figures, plain)
+	for _, long := range []string{"1", "%", "&", "@", "#", "*", "W", "$"} {
+		body := fmt.Sprintf(`{"model":"gpt-4o-mini-tts","input":%q,"voice":"alloy"}`, strings.Repeat(long, 30))
+		if held := speech(body).Output.Fixed; held < 3*plain {
+			t.Errorf("%s is held at %d tokens, small letters at %d", long, held, plain)
+		}
 	}
 }
 

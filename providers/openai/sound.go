@@ -84,8 +84,8 @@ func (p *parser) speed(name string) error {
 }
 
 // How long speaking takes, in milliseconds a character: eight letters a second is slow
-// speech. A figure, a sign or a character of a script that writes whole syllables or words
-// takes as long as four letters.
+// speech. A figure, a sign that has a name, a capital, which may be spelled, or a character of
+// a script that writes whole syllables or words takes as long as four letters.
 const (
 	letterTime = 125
 	signTime   = 4 * letterTime
@@ -94,7 +94,7 @@ const (
 // speaking is how long slow speech of a text takes, in milliseconds.
 func speaking(text string) (lasts int64) {
 	for _, c := range text {
-		if c < firstSyllabic && (unicode.IsLetter(c) || unicode.IsSpace(c) || unicode.IsPunct(c) && c < unicode.MaxLatin1) {
+		if c < firstSyllabic && (unicode.IsLetter(c) && !unicode.IsUpper(c) || unicode.IsSpace(c) || strings.ContainsRune(silent, c)) {
 			lasts += letterTime
 		} else {
 			lasts += signTime
@@ -102,6 +102,9 @@ func speaking(text string) (lasts int64) {
 	}
 	return lasts
 }
+
+// silent are signs that are not spoken by their names.
+const silent = `.,;:!?'"()-`
 
 // firstSyllabic begins the scripts of East Asia.
 const firstSyllabic = 0x1100
@@ -226,7 +229,6 @@ func (o *mediaOffer) byTime() *providers.Unbounded {
 const (
 	thinMP3  = 1_000
 	thinOpus = 750
-	leastWAV = 1_000
 )
 
 // lasting is how long a recording can be, in milliseconds.
@@ -234,7 +236,7 @@ func lasting(data []byte) int64 {
 	rate := int64(thinOpus)
 	switch {
 	case bytes.HasPrefix(data, []byte("RIFF")):
-		if own, ok := wavRate(data); ok && own >= leastWAV {
+		if own, ok := wavRate(data); ok {
 			rate = own
 		}
 	case bytes.HasPrefix(data, []byte("fLaC")):
@@ -246,14 +248,33 @@ func lasting(data []byte) int64 {
 	return int64(len(data))*1000/rate + 1000
 }
 
-// wavRate is how many bytes a WAV file has of a second.
+// wavRate is how many bytes a WAV file of plain samples has of a second: so many samples of so
+// many bytes. The rate of bytes, which it tells too, no decoder of plain samples reads.
 func wavRate(data []byte) (rate int64, ok bool) {
 	const fmtChunk = 12 // behind RIFF, a size and WAVE
-	if len(data) < fmtChunk+20 || string(data[8:16]) != "WAVEfmt " {
+	if len(data) < fmtChunk+24 || string(data[8:16]) != "WAVEfmt " {
 		return 0, false
 	}
-	return int64(binary.LittleEndian.Uint32(data[fmtChunk+16:])), true
+	chunk := data[fmtChunk+8:]
+	format, channels := binary.LittleEndian.Uint16(chunk), int64(binary.LittleEndian.Uint16(chunk[2:]))
+	samples, frame := int64(binary.LittleEndian.Uint32(chunk[4:])), int64(binary.LittleEndian.Uint16(chunk[12:]))
+	depth := int64(binary.LittleEndian.Uint16(chunk[14:]))
+	size := binary.LittleEndian.Uint32(data[fmtChunk+4:])
+	if format == wavExtensible && size >= 40 && len(chunk) >= 40 && string(chunk[26:40]) == wavSubformat {
+		format = binary.LittleEndian.Uint16(chunk[24:])
+	}
+	plain := (format == wavInteger || format == wavFloat) && frame == channels*((depth+7)/8)
+	return samples * frame, plain && samples*frame > 0
 }
+
+// Formats of a WAV file: two whose samples are plain, and one that names its format behind, with
+// an end that all such names share.
+const (
+	wavInteger    = 1
+	wavFloat      = 3
+	wavExtensible = 0xfffe
+	wavSubformat  = "\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
+)
 
 // flacTime is how long a FLAC file says that it is, in milliseconds (RFC 9639, section 8.2).
 func flacTime(data []byte) int64 {
