@@ -219,8 +219,10 @@ func oldTokens(grade []int64, size string) int64 {
 
 // Limits of an image of a newer model.
 const (
+	minPixels = 655_360
 	maxPixels = 8_294_400
 	maxEdge   = 3_840
+	maxRatio  = 3 // of its long side to its short one
 )
 
 // newTokens are those of an image of a newer model: q × round(q × short / long) × (2,000,000 +
@@ -234,12 +236,17 @@ func newTokens(q int64, size string) int64 {
 	return (q*((2*q*short+long)/(2*long))*(2_000_000+w*h) + 3_999_999) / 4_000_000
 }
 
-// pixels reads a size that a newer model can have.
+// pixels reads a size that a newer model can have. For others nothing tells that the formula
+// holds, by which a long and thin image has no tokens.
 func pixels(size string) (w, h int64, ok bool) {
 	width, height, found := strings.Cut(size, "x")
 	w, errW := strconv.ParseInt(width, 10, 16)
 	h, errH := strconv.ParseInt(height, 10, 16)
-	return w, h, found && errW == nil && errH == nil && w > 0 && h > 0 && w <= maxEdge && h <= maxEdge && w*h <= maxPixels
+	if !found || errW != nil || errH != nil || min(w, h) <= 0 {
+		return 0, 0, false
+	}
+	long, short := max(w, h), min(w, h)
+	return w, h, long <= maxEdge && long <= maxRatio*short && w*h >= minPixels && w*h <= maxPixels
 }
 
 // Tokens of an image that an older model reads: a base and so many for each tile of 512 pixels,

@@ -62,6 +62,8 @@ func TestImagesAreHeldAtTheirPublishedTokens(t *testing.T) {
 		{"gpt-image-2", "auto", "high", 23_719},
 		{"gpt-image-2", "", "", 23_719},
 		{"gpt-image-2", "4000x4000", "high", 23_719},
+		{"gpt-image-2", "3840x16", "high", 23_719},
+		{"gpt-image-2", "16x16", "high", 23_719},
 		{"gpt-image-2-2026-04-21", "1024x1024", "standard", 7_024},
 		{"gpt-image-1", "1024x1024", "low", 272},
 		{"gpt-image-1-mini", "1024x1536", "high", 6_240},
