@@ -99,14 +99,14 @@ func (o *mediaOffer) Send(int64) providers.Sent {
 	} else {
 		header["Content-Type"] = []string{"application/json"}
 	}
-	endpoint, spoken, timed, amounts := r.Endpoint, o.spoken, o.timed, bill.Of(o.terms.Provider)
+	endpoint, spoken, images, timed, amounts := r.Endpoint, o.spoken, r.n, o.timed, bill.Of(o.terms.Provider)
 	return providers.Sent{
 		Path: "/" + endpoint.String(), Query: r.query, Header: header,
 		Removed: providers.Removed{Betas: betas},
 		Body:    wire.Apply(body, r.rename()),
 		Meter: func(a providers.Answer) providers.Meter {
 			m := newMediaMeter(endpoint, a)
-			m.spoken, m.timed, m.amounts = spoken, timed, amounts
+			m.spoken, m.images, m.timed, m.amounts = spoken, images, timed, amounts
 			return m
 		},
 	}

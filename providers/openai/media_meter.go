@@ -16,6 +16,7 @@ import (
 type mediaMeter struct {
 	endpoint Endpoint
 	spoken   int64       // characters that are billed, which no answer tells
+	images   int64       // that were asked for
 	timed    bool        // it is bounded by time: tokens that an answer tells are not what was held
 	amounts  bill.Reader // of what its provider says that it costs; nil where none is known to
 	ahead    wire.Count  // nano-USD that its head says that it costs
@@ -172,13 +173,13 @@ func (m *mediaMeter) ofRaw() providers.Report {
 }
 
 // ofStream is the report of a stream. What each of several usages means, nobody says: the cost is
-// unknown then.
+// unknown then. So it is where a stream of several images was cut: others may have been made.
 func (m *mediaMeter) ofStream() providers.Report {
 	f := &m.seen
 	r := providers.Report{Stream: true, Complete: m.ended, Failed: f.failed, ErrorObject: f.message, Ran: f.events > 0}
 	line, whole := m.lineOf(f.usage)
 	r.Lines = []call.Line{line}
-	r.HasUsage = whole && f.counts.N == 1 && !f.failed && !f.dropped
+	r.HasUsage = whole && f.counts.N == 1 && !f.failed && !f.dropped && (m.ended || m.images <= 1)
 	return r
 }
 

@@ -302,6 +302,30 @@ func TestFormsThatAreDividedInTwoWays(t *testing.T) {
 	}
 }
 
+// One usage in a stream that was cut tells the cost of one image, and no more.
+func TestStreamsOfImagesThatAreCut(t *testing.T) {
+	const event = `data: {"type":"image_generation.completed","b64_json":"AA==","usage":{"input_tokens":1,"output_tokens":196,"total_tokens":197}}` + "\n\n"
+	for _, c := range []struct {
+		name, n string
+		end     error
+		known   bool
+	}{
+		{"one image, cut", "1", io.ErrUnexpectedEOF, true},
+		{"several, cut", "5", io.ErrUnexpectedEOF, false},
+		{"several, to the end", "5", io.EOF, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, offer := mediaOffer(t, mediaHead("/v1/images/generations", "application/json"), []byte(`{"model":"gpt-image-2","prompt":"x","stream":true,"n":`+c.n+`}`))
+			m := offer.Send(0).Meter(providers.Answer{Status: 200, Header: map[string][]string{"Content-Type": {"text/event-stream"}}})
+			m.Feed([]byte(event))
+			m.Close(c.end)
+			if known := m.Report().HasUsage; known != c.known {
+				t.Errorf("the cost is known: %v, want %v", known, c.known)
+			}
+		})
+	}
+}
+
 // A part that another server could read otherwise is refused.
 func TestPartsThatAreReadInTwoWays(t *testing.T) {
 	for name, head := range map[string]string{
