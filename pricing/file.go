@@ -151,11 +151,6 @@ func priceText(u call.Unit, pico int64) string {
 // DefaultFactor is how many times a price may be another's before somebody has to confirm it.
 const DefaultFactor = 2
 
-// Leaps are the changes to a newer table by more than a factor.
-func (t *Table) Leaps(newer *Table, factor int64) []Change {
-	return slices.DeleteFunc(t.Changes(newer), func(c Change) bool { return c.Factor() <= factor })
-}
-
 // Changes lists how a newer table differs from this one, sorted.
 func (t *Table) Changes(newer *Table) []Change {
 	old, now := t.flat(), newer.flat()
