@@ -24,6 +24,9 @@ type Report struct {
 	HasUsage bool
 	// Stream says that it is a stream.
 	Stream bool
+	// BilledWhole says that closing the connection saves nothing: what was asked for is billed once
+	// it has begun, as an image is.
+	BilledWhole bool
 	// Complete says that the response came whole: its JSON was closed, its stream
 	// sent its own end mark, or it was read to its end, whatever is in it.
 	Complete bool

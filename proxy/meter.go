@@ -219,7 +219,7 @@ func (b *meteredBody) outcome() gate.Outcome {
 	report := b.meter.Report()
 	b.x.chains.Note(b.grant.Bid().Key.Tenant.Name, &report)
 	o := admission.Outcome(b.grant.Upstream(), b.status, report)
-	if o.Basis == audit.BasisUnknown && report.Stream && b.cancelled() {
+	if o.Basis == audit.BasisUnknown && report.Stream && !report.BilledWhole && b.cancelled() {
 		o.Basis, o.Lines = audit.BasisFloor, b.seen(report)
 	}
 	return o

@@ -176,7 +176,7 @@ func (m *mediaMeter) ofRaw() providers.Report {
 // unknown then. So it is where a stream of several images was cut: others may have been made.
 func (m *mediaMeter) ofStream() providers.Report {
 	f := &m.seen
-	r := providers.Report{Stream: true, Complete: m.ended, Failed: f.failed, ErrorObject: f.message, Ran: f.events > 0}
+	r := providers.Report{Stream: true, BilledWhole: true, Complete: m.ended, Failed: f.failed, ErrorObject: f.message, Ran: f.events > 0}
 	line, whole := m.lineOf(f.usage)
 	r.Lines = []call.Line{line}
 	r.HasUsage = whole && f.counts.N == 1 && !f.failed && !f.dropped && (m.ended || m.images <= 1)
