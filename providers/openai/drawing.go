@@ -257,7 +257,7 @@ const (
 	readTile     = 129
 	keptOther    = 6_144
 	tileEdge     = 512
-	unknownTiles = 8
+	unknownTiles = 32 // of an image whose size does not show: a WebP of its greatest length, 16,383 pixels, by 512
 )
 
 // reads is the most tokens of one image that a model is given.

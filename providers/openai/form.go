@@ -51,7 +51,7 @@ func plainBoundary(boundary string) bool {
 // one that ends in [], or comes twice under such a name, an element of a list. Files are
 // measured. The form is read strictly, so that no other reader sees other parts in it.
 func parseForm(e Endpoint, boundary string, body []byte) (*Request, error) {
-	f := form{fields: map[string]*field{}, body: body}
+	f := form{fields: map[string]*field{}}
 	if err := f.split(body, boundary); err != nil {
 		return nil, err
 	}
@@ -91,8 +91,22 @@ type form struct {
 	fields map[string]*field
 	files  []file
 	parts  int
-	body   []byte
-	model  wire.Span // of the value of the field by that name
+	model  modelField
+}
+
+// modelField is where a form names the model.
+type modelField struct {
+	value  wire.Span
+	length wire.Span // of what its head says of the value's length; empty where it says nothing
+}
+
+// named are the edits by which a form of this field names another model.
+func (m *modelField) named(model string) []wire.Splice {
+	splices := []wire.Splice{wire.Replace(m.value, model)}
+	if m.length.End > 0 {
+		splices = append(splices, wire.Replace(m.length, strconv.Itoa(len(model))))
+	}
+	return splices
 }
 
 type field struct {
@@ -114,7 +128,7 @@ func (f *form) split(body []byte, boundary string) error {
 	if !found {
 		return errForm("does not begin with its boundary")
 	}
-	mark = append(lineEnd, mark...)
+	mark = slices.Concat(lineEnd, mark)
 	for {
 		if end, closed := bytes.CutPrefix(rest, []byte("--")); closed {
 			if len(bytes.TrimSpace(end)) > 0 {
@@ -133,7 +147,7 @@ func (f *form) split(body []byte, boundary string) error {
 		if bytes.Contains(part[:end], mark[len(lineEnd):]) { // others take it for one behind a lone LF or CR
 			return errForm("has its boundary inside of a part")
 		}
-		if err := f.part(part[:end]); err != nil {
+		if err := f.part(part[:end], len(body)-len(part)); err != nil {
 			return err
 		}
 		rest = part[end+len(mark):]
@@ -142,8 +156,8 @@ func (f *form) split(body []byte, boundary string) error {
 
 func errForm(what string) error { return wire.Errorf("", "the form %s", what) }
 
-// part takes one part.
-func (f *form) part(part []byte) error {
+// part takes one part, which begins at so many bytes of the body.
+func (f *form) part(part []byte, at int) error {
 	if f.parts++; f.parts > maxParts {
 		return errForm(fmt.Sprintf("has more than %d parts", maxParts))
 	}
@@ -162,10 +176,23 @@ func (f *form) part(part []byte) error {
 		return wire.Errorf(name, "the form's field %q is longer than %d bytes", name, maxFields)
 	}
 	if name == "model" {
-		at := cap(f.body) - cap(data) // it is a piece of it
-		f.model = wire.Span{Start: at, End: at + len(data)}
+		end := at + len(part)
+		f.model = modelField{wire.Span{Start: end - len(data), End: end}, lengthIn(head, at)}
 	}
 	return f.add(name, string(data))
+}
+
+// lengthIn is where a head that begins at so many bytes of the body says how long its part is.
+func lengthIn(head []byte, at int) (said wire.Span) {
+	for line := range bytes.SplitSeq(head, lineEnd) {
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		end := at + len(line)
+		if bytes.EqualFold(key, []byte("Content-Length")) {
+			return wire.Span{Start: end - len(bytes.TrimLeft(value, " \t")), End: end}
+		}
+		at = end + len(lineEnd)
+	}
+	return said
 }
 
 // partName reads the head of a part. A field that is said to be anything but plain text in UTF-8 some

@@ -28,9 +28,6 @@ func (p *parser) promptTexts(name string) error {
 	return p.Array(name, func() error { return p.text(name) })
 }
 
-// labels reads one word that says nothing to a bound, or a list of them.
-func (p *parser) labels(name string) error { return p.stops(name) }
-
 // finishMedia checks what is required.
 func (p *parser) finishMedia() error {
 	required := map[Endpoint]string{GenerateImages: "prompt", EditImages: "prompt", Speech: "input"}[p.Endpoint]
@@ -42,8 +39,6 @@ func (p *parser) finishMedia() error {
 		return wire.Errorf("image", "there is no image to edit")
 	case p.Endpoint.wantsForm() && !p.sound.brought:
 		return wire.Errorf("file", "there is no recording")
-	case p.Endpoint.draws():
-		p.Choices = p.n
 	}
 	return nil
 }

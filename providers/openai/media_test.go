@@ -138,7 +138,7 @@ func TestImagesThatAreEditedAreHeldByTheirSize(t *testing.T) {
 		{"a broad one", "gpt-image-1", []formPart{{"image", "a.png", broad}}, 65 + 3*129},
 		{"with a mask", "gpt-image-1", []formPart{{"image", "a.png", square}, {"mask", "m.png", square}}, 388},
 		{"of high fidelity", "gpt-image-1", []formPart{{"image", "a.png", square}, {"input_fidelity", "", "high"}}, 194 + 6_144},
-		{"of no known size", "gpt-image-1", []formPart{{"image", "a.webp", "RIFF....WEBP"}}, 65 + 8*129},
+		{"of no known size", "gpt-image-1", []formPart{{"image", "a.webp", "RIFF....WEBP"}}, 65 + 32*129},
 		{"of a newer model", "gpt-image-2", []formPart{{"image", "a.png", square}}, 6_500},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -338,11 +338,15 @@ func TestPartsThatAreReadInTwoWays(t *testing.T) {
 		"a name of another case":            "Content-Disposition: form-data; name=\"Model\"",
 		"a list of models":                  "Content-Disposition: form-data; name=\"model[0]\"",
 		"two content types":                 "Content-Disposition: form-data; name=\"model\"\r\nContent-Type: text/plain\r\nContent-Type: text/plain; charset=utf-8",
-		"a file without a name":             "Content-Disposition: form-data; name=\"user\"; filename=\"\"",
-		"a word for a file elsewhere":       "Content-Disposition: form-data; name=\"user\"; x=filename",
+		"a file without a name":             "Content-Disposition: form-data; name=\"file\"; filename=\"\"",
+		"a word for a file elsewhere":       "Content-Disposition: form-data; name=\"file\"; x=filename",
 		"another length":                    "Content-Disposition: form-data; name=\"model\"\r\nContent-Length: 3",
 	} {
-		body := "--b\r\n" + head + "\r\n\r\nwhisper-1\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nID3\r\n--b--\r\n"
+		rest := "Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nID3"
+		if strings.Contains(head, "name=\"file\"") {
+			rest = "Content-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1"
+		}
+		body := "--b\r\n" + head + "\r\n\r\nwhisper-1\r\n--b\r\n" + rest + "\r\n--b--\r\n"
 		if _, err := parseMedia(mediaHead("/v1/audio/transcriptions", "multipart/form-data; boundary=b"), []byte(body)); err == nil {
 			t.Errorf("%s is read", name)
 		}
@@ -460,6 +464,25 @@ func checkMedia(t *testing.T, offer providers.Offer, kind, answer string, want c
 		if r.HasUsage == unknown || !unknown && r.Lines[0].Usage != want || !r.Ran && r.Complete {
 			t.Errorf("in pieces of %d: %+v, want %v", step, r, want)
 		}
+	}
+}
+
+// Where a part says how long it is, it says so of another model too.
+func TestRenameAPartOfASaidLength(t *testing.T) {
+	body := "--b\r\nContent-Disposition: form-data; name=\"model\"\r\ncontent-length:  4\r\nContent-Type: text/plain\r\n\r\nhear\r\n" +
+		"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nID3\r\n--b--\r\n"
+	r, err := parseMedia(mediaHead("/v1/audio/transcriptions", "multipart/form-data; boundary=b"), []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Rename("whisper-1")
+	o, err := r.On(mediaTerms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.NewReplacer("hear", "whisper-1", "content-length:  4", "content-length:  9").Replace(body)
+	if got := string(o.Send(0).Body.Join()); got != want {
+		t.Errorf("sent %q, want %q", got, want)
 	}
 }
 

@@ -113,10 +113,10 @@ type Request struct {
 	rendering    string          // how it is to read what went before, in words of the API; "" as ever
 	maxToolCalls int64           // 0: it has no such cap
 
-	drawing drawing   // images that are asked for
-	sound   sound     // what is to be spoken, or written down
-	form    []byte    // the body as it came, where it is a form
-	modelAt wire.Span // of the model in that
+	drawing drawing    // images that are asked for
+	sound   sound      // what is to be spoken, or written down
+	form    []byte     // the body as it came, where it is a form
+	modelAt modelField // in that
 
 	renamed bool // Model is another one than the body's
 
@@ -173,7 +173,7 @@ func (r *Request) rename() []wire.Splice {
 	case !r.renamed:
 		return nil
 	case r.form != nil:
-		return []wire.Splice{wire.Replace(r.modelAt, r.Model)}
+		return r.modelAt.named(r.Model)
 	}
 	return []wire.Splice{r.members.Set("model", strconv.Quote(r.Model))}
 }

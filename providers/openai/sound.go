@@ -116,13 +116,13 @@ var transcriptionMembers = map[string]wire.Reader[*parser]{
 	"language":                 (*parser).label,
 	"response_format":          (*parser).label,
 	"temperature":              (*parser).label,
-	"include":                  (*parser).labels,
-	"timestamp_granularities":  (*parser).labels,
-	"chunking_strategy":        (*parser).labels,
-	"known_speaker_names":      (*parser).labels,
+	"include":                  (*parser).stops,
+	"timestamp_granularities":  (*parser).stops,
+	"chunking_strategy":        (*parser).stops,
+	"known_speaker_names":      (*parser).stops,
 	"known_speaker_references": (*parser).speakers,
 	"keywords":                 (*parser).promptTexts,
-	"languages":                (*parser).labels,
+	"languages":                (*parser).stops,
 }
 
 // speakerTime is how long a sample of a speaker's voice can be, in milliseconds.
