@@ -58,12 +58,14 @@ func (p *shared) introduce(ctx context.Context) error {
 		return fmt.Errorf("--proxy: what answers at %s is no aegis-proxy, so the key was not sent there; "+
 			"give the address of its --listen, not that of its --admin-listen", p.url)
 	}
-	status, _, err = p.probe(ctx, p.key)
+	status, ours, err = p.probe(ctx, p.key)
 	switch {
 	case err != nil:
 		return fmt.Errorf("--proxy: no answer to the key: %w", err)
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("--proxy: %s does not know the key in %s or --key-file", p.url, sharedKeyEnv)
+	case !ours || status >= http.StatusInternalServerError:
+		return fmt.Errorf("--proxy: %s answers the key with status %d; its operator's log says why", p.url, status)
 	}
 	return nil
 }

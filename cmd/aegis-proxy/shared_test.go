@@ -35,6 +35,14 @@ func TestNoKeyForStrangers(t *testing.T) {
 			t.Errorf("%s: %v, and saw %q", name, err, asked)
 		}
 	}
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Aegis-Decision", "error")
+		w.WriteHeader(map[bool]int{true: http.StatusUnauthorized, false: http.StatusServiceUnavailable}[r.Header.Get("Authorization") == ""])
+	}))
+	defer broken.Close()
+	if _, err := openShared(t.Context(), broken.URL, ""); err == nil || !strings.Contains(err.Error(), "answers the key with status 503") {
+		t.Errorf("a proxy that cannot answer: %v", err)
+	}
 	asked = nil
 	if _, err := openShared(t.Context(), elsewhere.URL, ""); err == nil || !strings.Contains(err.Error(), "does not know the key") || len(asked) != 2 {
 		t.Errorf("a proxy that does not know the key: %v, and saw %q", err, asked)
