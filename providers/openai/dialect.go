@@ -41,13 +41,18 @@ func (Dialect) Name() string { return Name }
 // Routes returns the operations.
 func (Dialect) Routes() []providers.Route { return routes }
 
-// Match finds the operation of a request, with or without the leading /v1.
+// bases are what may stand before an operation's path, as the base URLs of clients have it: OpenAI's version,
+// and where Google serves this API (https://ai.google.dev/gemini-api/docs/openai).
+var bases = []string{"/v1beta/openai", "/v1/openai", "/v1"}
+
+// Match finds the operation of a request, with or without one of the bases in front.
 func (Dialect) Match(h providers.Head) (providers.Operation, bool) {
-	path := h.Path
-	if strings.HasPrefix(path, "/v1/") {
-		path = path[len("/v1"):]
+	for _, base := range bases {
+		if rest, ok := strings.CutPrefix(h.Path, base); ok && strings.HasPrefix(rest, "/") {
+			return table.Find(h.Method, rest)
+		}
 	}
-	return table.Find(h.Method, path)
+	return table.Find(h.Method, h.Path)
 }
 
 // errNoKey says where the SDKs put a key.

@@ -71,7 +71,7 @@ func TestRoutesFindTheirOwn(t *testing.T) {
 	name := regexp.MustCompile(`\{[^}]*\}`)
 	for _, r := range routes {
 		for _, id := range []string{"x1", "a%2Fb"} {
-			for _, version := range []string{"", "/v1"} {
+			for _, version := range []string{"", "/v1", "/v1beta/openai"} {
 				path := version + name.ReplaceAllString(r.Path, id)
 				op, ok := Dialect{}.Match(providers.Head{Method: r.Method, Path: path})
 				if !ok || op.Route != r {
