@@ -36,7 +36,7 @@ func TestCrowdOfAgents(t *testing.T) {
 
 func crowdOn(t *testing.T, d deployment, s spoken) {
 	t.Parallel()
-	s.model = crowdModels[s.name]
+	s.model, s.alias = crowdModels[s.name], ""
 	q := s.request(crowdCap, false, nil)
 	prompt := s.prompt(&simulator.Request{Body: []byte(q.json())})
 	w := newSpokenWorld(t, simulator.Config{

@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
@@ -21,6 +24,7 @@ import (
 type spoken struct {
 	name, path      string
 	provider, model string
+	alias           string         // what clients call the model; "": by its name
 	ask             map[string]any // beside model, cap and stream
 	capMember       string
 	header          map[string]string
@@ -38,16 +42,16 @@ var spokens = []spoken{
 		ask: map[string]any{"input": "Say hello."}, capMember: "max_output_tokens",
 	},
 	{
-		name: "messages", path: "/v1/messages", provider: "anthropic", model: "claude-haiku-4-5",
+		name: "messages", path: "/v1/messages", provider: "anthropic", model: "claude-haiku-4-5", alias: "house-model",
 		ask: map[string]any{"messages": helloMessages}, capMember: "max_tokens",
 		header: map[string]string{"Anthropic-Version": "2023-06-01"},
 	},
 }
 
-// spokenPolicy is policyText with a second upstream, which speaks Messages.
+// spokenPolicy is policyText with a second upstream, which speaks Messages, and an alias there.
 var spokenPolicy = strings.NewReplacer(
 	"models:\n", "  - {name: claude, base_url: %[2]s/v1, api_key_env: SIM_KEY, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}\n"+
-		"models:\n  - {match: \"claude-*\", upstreams: [claude]}\n",
+		"aliases: [{name: house-model, model: claude-haiku-4-5}]\nmodels:\n  - {match: \"claude-*\", upstreams: [claude]}\n",
 	"generation: %d", "generation: %[1]d", "base_url: %s", "base_url: %[2]s", `"%s"`, `"%[3]s"`, "\n%s", "\n%[4]s",
 ).Replace(policyText)
 
@@ -63,7 +67,7 @@ func newSpokenWorld(t *testing.T, config simulator.Config, rules string) *world 
 // request is the question with an output cap, in tokens, and with these headers.
 func (s spoken) request(limit int64, stream bool, more map[string]string) request {
 	body := maps.Clone(s.ask)
-	body["model"], body[s.capMember] = s.model, limit
+	body["model"], body[s.capMember] = cmp.Or(s.alias, s.model), limit
 	if stream {
 		body["stream"] = true
 	}
@@ -76,8 +80,12 @@ func (s spoken) request(limit int64, stream bool, more map[string]string) reques
 	return request{path: s.path, body: string(text), headers: header, cap: limit, stream: stream}
 }
 
-// prompt bills what the proxy's bound is, in tokens: exact where it counts, else by bytes.
+// prompt bills what the proxy's bound is, in tokens: exact where it counts, else by bytes. A provider
+// knows no alias: a request for one is billed nothing, which no race's books bear.
 func (s spoken) prompt(r *simulator.Request) (tokens int64) {
+	if gjson.GetBytes(r.Body, "model").String() != s.model {
+		return 0
+	}
 	head := providers.Head{Method: "POST", Path: s.path, Header: map[string][]string{}}
 	for name, value := range s.header {
 		head.Header[name] = []string{value}
@@ -110,6 +118,7 @@ func (s spoken) cost(t *testing.T, output int64) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.alias = ""
 	prompt := s.prompt(&simulator.Request{Body: []byte(s.request(outputCap, false, nil).json())})
 	nano, err := price.Cost(call.Usage{call.Input: prompt, call.Output: output})
 	if err != nil || prompt == 0 {
