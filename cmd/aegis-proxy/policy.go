@@ -42,7 +42,7 @@ func newPolicyCheck() *cobra.Command {
 				err = checkPrices(p, args[0], prices)
 			}
 			if err != nil {
-				return report(cmd, args[0], err)
+				return tellProblems(cmd, args[0], err)
 			}
 			keys := 0
 			for _, t := range p.Tenants {
@@ -57,9 +57,9 @@ func newPolicyCheck() *cobra.Command {
 	return cmd
 }
 
-// report tells what is wrong in a file in lines that all begin with its name, as editors read
+// tellProblems tells what is wrong in a file in lines that all begin with its name, as editors read
 // them: the program's own does not stand before the first.
-func report(cmd *cobra.Command, path string, err error) error {
+func tellProblems(cmd *cobra.Command, path string, err error) error {
 	if !strings.HasPrefix(err.Error(), path+":") {
 		return err
 	}

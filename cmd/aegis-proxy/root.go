@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func newRoot() *cobra.Command {
 	root := newGroup("aegis-proxy", "A transparent proxy for LLM APIs that puts a hard stop on spend",
-		newServe(), newRun(), newDay(), newInit(), newDemo(), newVerify(), newReplay(), newExport(), newAuthorization(), newCheckpoint(), newProve(), newArchive(),
+		newServe(), newRun(), newDay(), newInit(), newDemo(), newVerify(), newReplay(), newReport(), newExport(), newAuthorization(), newCheckpoint(), newProve(), newArchive(),
 		newPolicy(), newKeys(), newPrice(), newPrices(), newBudgets(), newKill(), newLedger(),
 	)
 	root.Long = `aegis-proxy stands between an application and an LLM API. It bounds what each

@@ -49,6 +49,7 @@ var rooms = map[string][]string{
 	"client":                 {"call", "gate", "internal/admission", "policy", "providers", "providers/dialects"},
 	"proxy":                  {"audit", "call", "gate", "internal/admission", "policy", "providers"},
 	"admin":                  {"budget", "call", "policy", "pricing"},
+	"report":                 {"audit", "budget", "call", "gate"},
 }
 
 // guests says which packages alone may import a library.

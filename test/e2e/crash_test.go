@@ -214,6 +214,7 @@ func TestKilledReplica(t *testing.T) {
 	}
 	replicas[1].stop()
 	verifyAll(t, replicas)
+	checkReported(t, replicas, policy.Decimal(3*one+5*held))
 }
 
 // checkGranted checks that the provider got no request without a receipt that

@@ -130,6 +130,7 @@ func (w *world) checkCrashed(replicas []*replica, rebuild func() *replica) {
 	}
 	checkGranted(w.t, w, replicas)
 	verifyAll(w.t, replicas)
+	checkReported(w.t, replicas, spent)
 	billed, charged := w.billed(), charges(replicas)
 	w.t.Logf("spent %s, the provider billed %s", spent, standing(billed, 0).Spent)
 	if want := standing(charged, 0).Spent; spent != want || charged < billed {

@@ -242,7 +242,8 @@ func (s *soak) settled() {
 		}
 		return err
 	})
-	spent := amountOf(s.t, s.replicas[0].balances()["daily"].Spent)
+	reported := s.replicas[0].balances()["daily"].Spent
+	spent := amountOf(s.t, reported)
 	billed := new(big.Rat).SetFrac64(cost(s.t.(*testing.T), call.Usage{
 		call.Input: s.sim.Totals().Billed.Prompt, call.Output: s.sim.Totals().Billed.Completion,
 	}), 1e9)
@@ -255,6 +256,7 @@ func (s *soak) settled() {
 		r.stop()
 	}
 	verifyAll(s.t, s.replicas)
+	checkReported(s.t, s.replicas, reported)
 	s.replay()
 }
 
