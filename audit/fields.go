@@ -102,6 +102,7 @@ func (a *facts) visit(f fields) {
 	f.optWord("input_bound", &a.InputBound, inputBounds)
 	f.optCount("input_rereads", &a.InputRereads)
 	f.optCount("input_tokens", &a.InputTokens)
+	f.optText("instead_of", &a.InsteadOf)
 	f.optText("key", &a.Key)
 	f.optKinds("kinds", &a.Kinds)
 	f.optCount("least_cap", &a.LeastCap)

@@ -23,7 +23,7 @@ func fullDecision() audit.Decision {
 	d.Facts.InputRereads, d.Facts.OutputRereads = 4, 3
 	d.Facts.LeastCap, d.Facts.Free = 1025, true
 	d.Facts.Beside = []call.Line{{Usage: call.Usage{call.Searches: 3}}, {Key: call.Key{Model: "gpt-5"}, Usage: call.Usage{call.Input: 900, call.Output: 64}}}
-	d.Facts.Service, d.Facts.Uncapped = "auto", true
+	d.Facts.Service, d.Facts.Uncapped, d.Facts.InsteadOf = "auto", true, "gpt-5"
 	d.Facts.Region = "any"
 	d.Facts.Depth, d.Facts.Nonce, d.Facts.Attempt, d.Facts.Counted = 2, "5ca1ab1e", 1, true
 	d.Existing, d.Facts.Target, d.Facts.Tool = true, "0badcafe", "0ddba11"

@@ -19,9 +19,11 @@ type Facts struct {
 	Dialect  string // the API that is called: "openai"; "" of an action, and where a Go program does not tell
 	Endpoint string // the operation: "chat/completions"; of an action ActionEndpoint and its kind
 	Upstream string
-	Model    string // as the caller named it
-	Service  string // the service tier that is asked for there, as it is sent; "" for none
-	Stream   bool
+	Model    string // as the caller named it, or what its alias stands for
+	// InsteadOf is the model that the caller named where a budget was exhausted for it, and Model is called in its place.
+	InsteadOf string
+	Service   string // the service tier that is asked for there, as it is sent; "" for none
+	Stream    bool
 
 	// Needs are the capabilities that it needs, its operation's own first; what
 	// follows from other facts, AddImplied adds.

@@ -33,7 +33,8 @@ type exchange struct {
 	baseURL   string // of the upstreams that it reaches
 	origin    admission.Origin
 	request   providers.Request
-	offer     providers.Offer // of the bid that was made last
+	known     gate.Bid        // the one that was made last, less its bound
+	offer     providers.Offer // of that
 
 	answered  chan answered
 	delivered bool // the response was
@@ -104,15 +105,29 @@ func (x *exchange) Bid(rules *gate.Rules) (gate.Bid, *call.Denial, error) {
 		return gate.Bid{}, nil, err
 	}
 	x.key = key
-	known, err := admission.NewBid(rules, key, x.request, x.origin, x.header)
+	x.known, err = admission.NewBid(rules, key, x.request, x.origin, x.header)
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	bids, offers, denial := admission.Door{Chains: &x.transport.chains, BaseURL: x.baseURL}.Bound(known, x.request)
+	bid, denial := x.bound()
+	return bid, denial, nil
+}
+
+// Instead is the call of another model, where the policy has one for an exhausted budget.
+func (x *exchange) Instead(_ gate.Bid, err error) (bid gate.Bid, denial *call.Denial, ok bool) {
+	if x.known, ok = admission.Instead(x.known, x.request, err); ok {
+		bid, denial = x.bound()
+	}
+	return bid, denial, ok
+}
+
+// bound bounds what is known of the call.
+func (x *exchange) bound() (gate.Bid, *call.Denial) {
+	bids, offers, denial := admission.Door{Chains: &x.transport.chains, BaseURL: x.baseURL}.Bound(x.known, x.request)
 	if denial == nil {
 		x.offer = offers[0]
 	}
-	return bids[0], denial, nil
+	return bids[0], denial
 }
 
 // deliver gives the program the response.

@@ -41,6 +41,7 @@ free_upstream: sim
 models:
   - {match: "claude-*", upstreams: [claude]}
   - {match: "toy", upstreams: [sim, other], default_output_cap: 100, price: {input_usd_per_million: "0.001", output_usd_per_million: "0.002"}}
+  - {match: "cheap", upstreams: [sim], price: {input_usd_per_million: "0.0001", output_usd_per_million: "0.0001"}}
   - {match: "text-*", upstreams: [sim]}
 plans: {every: {denial_receipts_per_second: 1000000}}
 tenants:

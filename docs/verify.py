@@ -28,7 +28,7 @@ FIELDS = {name: dict(field.split(":") for field in fields.split()) for name, fie
     "decision": "at*:count claims:claims cost*:amount denials:denials epoch:text event:count existing:flag expires:count"
                 " facts:facts generation:count lease:text policy:text priced_at:count prices:text reasons:texts verdict*:verdict",
     "facts": "attempt:count beside:lines capabilities:texts choices:count counted:flag depth:count dialect:text endpoint:text"
-             " extra_output:count free:flag input_bound:input_bound input_rereads:count input_tokens:count key:text kinds:kinds least_cap:count model:text nonce:text output_cap:count"
+             " extra_output:count free:flag input_bound:input_bound input_rereads:count input_tokens:count instead_of:text key:text kinds:kinds least_cap:count model:text nonce:text output_cap:count"
              " output_rereads:count output_tokens:count region:text run:text service:text services:texts stream:flag target:text tenant:text tool:text tool_results:texts tools:texts"
              " uncapped:flag upstream:text user:text",
     "denials": "count:count id:text until:count",

@@ -35,7 +35,7 @@ func (q *quote) clamp(m *misfit) bool {
 
 // clamps reports whether the tenant wants the cap lowered for a denial.
 func (q *quote) clamps(m *misfit) bool {
-	return q.Key.Tenant.Clamp && policy.OfMoney(m.Denial) && m.Reason != policy.BudgetHeld
+	return q.Key.Tenant.Clamps(&q.Facts) && policy.OfMoney(m.Denial) && m.Reason != policy.BudgetHeld
 }
 
 // floor is the least output cap that the call may be sent with.

@@ -9,6 +9,7 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget"
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
@@ -75,6 +76,9 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 		told, f = q.reextend(d)
 		return q, told, f
 	}
+	if f := q.checkInstead(); f != nil {
+		return q, false, f
+	}
 	if q.hidesTools(d) {
 		return q, false, faultf(WrongSum, "the policy looks at its tools, and it does not tell which they are")
 	}
@@ -107,6 +111,18 @@ func (b *rulesBook) recompute(d *audit.Decision) (q *quote, told bool, f *fault)
 	}
 	told, f = q.redecide(d)
 	return q, told, f
+}
+
+// checkInstead compares the model that is called in the place of another with the policy's.
+func (q *quote) checkInstead() *fault {
+	if q.InsteadOf == "" {
+		return nil
+	}
+	asked := call.Facts{Model: q.InsteadOf}
+	if model, ok := q.Key.Tenant.Instead(&asked); !ok || names.Fold(model) != names.Fold(q.Model) {
+		return faultf(WrongSum, "model %q is called in the place of %q, and the policy does not say so", q.Model, q.InsteadOf)
+	}
+	return nil
 }
 
 // checkOutput compares what a receipt says of the output with what follows from it and

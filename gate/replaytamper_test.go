@@ -214,6 +214,7 @@ func TestReplayFindsWhatIsRetold(t *testing.T) {
 		{"a policy with a lease", gate.WrongSum, alter(named(budget.PolicySeen), func(e *audit.Event) { e.Lease = "someone's" })},
 		{"cost above bound times price", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Facts.Cost++ })},
 		{"another dialect than its upstream's", gate.WrongAllow, alter(allowed, func(d *audit.Decision) { d.Facts.Dialect = "anthropic" })},
+		{"called in the place of another model", gate.WrongSum, alter(allowed, func(d *audit.Decision) { d.Facts.InsteadOf = "gpt-5" })},
 		{"a cap that is said not to be sent", gate.WrongSum, alter(allowed, func(d *audit.Decision) { d.Facts.Uncapped = true })},
 		{"bound below the cost", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.Facts.InputTokens-- })},
 		{"price of another year", gate.WrongPrice, alter(allowed, func(d *audit.Decision) { d.PricedAt -= 365 * 86_400_000 })},

@@ -69,6 +69,14 @@ type Bidder interface {
 	Bid(*Rules) (Bid, *call.Denial, error)
 }
 
+// A Downgrader is a Bidder that can ask for another model where a budget is exhausted.
+type Downgrader interface {
+	Bidder
+	// Instead is Bid for the model that the policy has in the place of that of a bid which was refused; ok is
+	// false where it has none, or none for this error.
+	Instead(refused Bid, err error) (bid Bid, denial *call.Denial, ok bool)
+}
+
 // ask asks leave for a call under the rules in force, and again if newer ones come meanwhile.
 func (g *Gate) ask(ctx context.Context, b Bidder) (*Grant, error) {
 	return UnderNewest(g.Rules(), g.Rules, func(rules *Rules) (*Grant, error) { return g.askUnder(ctx, rules, b) })
@@ -151,7 +159,24 @@ func (g *Gate) askUnder(ctx context.Context, rules *Rules, b Bidder) (*Grant, er
 	if denial != nil {
 		return nil, g.Refuse(ctx, bid, denial)
 	}
-	return g.Begin(ctx, bid)
+	grant, err := g.Begin(ctx, bid)
+	if d, can := b.(Downgrader); can && err != nil {
+		return g.askInstead(ctx, d, bid, err)
+	}
+	return grant, err
+}
+
+// askInstead asks for another model in the place of a bid that was refused.
+func (g *Gate) askInstead(ctx context.Context, d Downgrader, refused Bid, first error) (*Grant, error) {
+	bid, denial, ok := d.Instead(refused, first)
+	if !ok {
+		return nil, first
+	}
+	if denial != nil {
+		return nil, policy.DeniedTwice(first, g.Refuse(ctx, bid, denial))
+	}
+	grant, err := g.Begin(ctx, bid)
+	return grant, policy.DeniedTwice(first, err)
 }
 
 // Key finds a tenant's key by its id; "" is for the tenant itself. It fails with
@@ -209,7 +234,7 @@ func (r *Request) route(p *policy.Policy, t *policy.Tenant) *policy.Upstream {
 // facts are the caller's, completed, and without those that are never a caller's.
 func (r *Request) facts() call.Facts {
 	f := r.Facts
-	f.Counted, f.Uncapped, f.ActionID, f.Target, f.Tool = false, false, "", "", ""
+	f.Counted, f.Uncapped, f.InsteadOf, f.ActionID, f.Target, f.Tool = false, false, "", "", "", ""
 	f.Endpoint, f.InputBound = cmp.Or(f.Endpoint, call.ChatCompletions), cmp.Or(f.InputBound, boundByCaller)
 	f.Choices, f.Kinds = max(1, f.Choices), cmp.Or(f.Kinds, call.Writes)
 	f.AddImplied()

@@ -92,7 +92,7 @@ type rulesDoc struct {
 	Upstreams     words                `yaml:"upstreams"`
 	PerRequest    scalar               `yaml:"per_request_usd"`
 	MinOutput     scalar               `yaml:"min_output_tokens"`
-	WhenExhausted scalar               `yaml:"when_exhausted"`
+	WhenExhausted exhausted            `yaml:"when_exhausted"`
 	WhenHeld      scalar               `yaml:"when_held"`
 	WaitLimit     scalar               `yaml:"wait_limit"`
 	OnDisconnect  scalar               `yaml:"on_disconnect"`

@@ -125,7 +125,8 @@ type Tenant struct {
 	Upstreams      []string      // names of upstreams in order of preference; nil: the model's
 	PerRequest     int64         // nano-USD; 0: no cap
 	MinOutput      int64         // tokens; a cap clamped below denies instead
-	Clamp          bool          // lower the output cap to what fits, instead of denying
+	Clamp          bool          // lower the output cap to what fits, instead of denying: see Clamps
+	Downgrade      string        // the model that is asked for where a budget is exhausted; "": none
 	WaitLimit      time.Duration // how long a held request stands in line; 0: denied at once
 	Disconnect     Disconnect
 	DrainLimit     time.Duration

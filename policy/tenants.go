@@ -94,12 +94,7 @@ func (l *loader) apply(ru *rules, d *rulesDoc) {
 // client has gone, and to those in flight when a kill switch is thrown.
 func (l *loader) applyEnds(ru *rules, d *rulesDoc) {
 	t := &ru.tenant
-	switch choice(&l.reader, &d.WhenExhausted, "", "deny", "clamp") {
-	case "deny":
-		t.Clamp = false
-	case "clamp":
-		t.Clamp = true
-	}
+	l.exhausted(t, &d.WhenExhausted)
 	switch choice(&l.reader, &d.WhenHeld, "", "deny", "wait") {
 	case "deny":
 		ru.wait = false
@@ -169,6 +164,7 @@ func (l *loader) tenant(n *yaml.Node, d *tenantDoc) *Tenant {
 		l.taken("tenant", t.Name, &d.Name.entry)
 	}
 	l.checkUsers(n, t)
+	l.checkDowngrade(n, t)
 	l.checkClaims(n, t)
 	for n, k := range d.Keys.read(&l.reader) {
 		l.key(n, k, t)

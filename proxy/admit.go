@@ -5,6 +5,7 @@ import (
 
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/admission"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // admit bounds a request under the given rules and asks leave for it.
@@ -17,6 +18,16 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential 
 	if err != nil {
 		return nil, err
 	}
+	x, err := p.ask(r, known, t, load)
+	if other, ok := admission.Instead(known, load.request, err); ok {
+		x, second := p.ask(r, other, t, load)
+		return x, policy.DeniedTwice(err, second)
+	}
+	return x, err
+}
+
+// ask bounds a request and asks leave for it.
+func (p *Proxy) ask(r *http.Request, known gate.Bid, t *target, load *payload) (*exchange, error) {
 	bids, offers, denial := admission.Door{Chains: &p.chains}.Bound(known, load.request)
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), bids[0], denial)

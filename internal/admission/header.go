@@ -21,12 +21,13 @@ const (
 	ReceiptHeader   = "X-Aegis-Receipt"
 	warningHeader   = "X-Aegis-Warning"
 	outputCapHeader = "X-Aegis-Output-Cap"
+	insteadHeader   = "X-Aegis-Instead-Of"
 	betasHeader     = "X-Aegis-Betas-Removed"
 	toolsHeader     = "X-Aegis-Tools-Removed"
 )
 
 // OurHeaders are all of them.
-const OurHeaders = DecisionHeader + ", " + ReceiptHeader + ", " + warningHeader + ", " + outputCapHeader + ", " + betasHeader + ", " + toolsHeader
+const OurHeaders = DecisionHeader + ", " + ReceiptHeader + ", " + warningHeader + ", " + outputCapHeader + ", " + insteadHeader + ", " + betasHeader + ", " + toolsHeader
 
 // authorizationHeader goes to upstreams that the policy marks, and holds the base64 of an
 // AuthorizationV1.
@@ -52,6 +53,9 @@ func Mark(h http.Header, grant *gate.Grant, removed *providers.Removed) {
 	Warn(h, grant.Warnings)
 	tellRemoved(h, betasHeader, removed.Betas)
 	tellRemoved(h, toolsHeader, removed.Tools)
+	if asked := grant.Bid().InsteadOf; asked != "" {
+		h[insteadHeader] = []string{asked}
+	}
 	if grant.Clamped {
 		h[outputCapHeader] = []string{strconv.FormatInt(grant.OutputCap, 10)}
 	}

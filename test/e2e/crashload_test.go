@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -20,6 +21,9 @@ const (
 	crashClients = 20 // that ask at the same time
 	crashServed  = 60 // requests served between two kills
 )
+
+// crashModels are what clients ask for. Nothing is left for the second: it is served by the first.
+var crashModels = []string{"gpt-4o-mini", "gpt-4o", "gpt-4o-mini"}
 
 // TestCrashesUnderLoad kills the proxies again and again, wherever they are in
 // whatever they do, under load. In the end nothing is held, nothing that the
@@ -56,7 +60,7 @@ func crashWorld(t *testing.T) *world {
 	return newWorld(t, simulator.Config{
 		CountPrompt: exactPrompt,
 		Script:      simulator.Always(simulator.Answer{Latency: 10 * time.Millisecond}),
-	}, monthly(1000*one))
+	}, downgrading("0.000000001", fmt.Sprintf(`{name: daily, window: month, limit_usd: "%s"}`, usd(1000*one))))
 }
 
 // rebuilt wipes Redis, rebuilds it from the receipts of replicas, and starts
@@ -96,7 +100,7 @@ func (w *world) askUntilKilled(r *replica, pause time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for i := range crashClients {
-		q := request{cap: outputCap, stream: i%2 == 0}
+		q := request{cap: outputCap, stream: i%2 == 0, model: crashModels[i%len(crashModels)]}
 		group.Go(func() {
 			for ctx.Err() == nil {
 				resp, err := w.send(ctx, client, r, q)
@@ -130,6 +134,7 @@ func (w *world) checkCrashed(replicas []*replica, rebuild func() *replica) {
 	}
 	checkGranted(w.t, w, replicas)
 	verifyAll(w.t, replicas)
+	w.mustReplay(replicas)
 	checkReported(w.t, replicas, spent)
 	billed, charged := w.billed(), charges(replicas)
 	w.t.Logf("spent %s, the provider billed %s", spent, standing(billed, 0).Spent)

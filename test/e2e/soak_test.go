@@ -257,19 +257,7 @@ func (s *soak) settled() {
 	}
 	verifyAll(s.t, s.replicas)
 	checkReported(s.t, s.replicas, reported)
-	s.replay()
-}
-
-// replay recomputes everything from the receipts of all replicas.
-func (s *soak) replay() {
-	s.t.Helper()
-	args := []string{"replay", "--policy", s.policy}
-	for _, r := range s.replicas {
-		args = append(args, r.data)
-	}
-	if out, err := aegis(s.t, args...); err != nil {
-		s.t.Errorf("replay: %v\n%s", err, out)
-	}
+	s.mustReplay(s.replicas)
 }
 
 // buildShim builds a library that shifts the clock of a program written in C by the
