@@ -41,6 +41,7 @@ type exchange struct {
 	body      *io.PipeReader
 	to        *io.PipeWriter
 
+	payer  map[string][]string           // what the program says of who pays, for an upstream that takes it
 	key    *policy.Key                   // whose the call is, by the rules of the last bid
 	life   context.Context               // the call's
 	cancel context.CancelCauseFunc       // cuts it
@@ -104,7 +105,7 @@ func (x *exchange) Bid(rules *gate.Rules) (gate.Bid, *call.Denial, error) {
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	x.key = key
+	x.key, x.payer = key, admission.PayerOf(x.dialect, x.head, rules.Policy)
 	x.known, err = admission.NewBid(rules, key, x.request, x.origin, x.header)
 	if err != nil {
 		return gate.Bid{}, nil, err
@@ -123,7 +124,7 @@ func (x *exchange) Instead(_ gate.Bid, err error) (bid gate.Bid, denial *call.De
 
 // bound bounds what is known of the call.
 func (x *exchange) bound() (gate.Bid, *call.Denial) {
-	bids, offers, denial := admission.Door{Chains: &x.transport.chains, BaseURL: x.baseURL}.Bound(x.known, x.request)
+	bids, offers, denial := admission.Door{Chains: &x.transport.chains, BaseURL: x.baseURL, ClientPays: len(x.payer) > 0}.Bound(x.known, x.request)
 	if denial == nil {
 		x.offer = offers[0]
 	}

@@ -72,8 +72,11 @@ func (x *exchange) outgoing(ctx context.Context, grant *gate.Grant, sent *provid
 // sign puts in the upstream's key: the policy's, or else the program's own, where its SDK
 // has put it.
 func (x *exchange) sign(h http.Header, u *policy.Upstream) error {
+	if u.ClientPays {
+		return u.Sign(h, x.payer)
+	}
 	if secret, err := u.Secret(); err != nil || secret != "" {
-		return errors.Join(err, u.Sign(h))
+		return errors.Join(err, u.Sign(h, nil))
 	}
 	own, err := x.dialect.Credential(x.head)
 	if err != nil {

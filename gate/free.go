@@ -80,6 +80,8 @@ func (q *quote) redecideFree(d *audit.Decision) (told bool, f *fault) {
 		return false, faultf(WrongPrice, "it has a cost or a price, but the operation costs nothing at %q", q.Upstream.Provider)
 	case !listed(&q.Facts) && q.unrouted() != nil:
 		return false, faultf(wrong(d), "the policy does not send model %q of this tenant to upstream %q", d.Facts.Model, d.Facts.Upstream)
+	case denies(d, policy.NoCredential):
+		return q.unpaid(d)
 	case denies(d, policy.NoBound):
 		return true, nil
 	case d.Verdict == audit.Deny && len(d.Claims) == 0 && denies(d, policy.BudgetHeld):

@@ -233,10 +233,21 @@ func (q *quote) neverPriced(d *audit.Decision) (told bool, f *fault) {
 			return false, faultf(WrongDenial, "the policy has an upstream for model %q", d.Facts.Model)
 		}
 		return false, sameDenial(d, denial.Reason)
+	case denies(d, policy.NoCredential):
+		return q.unpaid(d)
 	case denies(d, policy.NoBound), denies(d, policy.LedgerUnavailable):
 		return true, nil
 	}
 	return false, faultf(wrong(d), "reasons %q, but no price was looked up", d.Reasons)
+}
+
+// unpaid checks a denial of a call whose upstream takes the client's own credential. That the
+// call had none is believed.
+func (q *quote) unpaid(d *audit.Decision) (told bool, f *fault) {
+	if q.Upstream == nil || !q.Upstream.ClientPays {
+		return false, faultf(WrongDenial, "upstream %q takes no credential of its client's", d.Facts.Upstream)
+	}
+	return true, sameDenial(d, policy.NoCredential)
 }
 
 // unrouted is why the policy does not have the call's upstream for it; any where it names

@@ -30,6 +30,7 @@ const (
 	ToolNotAllowed       call.Reason = "tool_not_allowed"
 	UpstreamNotAllowed   call.Reason = "upstream_not_allowed"
 	NoRoute              call.Reason = "no_upstream"
+	NoCredential         call.Reason = "no_credential" // the upstream takes the client's own
 	NoPrice              call.Reason = "no_price"
 	NoBound              call.Reason = "no_bound"
 	LedgerUnavailable    call.Reason = "ledger_unavailable"

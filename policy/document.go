@@ -29,6 +29,7 @@ type upstreamDoc struct {
 	BaseURL             scalar           `yaml:"base_url"`
 	APIKeyEnv           scalar           `yaml:"api_key_env"`
 	APIKeyFile          scalar           `yaml:"api_key_file"`
+	Credential          scalar           `yaml:"credential"`
 	Provider            scalar           `yaml:"provider"`
 	KeyHeader           scalar           `yaml:"key_header"`
 	Dialects            list[dialectDoc] `yaml:"dialects"`

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"iter"
 	"log/slog"
+	"strings"
 )
 
 // secretPrefix marks a tenant's API key, so that scanners for leaked keys can
@@ -32,6 +34,27 @@ func (p *Policy) Identify(secret string) (*Key, bool) {
 		return nil, false
 	}
 	return k, true
+}
+
+// secretBytes is how long a key is that NewSecret makes.
+const secretBytes = len(secretPrefix) + 2*sha256.Size
+
+// SecretsIn yields whatever in a text looks like a tenant's API key, by NewSecret: also one
+// that the policy has no more.
+func SecretsIn(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for {
+			at := strings.Index(text, secretPrefix)
+			if at < 0 || len(text) < at+secretBytes {
+				return
+			}
+			text = text[at:]
+			if _, err := hex.DecodeString(text[len(secretPrefix):secretBytes]); err == nil && !yield(text[:secretBytes]) {
+				return
+			}
+			text = text[len(secretPrefix):]
+		}
+	}
 }
 
 // KeyOf returns the tenant's key of that id, or nil. For "" it is one without an

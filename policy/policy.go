@@ -44,6 +44,7 @@ type Upstream struct {
 	BaseURL    string // as in https://api.openai.com/v1; a Speech may have its own
 	Provider   string // the price table's name for it
 	KeyHeader  string // the header that holds its key by itself, canonical; "": a bearer token
+	ClientPays bool   // it takes the client's own credential, and none of ours
 	Authorized bool   // it gets each request's authorization in a header
 	Speaks     []Speech
 

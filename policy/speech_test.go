@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -88,7 +89,7 @@ func TestSign(t *testing.T) {
 			t.Fatal(err)
 		}
 		header := map[string][]string{}
-		if err := u.Sign(header); err != nil || !reflect.DeepEqual(header, want) {
+		if err := u.Sign(header, nil); err != nil || !reflect.DeepEqual(header, want) {
 			t.Errorf("%s: %v %v, want %v", fields, header, err, want)
 		}
 	}
@@ -96,8 +97,35 @@ func TestSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := u.Sign(map[string][]string{}); err == nil {
+	if err := u.Sign(map[string][]string{}, nil); err == nil {
 		t.Error("signed without a key")
+	}
+}
+
+// TestClientPays: what the client sends for a credential is all that is signed with, and no key
+// of the proxy's may stand beside.
+func TestClientPays(t *testing.T) {
+	u, err := upstreamOf(t, `cap_field: max_tokens, credential: client`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, payer := map[string][]string{"X-Other": {"1"}}, map[string][]string{"Authorization": {"Bearer own"}}
+	want := map[string][]string{"X-Other": {"1"}, "Authorization": {"Bearer own"}}
+	if err := u.Sign(header, payer); err != nil || !reflect.DeepEqual(header, want) {
+		t.Errorf("signed %v: %v", header, err)
+	}
+	if err := u.Sign(map[string][]string{}, nil); !errors.Is(err, policy.ErrNoCredential) {
+		t.Errorf("signed without a credential: %v", err)
+	}
+	for fields, want := range map[string]string{
+		`credential: client, api_key_env: A`:      "api_key_env has no use beside credential: client",
+		`credential: client, api_key_file: a`:     "api_key_file has no use beside credential: client",
+		`credential: client, key_header: x-api-k`: "key_header has no use beside credential: client",
+		`credential: theirs`:                      "write proxy or client",
+	} {
+		if _, err := upstreamOf(t, `cap_field: max_tokens, `+fields); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", fields, err, want)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/textproto"
 	"net/url"
 	"os"
@@ -39,9 +40,21 @@ func (u Upstream) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("name", u.Name), slog.String("base_url", u.BaseURL))
 }
 
-// Sign puts the upstream's own key, if it needs one, into the header of a request that
-// leaves. The key is read anew from its environment variable or file.
-func (u *Upstream) Sign(header map[string][]string) error {
+// ErrNoCredential: an upstream takes the client's own credential, and there is none.
+var ErrNoCredential = errors.New("the client has no credential of its own")
+
+// Sign puts into the header of a request that leaves what its upstream takes for a
+// credential: the headers by which the client says who pays, or the upstream's own key, if
+// it needs one, read anew from its environment variable or file. Neither is ever sent in the
+// other's place.
+func (u *Upstream) Sign(header, payer map[string][]string) error {
+	if u.ClientPays {
+		maps.Copy(header, payer)
+		if len(payer) == 0 {
+			return fmt.Errorf("upstream %s: %w", u.Name, ErrNoCredential)
+		}
+		return nil
+	}
 	secret, err := u.Secret()
 	if err != nil || secret == "" {
 		return err
@@ -73,6 +86,7 @@ func (l *loader) upstreams(root *yaml.Node, doc *fileDoc) {
 func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 	u := &Upstream{
 		KeyHeader:    l.header(&d.KeyHeader),
+		ClientPays:   l.clientPays(d),
 		Authorized:   l.flag(&d.AttachAuthorization, false),
 		ConnectLimit: l.duration(&d.ConnectTimeout, defaultConnect, time.Millisecond, maxConnect),
 		Keepalive:    l.duration(&d.KeepaliveTimeout, defaultKeepalive, time.Millisecond, maxConnect),
@@ -92,6 +106,22 @@ func (l *loader) upstream(n *yaml.Node, d *upstreamDoc) *Upstream {
 	}
 	l.speeches(n, u, d)
 	return u
+}
+
+// clientPays reports whether the upstream takes the client's own credential.
+func (l *loader) clientPays(d *upstreamDoc) bool {
+	if choice(&l.reader, &d.Credential, "proxy", "proxy", "client") != "client" {
+		return false
+	}
+	for _, key := range [...]struct {
+		field string
+		s     *scalar
+	}{{"api_key_env", &d.APIKeyEnv}, {"api_key_file", &d.APIKeyFile}, {"key_header", &d.KeyHeader}} {
+		if key.s.given() {
+			l.refuse(&key.s.entry, "%s has no use beside credential: client, since no key of the proxy is ever sent there; remove one of them", key.field)
+		}
+	}
+	return true
 }
 
 // header reads the name of a header, and returns it canonical; "" where none is given.

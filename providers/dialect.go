@@ -41,6 +41,11 @@ type Dialect interface {
 	// empty one counts as absent. The error is a *call.Denial: none, or two that differ.
 	Credential(Head) (string, error)
 
+	// Payer returns the headers by which a request says who pays for it: where the API takes
+	// a credential, and by which account it may be billed. They travel on to an upstream that
+	// takes the client's own, and to no other.
+	Payer(Head) map[string][]string
+
 	// Parse reads a body, and whatever of the head can cost money. The error is a
 	// *ParseError. The body must not change while the Request is in use.
 	Parse(Operation, Head, []byte) (Request, error)

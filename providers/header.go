@@ -18,6 +18,17 @@ func Forwarded(header map[string][]string, withheld []string) map[string][]strin
 	return out
 }
 
+// Named returns the headers of those names, which are canonical.
+func Named(header map[string][]string, names []string) map[string][]string {
+	out := make(map[string][]string, len(names))
+	for _, name := range names {
+		if values := header[name]; len(values) > 0 {
+			out[name] = values
+		}
+	}
+	return out
+}
+
 // Plain is the canonical name that a server behind CGI or WSGI may take a header for.
 func Plain(name string) string {
 	if strings.Contains(name, "_") {

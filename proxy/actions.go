@@ -56,7 +56,7 @@ func actionOf(r *http.Request) (actionRoute, bool) {
 }
 
 // act serves a request of the API for actions.
-func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, key *policy.Key, t *target, credential string) error {
+func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, key *policy.Key, t *target) error {
 	room := p.intake.open(key.Tenant.Name)
 	defer room.end()
 	text, err := room.read(w, r, actionBodyLimit)
@@ -71,7 +71,7 @@ func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, k
 		return err
 	}
 	answer, err := gate.UnderNewest(rules, p.rules, func(rules *gate.Rules) (any, error) {
-		return p.actUnder(w, r, rules, t, credential, body)
+		return p.actUnder(w, r, rules, t, body)
 	})
 	if err != nil {
 		return actionError(err)
@@ -82,8 +82,8 @@ func (p *Proxy) act(w http.ResponseWriter, r *http.Request, rules *gate.Rules, k
 	return json.NewEncoder(w).Encode(answer)
 }
 
-func (p *Proxy) actUnder(w http.ResponseWriter, r *http.Request, rules *gate.Rules, t *target, credential string, body actionBody) (any, error) {
-	key, err := identify(rules.Policy, credential)
+func (p *Proxy) actUnder(w http.ResponseWriter, r *http.Request, rules *gate.Rules, t *target, body actionBody) (any, error) {
+	key, err := t.caller.Key(rules.Policy)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // admit bounds a request under the given rules and asks leave for it.
-func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential string, load *payload) (*exchange, error) {
-	key, err := identify(rules.Policy, credential)
+func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, load *payload) (*exchange, error) {
+	key, err := t.caller.Key(rules.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (p *Proxy) admit(r *http.Request, rules *gate.Rules, t *target, credential 
 
 // ask bounds a request and asks leave for it.
 func (p *Proxy) ask(r *http.Request, known gate.Bid, t *target, load *payload) (*exchange, error) {
-	bids, offers, denial := admission.Door{Chains: &p.chains}.Bound(known, load.request)
+	bids, offers, denial := admission.Door{Chains: &p.chains, ClientPays: t.caller.Pays()}.Bound(known, load.request)
 	if denial != nil {
 		return nil, p.gate.Refuse(r.Context(), bids[0], denial)
 	}

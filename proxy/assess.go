@@ -27,6 +27,6 @@ func Assess(dialects providers.Registry, rules *gate.Rules, key *policy.Key, r *
 	if err != nil {
 		return gate.Bid{}, nil, err
 	}
-	bids, _, denial := admission.Door{}.Bound(known, request)
+	bids, _, denial := admission.Door{ClientPays: true}.Bound(known, request)
 	return bids[0], denial, nil
 }

@@ -46,6 +46,10 @@ func (double) Credential(h providers.Head) (string, error) {
 	return keys[0], nil
 }
 
+func (double) Payer(h providers.Head) map[string][]string {
+	return providers.Named(h.Header, []string{"X-Double-Key"})
+}
+
 func (double) Models(_ providers.Operation, models []providers.Model) providers.Reply {
 	body, _ := json.Marshal(models)
 	return providers.Reply{Status: 200, Header: map[string][]string{"Content-Type": {"application/json"}}, Body: body}

@@ -20,11 +20,14 @@ type target struct {
 	action    *actionRoute // in place of an operation: what is no LLM call
 	page      page         // whose it is
 	origin    admission.Origin
+	named     string            // the tenant's key, as the path names it; "": it names none
+	caller    *admission.Caller // nil until identify
 }
 
 // locate reads run, depth, dialect and operation. The run comes from the path, as in
 // /run/RUN/v1/chat/completions, or from the header. Behind a run the path may
-// name a depth, as in /run/RUN/depth/2/v1/chat/completions.
+// name a depth, as in /run/RUN/depth/2/v1/chat/completions. In front of both, or behind, it may
+// name the tenant's key, as in /key/KEY/v1/chat/completions.
 func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 	t := &target{dialect: dialects.Default(), head: providers.Head{
 		Method: r.Method, Path: oneSlash(r.URL.EscapedPath()), Query: r.URL.RawQuery, Header: admission.ForDialect(r.Header),
@@ -34,7 +37,7 @@ func locate(dialects providers.Registry, r *http.Request) (*target, error) {
 		t.action = &found
 		return t, nil
 	}
-	wrong := t.cutRun()
+	wrong := cmp.Or(t.cutKey(), t.cutRun(), t.cutKey())
 	if wrong == nil {
 		t.origin.Run, wrong = admission.RunOf(r.Header, t.origin.Run)
 	}
@@ -50,6 +53,25 @@ func oneSlash(path string) string {
 		return path[len(path)-len(rest)-1:]
 	}
 	return "/" + rest
+}
+
+// cutKey takes the tenant's key off the front of the path.
+func (t *target) cutKey() error {
+	rest, ok := strings.CutPrefix(t.head.Path, "/key/")
+	if !ok {
+		return nil
+	}
+	escaped, tail, _ := strings.Cut(rest, "/")
+	t.head.Path = admission.PlainPath("/" + tail)
+	key, err := url.PathUnescape(escaped)
+	switch {
+	case err != nil || key == "":
+		return errNoKey
+	case t.named != "" && t.named != key:
+		return admission.ErrTwoKeys
+	}
+	t.named = key
+	return nil
 }
 
 // cutRun takes run and depth off the front of the path.
@@ -81,22 +103,18 @@ func cutDepth(path string) (rest string, depth int64, ok bool) {
 	return "/" + tail, depth, ok
 }
 
-// fromTenant reports whether the request has a tenant's key. Nobody else's body is read where
-// there is nothing to be done with it.
-func (t *target) fromTenant(p *policy.Policy) bool {
-	credential, err := t.dialect.Credential(t.head)
-	if err != nil {
-		return false
-	}
-	_, known := p.Identify(credential)
-	return known
+// identify reads who sends the request.
+func (t *target) identify(h http.Header) (err error) {
+	t.caller, err = admission.CallerOf(t.dialect, &t.head, h, t.named)
+	return err
 }
 
-// identify returns the key that a credential is.
-func identify(p *policy.Policy, credential string) (*policy.Key, error) {
-	key, ok := p.Identify(credential)
-	if !ok {
-		return nil, errBadKey
+// fromTenant reports whether the request has a tenant's key. Nobody else's body is read where
+// there is nothing to be done with it.
+func (t *target) fromTenant(p *policy.Policy, h http.Header) bool {
+	if err := t.identify(h); err != nil {
+		return false
 	}
-	return key, nil
+	_, err := t.caller.Key(p)
+	return err == nil
 }

@@ -108,7 +108,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		err = p.serve(w, r, rules, target)
-	case target.fromTenant(rules.Policy):
+	case target.fromTenant(rules.Policy, r.Header):
 		p.intake.linger(w, r, false, p.bodyLimit)
 	}
 	if err != nil {
@@ -134,17 +134,16 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules,
 	if t.operation.Kind == providers.Probed {
 		return nil // there is a server: 200
 	}
-	credential, err := t.dialect.Credential(t.head)
-	if err != nil {
+	if err := t.identify(r.Header); err != nil {
 		return err
 	}
-	key, err := identify(rules.Policy, credential)
+	key, err := t.caller.Key(rules.Policy)
 	if err != nil {
 		return err
 	}
 	switch {
 	case t.action != nil:
-		return p.act(w, r, rules, key, t, credential)
+		return p.act(w, r, rules, key, t)
 	case t.operation.Kind == providers.Listed:
 		return p.listModels(w, r, rules, key, t)
 	}
@@ -154,7 +153,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, rules *gate.Rules,
 		return err
 	}
 	x, err := gate.UnderNewest(rules, p.rules, func(rules *gate.Rules) (*exchange, error) {
-		return p.admit(r, rules, t, credential, load)
+		return p.admit(r, rules, t, load)
 	})
 	if err != nil {
 		return err

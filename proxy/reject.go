@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	errBadKey   = admission.Deny(call.Unidentified, "unknown_key", call.RetryNever, "this API key belongs to no tenant")
+	errNoKey    = admission.Deny(call.Unidentified, "no_key", call.RetryNever, "the key in the path is empty, or escaped wrongly")
 	errNoRun    = admission.Deny(call.Malformed, "invalid_run", call.RetryNever, "the run's name in the path is empty")
 	errStopping = admission.Deny(call.Unavailable, "shutting_down", call.RetrySoon, "this replica is shutting down")
 )

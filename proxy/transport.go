@@ -36,11 +36,11 @@ type limits struct {
 }
 
 // RoundTrip sends a request to its exchange's upstream, with that upstream's
-// key and transport.
+// key, or the client's own, and transport.
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r)
 	upstream := x.grant.Upstream()
-	if err := upstream.Sign(r.Header); err != nil { // the last to touch what leaves
+	if err := upstream.Sign(r.Header, x.target.caller.Payer()); err != nil { // the last to touch what leaves
 		return nil, errors.Join(err, r.Body.Close())
 	}
 	return t.of(upstream).RoundTrip(r.WithContext(x.sent.trace(r.Context(), x.payload.sent())))

@@ -30,9 +30,13 @@ const wirePolicy = `generation: 1
 upstreams:
   - {name: raw, base_url: "%[1]s/v1", api_key_file: upstream-key, provider: openai, cap_field: max_completion_tokens}
   - {name: claude, base_url: "%[1]s/v1", api_key_file: upstream-key, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}
+  - {name: own, base_url: "%[1]s/v1", credential: client, provider: openai, cap_field: max_completion_tokens}
+  - {name: login, base_url: "%[1]s/v1", credential: client, provider: anthropic, dialects: [{name: anthropic}]}
   - {name: other, base_url: "%[1]s/v1", api_key_file: upstream-key, key_header: x-api-key, provider: moonshotai, dialects: [{name: anthropic}]}
 models:
+  - {match: "claude-sonnet-*", upstreams: [login]}
   - {match: "claude-*", upstreams: [claude]}
+  - {match: "gpt-4o-mini", upstreams: [own], default_output_cap: 50}
   - {match: "kimi-*", upstreams: [other]}
   - {match: "gpt-4o", upstreams: [raw], default_output_cap: 50}
   - {match: "omni-moderation-*", upstreams: [raw]}

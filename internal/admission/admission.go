@@ -19,6 +19,8 @@ import (
 type Door struct {
 	Chains  *Chains // what it remembers of earlier answers; nil: nothing
 	BaseURL string  // of the upstreams that may serve the call, as they have it for its dialect; "": any
+	// ClientPays says that the call brings a credential of its client's own.
+	ClientPays bool
 }
 
 // NewBid is what a request of a key asks leave for, less what bounds it and where it goes: what

@@ -53,6 +53,7 @@ var wires = map[call.Reason]wire{
 	policy.ToolNotAllowed:       {call.Forbidden, "tool_not_allowed", call.RetryNever},
 	policy.UpstreamNotAllowed:   {call.Forbidden, "upstream_not_allowed", call.RetryNever},
 	policy.NoRoute:              {call.Forbidden, "no_upstream", call.RetryNever},
+	policy.NoCredential:         {call.Unidentified, "no_credential", call.RetryNever},
 	policy.NoPrice:              {call.Forbidden, "no_price", call.RetryNever},
 	policy.NoBound:              {call.Forbidden, "no_bound", call.RetryNever},
 	policy.LedgerUnavailable:    {call.Down, "ledger_unavailable", call.RetrySoon},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
@@ -44,7 +45,15 @@ func noOperation(dialects providers.Registry, h providers.Head) error {
 		helps = "that path takes " + strings.Join(methods, ", ")
 	}
 	return Deny(call.NotFound, "unknown_route", call.RetryNever,
-		"%s %s is no operation of an API that this proxy speaks; %s", Clip(h.Method), Clip(h.Path), helps)
+		"%s %s is no operation of an API that this proxy speaks; %s", Clip(h.Method), Clip(withoutKeys(h.Path)), helps)
+}
+
+// withoutKeys is a path that may be said back, also where a tenant's key stands in it.
+func withoutKeys(path string) string {
+	for key := range policy.SecretsIn(path) {
+		path = strings.ReplaceAll(path, key, "KEY")
+	}
+	return path
 }
 
 // served are the operations that do something, by method and path.

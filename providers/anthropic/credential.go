@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -19,12 +20,20 @@ func unidentified(message string) *call.Denial {
 	}
 }
 
+// places are where a key may stand.
+var places = []string{"X-Api-Key", "Api-Key", "Authorization"}
+
+// Payer returns who pays: the key or the token of a login, and the accounts that withheld names.
+func (Dialect) Payer(h providers.Head) map[string][]string {
+	return providers.Named(h.Header, slices.Concat(places, withheld))
+}
+
 // Credential returns the key that stands in x-api-key, in Authorization as a bearer
 // token, or in api-key, where the SDKs for Azure repeat it. It may stand in several
 // places; two that differ are refused, and an empty one is absent.
 func (Dialect) Credential(h providers.Head) (string, error) {
 	found := ""
-	for _, place := range [...]string{"X-Api-Key", "Api-Key", "Authorization"} {
+	for _, place := range places {
 		for _, value := range h.Header[place] {
 			key := keyIn(place, value)
 			if found != "" && key != "" && key != found {

@@ -75,6 +75,13 @@ func (Dialect) Credential(h providers.Head) (string, error) {
 	return key, nil
 }
 
+// payers are the bearer token, and what says whose it is: an organization and a project of the
+// API, or the account of a login with ChatGPT.
+var payers = []string{"Authorization", "Openai-Organization", "Openai-Project", "Chatgpt-Account-Id"}
+
+// Payer returns who pays.
+func (Dialect) Payer(h providers.Head) map[string][]string { return providers.Named(h.Header, payers) }
+
 // Parse reads a body, the query, and the headers whose cost the body does not show.
 func (Dialect) Parse(op providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
 	r, err := read(endpoints[op.Operation], h, body)
