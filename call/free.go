@@ -7,5 +7,5 @@ func Listed(operation string) bool { return operation == ListModels || operation
 // FreeSomewhere reports whether an operation is one that costs nothing at some providers: at which,
 // its dialect knows, and Facts tell.
 func FreeSomewhere(operation string) bool {
-	return operation == Moderations || operation == CountTokens || operation == CountResponses
+	return operation == Moderations || operation == CountTokens || operation == CountResponses || operation == CountContents
 }

@@ -59,6 +59,12 @@ const (
 	ListModels    = "models"
 	DescribeModel = "models/{model}"
 
+	GenerateContent       = "generateContent"
+	StreamGenerateContent = "streamGenerateContent"
+	EmbedContent          = "embedContent"
+	BatchEmbedContents    = "batchEmbedContents"
+	CountContents         = "countTokens"
+
 	Responses        = "responses"
 	CompactResponses = "responses/compact"
 	CountResponses   = "responses/input_tokens"
@@ -70,7 +76,7 @@ func NeedOf(operation string) string {
 	switch operation {
 	case Completions:
 		return NeedCompletions
-	case Embeddings:
+	case Embeddings, EmbedContent, BatchEmbedContents:
 		return NeedEmbeddings
 	case Moderations:
 		return NeedModerations

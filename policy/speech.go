@@ -16,6 +16,7 @@ const defaultDialect = "openai"
 // its servers limit output, where they differ in that.
 var capFields = map[string][]string{
 	"anthropic": nil,
+	"gemini":    nil,
 	"openai":    {"max_completion_tokens", "max_tokens"},
 }
 

@@ -33,8 +33,10 @@ upstreams:
   - {name: own, base_url: "%[1]s/v1", credential: client, provider: openai, cap_field: max_completion_tokens}
   - {name: login, base_url: "%[1]s/v1", credential: client, provider: anthropic, dialects: [{name: anthropic}]}
   - {name: other, base_url: "%[1]s/v1", api_key_file: upstream-key, key_header: x-api-key, provider: moonshotai, dialects: [{name: anthropic}]}
+  - {name: google, base_url: "%[1]s", api_key_file: upstream-key, key_header: x-goog-api-key, provider: google, dialects: [{name: gemini}]}
 models:
   - {match: "claude-sonnet-*", upstreams: [login]}
+  - {match: "gemini-*", upstreams: [google]}
   - {match: "claude-*", upstreams: [claude]}
   - {match: "gpt-4o-mini", upstreams: [own], default_output_cap: 50}
   - {match: "kimi-*", upstreams: [other]}

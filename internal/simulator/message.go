@@ -170,6 +170,9 @@ func (r *Request) key() string {
 	if key := r.Header.Get("X-Api-Key"); key != "" && r.Endpoint.anthropic() {
 		return key
 	}
+	if r.Endpoint.google() {
+		return r.Header.Get("X-Goog-Api-Key")
+	}
 	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return key
 }

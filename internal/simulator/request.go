@@ -26,6 +26,11 @@ const (
 	Messages        Endpoint = "messages" // Anthropic's, as the next two
 	CountTokens     Endpoint = "messages/count_tokens"
 	Hello           Endpoint = "/api/hello" // the whole path: a probe
+
+	// Google's, behind the model in the path.
+	GenerateContent       Endpoint = "generateContent"
+	StreamGenerateContent Endpoint = "streamGenerateContent"
+	CountContents         Endpoint = "countTokens"
 )
 
 func (e Endpoint) method() string {
@@ -118,6 +123,10 @@ type body struct {
 func (r *Request) parse(capFields []string) error {
 	r.Endpoint = endpointOf(r.Path)
 	r.N, r.BestOf = 1, 1
+	if e, model := googleEndpoint(r.Path); e != "" {
+		r.Endpoint, r.Model = e, model
+		return r.parseGoogle()
+	}
 	if r.Endpoint == "" || r.Endpoint.method() != http.MethodPost {
 		return nil
 	}

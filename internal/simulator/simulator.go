@@ -165,8 +165,11 @@ func (s *Server) refuse(r *Request, problem error) *reply {
 	default:
 		return nil
 	}
-	if r.Endpoint.anthropic() {
+	switch {
+	case r.Endpoint.anthropic():
 		refusal = messageFailure(refusal.status, "")
+	case r.Endpoint.google():
+		refusal = googleFailure(refusal.status, "")
 	}
 	return &refusal
 }
@@ -177,6 +180,8 @@ func (s *Server) reply(r *Request, a Answer) reply {
 	switch {
 	case a.Status >= http.StatusMultipleChoices && r.Endpoint.anthropic() && a.Body == nil:
 		return messageFailure(a.Status, a.Message)
+	case a.Status >= http.StatusMultipleChoices && r.Endpoint.google() && a.Body == nil:
+		return googleFailure(a.Status, a.Message)
 	case a.Status >= http.StatusMultipleChoices:
 		return a.failure()
 	case r.Endpoint == Models:
@@ -199,6 +204,10 @@ func (s *Server) reply(r *Request, a Answer) reply {
 		return messages(r, a, usage)
 	case Responses:
 		return responses(r, a, usage)
+	case GenerateContent, StreamGenerateContent:
+		return contents(r, a, usage)
+	case CountContents:
+		return document(map[string]int64{"totalTokens": usage.Prompt}, Usage{}, a)
 	case CountTokens, InputTokens:
 		return count(r, a, usage)
 	case Compact:

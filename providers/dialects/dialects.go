@@ -5,8 +5,11 @@ package dialects
 import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/anthropic"
+	"github.com/aegis-proxy/aegis-proxy/providers/gemini"
 	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 )
 
 // All returns every dialect. OpenAI's is the last: most clients speak it.
-func All() providers.Registry { return providers.Registry{anthropic.Dialect{}, openai.Dialect{}} }
+func All() providers.Registry {
+	return providers.Registry{anthropic.Dialect{}, gemini.Dialect{}, openai.Dialect{}}
+}

@@ -22,7 +22,7 @@ const (
 )
 
 // crowdModels are those whose agents ask for so much, by the API's name.
-var crowdModels = map[string]string{"chat": "gpt-5", "responses": "gpt-5-codex", "messages": "claude-opus-4-6"}
+var crowdModels = map[string]string{"chat": "gpt-5", "responses": "gpt-5-codex", "messages": "claude-opus-4-6", "gemini": "gemini-2.5-pro"}
 
 // TestCrowdOfAgents: 40 agents that ask for 128,000 tokens share 25 USD, under what init
 // writes. None is denied while the money that is left fits the floor, and none gets past it.

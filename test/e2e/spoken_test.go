@@ -23,6 +23,7 @@ import (
 // bills by what the proxy bounds its input by.
 type spoken struct {
 	name, path      string
+	streams         string // the path of a stream where that is another one; "": the body asks for it
 	provider, model string
 	alias           string         // what clients call the model; "": by its name
 	ask             map[string]any // beside model, cap and stream
@@ -46,12 +47,18 @@ var spokens = []spoken{
 		ask: map[string]any{"messages": helloMessages}, capMember: "max_tokens",
 		header: map[string]string{"Anthropic-Version": "2023-06-01"},
 	},
+	{
+		name: "gemini", path: "/v1beta/models/{model}:generateContent", streams: "/v1beta/models/{model}:streamGenerateContent?alt=sse",
+		provider: "google", model: "gemini-2.5-flash",
+		ask: map[string]any{"contents": []map[string]any{{"role": "user", "parts": []map[string]string{{"text": "Say hello."}}}}}, capMember: "generationConfig.maxOutputTokens",
+	},
 }
 
 // spokenPolicy is policyText with a second upstream, which speaks Messages, and an alias there.
 var spokenPolicy = strings.NewReplacer(
 	"models:\n", "  - {name: claude, base_url: %[2]s/v1, api_key_env: SIM_KEY, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}\n"+
-		"aliases: [{name: house-model, model: claude-haiku-4-5}]\nmodels:\n  - {match: \"claude-*\", upstreams: [claude]}\n",
+		"  - {name: google, base_url: %[2]s, api_key_env: SIM_KEY, key_header: x-goog-api-key, provider: google, dialects: [{name: gemini}]}\n"+
+		"aliases: [{name: house-model, model: claude-haiku-4-5}]\nmodels:\n  - {match: \"claude-*\", upstreams: [claude]}\n  - {match: \"gemini-*\", upstreams: [google]}\n",
 	"generation: %d", "generation: %[1]d", "base_url: %s", "base_url: %[2]s", `"%s"`, `"%[3]s"`, "\n%s", "\n%[4]s",
 ).Replace(policyText)
 
@@ -67,8 +74,16 @@ func newSpokenWorld(t *testing.T, config simulator.Config, rules string) *world 
 // request is the question with an output cap, in tokens, and with these headers.
 func (s spoken) request(limit int64, stream bool, more map[string]string) request {
 	body := maps.Clone(s.ask)
-	body["model"], body[s.capMember] = cmp.Or(s.alias, s.model), limit
-	if stream {
+	path := s.path
+	if outer, inner, nested := strings.Cut(s.capMember, "."); nested {
+		body[outer] = map[string]any{inner: limit}
+	} else {
+		body["model"], body[s.capMember] = cmp.Or(s.alias, s.model), limit
+	}
+	switch {
+	case stream && s.streams != "":
+		path = s.streams
+	case stream:
 		body["stream"] = true
 	}
 	text, _ := json.Marshal(body)
@@ -77,16 +92,19 @@ func (s spoken) request(limit int64, stream bool, more map[string]string) reques
 		header = map[string]string{}
 	}
 	maps.Copy(header, s.header)
-	return request{path: s.path, body: string(text), headers: header, cap: limit, stream: stream}
+	return request{path: s.pathOf(path), body: string(text), headers: header, cap: limit, stream: stream}
 }
+
+// pathOf is a path with the model, where it stands there.
+func (s spoken) pathOf(path string) string { return strings.Replace(path, "{model}", s.model, 1) }
 
 // prompt bills what the proxy's bound is, in tokens: exact where it counts, else by bytes. A provider
 // knows no alias: a request for one is billed nothing, which no race's books bear.
 func (s spoken) prompt(r *simulator.Request) (tokens int64) {
-	if gjson.GetBytes(r.Body, "model").String() != s.model {
+	if s.alias != "" && gjson.GetBytes(r.Body, "model").String() != s.model {
 		return 0
 	}
-	head := providers.Head{Method: "POST", Path: s.path, Header: map[string][]string{}}
+	head := providers.Head{Method: "POST", Path: s.pathOf(s.path), Header: map[string][]string{}}
 	for name, value := range s.header {
 		head.Header[name] = []string{value}
 	}

@@ -1,0 +1,176 @@
+package gemini
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/tidwall/gjson"
+
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// findings collects what a response tells.
+type findings struct {
+	asked asked
+	ahead wire.Count // nano-USD that the header says that it costs
+	seen  providers.Report
+	model string
+	usage usage // of all that was told
+	final bool  // usage was told, and no output followed
+	text  bool  // there is output
+
+	finished bool // an answer says why it ended
+	failed   bool // there was an error in its place
+	ended    bool // the response came to its end
+	unframed bool // which only its connection tells
+	served   bool // its status is no refusal's
+}
+
+// settled reports whether a stream has said all: why it ended, and what it used.
+func (f *findings) settled() bool { return f.finished && f.final }
+
+// ofStream is the report of a stream of events. The connection's end is its end; one without a reason for its end was
+// cut.
+func (f *findings) ofStream() providers.Report {
+	f.seen.Stream = true
+	f.seen.Complete = f.settled() || f.ended
+	return f.report(f.settled())
+}
+
+// ofDocument is the report of a document, or of a stream that is an array.
+func (f *findings) ofDocument(d *wire.Document) providers.Report {
+	f.seen.Stream = f.asked.array
+	f.seen.Complete = d.Complete() || f.ended && !(f.unframed && d.Open())
+	f.text = d.Output()
+	f.seen.Ran = f.seen.Ran || f.text
+	told := d.Kept(usageMember)
+	f.usage = usage{broken: told.Cut || len(told.Values) > 0 && told.Last() == nil || !d.List() && (told.Dropped || len(told.Values) > 1)}
+	for _, value := range told.Values {
+		f.take(value)
+	}
+	if model := d.Kept(modelMember); !model.Cut {
+		f.readModel(gjson.ParseBytes(model.Last()))
+	}
+	f.readError(d.Kept("error").Last())
+	if !d.Complete() { // who writes errors in place of answers closes them
+		f.seen.Failed, f.seen.ErrorObject = false, false
+	}
+	return f.report(d.Complete() && d.List() == f.asked.array)
+}
+
+// Event reads the payload of one event. Nothing is taken out.
+func (f *findings) Event(payload []byte) wire.Addition {
+	if payload = bytes.TrimSpace(payload); len(payload) == 0 {
+		return wire.Addition{}
+	}
+	if !jsontext.Value(payload).IsValid(jsontext.AllowInvalidUTF8(true)) {
+		f.usage.broken = true // it can be read in more ways than one
+	}
+	w := wire.Walk{Text: payload}
+	var told []byte
+	w.Members(func(name wire.Span) {
+		switch w.NameOf(name) {
+		case usageMember:
+			told = w.Bytes()
+		case modelMember:
+			f.readModel(wire.Parse(w.Bytes()))
+		case "candidates":
+			f.candidates(w.Bytes())
+		case "promptFeedback":
+			f.blocked(w.Bytes())
+		case "error":
+			f.readError(w.Bytes())
+		}
+	})
+	if told != nil { // behind why the answer ended, in whatever order they stand
+		f.take(told)
+		f.final = true
+	}
+	return wire.Addition{}
+}
+
+// candidates reads what was generated, and why it ended.
+func (f *findings) candidates(list []byte) {
+	if f.served {
+		f.seen.Ran = true
+	}
+	written := int64(0)
+	wire.EachMember(list, func(name, text string) {
+		if name == "finishReason" && text != "" {
+			f.finished = true
+		}
+		if !labels[name] {
+			written += int64(len(text))
+		}
+	})
+	if gjson.GetBytes(list, "0.finishReason").Type == gjson.Number { // as a number of its enumeration
+		f.finished = true
+	}
+	f.text = f.text || written > 0
+	f.final = false
+	f.seen.OutputTokens += max(1, written)
+}
+
+// blocked reads why a prompt was not answered: it is billed all the same.
+func (f *findings) blocked(feedback []byte) {
+	if reason := wire.Get(wire.Parse(feedback), "blockReason"); reason.Str != "" || reason.Type == gjson.Number {
+		f.finished = true
+	}
+}
+
+// Unread notes that so many bytes of an event were not read. They may have held text, and usage.
+func (f *findings) Unread(bytes int) {
+	f.seen.Ran, f.final = true, false
+	f.seen.OutputTokens += int64(bytes)
+}
+
+// take takes in a usage: running totals, of which those that are told again replace the former. The prompt is an
+// estimate until the end tells it.
+func (f *findings) take(object []byte) {
+	u, ok := parseUsage(object, f.asked.amounts)
+	if !ok {
+		return
+	}
+	before := f.usage.counts
+	f.usage.update(&u)
+	f.usage.counts.atLeast(&before, f.finished)
+}
+
+func (f *findings) report(settled bool) providers.Report {
+	r := f.seen
+	line := f.usage.line(f.model)
+	line.Billed = max(line.Billed, f.ahead.N)
+	r.Lines = append(r.Lines[:0:0], line)
+	counts := &f.usage.counts
+	unsaid := line.Usage.InputTokens() == 0 || f.text && !f.asked.embeds && line.Usage.OutputTokens() == 0
+	r.HasUsage = settled && counts.prompt.Told && !unsaid && !f.usage.broken && !f.ahead.Odd
+	r.Ran = r.Ran || f.text || f.usage.broken || counts.sum() > 0 || f.ahead.N > 0 || f.ahead.Odd
+	return r
+}
+
+func (f *findings) readModel(v gjson.Result) {
+	if v.Type == gjson.String && v.Str != "" && len(v.Str) <= providers.MaxModelBytes {
+		f.model = strings.TrimPrefix(strings.Clone(v.Str), "models/")
+	}
+}
+
+// readError takes what an error says: the status as a number, and a message. One that says neither might as well
+// not be there.
+func (f *findings) readError(value []byte) {
+	v := gjson.ParseBytes(value)
+	text := v.Type == gjson.String && v.Str != ""
+	if !text && !v.IsObject() {
+		return
+	}
+	message, code := wire.Get(v, "message"), wire.Get(v, "code")
+	object := message.Type == gjson.String && message.Str != ""
+	whole := jsontext.Value(value).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if status := code.Int(); code.Type == gjson.Number && 400 <= status && status < 600 {
+		f.seen.ErrorStatus = int(status)
+	}
+	f.failed = true
+	f.seen.ErrorObject = f.seen.ErrorObject || whole && object
+	f.seen.Failed = f.seen.Failed || whole && (object || text || f.seen.ErrorStatus > 0)
+}

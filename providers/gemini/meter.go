@@ -1,0 +1,109 @@
+package gemini
+
+import (
+	"io"
+	"strconv"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/bill"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// asked is what a meter knows of the request.
+type asked struct {
+	embeds bool // it asks for embeddings, which have no output
+	array  bool // it asks for a stream that is a JSON array
+
+	amounts bill.Reader // of its provider; nil where none is known
+}
+
+// meter reads a response as it passes and finds its usage, in bounded memory.
+type meter struct {
+	found  findings
+	opened wire.Opening
+	object wire.Document
+	stream wire.EventStream
+}
+
+func newMeter(of asked, a providers.Answer) *meter {
+	m := &meter{found: findings{asked: of, unframed: !a.Framed, served: a.Status < 300, ahead: bill.Ahead(a.Header)}}
+	m.opened.Announced = a.Stream()
+	m.object = wire.NewDocument(watched)
+	m.stream = wire.NewEventStream(&m.found, false)
+	return m
+}
+
+// watched is what is looked for in a document, or in each element of an array.
+var watched = wire.Paths{
+	Keep: []string{usageMember, modelMember, "error"}, Output: []string{"candidates"}, Labels: labels,
+}.Watch()
+
+const (
+	usageMember = "usageMetadata"
+	modelMember = "modelVersion"
+)
+
+// labels are members whose strings no model has generated.
+var labels = map[string]bool{"role": true, "finishReason": true, "mimeType": true, "thoughtSignature": true, "category": true, "probability": true, "language": true}
+
+// Feed takes the next bytes of the response. All of them pass.
+func (m *meter) Feed(chunk []byte) []byte {
+	switch m.opened.Look(chunk) {
+	case wire.ShapeDocument:
+		m.object.Feed(chunk)
+	case wire.ShapeEvents:
+		m.stream.Feed(chunk)
+	default: // only blanks, and the beginning of a name
+		m.object.Feed(chunk)
+		m.stream.Feed(chunk)
+	}
+	return chunk
+}
+
+// Close takes in the end of the response. Nothing is left to pass on.
+func (m *meter) Close(err error) []byte {
+	m.found.ended = err == io.EOF
+	if m.opened.Shape == wire.ShapeDocument {
+		m.object.End()
+	} else {
+		m.stream.Close()
+	}
+	return nil
+}
+
+// Edits reports that no byte of a response is taken out.
+func (m *meter) Edits() (edits, sure bool) { return false, true }
+
+// events reports whether the response is an event stream, by what was seen of it.
+func (m *meter) events() bool {
+	return m.opened.Shape == wire.ShapeEvents || m.opened.Shape == wire.ShapeUnopened && m.opened.Announced
+}
+
+// Seen is how much output was seen in a stream, and whether the answer was complete.
+func (m *meter) Seen() (output int64, complete bool) {
+	if m.events() {
+		return m.found.seen.OutputTokens, m.found.settled()
+	}
+	return 0, m.object.Complete()
+}
+
+// Report returns what was found so far; it is final after Close.
+func (m *meter) Report() providers.Report {
+	if m.events() {
+		return m.found.ofStream()
+	}
+	return m.found.ofDocument(&m.object)
+}
+
+// Stop ends a stream as one whose cap was reached, which the SDKs take for whole. Gemini CLI sends a stream without a
+// reason for its end again. Functions come whole, each in one event.
+func (m *meter) Stop(d *call.Denial) (words []byte, whole bool) {
+	if !m.events() || !m.stream.Between() || m.found.finished {
+		return nil, false
+	}
+	words = []byte(`data: {"candidates":[{"index":0,"content":{"role":"model","parts":[]},"finishReason":"MAX_TOKENS"}],"usageMetadata":{"candidatesTokenCount":`)
+	words = strconv.AppendInt(words, m.found.seen.OutputTokens, 10)
+	words = wire.AppendString(append(words, `},"aegis":{"message":`...), d.Error())
+	return append(words, "}}\r\n\r\n"...), true
+}

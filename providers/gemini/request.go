@@ -1,0 +1,137 @@
+package gemini
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/aegis-proxy/aegis-proxy/call"
+	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
+)
+
+// request is what the proxy must know of a request. It refers to the body.
+type request struct {
+	operation string
+	head      providers.Head
+	body      []byte
+	events    bool // a stream is to be one of server-sent events
+
+	model      string
+	texts      []string // that become input, counted one by one
+	load       load
+	hidden     string // what has input that the body does not show; "" for nothing
+	maxOutput  int64  // the output cap, in tokens of one candidate; 0: none was asked for
+	capAt      wire.Span
+	configAt   wire.Span // of generationConfig; empty if it is absent or null
+	configured bool      // it has a member
+	candidates int64     // at least 1
+	tier       string    // serviceTier
+	modalities []string  // of the answer; nil: the model's
+	prompts    int64     // inputs, each with the model's context to itself
+
+	tools       []string
+	hosted      []hostedTool
+	toolsAt     []wire.Span // of the entries of tools
+	toolResults []providers.ToolResult
+	schema      bool
+	logprobs    bool
+
+	doubts  []doubt
+	members wire.Members
+	copied  int64
+}
+
+// hostedTool is a tool that runs at the provider.
+type hostedTool struct {
+	name string // as the API calls it
+	of   string // its kind, as policies name it; "" for one that no policy can name
+	at   int    // its place in tools
+}
+
+// doubt is something whose cost the body does not show. An upstream's allowance admits
+// it only where nobody knows what it costs.
+type doubt struct {
+	call.Extra
+	why string // it is known to cost; "": nobody knows
+}
+
+// Facts are what the rules see of the request.
+func (r *request) Facts() call.Facts {
+	return call.Facts{
+		Dialect: Name, Endpoint: r.operation, Model: r.model, Stream: r.operation == stream, Needs: r.needs(), Tools: r.tools,
+		ToolResults: providers.Results(r.toolResults, r.body),
+	}
+}
+
+func (r *request) needs() (list []string) {
+	for _, need := range [...]struct {
+		used bool
+		name string
+	}{
+		{r.operation == stream, call.NeedStream},
+		{len(r.tools) > 0, call.NeedTools},
+		{r.load.images > 0, call.NeedImages},
+		{r.schema, call.NeedJSONSchema},
+		{r.logprobs, call.NeedLogprobs},
+	} {
+		if need.used {
+			list = append(list, need.name)
+		}
+	}
+	return list
+}
+
+// Field returns the string at a path of the body: see wire.Members.
+func (r *request) Field(path string) (value string, ok bool) { return r.members.Field(r.body, path) }
+
+// Rename has it ask for another model, which the path names.
+func (r *request) Rename(model string) { r.model = model }
+
+// Copied is the memory of the texts that are not in the body as they are.
+func (r *request) Copied() int64 { return r.copied }
+
+// costs notes what is known to cost more than the body shows.
+func (r *request) costs(kind call.ExtraKind, name, why string) {
+	r.doubt(doubt{call.Extra{Kind: kind, Name: name}, why})
+}
+
+// unknown notes what nobody knows. whole says that it is a member whose whole value is
+// a number, a boolean or a string.
+func (r *request) unknown(kind call.ExtraKind, name string, whole bool) {
+	r.doubt(doubt{call.Extra{Kind: kind, Name: name, Scalar: whole}, ""})
+}
+
+// maxDoubts is how many of them one request may have.
+const maxDoubts = 64
+
+// doubt notes one, each once. Of those beyond maxDoubts only that they are too many.
+func (r *request) doubt(d doubt) {
+	switch {
+	case slices.Contains(r.doubts, d):
+	case len(r.doubts) < maxDoubts:
+		d.Name = strings.Clone(d.Name)
+		r.doubts = append(r.doubts, d)
+	case len(r.doubts) == maxDoubts:
+		r.doubts = append(r.doubts, doubt{call.Extra{Name: "members that are not known"}, "there are more than can be judged"})
+	}
+}
+
+// noBound says what has no bound at an upstream, and what would admit it; nil if
+// nothing is in doubt.
+func (r *request) noBound(t *providers.Terms) (no *providers.Unbounded) {
+	for i := range r.doubts {
+		d := &r.doubts[i]
+		if d.why == "" && (t.Allow.Has(d.Kind, d.Name) || d.Scalar && t.Priced && t.Allow != nil && t.Allow.Scalars) {
+			continue
+		}
+		c := providers.Cause{Member: providers.Naming(d.Extra, partNoun), Why: d.why}
+		if c.Why == "" {
+			c.Why, c.Lines = "it is in no list of what costs nothing", providers.Admits(d.Extra)
+		}
+		no = no.And(c)
+	}
+	return no
+}
+
+// partNoun is what the API calls a piece of a content.
+const partNoun = "a part"
