@@ -17,7 +17,7 @@ const defaultDialect = "openai"
 var capFields = map[string][]string{
 	"anthropic": nil,
 	"gemini":    nil,
-	"openai":    {"max_completion_tokens", "max_tokens"},
+	"openai":    {"max_completion_tokens", "max_tokens", "none"},
 }
 
 // Dialects are the names of the dialects that an upstream can speak.

@@ -68,7 +68,7 @@ func TestWrongDialects(t *testing.T) {
 		`cap_field: max_tokens, dialects: [{name: openai}, {name: openai}]`: "listed twice",
 		`cap_field: max_tokens, dialects: []`:                               "names no dialect",
 		`cap_field: max_tokens, key_header: "x api"`:                        "no header's name",
-		`cap_field: max_output_tokens`:                                      "max_completion_tokens or max_tokens",
+		`cap_field: max_output_tokens`:                                      "max_completion_tokens, max_tokens or none",
 	} {
 		if _, err := upstreamOf(t, fields); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", fields, err, want)

@@ -31,6 +31,7 @@ upstreams:
   - {name: raw, base_url: "%[1]s/v1", api_key_file: upstream-key, provider: openai, cap_field: max_completion_tokens}
   - {name: claude, base_url: "%[1]s/v1", api_key_file: upstream-key, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}
   - {name: own, base_url: "%[1]s/v1", credential: client, provider: openai, cap_field: max_completion_tokens}
+  - {name: chatgpt, base_url: "%[1]s/backend-api/codex", credential: client, provider: openai, cap_field: none}
   - {name: login, base_url: "%[1]s/v1", credential: client, provider: anthropic, dialects: [{name: anthropic}]}
   - {name: other, base_url: "%[1]s/v1", api_key_file: upstream-key, key_header: x-api-key, provider: moonshotai, dialects: [{name: anthropic}]}
   - {name: google, base_url: "%[1]s", api_key_file: upstream-key, key_header: x-goog-api-key, provider: google, dialects: [{name: gemini}]}
@@ -38,6 +39,7 @@ models:
   - {match: "claude-sonnet-*", upstreams: [login]}
   - {match: "gemini-*", upstreams: [google]}
   - {match: "claude-*", upstreams: [claude]}
+  - {match: "gpt-5", upstreams: [chatgpt], price: {input: "0", output: "0.001"}}
   - {match: "gpt-4o-mini", upstreams: [own], default_output_cap: 50}
   - {match: "kimi-*", upstreams: [other]}
   - {match: "gpt-4o", upstreams: [raw], default_output_cap: 50}

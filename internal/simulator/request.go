@@ -119,6 +119,20 @@ type body struct {
 	Dimensions     int             `json:"dimensions"`
 }
 
+// refused is the first of some members that the body has; "" for none.
+func (r *Request) refused(members []string) string {
+	var body map[string]json.RawMessage
+	if len(members) == 0 || json.Unmarshal(r.Body, &body) != nil {
+		return ""
+	}
+	for _, name := range members {
+		if _, ok := body[name]; ok {
+			return name
+		}
+	}
+	return ""
+}
+
 // parse reads the path and body; the error says what is wrong with the body.
 func (r *Request) parse(capFields []string) error {
 	r.Endpoint = endpointOf(r.Path)

@@ -34,6 +34,7 @@
 package simulator
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -78,6 +79,10 @@ type Config struct {
 	// present wins; nil means max_completion_tokens, then max_tokens, and
 	// max_output_tokens in Responses.
 	CapFields []string
+
+	// Refuses are members of a body that it refuses, as the backend of a login with ChatGPT
+	// refuses output caps and tiers.
+	Refuses []string
 
 	// Models is what GET /v1/models lists; nil lists a few well-known names.
 	Models []string
@@ -160,6 +165,8 @@ func (s *Server) refuse(r *Request, problem error) *reply {
 		refusal = failure(http.StatusMethodNotAllowed, "method_not_supported", "Not allowed to "+r.Method+" on "+r.Path+".")
 	case problem != nil:
 		refusal = failure(http.StatusBadRequest, "", "We could not parse the JSON body of your request: "+problem.Error())
+	case r.refused(s.config.Refuses) != "":
+		return unsupported(r.refused(s.config.Refuses))
 	case r.Model == "" && r.Endpoint.method() != http.MethodGet && r.Endpoint != Moderations:
 		refusal = failure(http.StatusBadRequest, "", "you must provide a model parameter")
 	default:
@@ -172,6 +179,12 @@ func (s *Server) refuse(r *Request, problem error) *reply {
 		refusal = googleFailure(refusal.status, "")
 	}
 	return &refusal
+}
+
+// unsupported refuses a member in ChatGPT's own form.
+func unsupported(member string) *reply {
+	body, _ := json.Marshal(map[string]string{"detail": "Unsupported parameter: " + member})
+	return &reply{status: http.StatusBadRequest, pieces: []piece{{data: body}}}
 }
 
 // reply renders what the answer says, before any fault or quirk of its way to

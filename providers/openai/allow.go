@@ -16,7 +16,7 @@ func (r *Request) NoBound(at *providers.Terms) (no *providers.Unbounded) {
 	for _, what := range r.Unbounded {
 		no = no.And(anywhere(what))
 	}
-	if r.Endpoint.isResponse() { // which has one cap, whatever that of a chat is
+	if r.Endpoint.isResponse() && !asSent(at) { // which has one cap, whatever that of a chat is
 		terms := *at
 		terms.Obeys.CapField = FieldMaxOutputTokens
 		at = &terms

@@ -86,7 +86,7 @@ func (o *offer) boundInput() (no *providers.Unbounded) {
 		Part:  call.Part{Fixed: overhead, Texts: r.Texts, Kinds: r.inputKinds(t.Provider)},
 		Exact: slices.Contains(exactProviders, t.Provider), Contexts: r.Prompts(),
 	}
-	o.bound.Service, o.bound.Services = r.tierAt(t.Provider), r.Services(t)
+	o.bound.Service, o.bound.Services = r.tierAt(t), r.Services(t)
 	return no.Join(o.boundEarlier()).Join(o.boundFiles()).Join(o.boundContext(r.load.beyond))
 }
 
@@ -100,6 +100,9 @@ func (o *offer) boundOutput() (no *providers.Unbounded) {
 		return providers.NoBound(UnboundedZeroCap, "not every server takes 0 for no output; send a cap above 0")
 	}
 	o.bound.Output = r.output(t)
+	if o.bound.Output.Cap == 0 && !o.uncapped() && asSent(t) {
+		return providers.NoBound("", "the upstream takes no output cap (cap_field: none), and nobody knows how much the model writes at most", providers.Bounds("max_output_tokens")...)
+	}
 	if o.bound.Output.Cap == 0 && !o.uncapped() {
 		return providers.NoBound("", "the request has no output cap, and neither the policy nor the model's own maximum gives one", providers.Bounds("default_output_cap")...)
 	}
@@ -138,6 +141,10 @@ func (r *Request) output(t *providers.Terms) providers.Output {
 	if r.AudioOutput {
 		out.Kinds |= call.Of(call.AudioOutput)
 	}
+	if asSent(t) {
+		out.Fixed = t.MaxOutput
+		return out
+	}
 	out.Least = r.leastCap()
 	asked, given := r.AskedCap(t.Obeys.CapField)
 	switch {
@@ -164,7 +171,9 @@ func (r *Request) leastCap() int64 {
 }
 
 // echoes reports whether the request asks for no output.
-func (o *offer) echoes() bool { return o.request.Endpoint == Completions && o.uncapped() }
+func (o *offer) echoes() bool {
+	return o.request.Endpoint == Completions && o.uncapped() && !asSent(&o.terms)
+}
 
 // uncapped reports whether the output is bounded by something else than a cap.
 func (o *offer) uncapped() bool { return o.bound.Output.Fixed > 0 }
@@ -216,7 +225,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 		Query:   r.query,
 		Header:  header,
 		Removed: providers.Removed{Betas: betas, Tools: o.bound.Stripped},
-		Body:    r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(o.terms.Provider), More: r.hostedSplices(&o.terms)}),
+		Body:    r.Rewrite(Edit{CapField: o.terms.Obeys.CapField, OutputCap: outputCap, IncludeUsage: asks, Tier: r.PinnedTier(&o.terms), More: r.hostedSplices(&o.terms)}),
 		Meter: func(a providers.Answer) providers.Meter {
 			if endpoint.isResponse() {
 				return newResponseMeter(asked, amounts, a)

@@ -15,7 +15,14 @@ const MaxChoices = 1 << 10
 const (
 	FieldMaxTokens           = "max_tokens"
 	FieldMaxCompletionTokens = "max_completion_tokens"
+
+	// FieldNone stands for an upstream that takes none of them.
+	FieldNone = "none"
 )
+
+// asSent reports whether an upstream takes a body only as its client sent it: with no cap of
+// ours, and no tier. There the model's own maximum bounds the output.
+func asSent(at *providers.Terms) bool { return at.Obeys.CapField == FieldNone }
 
 // Reasons in Request.Unbounded: the wire path of what carries an input or a
 // fee whose size the body does not show. Extensions of other servers that do are

@@ -96,6 +96,9 @@ func (h *host) refusePriced(t *hostedTool, at *providers.Terms) (no *providers.U
 	if !slices.Contains(priced, t.kind) {
 		return providers.NoBound(naming(offered), "its fee is not the one of a price's searches", h.cure(offered)...)
 	}
+	if asSent(at) {
+		return providers.NoBound(naming(offered), "the upstream takes no member that we add (cap_field: none), so that nothing limits its calls", h.cure(offered)...)
+	}
 	if !slices.Contains(capsCalls, at.Provider) {
 		return providers.NoBound(naming(offered), "the provider is not known to obey "+fieldMaxToolCalls, h.cure(offered)...)
 	}

@@ -188,6 +188,8 @@ func (o *offer) boundCompactions() *providers.Unbounded {
 	switch {
 	case n == 0:
 		return nil
+	case asNeeded > 0 && asSent(&o.terms):
+		return providers.NoBound(UnboundedCompaction, "nothing limits how much of it is read again, where the upstream takes no output cap (cap_field: none)")
 	case asNeeded > 0 && !slices.Contains(compacting, o.terms.Provider):
 		return providers.NoBound(UnboundedCompaction, "what the provider does of it is not known")
 	case most == 0:

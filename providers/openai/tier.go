@@ -37,9 +37,9 @@ var pinning = []string{"openai"}
 
 // PinnedTier is the tier to send to a provider where the request leaves it to the
 // provider's project: "default", or "" where the body stays as it is.
-func (r *Request) PinnedTier(provider string) string {
+func (r *Request) PinnedTier(at *providers.Terms) string {
 	pinned := r.Endpoint == ChatCompletions || r.Endpoint == Responses || r.Endpoint == CompactResponses
-	if pinned && r.leavesTier() && slices.Contains(pinning, provider) {
+	if pinned && r.leavesTier() && slices.Contains(pinning, at.Provider) && !asSent(at) {
 		return "default"
 	}
 	return ""
@@ -55,9 +55,9 @@ func (p *parser) serviceTier(name string) error {
 	return nil
 }
 
-// tierAt is the tier that is asked for at a provider, as it is sent.
-func (r *Request) tierAt(provider string) string {
-	return strings.Clone(cmp.Or(r.PinnedTier(provider), r.ServiceTier))
+// tierAt is the tier that is asked for at an upstream, as it is sent.
+func (r *Request) tierAt(at *providers.Terms) string {
+	return strings.Clone(cmp.Or(r.PinnedTier(at), r.ServiceTier))
 }
 
 func (r *Request) leavesTier() bool { return r.ServiceTier == "" || r.ServiceTier == "auto" }
@@ -68,7 +68,7 @@ func (r *Request) leavesTier() bool { return r.ServiceTier == "" || r.ServiceTie
 func (r *Request) Services(at *providers.Terms) (list []string) {
 	tiers := []string{r.ServiceTier}
 	switch {
-	case r.PinnedTier(at.Provider) != "":
+	case r.PinnedTier(at) != "":
 		return nil
 	case r.leavesTier():
 		tiers = at.Allow.Tiers()
