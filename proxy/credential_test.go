@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -19,7 +20,7 @@ import (
 // an upstream that takes the client's own credential, "ours" at one that has a key.
 const ownTenants = `generation: 1
 upstreams:
-  - {name: own, base_url: "{up}/v1", provider: openai, credential: client, allow: {queries: [team]}, dialects: [{name: openai, cap_field: max_completion_tokens}, {name: anthropic}]}
+  - {name: own, base_url: "{up}/v1", provider: openai, credential: client, allow: {queries: [team]}, dialects: [{name: openai, cap_field: max_completion_tokens}, {name: anthropic}, {name: gemini, base_url: "{up}"}]}
   - {name: ours, base_url: "{up}/v1", provider: openai, api_key_env: ` + upstreamVar + `, cap_field: max_completion_tokens}
 models:
   - {match: toy, upstreams: [own, ours], price: {input: "0.001", output: "0.002"}}
@@ -35,6 +36,7 @@ var deniedCredentials = map[string]string{
 	"two_keys":      "aegis: the request has two keys of this proxy that differ",
 	"unknown_key":   "aegis: this API key belongs to no tenant",
 	"no_key":        "aegis: the key in the path is empty",
+	"key_in_path":   "aegis: a key of this proxy stands inside of the path",
 }
 
 // TestClientsOwnCredential: the tenant is named beside the client's credential, which
@@ -94,6 +96,10 @@ func TestClientsOwnCredential(t *testing.T) {
 			map[string]string{"Authorization": login, "X-Api-Key": ""}},
 		{"a key of the API", "/messages", "toy", []string{"X-Aegis-Key", key, "X-Api-Key", "sk-ant-own", "Anthropic-Version", "2023-06-01"}, 200, "", map[string]string{"X-Api-Key": "sk-ant-own", "Authorization": ""}},
 		{"two that differ", "/messages", "toy", []string{"X-Aegis-Key", key, "X-Api-Key", "sk-ant-own", "Authorization", login, "Anthropic-Version", "2023-06-01"}, 401, "no_credential", nil},
+		{"Google's key", "/gemini", "toy", []string{"X-Aegis-Key", key, "X-Goog-Api-Key", "AIza-own", "X-Goog-User-Project", "p"}, 200, "",
+			map[string]string{"X-Goog-Api-Key": "AIza-own", "X-Goog-User-Project": "p"}},
+		{"Google's key in the query, which travels nowhere", "/gemini?key=AIza-own", "toy", []string{"X-Aegis-Key", key, "X-Goog-User-Project", "p"}, 401, "no_credential", nil},
+		{"our key where a model's name stands", "/gemini/" + key, "toy", []string{"X-Aegis-Key", key, "X-Goog-Api-Key", "AIza-own"}, 401, "key_in_path", nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var raw string
@@ -109,9 +115,13 @@ func TestClientsOwnCredential(t *testing.T) {
 			})
 			path, query, _ := strings.Cut(row.path, "?")
 			body := `{"model":"` + row.model + `","max_tokens":10,"messages":[{"role":"user","content":"hi"}]}`
-			if path == "/messages" {
+			switch {
+			case path == "/messages":
 				path = "/v1/messages"
-			} else {
+			case strings.HasPrefix(path, "/gemini"):
+				path = "/v1beta/models/" + cmp.Or(strings.TrimLeft(strings.TrimPrefix(path, "/gemini"), "/"), row.model) + ":generateContent"
+				body = `{"contents":[{"role":"user","parts":[{"text":"hi"}]}],"generationConfig":{"maxOutputTokens":10}}`
+			default:
 				path += "/chat/completions"
 			}
 			r, err := http.NewRequest(http.MethodPost, w.front.URL+path+"?"+query, strings.NewReader(body))

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -58,14 +59,29 @@ func CallerOf(d providers.Dialect, head *providers.Head, h http.Header, named st
 }
 
 // ownOf returns a request's own credential and the headers of it and of its account; "" where
-// it has none, or two, of which no upstream gets either. What has a space in it is of another
+// it has none that a header carries, or two, of which no upstream gets either. What has a space in it is of another
 // scheme than a bearer's, which may hide anything.
 func ownOf(d providers.Dialect, head providers.Head) (string, map[string][]string) {
 	own, err := d.Credential(head)
 	if err != nil || strings.ContainsAny(own, " \t") {
 		return "", nil
 	}
-	return own, d.Payer(head)
+	payer := d.Payer(head)
+	if !carries(payer, own) {
+		return "", nil
+	}
+	return own, payer
+}
+
+// carries reports whether a credential is in some headers. One that stands in the query alone
+// travels nowhere.
+func carries(header map[string][]string, credential string) bool {
+	for _, values := range header {
+		if slices.ContainsFunc(values, func(value string) bool { return strings.Contains(value, credential) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // PayerOf are the headers by which a program's own request says who pays for it; nil where
