@@ -70,6 +70,7 @@ type dialectDoc struct {
 type modelDoc struct {
 	Match            scalar            `yaml:"match"`
 	Upstreams        words             `yaml:"upstreams"`
+	Weights          words             `yaml:"weights"`
 	DefaultOutputCap scalar            `yaml:"default_output_cap"`
 	MaxOutputTokens  scalar            `yaml:"max_output_tokens"`
 	ContextTokens    scalar            `yaml:"context_tokens"`

@@ -136,6 +136,7 @@ func (l *loader) model(n *yaml.Node, d *modelDoc) *Model {
 			m.Upstreams = append(m.Upstreams, l.policy.Upstreams[name])
 		}
 	}
+	m.Weights = l.weights(&d.Weights, len(m.Upstreams))
 	if m.MaxOutputTokens > 0 && m.DefaultOutputCap > m.MaxOutputTokens {
 		l.refuse(&d.DefaultOutputCap.entry, "%d is more than max_output_tokens; write at most %d", m.DefaultOutputCap, m.MaxOutputTokens)
 	}
@@ -143,6 +144,28 @@ func (l *loader) model(n *yaml.Node, d *modelDoc) *Model {
 		l.refuse(&d.MaxOutputTokens.entry, "%d is more than context_tokens; write at most %d", m.MaxOutputTokens, m.ContextTokens)
 	}
 	return m
+}
+
+// maxWeight bounds the share of an upstream.
+const maxWeight = 1000
+
+// weights reads the shares of so many upstreams.
+func (l *loader) weights(w *words, upstreams int) (list []int64) {
+	if !w.given() {
+		return nil
+	}
+	sum := int64(0)
+	for _, s := range l.each(w) {
+		list = append(list, l.count(&s, 0, 0, maxWeight))
+		sum += list[len(list)-1]
+	}
+	switch {
+	case len(list) != upstreams:
+		l.refuse(&w.entry, "%d weights for %d upstreams; give each one, 0 for what is a fallback alone", len(list), upstreams)
+	case sum == 0:
+		l.refuse(&w.entry, "all are 0; give the upstreams that are called first a weight")
+	}
+	return list
 }
 
 // upstreamNames returns a list of known upstreams, or what stood before.

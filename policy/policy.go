@@ -73,6 +73,7 @@ func (u *Upstream) Secret() (string, error) {
 type Model struct {
 	Match            string
 	Upstreams        []*Upstream // primary first
+	Weights          []int64     // the share of each, as far as it is called first; nil: the first is
 	DefaultOutputCap int64       // tokens; 0: none
 	MaxOutputTokens  int64       // tokens; 0: by the built-in table
 	ContextTokens    int64       // tokens; 0: by the built-in table

@@ -34,6 +34,14 @@ func (m *Model) of(t *Tenant) (route []*Upstream) {
 	return route
 }
 
+// Weight is the share of one of the model's upstreams; 0 is called where the others fail.
+func (m *Model) Weight(u *Upstream) int64 {
+	if i := slices.Index(m.Upstreams, u); i >= 0 && i < len(m.Weights) {
+		return m.Weights[i]
+	}
+	return 0
+}
+
 func (m *Model) upstreams() []*Upstream {
 	if m == nil {
 		return nil

@@ -33,7 +33,7 @@ func (p *Proxy) ask(r *http.Request, known gate.Bid, t *target, load *payload) (
 		return nil, p.gate.Refuse(r.Context(), bids[0], denial)
 	}
 	p.countInTurns(r, bids, offers[0].Bound().Input.Bytes())
-	grant, err := p.gate.Begin(r.Context(), bids[0])
+	grant, bids, offers, err := p.begin(r.Context(), bids, offers)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/x509"
 	"net"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/policy"
 )
@@ -71,3 +72,16 @@ func (p *Proxy) Trust(u *policy.Upstream, roots *x509.CertPool) {
 
 // Unreached says why a connection was not made.
 var Unreached = unreached
+
+// CoolFor is for how long an upstream that fails is tried last.
+const CoolFor = coolFor
+
+// Health is which upstreams have failed, by a clock of the test's.
+type Health struct{ health }
+
+// NewHealth returns one of which none has failed.
+func NewHealth(now func() time.Time) *Health { return &Health{health{now: now}} }
+
+func (h *Health) Failed(upstream string)     { h.failed(upstream) }
+func (h *Health) Answered(upstream string)   { h.answered(upstream) }
+func (h *Health) Cools(upstream string) bool { return h.cools(upstream) }

@@ -64,6 +64,8 @@ type Proxy struct {
 	transports transports
 	intake     *intake
 	chains     admission.Chains
+	health     health
+	rota       rota
 
 	stopping context.Context // done when requests in flight are to be cut
 	stop     context.CancelFunc

@@ -168,7 +168,7 @@ func (w *world) parse(s setting) *policy.Policy {
 	all := strings.Join(names, ", ")
 	text := fmt.Sprintf(policyText, strings.Join(list, ""), all, all, hex.EncodeToString(hash[:]), strings.ReplaceAll(s.tenant, "\n", "\n    "))
 	if s.policy != "" {
-		text = strings.NewReplacer("{up}", w.upstreams[0].URL, "{hash}", hex.EncodeToString(hash[:])).Replace(s.policy)
+		text = strings.NewReplacer("{up}", w.upstreams[0].URL, "{up2}", w.upstreams[len(w.upstreams)-1].URL, "{hash}", hex.EncodeToString(hash[:])).Replace(s.policy)
 	}
 	p, err := policy.Parse("policy.yaml", []byte(text))
 	if err != nil {

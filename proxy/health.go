@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// health is which upstreams have failed lately, as far as this process has seen: they are tried after
+// the others of their model until they have had time to recover. It orders attempts, and decides
+// nothing else. Only upstreams that fail are kept.
+type health struct {
+	mu  sync.Mutex
+	bad map[string]*illness
+	now func() time.Time // monotonic; nil: time.Now
+}
+
+// illness is how an upstream has failed.
+type illness struct {
+	failures int // in a row
+	until    time.Time
+}
+
+const (
+	// coolAfter is how many failures in a row put an upstream last.
+	coolAfter = 3
+	// coolFor is for how long.
+	coolFor = 30 * time.Second
+)
+
+// failed notes a failure, and reports whether it puts the upstream last.
+func (h *health) failed(upstream string) (last bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.bad == nil {
+		h.bad = map[string]*illness{}
+	}
+	i := h.bad[upstream]
+	if i == nil {
+		i = &illness{}
+		h.bad[upstream] = i
+	}
+	i.failures++
+	if i.failures < coolAfter {
+		return false
+	}
+	now := h.time()
+	last = now.After(i.until)
+	i.until = now.Add(coolFor)
+	return last
+}
+
+// answered notes that an upstream is well.
+func (h *health) answered(upstream string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.bad, upstream)
+}
+
+// cools reports whether an upstream is tried after the others.
+func (h *health) cools(upstream string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := h.bad[upstream]
+	return i != nil && h.time().Before(i.until)
+}
+
+func (h *health) time() time.Time {
+	if h.now != nil {
+		return h.now()
+	}
+	return time.Now()
+}
+
+// unwell reports whether a status says that its upstream cannot answer now, whatever it is asked. A 500
+// may be the request's own doing.
+func unwell(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// judge notes what an attempt's status tells of its upstream.
+func (p *Proxy) judge(upstream string, status int) {
+	switch {
+	case !unwell(status):
+		p.health.answered(upstream)
+	case p.health.failed(upstream):
+		p.logger.Warn("upstream is tried after the others of its models for a while", "upstream", upstream, "status", status, "for", coolFor.String())
+	}
+}
