@@ -2,6 +2,8 @@ package gemini
 
 import (
 	"encoding/base64"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
@@ -13,7 +15,8 @@ import (
 type part struct {
 	mime  string
 	bytes int64 // of data, as they are once they are decoded
-	blob  bool  // it has data, or names a file
+	data  string
+	blob  bool // it has data, or names a file
 	file  bool
 	id    string // of the result of a function
 	name  string // of the function
@@ -23,8 +26,18 @@ type part struct {
 // content reads a content: parts of one role.
 func (p *parser) content(place string) error {
 	p.load.contents++
-	return contentsLevel.Object(p, place)
+	p.role = ""
+	if err := contentsLevel.Object(p, place); err != nil {
+		return err
+	}
+	if p.role == modelRole { // results before it answer its earlier calls
+		p.toolResults = p.toolResults[:0]
+	}
+	return nil
 }
+
+// modelRole is that of what the model said.
+const modelRole = "model"
 
 // instruction reads a content that may also be a text alone.
 func (p *parser) instruction(name string) error {
@@ -38,7 +51,11 @@ func (p *parser) instruction(name string) error {
 }
 
 var contentsLevel = level("contents", map[string]reader{
-	"role":  skipped,
+	"role": func(p *parser, name string) (err error) {
+		p.role, err = p.OptionalString(name)
+		p.load.bytes += int64(len(p.role))
+		return err
+	},
 	"parts": func(p *parser, name string) error { return p.each(name, p.readPart) },
 })
 
@@ -76,13 +93,26 @@ func init() {
 			p.part.reply = true
 			return responseLevel.Optional(p, name)
 		},
-		"toolCall":            opaque, // of a tool that ran at the provider, as its answer tells it
-		"toolResponse":        opaque,
-		"executableCode":      opaque,
-		"codeExecutionResult": opaque,
+		"toolCall":            ran(slices.Collect(maps.Values(hostedKinds))...), // its type is an enumeration that grows
+		"toolResponse":        ran(slices.Collect(maps.Values(hostedKinds))...),
+		"executableCode":      ran(call.CodeExecution),
+		"codeExecutionResult": ran(call.CodeExecution),
 		"videoMetadata":       func(p *parser, name string) error { return p.frames(name) },
 		"mediaResolution":     opaque,
 	})
+}
+
+// ran reads what a tool at the provider did before, of any of these kinds.
+func ran(kinds ...string) reader {
+	return func(p *parser, name string) error {
+		if p.past == nil {
+			p.past = map[string]bool{}
+		}
+		for _, kind := range kinds {
+			p.past[kind] = true
+		}
+		return opaque(p, name)
+	}
 }
 
 var blobLevel = level("contents.parts.inlineData", map[string]reader{
@@ -91,6 +121,7 @@ var blobLevel = level("contents.parts.inlineData", map[string]reader{
 	"data": func(p *parser, name string) error {
 		data, err := p.OptionalString(name)
 		p.part.blob, p.part.bytes = true, int64(base64.StdEncoding.DecodedLen(len(data)+3))
+		p.part.data = data
 		return err
 	},
 })
@@ -139,13 +170,6 @@ func (p *parser) frames(string) error {
 	return opaque(p, "")
 }
 
-// soundBytes is how many bytes a second of audio has at least, by a thin rate of 8 kbit/s, and soundTokens how many
-// tokens it is (https://ai.google.dev/gemini-api/docs/tokens).
-const (
-	soundBytes  = 1000
-	soundTokens = 32
-)
-
 // endPart counts what a part has brought.
 func (p *parser) endPart() error {
 	if p.part.reply {
@@ -154,108 +178,51 @@ func (p *parser) endPart() error {
 		}
 		p.toolResults = append(p.toolResults, providers.ToolResult{CallID: p.part.id, Name: p.part.name})
 	}
-	if !p.part.blob {
-		if p.part.file {
-			p.hidden = "a part with videoMetadata"
-		}
-		return nil
-	}
-	kind, _, _ := strings.Cut(p.part.mime, "/")
 	switch {
-	case kind == "audio":
-		p.load.audio = true
-	case kind == "video":
-		p.load.video = true
-	case kind == "image":
-		p.load.images++
-	case kind == "text":
-		p.load.bytes += p.part.bytes
-	default:
-		p.load.document = true
-	}
-	switch {
+	case p.part.blob:
+		p.media()
 	case p.part.file:
-		p.hidden = "a part of fileData"
-		p.load.audio, p.load.video, p.load.document = true, true, true
-	case kind == "audio":
-		p.load.sound += (p.part.bytes/soundBytes + 1) * soundTokens
-	case kind == "image", kind == "text":
-	default:
-		p.hidden = "a part of inlineData of another type than text, image or audio"
 		p.load.video = true
+		p.brings("a part with videoMetadata")
 	}
 	return nil
 }
 
-// tool reads an element of tools: functions, or tools that run at the provider.
-func (p *parser) tool() error {
-	start := p.ElementStart()
-	if p.Peek() != '{' {
-		return wire.Errorf("tools", "an element of tools must be an object")
+// media counts what a part brings beside text: an image by what a model makes of the largest, sound by its length
+// where that can be read, a text by its bytes. Of anything else the body does not show how long it is.
+func (p *parser) media() {
+	kind, _, _ := strings.Cut(p.part.mime, "/")
+	if p.part.file {
+		p.load.other, p.load.document = true, true
+		p.brings("a part of fileData")
+		return
 	}
-	if err := toolLevel.Object(p, "tools"); err != nil {
-		return err
-	}
-	p.toolsAt = append(p.toolsAt, p.Since(start))
-	return nil
-}
-
-// hostedKinds are the tools that run at the provider, by the API's names for them, and what policies call them.
-var hostedKinds = map[string]string{
-	"googleSearch": call.WebSearch, "googleSearchRetrieval": call.WebSearch, "enterpriseWebSearch": call.WebSearch,
-	"urlContext": call.WebFetch, "codeExecution": call.CodeExecution, "fileSearch": call.FileSearch, "mcpServers": call.MCP,
-	"googleMaps": "", "retrieval": "", "parallelAiSearch": "", "exaAiSearch": "",
-}
-
-var toolLevel = level("tools", func() map[string]reader {
-	members := map[string]reader{
-		"functionDeclarations": func(p *parser, name string) error { return p.each(name, p.function) },
-		"computerUse":          func(p *parser, name string) error { return p.computer(name) },
-	}
-	for name, kind := range hostedKinds {
-		members[name] = func(p *parser, _ string) error {
-			at, err := p.Skip()
-			if err == nil && p.Scanner.Body[at.Start] != 'n' {
-				p.hosted = append(p.hosted, hostedTool{name, kind, len(p.toolsAt)})
-				p.tools = append(p.tools, name)
-			}
-			return err
+	switch kind {
+	case "image":
+		p.load.images++
+		return
+	case "text":
+		p.load.bytes += p.part.bytes
+		return
+	case "audio":
+		p.load.audio = true
+		if tokens, ok := wavTokens(p.part.mime, p.part.data); ok {
+			p.load.sound += tokens
+			return
 		}
+	case "video":
+		p.load.video = true
+	default:
+		p.load.document, p.load.other = true, true
 	}
-	return members
-}())
-
-// computer reads a tool that runs at the client, and whose functions the API defines.
-func (p *parser) computer(name string) error {
-	if null, err := p.Null(); null || err != nil {
-		return err
-	}
-	p.tools = append(p.tools, "computerUse")
-	p.load.declared += computerBytes
-	return opaque(p, name)
+	p.brings("a part of inlineData of type " + kindNamed(kind))
 }
 
-// computerBytes are the declarations of its functions, at most.
-const computerBytes = 16 << 10
-
-// function reads the declaration of a function.
-func (p *parser) function() error {
-	start := p.ElementStart()
-	if len(p.tools) >= providers.MaxTools {
-		return wire.Errorf("tools", "more than %d tools", providers.MaxTools)
+// kindNamed is a kind of media as a denial names it.
+func kindNamed(kind string) string {
+	switch kind {
+	case "audio", "video", "application":
+		return kind
 	}
-	name := ""
-	read := wire.NewLevel(skipped, map[string]reader{"name": func(p *parser, path string) (err error) {
-		name, err = p.OptionalString(path)
-		name = strings.Clone(name)
-		return err
-	}})
-	if err := read.Object(p, "tools.functionDeclarations"); err != nil {
-		return err
-	}
-	at := p.Since(start)
-	p.load.functions++
-	p.load.declared += wire.RenderedBytes(p.Scanner.Body[at.Start:at.End])
-	p.tools = append(p.tools, name)
-	return nil
+	return "unknown"
 }

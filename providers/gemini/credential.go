@@ -56,7 +56,12 @@ func keysIn(h providers.Head) (keys []string) {
 	for _, value := range h.Header["Authorization"] {
 		keys = append(keys, bearer(value))
 	}
-	for pair := range strings.SplitSeq(h.Query, "&") {
+	return append(keys, keysInQuery(h.Query)...)
+}
+
+// keysInQuery are the keys of a query.
+func keysInQuery(query string) (keys []string) {
+	for pair := range strings.SplitSeq(query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		plain, err := url.QueryUnescape(name)
 		if err != nil || plain != keyParameter {

@@ -70,5 +70,5 @@ func errorObject(d *call.Denial, status int) []byte {
 // asksForEvents reports whether a query asks for server-sent events.
 func asksForEvents(query string) bool {
 	values, err := url.ParseQuery(query)
-	return err == nil && values.Get("alt") == "sse"
+	return err == nil && (values.Get("alt") == "sse" || values.Get("$alt") == "sse")
 }

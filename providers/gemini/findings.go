@@ -2,11 +2,13 @@ package gemini
 
 import (
 	"bytes"
+	"math/bits"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/tidwall/gjson"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -21,7 +23,9 @@ type findings struct {
 	final bool  // usage was told, and no output followed
 	text  bool  // there is output
 
-	finished bool // an answer says why it ended
+	finished bool   // all candidates say why they ended, or the prompt was blocked
+	ends     uint64 // those that do, a bit for each
+	searched searched
 	failed   bool // there was an error in its place
 	ended    bool // the response came to its end
 	unframed bool // which only its connection tells
@@ -36,7 +40,7 @@ func (f *findings) settled() bool { return f.finished && f.final }
 func (f *findings) ofStream() providers.Report {
 	f.seen.Stream = true
 	f.seen.Complete = f.settled() || f.ended
-	return f.report(f.settled())
+	return f.report(f.settled() || f.ended && f.ends > 0 && f.final)
 }
 
 // ofDocument is the report of a document, or of a stream that is an array.
@@ -49,6 +53,13 @@ func (f *findings) ofDocument(d *wire.Document) providers.Report {
 	f.usage = usage{broken: told.Cut || len(told.Values) > 0 && told.Last() == nil || !d.List() && (told.Dropped || len(told.Values) > 1)}
 	for _, value := range told.Values {
 		f.take(value)
+	}
+	if f.asked.searches > 0 {
+		found := d.Kept(candidatesMember)
+		f.searched.unclear = found.Dropped || found.Cut
+		for _, value := range found.Values {
+			f.searched.read(value)
+		}
 	}
 	if model := d.Kept(modelMember); !model.Cut {
 		f.readModel(gjson.ParseBytes(model.Last()))
@@ -76,7 +87,7 @@ func (f *findings) Event(payload []byte) wire.Addition {
 			told = w.Bytes()
 		case modelMember:
 			f.readModel(wire.Parse(w.Bytes()))
-		case "candidates":
+		case candidatesMember:
 			f.candidates(w.Bytes())
 		case "promptFeedback":
 			f.blocked(w.Bytes())
@@ -98,19 +109,31 @@ func (f *findings) candidates(list []byte) {
 	}
 	written := int64(0)
 	wire.EachMember(list, func(name, text string) {
-		if name == "finishReason" && text != "" {
-			f.finished = true
-		}
 		if !labels[name] {
 			written += int64(len(text))
 		}
 	})
-	if gjson.GetBytes(list, "0.finishReason").Type == gjson.Number { // as a number of its enumeration
-		f.finished = true
+	f.readEnds(list)
+	if f.asked.searches > 0 {
+		f.searched.read(list)
 	}
 	f.text = f.text || written > 0
 	f.final = false
 	f.seen.OutputTokens += max(1, written)
+}
+
+// readEnds notes the candidates that say why they ended, as a word or as a number of the API's enumeration. Words of the
+// same name deeper inside are the model's own.
+func (f *findings) readEnds(list []byte) {
+	for _, c := range wire.Parse(list).Array() {
+		reason, index := wire.Get(c, "finishReason"), wire.Get(c, "index").Int()
+		if (reason.Str != "" || reason.Int() > 0) && 0 <= index && index < maxCandidates {
+			f.ends |= 1 << index
+		}
+	}
+	if int64(bits.OnesCount64(f.ends)) >= max(1, f.asked.candidates) {
+		f.finished = true
+	}
 }
 
 // blocked reads why a prompt was not answered: it is billed all the same.
@@ -122,7 +145,7 @@ func (f *findings) blocked(feedback []byte) {
 
 // Unread notes that so many bytes of an event were not read. They may have held text, and usage.
 func (f *findings) Unread(bytes int) {
-	f.seen.Ran, f.final = true, false
+	f.seen.Ran, f.final, f.searched.unclear = true, false, true
 	f.seen.OutputTokens += int64(bytes)
 }
 
@@ -142,6 +165,7 @@ func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
 	line := f.usage.line(f.model)
 	line.Billed = max(line.Billed, f.ahead.N)
+	line.Usage[call.Searches] = f.searched.fees(&f.asked)
 	r.Lines = append(r.Lines[:0:0], line)
 	counts := &f.usage.counts
 	unsaid := line.Usage.InputTokens() == 0 || f.text && !f.asked.embeds && line.Usage.OutputTokens() == 0

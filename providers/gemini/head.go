@@ -1,6 +1,7 @@
 package gemini
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,8 +14,8 @@ import (
 // withheld would have the call billed to another account than the upstream's key, or may hold a key.
 var withheld = []string{"X-Goog-User-Project", "X-Goog-Iam-Authorization-Token", keyHeader, "Authorization"}
 
-// pricedHeaders choose a tier of Vertex AI, which has a price of its own.
-var pricedHeaders = []string{"X-Vertex-Ai-Llm-Request-Type", "X-Vertex-Ai-Llm-Shared-Request-Type"}
+// pricedHeaders begins the headers that choose a tier of Vertex AI, which has a price of its own.
+const pricedHeaders = "X-Vertex-Ai-Llm-"
 
 // ownHosts are the providers that serve the models themselves. Any other may be a gateway, which takes
 // orders from headers: it gets those alone that are known to order nothing.
@@ -26,19 +27,27 @@ var plainHeaders = []string{
 	"X-Request-Id", "X-Server-Timeout",
 }
 
-// seeHead reads what the head of a request asks for.
-func (r *request) seeHead() {
-	for _, name := range pricedHeaders {
-		if len(r.head.Header[name]) > 0 {
-			r.costs(call.ExtraHeader, strings.ToLower(name), "it chooses a tier, whose price is not known here")
+// seeHead reads what the head of a request asks for. The error is a *ParseError.
+func (r *request) seeHead() error {
+	for _, name := range slices.Sorted(maps.Keys(r.head.Header)) {
+		if plain := providers.Plain(name); strings.HasPrefix(plain, pricedHeaders) {
+			r.costs(call.ExtraHeader, strings.ToLower(plain), "it chooses a tier, whose price is not known here")
 		}
 	}
+	seen := map[string]bool{}
 	for pair := range strings.SplitSeq(r.head.Query, "&") {
-		if p := parameterOf(pair); p.kind == strange {
+		p := parameterOf(pair)
+		plain := wire.Squeezed(p.name)
+		if p.kind == kept && seen[plain] {
+			return wire.Errorf("", "the query has %s twice, of which servers read either; send one", plain)
+		}
+		seen[plain] = true
+		if p.kind == strange {
 			r.unknown(call.ExtraQuery, p.name, false)
 		}
 	}
 	r.events = asksForEvents(r.head.Query)
+	return nil
 }
 
 // A parameter of the query.
@@ -64,7 +73,7 @@ func parameterOf(pair string) parameter {
 	switch {
 	case name == "":
 		return parameter{name, dropped}
-	case name == "alt" && (value == "sse" || value == "json"), name == "prettyPrint":
+	case (name == "alt" || name == "$alt") && (value == "sse" || value == "json"), name == "prettyPrint":
 		return parameter{name, kept}
 	case wire.Squeezed(name) == "alt": // another form of the answer than those that are read
 		return parameter{name + "=" + value, strange}

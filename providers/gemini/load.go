@@ -25,7 +25,10 @@ type load struct {
 	bytes                  int64 // of what else the API may write into the prompt, at most
 	images                 int64
 	audio, video, document bool
-	sound                  int64 // tokens of audio whose length its size bounds
+	other                  bool  // it may be of any kind
+	sound                  int64 // tokens of audio whose length is known
+	hidden                 int64 // things whose tokens the body does not show
+	stored                 bool  // it brings what may fill the context, whatever the policy says of a document
 	halves                 int64 // of surrogate pairs, anywhere in the body
 }
 

@@ -12,8 +12,11 @@ import (
 
 // asked is what a meter knows of the request.
 type asked struct {
-	embeds bool // it asks for embeddings, which have no output
-	array  bool // it asks for a stream that is a JSON array
+	candidates int64
+	searches   int64 // fees that are held, at most
+	once       bool  // searches are billed once a prompt, not one by one
+	embeds     bool  // it asks for embeddings, which have no output
+	array      bool  // it asks for a stream that is a JSON array
 
 	amounts bill.Reader // of its provider; nil where none is known
 }
@@ -30,18 +33,27 @@ func newMeter(of asked, a providers.Answer) *meter {
 	m := &meter{found: findings{asked: of, unframed: !a.Framed, served: a.Status < 300, ahead: bill.Ahead(a.Header)}}
 	m.opened.Announced = a.Stream()
 	m.object = wire.NewDocument(watched)
+	if of.searches > 0 {
+		m.object = wire.NewDocument(watchedForSearches)
+	}
 	m.stream = wire.NewEventStream(&m.found, false)
 	return m
 }
 
 // watched is what is looked for in a document, or in each element of an array.
 var watched = wire.Paths{
-	Keep: []string{usageMember, modelMember, "error"}, Output: []string{"candidates"}, Labels: labels,
+	Keep: []string{usageMember, modelMember, "error"}, Output: []string{candidatesMember}, Labels: labels,
+}.Watch()
+
+// watchedForSearches keeps what was found too, where searches are paid for.
+var watchedForSearches = wire.Paths{
+	Keep: []string{usageMember, modelMember, "error", candidatesMember}, Output: []string{candidatesMember}, Labels: labels,
 }.Watch()
 
 const (
-	usageMember = "usageMetadata"
-	modelMember = "modelVersion"
+	usageMember      = "usageMetadata"
+	modelMember      = "modelVersion"
+	candidatesMember = "candidates"
 )
 
 // labels are members whose strings no model has generated.

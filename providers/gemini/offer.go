@@ -17,7 +17,8 @@ type offer struct {
 	terms   providers.Terms
 	bound   providers.Bound
 
-	stripped []int // places of the elements of tools that are taken out
+	stripped []int // of the tools that run at the provider, those that are taken out
+	searches int64 // that are priced
 	hops     bool  // the client's cap is that of several answers, of which this is one
 }
 
@@ -55,49 +56,95 @@ func (o *offer) free() *providers.Unbounded {
 // bindInput bounds the input. Where the body does not show all of it, that is all that the model reads.
 func (o *offer) bindInput() (no *providers.Unbounded) {
 	r, t := o.request, &o.terms
-	o.bound.Service = strings.Clone(r.tier)
-	if r.tier != "" {
-		o.bound.Services = []string{o.bound.Service}
-	}
+	no = o.serve()
 	in := providers.Input{Part: call.Part{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds()}, Contexts: r.prompts}
 	if r.load.images > 0 {
-		each := imageTokens(t)
+		each := imageTokens(r.model, t)
 		if each > providers.MaxCap/r.load.images {
 			return providers.NoBound("a part of type image", "it brings more tokens than can be priced", providers.Bounds("max_image_tokens")...)
 		}
 		in.Fixed += r.load.images * each
 	}
-	if r.hidden != "" {
-		if t.Context <= 0 {
-			no = providers.NoBound(r.hidden, "the body does not show its tokens, and what the model reads at most is not known", providers.Bounds("context_tokens")...)
-		}
+	switch {
+	case r.hidden == "":
+	case !r.load.stored && t.MaxDocument > 0 && t.MaxDocument <= providers.MaxCap/r.load.hidden:
+		in.Fixed += r.load.hidden * t.MaxDocument
+	case t.Context > 0:
 		in.Fixed = max(in.Fixed, t.Context*r.prompts)
+	default:
+		no = no.Join(providers.NoBound(r.hidden, "the body does not show its tokens, and what the model reads at most is not known", providers.Bounds("context_tokens")...))
 	}
 	o.bound.Input = in
 	return no
 }
 
-// someImage is the most that one image was seen to be, in tokens: 2,240 at an ultra-high resolution of Gemini 3, and of
-// Gemini 2 258 for each of 16 tiles (https://ai.google.dev/gemini-api/docs/media-resolution, .../docs/tokens).
-const someImage = 16 * 258
+// pricedTiers are the tiers that Google's price list has
+// (https://ai.google.dev/gemini-api/docs/pricing).
+var pricedTiers = []string{"flex", "priority"}
 
-func imageTokens(t *providers.Terms) int64 {
-	if t.MaxImage > 0 {
-		return t.MaxImage
+// serve keeps which tier is asked for. One that is in no price list the policy must admit; flex is nowhere dearer than
+// the standard one.
+func (o *offer) serve() *providers.Unbounded {
+	tier := o.request.tier
+	if tier == "" {
+		return nil
 	}
-	return someImage
+	o.bound.Service = tier
+	if tier != "flex" {
+		o.bound.Services = []string{tier}
+	}
+	extra := call.Extra{Kind: call.ExtraTier, Name: tier}
+	if slices.Contains(ownHosts, o.terms.Provider) && slices.Contains(pricedTiers, tier) || o.terms.Allow.Has(extra.Kind, extra.Name) {
+		return nil
+	}
+	return providers.NoBound(providers.Naming(extra, partNoun), "it is in no list of what has a price", providers.Admits(extra)...)
+}
+
+// What one image is at most, in tokens: since Gemini 3 2,240 at an ultra-high resolution; of models before, and of those
+// whose names do not tell, 258 for each of 16 tiles (https://ai.google.dev/gemini-api/docs/media-resolution,
+// .../docs/tokens).
+const (
+	tiledImage  = 16 * 258
+	scaled      = 3 // the major version
+	scaledImage = 2240 + 64
+)
+
+// imageTokens bounds one image: what the policy says, or the most of its model.
+func imageTokens(model string, t *providers.Terms) int64 {
+	switch {
+	case t.MaxImage > 0:
+		return t.MaxImage
+	case majorOf(model) >= scaled:
+		return scaledImage
+	}
+	return tiledImage
+}
+
+// majorOf is the major version in a model's name, as 2 in "gemini-2.5-flash"; 0 where it tells none.
+func majorOf(model string) int {
+	rest, ok := strings.CutPrefix(model, "gemini-")
+	if !ok {
+		return 0
+	}
+	number, _, _ := strings.Cut(rest, "-")
+	major, _, _ := strings.Cut(number, ".")
+	n, err := strconv.Atoi(major)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
 }
 
 // inputKinds are what a token of the input can be.
 func (r *request) inputKinds() call.Kinds {
 	kinds := call.Of(call.Input, call.CachedInput)
-	if r.load.images > 0 || r.load.document || r.hidden != "" {
+	if r.load.images > 0 || r.load.document || r.load.other {
 		kinds |= call.Of(call.ImageInput, call.CachedImageInput)
 	}
-	if r.load.audio || r.load.video || r.hidden != "" {
+	if r.load.audio || r.load.video || r.load.other {
 		kinds |= call.Of(call.AudioInput, call.CachedAudioInput)
 	}
-	if r.load.video || r.hidden != "" {
+	if r.load.video || r.load.other {
 		kinds |= call.Of(call.VideoInput, call.CachedVideoInput)
 	}
 	return kinds
@@ -110,8 +157,8 @@ const (
 	streamTokens = 65536
 )
 
-// longModels are those whose answers do.
-const longModels = "gemini-4"
+// long is the first major version whose answers do.
+const long = 4
 
 // bindOutput bounds the output: each candidate has the whole cap.
 func (o *offer) bindOutput() *providers.Unbounded {
@@ -120,7 +167,7 @@ func (o *offer) bindOutput() *providers.Unbounded {
 	if r.maxOutput == 0 && t.DefaultOutput > 0 {
 		limit = t.OutputCap(t.DefaultOutput)
 	}
-	if strings.HasPrefix(r.model, longModels) {
+	if majorOf(r.model) >= long && slices.Contains(ownHosts, t.Provider) {
 		most := int64(unaryTokens)
 		if r.operation == stream {
 			most = streamTokens
@@ -147,37 +194,6 @@ func (r *request) outputKinds() call.Kinds {
 	return kinds
 }
 
-// host takes out the tools that run at the provider where the policy says so, and denies the others: nothing caps how
-// often they are called.
-func (o *offer) host() (no *providers.Unbounded) {
-	r := o.request
-	for _, h := range r.hosted {
-		if h.of != "" && o.terms.Tools[h.of].When == call.StripHosted && o.alone(h) {
-			o.stripped = append(o.stripped, h.at)
-			o.bound.Stripped = append(o.bound.Stripped, h.name)
-			continue
-		}
-		var lines []providers.Line
-		if h.of != "" {
-			lines = append(lines, providers.Strips(h.of))
-		}
-		no = no.Join(providers.NoBound("the tool "+h.name, "it runs at the provider, and nothing caps how often", lines...))
-	}
-	return no
-}
-
-// alone reports whether an element of tools has no other tool, so that it can be taken out as a whole.
-func (o *offer) alone(h hostedTool) bool {
-	entry := o.request.body[o.request.toolsAt[h.at].Start:o.request.toolsAt[h.at].End]
-	members := 0
-	w := wire.Walk{Text: entry}
-	w.Members(func(wire.Span) {
-		members++
-		w.Value()
-	})
-	return members == 1
-}
-
 // Bound is the most that the request can use.
 func (o *offer) Bound() *providers.Bound { return &o.bound }
 
@@ -188,7 +204,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	if version == "" {
 		version = defaultVersion
 	}
-	asked := asked{amounts: bill.Of(o.terms.Provider), embeds: len(bodiesOfEmbeddings[r.operation]) > 0, array: r.operation == stream && !r.events}
+	asked := asked{candidates: r.candidates, searches: o.searches, once: r.searchedOnce(), amounts: bill.Of(o.terms.Provider), embeds: len(bodiesOfEmbeddings[r.operation]) > 0, array: r.operation == stream && !r.events}
 	return providers.Sent{
 		Path:    "/" + version + pathOf(r.model, r.operation),
 		Query:   r.query(),
@@ -201,41 +217,3 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 
 // bodiesOfEmbeddings are the operations that write nothing, and what their answers hold.
 var bodiesOfEmbeddings = map[string]string{call.EmbedContent: "embedding", call.BatchEmbedContents: "embeddings"}
-
-// splices are the edits of the body: the output cap, where it has to be another, and tools that are taken out.
-func (o *offer) splices(outputCap int64) (splices []wire.Splice) {
-	r := o.request
-	if n := len(o.stripped); n > 0 && n == len(r.toolsAt) {
-		splices = append(splices, r.members.Drop("tools")...)
-	} else if n > 0 {
-		splices = append(splices, wire.Drop(r.toolsAt, o.stripped)...)
-	}
-	limit := o.bound.Output.Cap
-	if outputCap > 0 {
-		limit = min(limit, outputCap)
-	}
-	if limit == 0 || limit == r.maxOutput || o.hops && limit == o.bound.Output.Cap {
-		return splices
-	}
-	number := strconv.FormatInt(limit, 10)
-	switch {
-	case r.capAt.End > r.capAt.Start:
-		splices = append(splices, wire.Replace(r.capAt, number))
-	case r.configured:
-		splices = append(splices, wire.Insert(r.configAt.End-1, `,"maxOutputTokens":`+number))
-	case r.configAt.End > r.configAt.Start:
-		splices = append(splices, wire.Replace(r.configAt, `{"maxOutputTokens":`+number+`}`))
-	default:
-		splices = append(splices, r.setConfig(`{"maxOutputTokens":`+number+`}`))
-	}
-	return splices
-}
-
-// setConfig gives generationConfig a value where it has none, in the spelling that is there.
-func (r *request) setConfig(value string) wire.Splice {
-	name := "generationConfig"
-	if _, ok := r.members.Find(snake(name)); ok {
-		name = snake(name)
-	}
-	return r.members.Set(name, value)
-}

@@ -1,7 +1,6 @@
 package gemini
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,7 +13,10 @@ import (
 type parser struct {
 	*wire.Scanner
 	*request
-	part part
+	part     part
+	role     string // of the content at hand
+	member   int    // the place of the one at hand, in an entry of tools
+	function string // the name of the one at hand
 }
 
 // parse reads a body and a head. The error is a *providers.ParseError.
@@ -42,8 +44,7 @@ func parse(op providers.Operation, h providers.Head, body []byte) (*request, err
 	}
 	r.load.halves = wire.Halves(body)
 	r.copied += p.Scanner.Copied
-	r.seeHead()
-	return r, nil
+	return r, r.seeHead()
 }
 
 // requiredOf are the members without which an operation asks for nothing.
@@ -57,24 +58,28 @@ func (r *request) has(name string) bool {
 	return ok
 }
 
-// modelOf is the model that the path names; one that a tenant has tuned has its collection in front.
+// modelOf is the model that the path names; one that somebody has tuned has its collection in front.
 func modelOf(op providers.Operation) string {
 	model := strings.Clone(op.Params["model"])
-	if strings.HasPrefix(op.Path, "/tunedModels/") {
-		return "tunedModels/" + model
+	collection, _, _ := strings.Cut(strings.TrimPrefix(op.Path, "/"), "/")
+	if collection != "models" {
+		return collection + "/" + model
 	}
 	return model
 }
 
 // Object reads an object in which no member stands in both its spellings.
 func (p *parser) Object(place string, member func(name string) error) error {
-	var seen []string // members of several words
+	var seen map[string]bool // members of several words
 	return p.Scanner.Object(place, func(name string) error {
 		if plain := camel(name); plain != name || strings.ToLower(name) != name {
-			if slices.Contains(seen, plain) {
+			if seen[plain] {
 				return wire.Errorf(wire.Under(place, name), "%s and %s are one member; send one of them", plain, snake(plain))
 			}
-			seen = append(seen, strings.Clone(plain))
+			if seen == nil {
+				seen = map[string]bool{}
+			}
+			seen[plain] = true
 		}
 		return member(name)
 	})
@@ -140,11 +145,32 @@ func unlisted(place string) reader {
 			p.load.bytes += int64(len(name)) + wire.MemberBytes + wire.RenderedBytes(value)
 			p.unknown(call.ExtraMember, path, value[0] != '{' && value[0] != '[')
 			if wire.Secret(name) {
-				p.costs(call.ExtraMember, path, "it may hold a credential")
+				p.costs(call.ExtraMember, path, secret)
 			}
+			if place == "" && wire.HidesUsage(name) {
+				p.costs(call.ExtraMember, path, "it can hide the usage")
+			}
+			p.examine(value)
 		}
 		return nil
 	}
+}
+
+const secret = "it may hold a credential"
+
+// examine looks, in a value that nobody reads, for what is more input than its text, and for what may hold a
+// credential.
+func (p *parser) examine(value []byte) {
+	wire.EachMember(value, func(name, _ string) {
+		if wire.Secret(name) {
+			p.costs(call.ExtraMember, name, secret)
+		}
+		switch plain := camel(name); plain {
+		case "inlineData", "fileData", "fileUri", "cachedContent", "continuationToken":
+			p.load.stored, p.load.other = true, true
+			p.brings(plain + ", in what is in no list")
+		}
+	})
 }
 
 // cost is a member that is known to cost. What asks for nothing is as good as absent.
@@ -231,7 +257,7 @@ var contentLevel = level("", map[string]reader{
 	"contents":          func(p *parser, name string) error { return p.each(name, func() error { return p.content(name) }) },
 	"systemInstruction": func(p *parser, name string) error { return p.instruction(name) },
 	"tools":             func(p *parser, name string) error { return p.each(name, p.tool) },
-	"toolConfig":        opaque,
+	"toolConfig":        func(p *parser, name string) error { return toolConfigLevel.Optional(p, name) },
 	"generationConfig":  func(p *parser, name string) error { return p.config(name) },
 	"serviceTier":       func(p *parser, name string) error { return p.serviceTier(name) },
 	"model":             func(p *parser, name string) error { return p.sameModel(name) },
@@ -246,7 +272,14 @@ var contentLevel = level("", map[string]reader{
 })
 
 // countLevel is the body of a count of tokens. Nothing in it costs anything.
-var countLevel = wire.NewLevel(skipped, map[string]reader{"contents": skipped, "generateContentRequest": skipped, "generate_content_request": skipped})
+var countLevel = wire.NewLevel(skipped, map[string]reader{"contents": skipped, "generateContentRequest": counted, "generate_content_request": counted})
+
+// counted reads the request whose tokens are counted, which names its model too.
+func counted(p *parser, name string) error { return countedLevel.Optional(p, name) }
+
+var countedLevel = wire.NewLevel(skipped, map[string]reader{
+	"model": func(p *parser, name string) error { return p.sameModel(name) },
+})
 
 // embedLevel is the body of an embedding, or an element of a batch of them.
 func embedLevel(place string) *wire.Level[*parser] {
@@ -276,8 +309,9 @@ var batchLevel = level("", map[string]reader{
 	},
 })
 
-// sameModel refuses a body that names another model than the path.
+// sameModel refuses a body that names another model than the path, and keeps where it names that.
 func (p *parser) sameModel(name string) error {
+	start := p.ValueStart()
 	model, err := p.OptionalString(name)
 	if err != nil || model == "" {
 		return err
@@ -285,6 +319,7 @@ func (p *parser) sameModel(name string) error {
 	if strings.TrimPrefix(model, "models/") != p.model {
 		return wire.Errorf(name, "%s names another model than the path", name)
 	}
+	p.modelsAt = append(p.modelsAt, p.Since(start))
 	return nil
 }
 
@@ -292,9 +327,15 @@ func (p *parser) sameModel(name string) error {
 func (p *parser) hides(name, what string) error {
 	text, err := p.OptionalString(name)
 	if err == nil && text != "" {
-		p.hidden = camel(name) + ", " + what
+		p.hidden, p.load.stored, p.load.other = camel(name)+", "+what, true, true
 	}
 	return err
+}
+
+// brings notes one thing whose tokens the body does not show.
+func (p *parser) brings(what string) {
+	p.hidden = what
+	p.load.hidden++
 }
 
 // text reads a text of the input.
@@ -324,8 +365,6 @@ func (p *parser) serviceTier(name string) error {
 	switch p.tier {
 	case "", "unspecified", "standard":
 		p.tier = ""
-	default:
-		p.unknown(call.ExtraTier, p.tier, false)
 	}
 	return nil
 }

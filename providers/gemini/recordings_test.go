@@ -50,6 +50,7 @@ func place(r *providertest.Recording) (h providers.Head, t providers.Terms, ok b
 	return h, providers.Terms{
 		Provider: "google", MaxOutput: someOutput, Context: someContext,
 		Allow: &call.Allow{Names: [call.ExtraKinds][]string{call.ExtraQuery: {"$alt*"}}},
+		Tools: call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 10, Tokens: 4096}},
 	}, true
 }
 

@@ -31,7 +31,11 @@ type request struct {
 
 	tools       []string
 	hosted      []hostedTool
-	toolsAt     []wire.Span // of the entries of tools
+	entries     []entry         // of tools
+	past        map[string]bool // kinds of tools at the provider that the conversation has calls of
+	forced      bool            // the model must call a function
+	modelsAt    []wire.Span     // where the body names the model too
+	renamed     bool            // it is another one than the body's
 	toolResults []providers.ToolResult
 	schema      bool
 	logprobs    bool
@@ -46,6 +50,13 @@ type hostedTool struct {
 	name string // as the API calls it
 	of   string // its kind, as policies name it; "" for one that no policy can name
 	at   int    // its place in tools
+	in   int    // and there among the members
+}
+
+// entry is an entry of tools, which may have several.
+type entry struct {
+	at      wire.Span
+	members []wire.Span // with their names
 }
 
 // doubt is something whose cost the body does not show. An upstream's allowance admits
@@ -70,9 +81,10 @@ func (r *request) needs() (list []string) {
 	}{
 		{r.operation == stream, call.NeedStream},
 		{len(r.tools) > 0, call.NeedTools},
-		{r.load.images > 0, call.NeedImages},
+		{r.load.images > 0 || r.load.document || r.load.video, call.NeedImages},
 		{r.schema, call.NeedJSONSchema},
 		{r.logprobs, call.NeedLogprobs},
+		{r.candidates > 1, call.NeedMultipleChoices},
 	} {
 		if need.used {
 			list = append(list, need.name)
@@ -84,8 +96,8 @@ func (r *request) needs() (list []string) {
 // Field returns the string at a path of the body: see wire.Members.
 func (r *request) Field(path string) (value string, ok bool) { return r.members.Field(r.body, path) }
 
-// Rename has it ask for another model, which the path names.
-func (r *request) Rename(model string) { r.model = model }
+// Rename has it ask for another model, which the path names, and some bodies beside.
+func (r *request) Rename(model string) { r.model, r.renamed = model, true }
 
 // Copied is the memory of the texts that are not in the body as they are.
 func (r *request) Copied() int64 { return r.copied }

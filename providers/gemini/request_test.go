@@ -1,7 +1,10 @@
 package gemini_test
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +34,11 @@ func TestMatch(t *testing.T) {
 		{"GET", "/v1beta/models", call.ListModels, "", nil},
 		{"GET", "/v1beta/models/gemini-2.5-pro", call.DescribeModel, "gemini-2.5-pro", nil},
 		{"GET", "/v1/models", "", "", nil},
+		{"GET", "/v1/models/ft:gpt-4o-mini:acme::1", "", "", nil},
+		{"DELETE", "/v1/models/ft:gpt-4o-mini:acme::1", "", "", nil},
+		{"POST", "/v1beta/dynamic/d1:streamGenerateContent", call.StreamGenerateContent, "d1", nil},
+		{"POST", "/v1beta/tunedModels/mine:batchGenerateContent", "tunedModels/{model}:batchGenerateContent", "mine", nil},
+		{"POST", "/v1beta/models/text-bison:generateText", "models/{model}:generateText", "text-bison", nil},
 		{"GET", "/v1/models", call.ListModels, "", google},
 		{"POST", "/v1beta/cachedContents", "cachedContents", "", nil},
 		{"GET", "/v1beta/files/f1:download", "files/{id}:download", "", nil},
@@ -162,7 +170,9 @@ func TestUnbounded(t *testing.T) {
 		{"a member that nobody knows", `{"contents":[],"unheardOf":{"a":1}}`, "unheardOf: it is in no list"},
 		{"a part that nobody knows", `{"contents":[{"parts":[{"hologram":{}}]}]}`, "contents.parts.hologram"},
 		{"another model", `{"contents":[],"generationConfig":{"routingConfig":{"autoMode":{}}}}`, "generationConfig.routingConfig: another model may answer"},
-		{"a dearer tier", `{"contents":[],"serviceTier":"priority"}`, "service_tier priority"},
+		{"a tier that has no price", `{"contents":[],"serviceTier":"warp"}`, `allow: {tiers: ["warp"]}`},
+		{"a stored context in what nobody knows", `{"contents":[],"unheardOf":[{"cached_content":"x"}]}`, "unheardOf"},
+		{"a key in there", `{"contents":[],"unheardOf":[{"access_token":"x"}]}`, "access_token: it may hold a credential"},
 		{"a key", `{"contents":[],"apiKey":"x"}`, "it may hold a credential"},
 		{"video out", `{"contents":[],"generationConfig":{"responseModalities":["VIDEO"]}}`, "generationConfig.responseModalities"},
 	} {
@@ -184,7 +194,7 @@ func TestHiddenInput(t *testing.T) {
 		fixed      int64
 	}{
 		{"a stored context", `{"contents":[],"cachedContent":"cachedContents/1"}`, 1000},
-		{"a file", `{"contents":[{"parts":[{"fileData":{"fileUri":"https://example.com/x.png","mimeType":"image/png"}}]}]}`, 4172},
+		{"a file", `{"contents":[{"parts":[{"fileData":{"fileUri":"https://example.com/x.png","mimeType":"image/png"}}]}]}`, 1000},
 		{"a video", `{"contents":[{"parts":[{"inlineData":{"mimeType":"video/mp4","data":"AAAA"}}]}]}`, 1000},
 		{"a document", `{"contents":[{"parts":[{"inlineData":{"mimeType":"application/pdf","data":"AAAA"}}]}]}`, 1000},
 		{"the answer before", `{"contents":[],"continuationToken":"x"}`, 1000},
@@ -205,6 +215,174 @@ func TestHiddenInput(t *testing.T) {
 	}
 }
 
+// What the policy says of a document bounds each thing that the body does not show, but for what is stored.
+func TestDocuments(t *testing.T) {
+	terms := someTerms
+	terms.MaxDocument = 300
+	const pdf = `{"inlineData":{"mimeType":"application/pdf","data":"AAAA"}}`
+	one := inputOf(t, terms, `{"contents":[{"parts":[`+pdf+`]}]}`)
+	two := inputOf(t, terms, `{"contents":[{"parts":[`+pdf+`,`+pdf+`]}]}`)
+	if two-one != 300+4 {
+		t.Errorf("the second document is %d tokens", two-one)
+	}
+	if n := inputOf(t, terms, `{"contents":[{"parts":[`+pdf+`]}],"cachedContent":"cachedContents/1"}`); n != 1000 {
+		t.Errorf("beside a stored context it is %d tokens", n)
+	}
+}
+
+// inputOf is the bound of a body's input without its texts, in tokens.
+func inputOf(t *testing.T, terms providers.Terms, body string) int64 {
+	t.Helper()
+	r, err := parse(generatePath, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer, err := r.On(terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return offer.Bound().Input.Fixed
+}
+
+// A WAV file is as long as its bytes at the rate that its head tells. Silence that is compressed takes next to none, so
+// that any other sound may fill the context.
+func TestSound(t *testing.T) {
+	wav := func(form uint16, rate uint32, size int) string {
+		head := append([]byte("RIFF\xff\xff\xff\xffWAVEfmt "), 16, 0, 0, 0)
+		head = binary.LittleEndian.AppendUint16(head, form)
+		head = binary.LittleEndian.AppendUint16(head, 1)
+		head = binary.LittleEndian.AppendUint32(head, rate)
+		head = binary.LittleEndian.AppendUint32(head, rate*2)
+		head = binary.LittleEndian.AppendUint16(head, 2)
+		return base64.StdEncoding.EncodeToString(append(head, make([]byte, size)...))
+	}
+	terms := someTerms
+	terms.Context = 1_000_000
+	body := func(mime, data string) string {
+		return `{"contents":[{"parts":[{"inlineData":{"data":"` + data + `","mimeType":"` + mime + `"}}]}]}`
+	}
+	base := inputOf(t, terms, `{"contents":[{"parts":[{}]}]}`)
+	for _, row := range []struct {
+		name, mime, data string
+		tokens           int64
+	}{
+		{"ten seconds", "audio/wav", wav(1, 8000, 160_000), 11 * 32},
+		{"a sample a second", "audio/x-wav", wav(1, 1, 100), 68 * 32},
+		{"compressed in there", "audio/wav", wav(2, 8000, 160_000), 1_000_000},
+		{"a rate of 0", "audio/wav", wav(1, 0, 100), 1_000_000},
+		{"another type", "audio/flac", wav(1, 8000, 160_000), 1_000_000},
+		{"no such file", "audio/wav", "AAAA", 1_000_000},
+		{"a head with ends of lines in it", "audio/wav", "\\n\\n\\n\\n" + wav(1, 8000, 0), 1_000_000},
+	} {
+		got := inputOf(t, terms, body(row.mime, row.data))
+		if row.tokens < terms.Context {
+			got -= base
+		}
+		if got != row.tokens {
+			t.Errorf("%s: %d tokens, want %d", row.name, got, row.tokens)
+		}
+	}
+}
+
+// An alias is resolved in the path, and where the body names the model too.
+func TestRenamed(t *testing.T) {
+	for _, row := range []struct{ path, body, sent string }{
+		{"/v1beta/models/house:countTokens", `{"generateContentRequest":{"contents":[],"model":"models/house"}}`, `{"generateContentRequest":{"contents":[],"model":"models/gemini-2.5-flash"}}`},
+		{"/v1beta/models/house:batchEmbedContents", `{"requests":[{"model":"models/house","content":{}},{"content":{},"model":"house"}]}`,
+			`{"requests":[{"model":"models/gemini-2.5-flash","content":{}},{"content":{},"model":"models/gemini-2.5-flash"}]}`},
+		{"/v1/models/house:generateContent", `{"contents":[],"generationConfig":{"maxOutputTokens":5}}`, `{"contents":[],"generationConfig":{"maxOutputTokens":5}}`},
+	} {
+		r, err := parse(row.path, row.body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Rename("gemini-2.5-flash")
+		offer, err := r.On(someTerms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := offer.Send(0)
+		path := strings.Replace(row.path, "house", "gemini-2.5-flash", 1)
+		if body := string(sent.Body.Join()); body != row.sent || sent.Path != path {
+			t.Errorf("%s is sent to %s, want %s to %s", body, sent.Path, row.sent, path)
+		}
+	}
+}
+
+// Results of tools are those that answer what the model said last, and each of what a call needs is told.
+func TestFacts(t *testing.T) {
+	const result = `{"functionResponse":{"name":"f","id":"1","response":{}}}`
+	r, err := parse(generatePath, `{"contents":[{"role":"user","parts":[`+result+`]},{"role":"model","parts":[{"functionCall":{"name":"g"}}]},{"parts":[`+strings.Replace(result, `"f"`, `"g"`, 1)+`]}],
+		"tools":{"functionDeclarations":{"name":"f"},"computer_use":{}},"generationConfig":{"candidateCount":2,"responseLogprobs":true,"responseSchema":{}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := r.Facts()
+	if len(facts.ToolResults) != 1 || facts.ToolResults[0].Tool != "g" {
+		t.Errorf("results %+v", facts.ToolResults)
+	}
+	if want := []string{call.NeedTools, call.NeedJSONSchema, call.NeedLogprobs, call.NeedMultipleChoices}; !slices.Equal(facts.Needs, want) {
+		t.Errorf("it needs %v, want %v", facts.Needs, want)
+	}
+	if want := []string{"f", "computerUse"}; !slices.Equal(facts.Tools, want) {
+		t.Errorf("tools %v, want %v", facts.Tools, want)
+	}
+}
+
+// A tier of the price list is priced; flex is nowhere dearer than the standard one.
+func TestTiers(t *testing.T) {
+	for tier, services := range map[string][]string{"priority": {"priority"}, "SERVICE_TIER_FLEX": nil, "standard": nil} {
+		r, err := parse(generatePath, `{"contents":[],"service_tier":"`+tier+`"}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offer, err := r.On(someTerms)
+		if err != nil || !slices.Equal(offer.Bound().Services, services) {
+			t.Errorf("%s: %v, %v", tier, offer, err)
+		}
+		elsewhere := someTerms
+		elsewhere.Provider = "openrouter"
+		if _, err = r.On(elsewhere); (err == nil) != (tier == "standard") {
+			t.Errorf("%s elsewhere: %v", tier, err)
+		}
+	}
+}
+
+// What is asked by the query is asked once, and in a form that can be read.
+func TestQuery(t *testing.T) {
+	for _, row := range []struct{ query, sent, refused, unbounded string }{
+		{"alt=sse&key=k&fields=candidates", "alt=sse", "", ""},
+		{"$alt=json&prettyPrint=false", "$alt=json&prettyPrint=false", "", ""},
+		{"alt=json&alt=sse", "", "the query has alt twice", ""},
+		{"alt=json&%24alt=sse", "", "the query has alt twice", ""},
+		{"$alt=json%3Benum-encoding%3Dint", "", "", "the query parameter"},
+		{"alt=proto", "", "", "the query parameter"},
+		{"$httpMethod=GET", "", "", "the query parameter"},
+	} {
+		h := providers.Head{Method: "POST", Path: generatePath, Query: row.query}
+		op, _ := gemini.Dialect{}.Match(h)
+		r, err := gemini.Dialect{}.Parse(op, h, []byte(`{"contents":[]}`))
+		if row.refused != "" {
+			if err == nil || !strings.Contains(err.Error(), row.refused) {
+				t.Errorf("%s: %v", row.query, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		offer, err := r.On(someTerms)
+		switch {
+		case row.unbounded != "":
+			if err == nil || !strings.Contains(err.Error(), row.unbounded) {
+				t.Errorf("%s: %v", row.query, err)
+			}
+		case err != nil || offer.Send(0).Query != row.sent:
+			t.Errorf("%s: %v is sent, %v", row.query, offer, err)
+		}
+	}
+}
+
 // A tool that the policy strips goes, and what is left stays.
 func TestStripped(t *testing.T) {
 	terms := someTerms
@@ -213,6 +391,9 @@ func TestStripped(t *testing.T) {
 		{"the only one", `{"contents":[],"tools":[{"googleSearch":{}}],"generationConfig":{"maxOutputTokens":7}}`, `{"contents":[],"generationConfig":{"maxOutputTokens":7}}`},
 		{"beside functions", `{"contents":[],"tools":[{"google_search":{}},{"functionDeclarations":[{"name":"f"}]}],"generationConfig":{"maxOutputTokens":7}}`,
 			`{"contents":[],"tools":[{"functionDeclarations":[{"name":"f"}]}],"generationConfig":{"maxOutputTokens":7}}`},
+		{"in one entry with functions", `{"contents":[],"tools":[{"google_search":{} , "functionDeclarations":[{"name":"f"}]}],"generationConfig":{"maxOutputTokens":7}}`,
+			`{"contents":[],"tools":[{"functionDeclarations":[{"name":"f"}]}],"generationConfig":{"maxOutputTokens":7}}`},
+		{"one entry in place of a list", `{"contents":[],"tools":{"googleSearch":{}},"toolConfig":{},"generationConfig":{"maxOutputTokens":7}}`, `{"contents":[],"generationConfig":{"maxOutputTokens":7}}`},
 	} {
 		r, err := parse(generatePath, row.body)
 		if err != nil {

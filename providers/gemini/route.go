@@ -21,7 +21,7 @@ var verbs = []providers.Route{
 
 // routes are the API's operations, by their paths behind the version
 // (https://ai.google.dev/api).
-var routes = slices.Concat(ofModels("/models/{model}"), ofModels("/tunedModels/{model}"), []providers.Route{
+var routes = slices.Concat(ofModels("/models/{model}"), ofModels("/tunedModels/{model}"), ofModels("/dynamic/{model}"), []providers.Route{
 	{Method: "GET", Path: "/models", Kind: providers.Listed, Operation: call.ListModels},
 	{Method: "GET", Path: "/models/{model}", Kind: providers.Listed, Operation: call.DescribeModel},
 }, deniedRoutes())
@@ -47,6 +47,8 @@ const (
 	whyRuns      = "it runs models and tools by itself, over what is stored"
 	whySocket    = "it opens a WebSocket for many answers, and nothing caps them; send a request for each"
 	whySecret    = "it makes a secret by which its holder calls the upstream past this proxy"
+	whyOlder     = "it is an older way to ask, whose costs are in no list"
+	whyMany      = "it takes several requests in one body"
 	whyTraining  = "training is billed by what stored files have, and makes models that all tenants share"
 )
 
@@ -57,12 +59,20 @@ var denials = []struct {
 }{
 	{whyUnbounded, []string{
 		"POST /models/{model}:predict", "POST /models/{model}:predictLongRunning",
-		"POST /interactions", "POST /interactions/{id}/cancel", "GET DELETE /interactions/{id}",
+		"POST /tunedModels/{model}:predict", "POST /tunedModels/{model}:predictLongRunning", "POST /interactions", "POST /interactions/{id}/cancel", "GET DELETE /interactions/{id}",
 	}},
 	{whyBatch, []string{
 		"POST /models/{model}:batchGenerateContent", "POST /models/{model}:asyncBatchEmbedContent",
-		"GET /batches", "GET DELETE /batches/{id}", "POST /batches/{id}:cancel",
+		"POST /tunedModels/{model}:batchGenerateContent", "POST /tunedModels/{model}:asyncBatchEmbedContent",
+		"GET POST /batches", "GET DELETE /batches/{id}", "POST /batches/{id}:cancel",
+		"PATCH /batches/{id}:updateGenerateContentBatch", "PATCH /batches/{id}:updateEmbedContentBatch",
 	}},
+	{whyOlder, []string{
+		"POST /models/{model}:generateAnswer", "POST /models/{model}:generateText", "POST /models/{model}:generateMessage",
+		"POST /models/{model}:embedText", "POST /models/{model}:batchEmbedText", "POST /models/{model}:countTextTokens",
+		"POST /models/{model}:countMessageTokens", "POST /tunedModels/{model}:generateText",
+	}},
+	{whyMany, []string{"POST /batch"}},
 	{whyByTime, []string{"POST /cachedContents", "PATCH /cachedContents/{id}"}},
 	{whyStored, []string{
 		"GET /cachedContents", "GET DELETE /cachedContents/{id}",
@@ -71,11 +81,14 @@ var denials = []struct {
 		"GET DELETE /fileSearchStores/{id}/documents/{document}",
 		"GET /operations", "GET DELETE /operations/{id}", "GET /models/{model}/operations", "GET /models/{model}/operations/{id}",
 		"GET /fileSearchStores/{id}/operations/{operation}", "GET /fileSearchStores/{id}/upload/operations/{operation}",
+		"GET /generatedFiles", "GET /generatedFiles/{id}", "GET /generatedFiles/{id}:download", "GET /generatedFiles/{id}/operations/{operation}",
+		"GET /corpora", "GET DELETE PATCH /corpora/{id}", "GET POST /corpora/{id}/permissions", "GET DELETE PATCH /corpora/{id}/permissions/{permission}",
+		"GET POST /tunedModels/{model}/permissions", "GET DELETE PATCH /tunedModels/{model}/permissions/{permission}",
 		"GET /tunedModels", "GET /tunedModels/{model}", "GET /tunedModels/{model}/operations", "GET /tunedModels/{model}/operations/{id}",
 	}},
 	{whyStoring, []string{
 		"POST /upload/{version}/files", "POST /files", "POST /files:register",
-		"POST /fileSearchStores", "POST /fileSearchStores/{id}:importFile", "POST /upload/{version}/fileSearchStores/{id}:uploadToFileSearchStore",
+		"POST /corpora", "POST /fileSearchStores", "POST /fileSearchStores/{id}:importFile", "POST /upload/{version}/fileSearchStores/{id}:uploadToFileSearchStore",
 		"POST /fileSearchStores/{id}:uploadToFileSearchStore",
 	}},
 	{whyTraining, []string{"POST /tunedModels", "PATCH DELETE /tunedModels/{model}", "POST /tunedModels/{model}:transferOwnership"}},
@@ -120,10 +133,11 @@ const defaultVersion = "v1beta"
 // the version tells them apart, the method of a model, or a header that its clients send.
 func (Dialect) Match(h providers.Head) (providers.Operation, bool) {
 	version, path := versioned(h.Path)
-	if !own(version, path, h) {
+	op, ok := table.Find(h.Method, path)
+	if ok && !own(version, &op, h) {
 		return providers.Operation{}, false
 	}
-	return table.Find(h.Method, path)
+	return op, ok
 }
 
 // versioned cuts the version off a path, and writes the path as the API's reference does: a model may be named
@@ -152,10 +166,9 @@ func versioned(escaped string) (version, path string) {
 
 var unescape = strings.NewReplacer("%3A", ":", "%3a", ":", "%2F", "/", "%2f", "/")
 
-// own reports whether a request is no other API's.
-func own(version, path string, h providers.Head) bool {
-	switch {
-	case version != "" && version != "v1", strings.Contains(path, ":"):
+// own reports whether a request is no other API's. A colon alone does not tell: names of other APIs' models have some.
+func own(version string, op *providers.Operation, h providers.Head) bool {
+	if version != "" && version != "v1" || strings.Contains(op.Path, "}:") {
 		return true
 	}
 	for _, header := range [...]string{keyHeader, "X-Goog-Api-Client"} {
@@ -163,14 +176,19 @@ func own(version, path string, h providers.Head) bool {
 			return true
 		}
 	}
-	return false
+	return len(keysInQuery(h.Query)) > 0
+}
+
+// collected is a model with its collection in front.
+func collected(model string) string {
+	if strings.Contains(model, "/") {
+		return model
+	}
+	return "models/" + model
 }
 
 // pathOf is where a method of a model is, behind the version.
 func pathOf(model, verb string) string {
-	collection, name, ok := strings.Cut(model, "/")
-	if !ok {
-		collection, name = "models", model
-	}
+	collection, name, _ := strings.Cut(collected(model), "/")
 	return "/" + collection + "/" + url.PathEscape(name) + ":" + verb
 }
