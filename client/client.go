@@ -14,7 +14,7 @@
 // The program's own URL says where a call goes: to the upstream of the policy that has
 // that base URL and serves the model. Any other URL is refused, and there are no
 // fallbacks. The upstream's key is the policy's, or where that names none the program's
-// own. Run, nonce and depth are told by the proxy's headers, which do not leave the
+// own, with the headers of its account where the policy says credential: client. Run, nonce and depth are told by the proxy's headers, which do not leave the
 // program. Lists of models are answered from the policy, as the proxy answers them.
 package client
 

@@ -192,15 +192,17 @@ func TestRefused(t *testing.T) {
 // TestWhatLeaves: the cap that is held is in the body, and the rest is the program's, less
 // what is for us alone.
 func TestWhatLeaves(t *testing.T) {
-	for _, row := range []struct{ name, upstream, key string }{
-		{"the program's key", "", programKey},
-		{"the policy's key", ", api_key_env: " + keyVar, policyKey},
+	for _, row := range []struct{ name, upstream, key, account string }{
+		{"the program's key", "", programKey, ""},
+		{"the policy's key", ", api_key_env: " + keyVar, policyKey, ""},
+		{"the program's key and account, which pay", ", credential: client", programKey, "org"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, sim := simulated(t, simulator.Config{}, setting{upstream: row.upstream})
 			r := w.request(t.Context(), chatPath, hello)
 			r.Header.Set("X-Aegis-Run", "nightly")
 			r.Header.Set("X-Mine", "stays")
+			r.Header.Set("OpenAI-Organization", "org")
 			before := r.Header.Clone()
 			if resp, body := w.do(r); resp.StatusCode != http.StatusOK {
 				t.Fatal(body)
@@ -210,7 +212,8 @@ func TestWhatLeaves(t *testing.T) {
 				t.Errorf("sent %s\nwant %s", sent.Body, want)
 			}
 			h := sent.Header
-			if h.Get("Authorization") != "Bearer "+row.key || h.Get("X-Mine") != "stays" || h["X-Aegis-Run"] != nil || h.Get("Accept-Encoding") != "identity" {
+			if h.Get("Authorization") != "Bearer "+row.key || h.Get("X-Mine") != "stays" || h.Get("OpenAI-Organization") != row.account ||
+				h["X-Aegis-Run"] != nil || h.Get("Accept-Encoding") != "identity" {
 				t.Errorf("sent %v", h)
 			}
 			if fmt.Sprint(before) != fmt.Sprint(r.Header) {

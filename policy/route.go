@@ -16,10 +16,14 @@ func (p *Policy) ModelFor(name string) *Model { return p.byModel.find(p.Models, 
 // names, in the tenant's order. None means that the request is denied.
 func (p *Policy) Route(t *Tenant, model string) (*Model, []*Upstream) {
 	m := p.ModelFor(model)
+	return m, m.of(t)
+}
+
+// of are the model's upstreams for a tenant, primary first.
+func (m *Model) of(t *Tenant) (route []*Upstream) {
 	if m == nil || t.Upstreams == nil {
-		return m, m.upstreams()
+		return m.upstreams()
 	}
-	var route []*Upstream
 	for _, name := range t.Upstreams {
 		for _, u := range m.Upstreams {
 			if u.Name == name {
@@ -27,7 +31,7 @@ func (p *Policy) Route(t *Tenant, model string) (*Model, []*Upstream) {
 			}
 		}
 	}
-	return m, route
+	return route
 }
 
 // Weight is the share of one of the model's upstreams; 0 is called where the others fail.

@@ -165,16 +165,17 @@ func TestClientsOwnCredential(t *testing.T) {
 }
 
 // TestClientsOwnCredentialFallsBack: where an upstream fails, the next one that may be asked is
-// paid for alike, and of the same provider where the client pays.
+// paid for alike, and of the same provider and host where the client pays.
 func TestClientsOwnCredentialFallsBack(t *testing.T) {
 	const text = `generation: 1
 upstreams:
   - {name: own, base_url: "{up}/own", provider: openai, credential: client, cap_field: max_completion_tokens}
   - {name: own2, base_url: "{up}/own2", provider: openai, credential: client, cap_field: max_completion_tokens}
   - {name: elsewhere, base_url: "{up}/elsewhere", provider: mistral, credential: client, cap_field: max_completion_tokens}
+  - {name: afar, base_url: "http://127.0.0.1:1/afar", provider: openai, credential: client, cap_field: max_completion_tokens}
   - {name: ours, base_url: "{up}/ours", provider: openai, api_key_env: ` + upstreamVar + `, cap_field: max_completion_tokens}
 models:
-  - {match: toy, upstreams: [own, ours, elsewhere, own2], price: {input: "0.001", output: "0.002"}}
+  - {match: toy, upstreams: [own, ours, elsewhere, own2, afar], price: {input: "0.001", output: "0.002"}}
   - {match: ours, upstreams: [ours, own, own2], price: {input: "0.001", output: "0.002"}}
 tenants:
   - name: acme

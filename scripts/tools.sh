@@ -68,7 +68,7 @@ python_client() {
     "$home/bin/pip" install -q --disable-pip-version-check -r "$want" || die "pip could not install $want, see above"
     cp "$want" "$home/installed.txt"
   fi
-  echo "python client: openai $("$home/bin/python" -c 'import openai; print(openai.__version__)'), anthropic $("$home/bin/python" -c 'import anthropic; print(anthropic.__version__)')"
+  echo "python client: openai $("$home/bin/python" -c 'import openai; print(openai.__version__)'), anthropic $("$home/bin/python" -c 'import anthropic; print(anthropic.__version__)'), google-genai $("$home/bin/python" -c 'from google import genai; print(genai.__version__)')"
 }
 
 # openai_python installs the tests of OpenAI's SDK for Python, which its source

@@ -84,10 +84,19 @@ func (c explainConfig) explain(ctx context.Context, w io.Writer, path string) er
 	if err != nil {
 		return err
 	}
-	if printExplanation(w, key, e, seen) {
+	denied := printExplanation(w, key, e, seen)
+	printPayer(w, p, &e.Facts)
+	if denied {
 		return errReported
 	}
 	return nil
+}
+
+// printPayer says what a request has to bring where its client pays, which explain takes for given.
+func printPayer(w io.Writer, p *policy.Policy, f *call.Facts) {
+	if u := p.Upstreams[f.Upstream]; u != nil && u.ClientPays {
+		fmt.Fprintf(w, "\nthe client pays: upstream %s takes the credential that the request brings, beside the tenant's key in X-Aegis-Key or as /key/KEY in the base URL\n", u.Name)
+	}
 }
 
 // caller returns the key that makes the request. A tenant without keys has one

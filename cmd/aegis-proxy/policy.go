@@ -50,6 +50,9 @@ func newPolicyCheck() *cobra.Command {
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "ok: generation %d, %s, %s, %s, %s\n", p.Version.Generation,
 				counted(len(p.Upstreams), "upstream"), counted(len(p.Models), "model"), counted(len(p.Tenants), "tenant"), counted(keys, "key"))
+			for _, note := range p.NoFallbacks() {
+				fmt.Fprintln(cmd.OutOrStdout(), "note:", note)
+			}
 			return nil
 		},
 	}

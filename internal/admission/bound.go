@@ -33,7 +33,7 @@ func (d Door) Bound(known gate.Bid, r providers.Request) ([]gate.Bid, []provider
 		return []gate.Bid{known}, nil, denied(policy.NoCredential, "upstream "+upstreams[0].Name+" takes the client's own credential, and the request has none, or two: "+
 			"send the provider's where its API takes it, and the tenant's key in "+KeyHeader+" or as /key/KEY in front of the path")
 	}
-	upstreams = slices.DeleteFunc(upstreams, func(u *policy.Upstream) bool { return !paidAlike(u, upstreams[0]) })
+	upstreams, _ = policy.PaidAlike(upstreams, known.Dialect)
 	var bids []gate.Bid
 	var offers []providers.Offer
 	for i, upstream := range upstreams {
@@ -47,12 +47,6 @@ func (d Door) Bound(known gate.Bid, r providers.Request) ([]gate.Bid, []provider
 		}
 	}
 	return bids, offers, nil
-}
-
-// paidAlike reports whether an upstream may stand in for another: what pays for a call never
-// changes on the way, and no provider is shown a credential of another one's.
-func paidAlike(u, primary *policy.Upstream) bool {
-	return u.ClientPays == primary.ClientPays && (!u.ClientPays || u.Provider == primary.Provider)
 }
 
 // called is the name of an upstream that the request's URL reaches, so that the receipt

@@ -37,6 +37,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,6 +75,9 @@ type Config struct {
 	// Key is the only API key that this provider knows; others get a 401.
 	// Empty accepts any.
 	Key string
+
+	// Keys are others that it knows too.
+	Keys []string
 
 	// CapFields are the members that cap the output here, the first one
 	// present wins; nil means max_completion_tokens, then max_tokens, and
@@ -157,7 +161,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) refuse(r *Request, problem error) *reply {
 	var refusal reply
 	switch {
-	case s.config.Key != "" && r.key() != s.config.Key:
+	case s.config.Key != "" && r.key() != s.config.Key && !slices.Contains(s.config.Keys, r.key()):
 		refusal = failure(http.StatusUnauthorized, "invalid_api_key", "Incorrect API key provided.")
 	case r.Endpoint == "":
 		refusal = failure(http.StatusNotFound, "unknown_url", "Invalid URL ("+r.Method+" "+r.Path+")")

@@ -47,7 +47,7 @@ var manners = []struct {
 	{codex, map[call.Class]Manner{
 		call.Malformed: {Status: 400, Bare: true}, call.Exhausted: {Status: 400, Bare: true}, call.Forbidden: {Status: 400, Bare: true}, call.NotFound: {Status: 400, Bare: true},
 		call.Conflict: {Status: 400, Bare: true}, call.TooLarge: {Status: 400, Bare: true}, call.Unreadable: {Status: 400, Bare: true}, call.TooMany: {Status: 400, Bare: true},
-		call.Held: {Status: 503},
+		call.Unidentified: {Status: 400, Bare: true}, call.Held: {Status: 503},
 	}},
 }
 

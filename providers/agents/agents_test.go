@@ -28,7 +28,7 @@ func TestMannerOf(t *testing.T) {
 		{"Codex, ledger down", codex, call.Down, agents.Manner{Status: 503}},
 		{"Claude Code, ledger down", claude, call.Down, agents.Manner{Status: 503, Final: true}},
 		{"Claude Code, no room", claude, call.Unavailable, agents.Manner{Status: 503}},
-		{"Codex, no key", codex, call.Unidentified, agents.Manner{Status: 401}},
+		{"Codex, no key", codex, call.Unidentified, agents.Manner{Status: 400, Bare: true}},
 		{"Codex by another of its names", "codex_cli_rs/0.171.0", call.Exhausted, agents.Manner{Status: 400, Bare: true}},
 		{"Codex on a screen", "codex-tui/0.171.0 (Debian 12.0.0; x86_64) xterm-256color (codex-tui; 0.171.0)", call.Forbidden, agents.Manner{Status: 400, Bare: true}},
 		{"Codex with a window", "Codex Desktop/1.0", call.Exhausted, agents.Manner{Status: 400, Bare: true}},

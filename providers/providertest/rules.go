@@ -2,6 +2,8 @@ package providertest
 
 import (
 	"io"
+	"maps"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -37,7 +39,8 @@ func (s *Suite) routes(t *testing.T) {
 	}
 }
 
-// credentials: a key is found in each place, two that differ are refused, and none leaves.
+// credentials: a key is found in each place, two that differ are refused, and none leaves but as who
+// pays, to an upstream that takes that.
 func (s *Suite) credentials(t *testing.T) {
 	if _, err := s.Dialect.Credential(providers.Head{Header: map[string][]string{}}); err == nil {
 		t.Error("no key is one")
@@ -48,6 +51,7 @@ func (s *Suite) credentials(t *testing.T) {
 		if key, err := s.Dialect.Credential(h); key != secret || err != nil {
 			t.Errorf("place %d: found %q: %v", i, key, err)
 		}
+		s.payer(t, h)
 		for j, other := range s.Credentials {
 			if i != j {
 				both := providers.Head{Method: "POST", Header: map[string][]string{}, Query: h.Query}
@@ -63,6 +67,17 @@ func (s *Suite) credentials(t *testing.T) {
 		if r.Kind == providers.Governed {
 			s.keepsSecrets(t, r)
 		}
+	}
+}
+
+// payer: what says who pays is what the client sent, as it sent it, and nothing beside.
+func (s *Suite) payer(t *testing.T, h providers.Head) {
+	want := maps.Clone(h.Header)
+	for _, other := range [...]string{"X-Other", "Cookie", "User-Agent", "Content-Type", "Proxy-Authorization", "X-Aegis-Key"} {
+		h.Header[other] = []string{secret}
+	}
+	if got := s.Dialect.Payer(h); !reflect.DeepEqual(got, want) && len(got)+len(want) > 0 {
+		t.Errorf("who pays is told by %v, want %v", got, want)
 	}
 }
 
@@ -106,6 +121,11 @@ func (s *Suite) keepsSecrets(t *testing.T, r providers.Route) {
 	for name, values := range sent.Header {
 		if strings.Contains(strings.Join(values, "\n"), secret) {
 			t.Errorf("%s: the client's key is in %s", r.Path, name)
+		}
+	}
+	for name := range s.Dialect.Payer(h) {
+		if len(sent.Header[name]) > 0 {
+			t.Errorf("%s: %s says who pays, and leaves for every upstream", r.Path, name)
 		}
 	}
 	if len(sent.Header["X-Other"]) != 1 {

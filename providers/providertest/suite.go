@@ -11,7 +11,8 @@
 //   - A body leaves as it came but for the members that the dialect may change, and no
 //     output cap is above what the client asked for or the proxy grants.
 //   - The recorded usage is within the bound of the recorded request.
-//   - No credential of the client leaves, wherever its clients may put it.
+//   - No credential of the client leaves, wherever its clients may put it, but in the headers that say
+//     who pays, which are what the client sent and nothing beside.
 //   - Each route is in the table once, and found by its own path.
 //   - Each class of denial has an answer that the API's own clients can read.
 //

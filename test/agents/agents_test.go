@@ -208,7 +208,9 @@ func watchOf(name string) func(exchange, []byte) bool {
 	case "waiting":
 		return func(e exchange, _ []byte) bool { return e.Status == 0 && e.asks() }
 	case "killed", "killed-tool":
-		return func(_ exchange, part []byte) bool { return bytes.Contains(part, []byte("delta")) }
+		return func(_ exchange, part []byte) bool {
+			return bytes.Contains(part, []byte("delta")) || bytes.Contains(part, []byte("candidates"))
+		}
 	}
 	return nil
 }

@@ -94,6 +94,15 @@ var clients = []client{
 		},
 	},
 	{
+		Name: "gemini-cli", Title: "Gemini CLI", Package: "@google/gemini-cli", Set: "node", CI: true,
+		command: geminiCLI,
+		environment: func(_ client, j job) []string {
+			return []string{"GOOGLE_GEMINI_BASE_URL=" + j.Base, "GEMINI_API_KEY=" + j.Key, "GEMINI_CLI_TRUST_WORKSPACE=true", "GEMINI_TELEMETRY_ENABLED=false"}
+		},
+		tools: []simulator.ToolCall{{Name: "run_shell_command", Arguments: `{"command":"touch marker","description":"Make a file"}`}},
+		lacks: []string{"structured", "killed-tool"}, // a call of a tool comes whole
+	},
+	{
 		Name: "aider", Title: "aider", Package: "aider-chat", Set: "aider", CI: true,
 		command: aider,
 		environment: func(_ client, j job) []string {
@@ -198,6 +207,31 @@ func codex(c client, j job) []string {
 		line = append(line, "--json")
 	}
 	return append(line, "--", j.prompt(c))
+}
+
+// chooseKey writes what Gemini CLI keeps once somebody has chosen to bring a key: without that it takes the key for one of
+// a gateway where it has another base URL, and refuses to run without its dialogs.
+func (j job) chooseKey() {
+	dir := filepath.Join(filepath.Dir(j.Dir), "home", ".gemini")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		panic(err)
+	}
+	settings := []byte(`{"security":{"auth":{"selectedType":"gemini-api-key"}},"privacy":{"usageStatisticsEnabled":false}}`)
+	if err := os.WriteFile(filepath.Join(dir, "settings.json"), settings, 0o600); err != nil {
+		panic(err)
+	}
+}
+
+// geminiCLI streams every answer, and takes an image as a file that its prompt names behind an @.
+func geminiCLI(c client, j job) []string {
+	j.chooseKey()
+	prompt := j.prompt(c)
+	line := []string{installed("node/node_modules/.bin/node"), installed("node/node_modules/@google/gemini-cli/bundle/gemini.js"),
+		"--model", "gemini-2.5-flash", "--approval-mode", "yolo"}
+	if j.Case == "image" {
+		prompt += " @pixel.png"
+	}
+	return append(line, "--prompt", prompt)
 }
 
 func aider(c client, j job) []string {

@@ -184,8 +184,66 @@ func TestAgentsThatPay(t *testing.T) {
 	}
 }
 
+// TestAgentsThatCannotPay: an agent without a tenant's key, or with that alone, sends one request, and a
+// person reads what is missing.
+func TestAgentsThatCannotPay(t *testing.T) {
+	w := &world{dir: t.TempDir(), front: newFront()}
+	w.sim = simulator.New(simulator.Config{Script: w.script, Models: []string{"claude-opus-5", "gpt-5"}})
+	w.upstream = httptest.NewServer(w.sim)
+	t.Cleanup(func() {
+		w.front.server.Close()
+		w.sim.Close()
+		w.upstream.Close()
+	})
+	secret, hash := policy.NewSecret()
+	policyFile := filepath.Join(w.dir, "policy.yaml")
+	rules := fmt.Sprintf(ownPolicy, w.upstream.URL, w.upstream.URL) + "  - {name: acme, keys: [{id: acme-1, sha256: " + hex.EncodeToString(hash[:]) + "}]}\n"
+	if err := os.WriteFile(policyFile, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	proxy := w.serve(t, policyFile, "proxy")
+	t.Run("of", func(t *testing.T) {
+		for _, row := range []struct {
+			name   string
+			client client
+			key    string
+			says   string
+		}{
+			{"claude-code-no-tenant", payers()[0].client(), "aegis-nobody", "aegis: this API key belongs to no tenant"},
+			{"claude-code-tenant-alone", clientNamed("claude-code"), secret, "aegis: upstream anthropic takes the client's own credential"},
+			{"codex-no-tenant", payers()[3].client(), "aegis-nobody", "aegis: this API key belongs to no tenant"},
+			{"codex-tenant-alone", clientNamed("codex"), secret, "aegis: upstream openai takes the client's own credential"},
+		} {
+			t.Run(row.name, func(t *testing.T) {
+				t.Parallel()
+				sent := w.front.open(row.name, proxy.url, nil)
+				r := atWork(t, row.client, payer{}, w.front.server.URL+"/run/"+row.name, row.key)
+				if !strings.Contains(spaces.ReplaceAllString(r.Output, " "), row.says) {
+					t.Errorf("a person does not read %q:\n%s", row.says, r.Output)
+				}
+				r.Exchanges = sent.all()
+				if r.asked() != 1 {
+					t.Errorf("%d requests: %v", r.asked(), r.Exchanges)
+				}
+			})
+		}
+	})
+	if got := w.sim.Totals().Received; got > 0 {
+		t.Errorf("the provider got %d requests", got)
+	}
+}
+
 // pay runs an agent with its own credential through two requests.
 func pay(t *testing.T, p payer, url, key string) {
+	r := atWork(t, p.client(), p, url, key)
+	if !strings.Contains(spaces.ReplaceAllString(r.Output, " "), saidAfter) {
+		t.Errorf("a person does not read %q:\n%s", saidAfter, r.Output)
+	}
+}
+
+// atWork runs an agent in a home that has a payer's files.
+func atWork(t *testing.T, c client, p payer, url, key string) result {
+	t.Helper()
 	dir := t.TempDir()
 	for path, text := range p.files {
 		path = filepath.Join(dir, "home", path)
@@ -201,9 +259,5 @@ func pay(t *testing.T, p payer, url, key string) {
 			t.Fatal(err)
 		}
 	}
-	c := p.client()
-	r := c.start(t.Context(), job{Case: "tool", Base: url, Key: key, Dir: filepath.Join(dir, "work")}, dir)
-	if !strings.Contains(spaces.ReplaceAllString(r.Output, " "), saidAfter) {
-		t.Errorf("a person does not read %q:\n%s", saidAfter, r.Output)
-	}
+	return c.start(t.Context(), job{Case: "tool", Base: url, Key: key, Dir: filepath.Join(dir, "work")}, dir)
 }

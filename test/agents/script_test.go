@@ -86,7 +86,7 @@ func structuredTurn(r *simulator.Request) simulator.Answer {
 
 // imageTurn says that it saw an image, if there is one.
 func imageTurn(r *simulator.Request, c client) simulator.Answer {
-	for _, mark := range []string{`"input_image"`, `"image_url"`, `"type":"image"`, `"type": "image"`} {
+	for _, mark := range []string{`"input_image"`, `"image_url"`, `"type":"image"`, `"type": "image"`, `"inlineData"`} {
 		if bytes.Contains(r.Body, []byte(mark)) {
 			return simulator.Answer{Text: saidImage}
 		}

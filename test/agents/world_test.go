@@ -93,7 +93,9 @@ const policyText = `generation: 1
 upstreams:
   - {name: openai, base_url: "%[1]s/v1", api_key_env: SIM_KEY, provider: openai, cap_field: max_completion_tokens, stream_usage: true}
   - {name: claude, base_url: "%[1]s/v1", api_key_env: SIM_KEY, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}
+  - {name: google, base_url: "%[1]s", api_key_env: SIM_KEY, key_header: x-goog-api-key, provider: google, dialects: [{name: gemini}]}
 models:
+  - {match: "gemini-*", upstreams: [google], default_output_cap: 32000}
   - {match: "claude-*", upstreams: [claude], default_output_cap: 32000}
   - {match: "blocker", upstreams: [openai], default_output_cap: 100, max_output_tokens: 1000, context_tokens: 2000, price: {input: "0", output: "1000000"}}
   - {match: "*", upstreams: [openai], default_output_cap: 32000}

@@ -58,6 +58,22 @@ var GoMessages = Client{
 // Anthropic are the programs of Anthropic's SDKs.
 var Anthropic = []Client{Messages, NodeMessages, GoMessages}
 
+// Google are the programs of Google's SDKs. Their base URL has no version, and their scenarios are chat, stream,
+// tools, count and model.
+var Google = []Client{
+	{
+		Name: "google", Tools: true, vendor: "GEMINI",
+		files:   []string{".tools/python/installed.txt"},
+		command: []string{".tools/python/bin/python", "test/sdk/python/gemini.py"},
+	},
+	{
+		Name: "google-node", Tools: true, vendor: "GEMINI",
+		files:   []string{".tools/node/installed.json", ".tools/node/node_modules/@google/genai/package.json"},
+		command: []string{"node", "test/sdk/node/gemini.cjs"},
+		env:     []string{"NODE_PATH=.tools/node/node_modules"},
+	},
+}
+
 // Responses are the programs of OpenAI's SDKs for the Responses API. Their scenarios are
 // chat, stream, tools (with an answer to its result), chain, count and compact, and
 // Python's parse.
