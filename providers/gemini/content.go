@@ -26,11 +26,16 @@ type part struct {
 // content reads a content: parts of one role.
 func (p *parser) content(place string) error {
 	p.load.contents++
+	return contentsLevel.Object(p, place)
+}
+
+// turn reads a content of the conversation. Results of tools before what the model says answer earlier calls of it.
+func (p *parser) turn(place string) error {
 	p.role = ""
-	if err := contentsLevel.Object(p, place); err != nil {
+	if err := p.content(place); err != nil {
 		return err
 	}
-	if p.role == modelRole { // results before it answer its earlier calls
+	if p.role == modelRole {
 		p.toolResults = p.toolResults[:0]
 	}
 	return nil

@@ -7,8 +7,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/providers"
 )
 
-// pricedTools are the tools that run at the provider whose fees the API's price list tells.
-var pricedTools = []string{"googleSearch", "googleSearchRetrieval"}
+// pricedTools are the tools that run at the provider whose fees the API's price list tells: searches, and pages that
+// have no fee (https://ai.google.dev/gemini-api/docs/pricing).
+var pricedTools = []string{"googleSearch", "googleSearchRetrieval", "urlContext"}
 
 const atProvider = "it runs at the provider, and nothing caps how often"
 
@@ -18,6 +19,7 @@ func (o *offer) host() (no *providers.Unbounded) {
 	for i := range r.hosted {
 		no = no.Join(o.hostOne(i))
 	}
+	no = no.Join(o.rounds())
 	if n := len(o.stripped); n > 0 && r.forced && n == len(r.tools) {
 		no = no.Join(providers.NoBound("the tool "+r.hosted[0].name, "it is to be taken out, but toolConfig wants a tool, and there is no other"))
 	}
@@ -31,7 +33,7 @@ func (o *offer) hostOne(i int) *providers.Unbounded {
 	case h.of != "" && rule.When == call.StripHosted:
 		return o.strip(i)
 	case rule.When == call.PriceHosted && slices.Contains(pricedTools, h.name):
-		return o.search(h, rule)
+		return o.price(h, rule)
 	}
 	return providers.NoBound("the tool "+h.name, atProvider, linesFor(h)...)
 }
@@ -41,7 +43,7 @@ func linesFor(h *hostedTool) (lines []providers.Line) {
 	if h.of != "" {
 		lines = append(lines, providers.Strips(h.of))
 	}
-	if slices.Contains(pricedTools, h.name) {
+	if _, can := call.HostedFee(h.of); can && slices.Contains(pricedTools, h.name) {
 		lines = append(lines, providers.Prices(h.of))
 	}
 	return lines
@@ -68,27 +70,39 @@ func (r *request) searchedOnce() bool {
 	return 0 < major && major < queried
 }
 
-// search prices searches. The API has no cap of them: what the policy says is the operator's word. Each may let the
-// model run once more, which reads all that was before again and may write as much as its cap.
-func (o *offer) search(h *hostedTool, rule call.HostedTool) *providers.Unbounded {
+// price prices calls of a tool. The API has no cap of them: what the policy says is the operator's word.
+func (o *offer) price(h *hostedTool, rule call.HostedTool) *providers.Unbounded {
 	switch {
-	case o.searches > 0:
+	case slices.Contains(o.priced, h.of):
 		return providers.NoBound("the tool "+h.name, "another one is offered beside it", providers.Strips(h.of))
 	case o.request.candidates > 1:
 		return providers.NoBound("the tool "+h.name, "each of several candidates may call it; ask for one", providers.Strips(h.of))
 	}
-	fees := rule.Calls
-	if o.request.searchedOnce() {
-		fees = 1
+	o.priced = append(o.priced, h.of)
+	o.calls += rule.Calls
+	o.results += rule.Calls * rule.Tokens
+	if h.of == call.WebSearch {
+		o.searches = rule.Calls
+		if o.request.searchedOnce() {
+			o.searches = 1
+		}
 	}
-	o.searches = fees
-	rounds := rule.Calls + 1
+	return nil
+}
+
+// rounds bounds what calls of priced tools come to: each may let the model run once more, which reads all that was
+// before again and may write as much as its cap.
+func (o *offer) rounds() *providers.Unbounded {
+	if o.calls == 0 {
+		return nil
+	}
+	rounds := o.calls + 1
 	o.bound.Input.Rereads = rounds - 1
 	o.bound.Output.Rereads = rounds * (rounds - 1) / 2
 	o.bound.Output.Choices = rounds
-	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{
-		call.Searches: fees,
-		call.Input:    rule.Tokens * rule.Calls * (rounds - 1),
-	}})
+	if o.bound.Output.Rereads > call.MaxRereads {
+		return providers.NoBound("tools", "the tenant's hosted_tools price more calls in one request than can be bounded")
+	}
+	o.bound.Beside = append(o.bound.Beside, call.Line{Usage: call.Usage{call.Searches: o.searches, call.Input: o.results * o.calls}})
 	return nil
 }

@@ -37,6 +37,29 @@ func TestSearchesAreBounded(t *testing.T) {
 	}
 }
 
+// Pages have no fee, and are rounds of their own beside those of searches.
+func TestPagesAreBounded(t *testing.T) {
+	terms := searchTerms
+	terms.Tools = call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 1, Tokens: 10}, call.WebFetch: {When: call.PriceHosted, Calls: 2, Tokens: 100}}
+	r, err := parse(generatePath, `{"contents":[],"tools":[{"googleSearch":{},"url_context":{}}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer, err := r.On(terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := offer.Bound()
+	want := call.Usage{call.Searches: 1, call.Input: (10 + 2*100) * 3}
+	if len(b.Beside) != 1 || b.Beside[0].Usage != want || b.Output.Choices != 4 || b.Input.Rereads != 3 || b.Output.Rereads != 6 {
+		t.Errorf("%+v", b)
+	}
+	terms.Tools = call.HostedTools{call.WebSearch: {When: call.PriceHosted, Calls: 100}, call.WebFetch: {When: call.PriceHosted, Calls: 100}}
+	if _, err = r.On(terms); err == nil || !strings.Contains(err.Error(), "more calls in one request than can be bounded") {
+		t.Errorf("200 calls: %v", err)
+	}
+}
+
 // What cannot be priced, or not be taken out, is denied by its name with what helps.
 func TestHostedIsDenied(t *testing.T) {
 	strips := providers.Terms{Provider: "google", MaxOutput: 100, Context: 1000, Tools: call.HostedTools{

@@ -17,9 +17,12 @@ type offer struct {
 	terms   providers.Terms
 	bound   providers.Bound
 
-	stripped []int // of the tools that run at the provider, those that are taken out
-	searches int64 // that are priced
-	hops     bool  // the client's cap is that of several answers, of which this is one
+	stripped []int    // of the tools that run at the provider, those that are taken out
+	priced   []string // kinds of those that are priced
+	calls    int64    // of them, in one request
+	results  int64    // tokens that their results are, at most
+	searches int64    // that are billed
+	hops     bool     // the client's cap is that of several answers, of which this is one
 }
 
 // On bounds the request on one upstream.

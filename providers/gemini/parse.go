@@ -254,7 +254,7 @@ var bodies = map[string]*wire.Level[*parser]{
 
 // contentLevel is the body of what generates content.
 var contentLevel = level("", map[string]reader{
-	"contents":          func(p *parser, name string) error { return p.each(name, func() error { return p.content(name) }) },
+	"contents":          func(p *parser, name string) error { return p.each(name, func() error { return p.turn(name) }) },
 	"systemInstruction": func(p *parser, name string) error { return p.instruction(name) },
 	"tools":             func(p *parser, name string) error { return p.each(name, p.tool) },
 	"toolConfig":        func(p *parser, name string) error { return toolConfigLevel.Optional(p, name) },
@@ -295,14 +295,15 @@ func embedLevel(place string) *wire.Level[*parser] {
 	})
 }
 
+var requestsLevel = embedLevel("requests")
+
 // batchLevel is a batch of embeddings that is answered at once.
 var batchLevel = level("", map[string]reader{
 	"requests": func(p *parser, name string) error {
-		one := embedLevel("requests")
 		p.prompts = 0
 		err := p.each(name, func() error {
 			p.prompts++
-			return one.Object(p, "requests")
+			return requestsLevel.Object(p, "requests")
 		})
 		p.prompts = max(1, p.prompts)
 		return err

@@ -313,7 +313,7 @@ func TestRenamed(t *testing.T) {
 func TestFacts(t *testing.T) {
 	const result = `{"functionResponse":{"name":"f","id":"1","response":{}}}`
 	r, err := parse(generatePath, `{"contents":[{"role":"user","parts":[`+result+`]},{"role":"model","parts":[{"functionCall":{"name":"g"}}]},{"parts":[`+strings.Replace(result, `"f"`, `"g"`, 1)+`]}],
-		"tools":{"functionDeclarations":{"name":"f"},"computer_use":{}},"generationConfig":{"candidateCount":2,"responseLogprobs":true,"responseSchema":{}}}`)
+		"tools":{"functionDeclarations":{"name":"f"},"computer_use":{}},"systemInstruction":{"role":"model","parts":[]},"generationConfig":{"candidateCount":2,"responseLogprobs":true,"responseSchema":{}}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
