@@ -35,7 +35,7 @@ type Answer struct {
 
 	Text     string   // said, in place of as many words as OutputTokens; no tool is called then
 	Call     ToolCall // made, whichever tools are offered; without a name the first one offered is called
-	Searches int64    // of the web, each billed and shown; in Responses and Messages only
+	Searches int64    // of the web, each billed and shown; not in chats
 
 	Fault Fault
 

@@ -10,7 +10,11 @@ import (
 
 // google says whether an endpoint is of Google's API, whose model stands in the path.
 func (e Endpoint) google() bool {
-	return e == GenerateContent || e == StreamGenerateContent || e == CountContents
+	switch e {
+	case GenerateContent, StreamGenerateContent, CountContents, EmbedContent, BatchEmbedContents:
+		return true
+	}
+	return false
 }
 
 // googleEndpoint is the endpoint of a path as /v1beta/models/MODEL:METHOD, and its model.
@@ -23,17 +27,32 @@ func googleEndpoint(path string) (e Endpoint, model string) {
 	return e, model
 }
 
+// googleText is a content whose texts are to be embedded.
+type googleText struct {
+	Parts []struct {
+		Text string `json:"text"`
+	} `json:"parts"`
+}
+
+func (t googleText) text() string {
+	var all []string
+	for _, part := range t.Parts {
+		all = append(all, part.Text)
+	}
+	return strings.Join(all, "")
+}
+
 // googleBody holds the members of Google's API that a Server reads.
 type googleBody struct {
 	Contents []struct {
 		Role  string            `json:"role"`
 		Parts []json.RawMessage `json:"parts"`
 	} `json:"contents"`
-	System struct {
-		Parts []struct {
-			Text string `json:"text"`
-		} `json:"parts"`
-	} `json:"systemInstruction"`
+	System   googleText  `json:"systemInstruction"`
+	Content  *googleText `json:"content"`
+	Requests []struct {
+		Content googleText `json:"content"`
+	} `json:"requests"`
 	Tools []struct {
 		Functions []struct {
 			Name       string          `json:"name"`
@@ -62,6 +81,12 @@ func (r *Request) parseGoogle() error {
 	}
 	for _, part := range b.System.Parts {
 		r.Inputs = append(r.Inputs, part.Text)
+	}
+	if b.Content != nil {
+		r.Inputs = append(r.Inputs, b.Content.text())
+	}
+	for _, one := range b.Requests {
+		r.Inputs = append(r.Inputs, one.Content.text())
 	}
 	for _, content := range b.Contents {
 		m := message{Role: content.Role, Content: encode(content.Parts)}
@@ -102,8 +127,25 @@ type googleCandidate struct {
 		Parts []googlePart `json:"parts"`
 		Role  string       `json:"role"`
 	} `json:"content"`
-	Finish string `json:"finishReason,omitempty"`
-	Index  int    `json:"index"`
+	Finish    string           `json:"finishReason,omitempty"`
+	Index     int              `json:"index"`
+	Grounding *googleGrounding `json:"groundingMetadata,omitempty"`
+}
+
+type googleGrounding struct {
+	Queries []string `json:"webSearchQueries"`
+}
+
+// grounding tells the searches that were made for an answer; nil of none.
+func grounding(searches int64) *googleGrounding {
+	if searches == 0 {
+		return nil
+	}
+	g := &googleGrounding{}
+	for i := range searches {
+		g.Queries = append(g.Queries, fmt.Sprintf("query %d", i+1))
+	}
+	return g
 }
 
 type googlePart struct {
@@ -149,6 +191,7 @@ func contents(r *Request, a Answer, usage Usage) reply {
 			part = googlePart{Call: &googleCall{c.tool.Name, json.RawMessage(text)}}
 		}
 		body.Candidates = append(body.Candidates, candidate(i, googleReasons[c.finish], part))
+		body.Candidates[i].Grounding = grounding(usage.Searches)
 	}
 	if !a.NoUsage {
 		body.Usage = usage.google()
@@ -184,11 +227,35 @@ func contentStream(r *Request, a Answer, body googleAnswer, choices []choice, us
 			sofar = usage
 		}
 		if empty := ""; !a.NoDone {
-			send(candidate(i, googleReasons[c.finish], googlePart{Text: &empty}), 0, 0)
+			last := candidate(i, googleReasons[c.finish], googlePart{Text: &empty})
+			last.Grounding = grounding(usage.Searches)
+			send(last, 0, 0)
 		}
 	}
 	s.close()
 	return reply{status: 200, stream: !s.array, usage: usage, pieces: s.pieces, broken: s.broken()}
+}
+
+// googleDimensions is the length of gemini-embedding-001's vectors.
+const googleDimensions = 3072
+
+// contentEmbeddings answers with one vector for each text.
+func contentEmbeddings(r *Request, a Answer, usage Usage) reply {
+	if len(r.Inputs) == 0 {
+		return googleFailure(http.StatusBadRequest, "There is nothing to embed.")
+	}
+	vectors := make([]map[string]any, len(r.Inputs))
+	for i, text := range r.Inputs {
+		vectors[i] = map[string]any{"values": embed(text, googleDimensions)}
+	}
+	body := map[string]any{"embeddings": vectors}
+	if r.Endpoint == EmbedContent {
+		body = map[string]any{"embedding": vectors[0]}
+	}
+	if !a.NoUsage {
+		body["usageMetadata"] = map[string]int64{"promptTokenCount": usage.Prompt}
+	}
+	return document(body, usage, a)
 }
 
 // googleStream is a stream of answers: events, or the elements of an array.

@@ -31,6 +31,8 @@ const (
 	GenerateContent       Endpoint = "generateContent"
 	StreamGenerateContent Endpoint = "streamGenerateContent"
 	CountContents         Endpoint = "countTokens"
+	EmbedContent          Endpoint = "embedContent"
+	BatchEmbedContents    Endpoint = "batchEmbedContents"
 )
 
 func (e Endpoint) method() string {

@@ -223,6 +223,8 @@ func (s *Server) reply(r *Request, a Answer) reply {
 		return responses(r, a, usage)
 	case GenerateContent, StreamGenerateContent:
 		return contents(r, a, usage)
+	case EmbedContent, BatchEmbedContents:
+		return contentEmbeddings(r, a, usage)
 	case CountContents:
 		return document(map[string]int64{"totalTokens": usage.Prompt}, Usage{}, a)
 	case CountTokens, InputTokens:
