@@ -193,7 +193,7 @@ func (p *parser) endPart() error {
 	return nil
 }
 
-// media counts what a part brings beside text: an image by what a model makes of the largest, sound by its length
+// media counts what a part brings beside text: an image by its size, sound by its length
 // where that can be read, a text by its bytes. Of anything else the body does not show how long it is.
 func (p *parser) media() {
 	kind, _, _ := strings.Cut(p.part.mime, "/")
@@ -205,6 +205,11 @@ func (p *parser) media() {
 	switch kind {
 	case "image":
 		p.load.images++
+		if tokens, ok := tiled(p.part.data); ok {
+			p.load.tiled += tokens
+		} else {
+			p.load.sizeless++
+		}
 		return
 	case "text":
 		p.load.bytes += p.part.bytes

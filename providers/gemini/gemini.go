@@ -9,10 +9,10 @@
 // It promises a bound of every call that it offers. The output is at most
 // maxOutputTokens for each candidate, which holds for thoughts too, and is inserted where it
 // is absent. The input is at most the bytes of its texts, since every token covers at least
-// one byte, beside what the API writes around them; images by what a model makes of the
-// largest; and where a body brings what it does not show (a file, a video, a stored context)
+// one byte, beside what the API writes around them; images by their sizes, as
+// their model counts them; and where a body brings what it does not show (a file, a video, a stored context)
 // all that the model reads. Tools that run at the provider have no bound, and are refused
-// by name or taken out as the policy says: members, parts, tools, query parameters and
+// by name, taken out, or priced as the policy says: members, parts, tools, query parameters and
 // headers are read by lists of what is known.
 //
 // Of its counts, what was cached is part of the prompt, and thoughts and what tools found lie

@@ -24,6 +24,8 @@ type load struct {
 	declared               int64 // bytes of declarations and schemas
 	bytes                  int64 // of what else the API may write into the prompt, at most
 	images                 int64
+	tiled                  int64 // tokens of those whose size can be read, by the rule of Gemini 2
+	sizeless               int64 // how many of them have none
 	audio, video, document bool
 	other                  bool  // it may be of any kind
 	sound                  int64 // tokens of audio whose length is known

@@ -61,13 +61,7 @@ func (o *offer) bindInput() (no *providers.Unbounded) {
 	r, t := o.request, &o.terms
 	no = o.serve()
 	in := providers.Input{Part: call.Part{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds()}, Contexts: r.prompts}
-	if r.load.images > 0 {
-		each := imageTokens(r.model, t)
-		if each > providers.MaxCap/r.load.images {
-			return providers.NoBound("a part of type image", "it brings more tokens than can be priced", providers.Bounds("max_image_tokens")...)
-		}
-		in.Fixed += r.load.images * each
-	}
+	no = no.Join(r.bindImages(&in, t))
 	switch {
 	case r.hidden == "":
 	case !r.load.stored && t.MaxDocument > 0 && t.MaxDocument <= providers.MaxCap/r.load.hidden:
@@ -103,24 +97,35 @@ func (o *offer) serve() *providers.Unbounded {
 	return providers.NoBound(providers.Naming(extra, partNoun), "it is in no list of what has a price", providers.Admits(extra)...)
 }
 
-// What one image is at most, in tokens: since Gemini 3 2,240 at an ultra-high resolution; of models before, and of those
-// whose names do not tell, 258 for each of 16 tiles (https://ai.google.dev/gemini-api/docs/media-resolution,
-// .../docs/tokens).
+// What one image is at most since Gemini 3, in tokens: 2,240 at an ultra-high resolution, whatever its size
+// (https://ai.google.dev/gemini-api/docs/media-resolution).
 const (
-	tiledImage  = 16 * 258
 	scaled      = 3 // the major version
 	scaledImage = 2240 + 64
 )
 
-// imageTokens bounds one image: what the policy says, or the most of its model.
-func imageTokens(model string, t *providers.Terms) int64 {
+// bindImages adds the images: by what the policy says of one, or by the rule of their model. Before Gemini 3 that goes
+// by their sizes; one whose size cannot be read may fill the context.
+func (r *request) bindImages(in *providers.Input, t *providers.Terms) *providers.Unbounded {
+	n := r.load.images
 	switch {
+	case n == 0:
+	case t.MaxImage > providers.MaxCap/n:
+		return providers.NoBound("a part of type image", "it brings more tokens than can be priced", providers.Bounds("max_image_tokens")...)
 	case t.MaxImage > 0:
-		return t.MaxImage
-	case majorOf(model) >= scaled:
-		return scaledImage
+		in.Fixed += n * t.MaxImage
+	case majorOf(r.model) >= scaled:
+		in.Fixed += n * scaledImage
+	case r.load.sizeless == 0 && majorOf(r.model) > 0:
+		in.Fixed += r.load.tiled
+	case r.load.sizeless == 0: // a name that tells no version may count by either rule
+		in.Fixed += r.load.tiled + n*scaledImage
+	case t.Context > 0:
+		in.Fixed = max(in.Fixed, t.Context*r.prompts)
+	default:
+		return providers.NoBound("a part of type image", "its size cannot be read, by which this model counts it", providers.Bounds("max_image_tokens")...)
 	}
-	return tiledImage
+	return nil
 }
 
 // majorOf is the major version in a model's name, as 2 in "gemini-2.5-flash"; 0 where it tells none.

@@ -199,7 +199,7 @@ func TestHiddenInput(t *testing.T) {
 		{"a document", `{"contents":[{"parts":[{"inlineData":{"mimeType":"application/pdf","data":"AAAA"}}]}]}`, 1000},
 		{"the answer before", `{"contents":[],"continuationToken":"x"}`, 1000},
 		{"the result of a function that brings a file", `{"contents":[{"parts":[{"functionResponse":{"name":"f","response":{},"parts":[{"fileData":{"fileUri":"gs://x"}}]}}]}]}`, 1000},
-		{"an image", `{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}}]}]}`, 4172},
+		{"an image", `{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}}]}]}`, 1000},
 	} {
 		r, err := parse(generatePath, row.body)
 		if err != nil {
