@@ -138,7 +138,7 @@ func forget(head *providers.Head, secret string) error {
 	}
 	header := head.Header
 	for name, values := range head.Header {
-		has, err := holds(values, secret)
+		has, err := holds(append(values[:len(values):len(values)], strings.ToLower(name)), secret)
 		if err != nil {
 			return err
 		}
