@@ -2,15 +2,19 @@ package proxy_test
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -197,4 +201,47 @@ tenants:
 			}
 		})
 	}
+}
+
+// FuzzCaller: however a request names its tenant and pays, nothing of a key of ours goes upstream, which
+// is asked only with the client's own credential.
+func FuzzCaller(f *testing.F) {
+	key, hash := policy.NewSecret()
+	_, otherHash := policy.NewSecret()
+	for _, seed := range [][4]string{
+		{"/v1", "", "KEY", "Bearer sk-own"}, {"/key/KEY/v1", "key=KEY", "", "Bearer sk-own"}, {"/key/KEY/run/r/depth/2/key/KEY", "", "KEY", "sk-own"},
+		{"/run/KEY/key//v1", "api-version=1", "%61", "Basic KEY"}, {"/key/%4bEY/v1", "", " KEY ", "Bearer KEY"}, {"/key", "", "KEY,KEY", "Bearer KEY sk-own"},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3])
+	}
+	var got []byte
+	w := newWorld(f, setting{
+		upstreams: []http.Handler{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got, _ = httputil.DumpRequest(r, false)
+			w.WriteHeader(http.StatusUnauthorized) // which costs nothing
+		})},
+		policy: fmt.Sprintf(ownTenants, hex.EncodeToString(hash[:]), hex.EncodeToString(otherHash[:]), strings.Repeat("0", 64)),
+	})
+	f.Fuzz(func(t *testing.T, path, query, named, credential string) {
+		fill := strings.NewReplacer("KEY", key)
+		target, err := url.ParseRequestURI("http://proxy" + fill.Replace(path) + "/chat/completions?" + fill.Replace(query))
+		if err != nil || strings.ContainsFunc(named+credential, unicode.IsControl) {
+			t.Skip("no HTTP server lets it in")
+		}
+		r := request(context.Background(), "http://proxy", hello)
+		r.URL, got = target, nil
+		r.Header["X-Aegis-Key"], r.Header["Authorization"], r.Header["X-Other"] = []string{fill.Replace(named)}, []string{fill.Replace(credential)}, []string{named}
+		recorder := httptest.NewRecorder()
+		w.proxy.ServeHTTP(recorder, r)
+		plain, _ := url.QueryUnescape(string(got))
+		if strings.Contains(string(got), key) || strings.Contains(plain, key) {
+			t.Errorf("a key of ours went out:\n%s", got)
+		}
+		if _, body, _ := strings.Cut(string(got), "Authorization: "); got != nil && !strings.HasPrefix(body, strings.TrimSpace(credential)) {
+			t.Errorf("it went out with another credential than %q:\n%s", credential, got)
+		}
+		if recorder.Code < 400 || recorder.Code > 404 {
+			t.Errorf("%d %s", recorder.Code, recorder.Body)
+		}
+	})
 }

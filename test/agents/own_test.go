@@ -26,8 +26,10 @@ upstreams:
   - {name: anthropic, base_url: "%[1]s/v1", credential: client, provider: anthropic, dialects: [{name: anthropic}]}
   - {name: openai, base_url: "%[1]s/v1", credential: client, provider: openai, cap_field: max_completion_tokens}
   - {name: chatgpt, base_url: "%[2]s/backend-api/codex", credential: client, provider: openai, cap_field: none}
+  - {name: google, base_url: "%[1]s", credential: client, provider: google, dialects: [{name: gemini}]}
 models:
   - {match: "claude-*", upstreams: [anthropic]}
+  - {match: "gemini-*", upstreams: [google]}
   - {match: "gpt-5", upstreams: [openai]}
   - {match: "gpt-5.4", upstreams: [chatgpt]}
 tenants:
@@ -84,6 +86,11 @@ func payers() []payer {
 			environment: claude("ANTHROPIC_CUSTOM_HEADERS=X-Aegis-Key: $KEY"),
 			files: map[string]string{".claude/.credentials.json": `{"claudeAiOauth":{"accessToken":"sk-ant-oat01-own-login","refreshToken":"sk-ant-ort01-own",` +
 				`"expiresAt":4070908800000,"scopes":["user:inference","user:profile"],"subscriptionType":"max"}}`}},
+		{name: "gemini-key", agent: "gemini-cli", credential: "AIza-own", header: "X-Goog-Api-Key",
+			environment: func(j job) []string {
+				return []string{"GOOGLE_GEMINI_BASE_URL=" + j.Base, "GEMINI_API_KEY=AIza-own", "GEMINI_CLI_CUSTOM_HEADERS=X-Aegis-Key: " + j.Key,
+					"GEMINI_CLI_TRUST_WORKSPACE=true", "GEMINI_TELEMETRY_ENABLED=false"}
+			}},
 		{name: "codex-key", agent: "codex", credential: "Bearer sk-own-openai", header: "Authorization", arguments: codexOwn,
 			environment: func(j job) []string { return []string{"AEGIS_KEY=sk-own-openai", "AEGIS_PROXY_KEY=" + j.Key} }},
 		{name: "codex-login", agent: "codex", credential: "Bearer " + token, header: "Authorization",
@@ -124,7 +131,7 @@ func (p payer) client() client {
 // the receipts tell the tenant.
 func TestAgentsThatPay(t *testing.T) {
 	w := &world{dir: t.TempDir(), keys: map[string]string{}}
-	w.sim = simulator.New(simulator.Config{Script: w.script, Models: []string{"claude-opus-5", "gpt-5"}})
+	w.sim = simulator.New(simulator.Config{Script: w.script, Models: []string{"claude-opus-5", "gpt-5", "gemini-2.5-flash"}})
 	chatgpt := simulator.New(simulator.Config{Script: w.script, Models: []string{"gpt-5.4"}, Refuses: []string{"max_output_tokens", "service_tier", "max_tool_calls"}})
 	w.upstream = httptest.NewServer(w.sim)
 	backend := httptest.NewServer(http.StripPrefix("/backend-api/codex", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -211,7 +218,7 @@ func TestAgentsThatCannotPay(t *testing.T) {
 		}{
 			{"claude-code-no-tenant", payers()[0].client(), "aegis-nobody", "aegis: this API key belongs to no tenant"},
 			{"claude-code-tenant-alone", clientNamed("claude-code"), secret, "aegis: upstream anthropic takes the client's own credential"},
-			{"codex-no-tenant", payers()[3].client(), "aegis-nobody", "aegis: this API key belongs to no tenant"},
+			{"codex-no-tenant", payers()[4].client(), "aegis-nobody", "aegis: this API key belongs to no tenant"},
 			{"codex-tenant-alone", clientNamed("codex"), secret, "aegis: upstream openai takes the client's own credential"},
 		} {
 			t.Run(row.name, func(t *testing.T) {
