@@ -25,6 +25,8 @@ var vendors = []Vendor{
 		Models: []string{"gpt-*", "o1*", "o3*", "o4*", "chatgpt-*", "codex-*", "text-embedding-*", "omni-moderation-*", "ft:*"}},
 	{Name: "anthropic", Provider: "anthropic", KeyEnv: "ANTHROPIC_API_KEY", BaseURL: "https://api.anthropic.com/v1", Dialect: "anthropic",
 		KeyHeader: "x-api-key", Models: []string{"claude-*"}},
+	{Name: "google", Provider: "google", KeyEnv: "GEMINI_API_KEY", BaseURL: "https://generativelanguage.googleapis.com", Dialect: "gemini",
+		KeyHeader: "x-goog-api-key", Models: []string{"gemini-*"}},
 	{Name: "mistral", Provider: "mistral", KeyEnv: "MISTRAL_API_KEY", BaseURL: "https://api.mistral.ai/v1", CapField: "max_tokens", Silent: true,
 		Models: []string{"mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "open-mistral-*", "open-mixtral-*"}},
 	{Name: "deepseek", Provider: "deepseek", KeyEnv: "DEEPSEEK_API_KEY", BaseURL: "https://api.deepseek.com/v1", CapField: "max_tokens",

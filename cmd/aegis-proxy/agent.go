@@ -18,15 +18,31 @@ type doorway struct {
 	bin  string // the directory of the wrappers; "": there are none
 }
 
+// The dialect of Google's API, whose version stands in the paths of its clients, and the
+// version, which LiteLLM wants in the base URL.
+const (
+	geminiDialect = "gemini"
+	geminiVersion = "/v1beta"
+)
+
 // versioned is the base URL for clients that want it with its version.
 func (d doorway) versioned() string { return d.root + "/v1" }
+
+// upstream is the base URL for a proxy that goes through it to a vendor.
+func (d doorway) upstream(v policy.Vendor) string {
+	if v.Speaks() == geminiDialect {
+		return d.root
+	}
+	return d.versioned()
+}
 
 // agent is a program that needs more than the common variables.
 type agent struct {
 	name    string
 	dialect string   // that it speaks; "": any
 	drop    []string // variables that it must not have beside the others
-	never   string   // why it cannot be run under a budget; "": it can
+	// never is why it cannot be run under a budget as it is set up; nil: it always can.
+	never func() error
 	// args are put before those of its command line; nil: none.
 	args func(doorway) []string
 }
@@ -38,8 +54,7 @@ var agents = []agent{
 	// It reads no variable for the base URL. A provider of its own takes the key from
 	// the environment alone, where the built-in one would send what its login has saved.
 	{name: "codex", dialect: "openai", args: codexArgs},
-	// Without a key it would go on with its login.
-	{name: "gemini", never: "gemini calls an API of Google's, which is not governed yet, so that nothing would bound what it spends"},
+	{name: "gemini", dialect: geminiDialect, never: wantKeyChosen},
 }
 
 // agentOf is what is known of a command.
@@ -51,6 +66,14 @@ func agentOf(command string) agent {
 		}
 	}
 	return agent{name: filepath.Base(command)}
+}
+
+// refusal is why the agent cannot be run under a budget; nil: it can.
+func (a agent) refusal() error {
+	if a.never == nil {
+		return nil
+	}
+	return a.never()
 }
 
 func codexArgs(d doorway) []string {
@@ -69,9 +92,9 @@ func codexArgs(d doorway) []string {
 // rootVariables, versionedVariables and keyVariables are what clients read base URL and
 // key from. Aider's own are set too: a .env file that it loads overrides the common ones.
 var (
-	rootVariables      = []string{"ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE", "ANTHROPIC_API_URL"}
+	rootVariables      = []string{"ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE", "ANTHROPIC_API_URL", "GOOGLE_GEMINI_BASE_URL"}
 	versionedVariables = []string{"OPENAI_BASE_URL", "OPENAI_API_BASE", "AIDER_OPENAI_API_BASE"}
-	keyVariables       = []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "AIDER_OPENAI_API_KEY", "AIDER_ANTHROPIC_API_KEY"}
+	keyVariables       = []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "AIDER_OPENAI_API_KEY", "AIDER_ANTHROPIC_API_KEY", "GEMINI_API_KEY"}
 )
 
 // bypasses are variables that would lead a client past the proxy, or to the proxy with a
@@ -81,7 +104,8 @@ var bypasses = []string{
 	"CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY", "CLAUDE_CODE_OAUTH_TOKEN",
 	"CODEX_API_KEY", "CODEX_ACCESS_TOKEN",
 	"AWS_BEARER_TOKEN_BEDROCK", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY", "AZURE_AI_API_KEY",
-	"GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN",
+	"GOOGLE_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA", "GOOGLE_CLOUD_ACCESS_TOKEN", "GEMINI_CLI_USE_COMPUTE_ADC",
+	"AI_GATEWAY_API_KEY", "VERCEL_OIDC_TOKEN",
 	"COHERE_API_KEY", "CO_API_KEY", "PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY", "DEEPINFRA_API_KEY", "NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY",
 	"AI21_API_KEY", "DASHSCOPE_API_KEY", "ZAI_API_KEY", "MINIMAX_API_KEY", "SAMBANOVA_API_KEY", "NEBIUS_API_KEY",
 	"REPLICATE_API_KEY", "REPLICATE_API_TOKEN", "VOYAGE_API_KEY",
@@ -92,6 +116,7 @@ func (a agent) environment(ours []string, d doorway) []string {
 	set := map[string]string{
 		// Its traces go to OpenAI whatever the base URL is, with the key.
 		"OPENAI_AGENTS_DISABLE_TRACING": "1",
+		"GEMINI_API_BASE":               d.root + geminiVersion,
 	}
 	for _, list := range []struct {
 		names []string

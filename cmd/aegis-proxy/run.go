@@ -38,13 +38,14 @@ func newRun() *cobra.Command {
 		Use:   "run [--budget USD] [--daily USD] [--proxy URL] -- COMMAND [ARGUMENT...]",
 		Short: "Run a coding agent, or any program, under a budget",
 		Long: `Run starts a proxy on loopback and a program that goes through it: Claude Code,
-Codex, aider, or whatever reads OPENAI_BASE_URL or ANTHROPIC_BASE_URL. Providers'
-keys are taken from the environment and never reach the program. All that it
-starts has one budget together. When it ends, run says what it spent, and exits
-with its exit code.
+Codex, Gemini CLI, aider, or whatever reads OPENAI_BASE_URL, ANTHROPIC_BASE_URL or
+GOOGLE_GEMINI_BASE_URL. Providers' keys are taken from the environment and never
+reach the program. All that it starts has one budget together. When it ends, run
+says what it spent, and exits with its exit code.
 
     aegis-proxy run --budget 5 -- claude
     aegis-proxy run --budget 5 -- codex -m gpt-5.4
+    aegis-proxy run --budget 5 -- gemini
     aegis-proxy run --budget 5 -- python app.py`,
 		Args: func(cmd *cobra.Command, args []string) error { return notBegun(cobra.MinimumNArgs(1)(cmd, args)) },
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -151,8 +152,8 @@ func stateDir() (string, error) {
 // run runs the program and says what it spent. The code is the program's.
 func (c *runConfig) run(cmd *cobra.Command, args []string) (code int, err error) {
 	a := agentOf(args[0])
-	if a.never != "" {
-		return 0, notBegun(errors.New(a.never))
+	if err := a.refusal(); err != nil {
+		return 0, notBegun(err)
 	}
 	path, err := findProgram(args[0])
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 //
 //	chat=MODEL/CAP     asks at OPENAI_BASE_URL, with OPENAI_API_KEY, and prints the status
 //	message=MODEL/CAP  the same at ANTHROPIC_BASE_URL, with ANTHROPIC_AUTH_TOKEN
+//	content=MODEL/CAP  the same at GOOGLE_GEMINI_BASE_URL, with GEMINI_API_KEY
 //	env=NAME           prints a variable, or that it is not there
 //	args               prints the arguments
 //	trap=SIGNAL        has aegis-proxy told of a signal, and prints what comes of it
@@ -46,6 +47,9 @@ func child() {
 		case "message":
 			ask(os.Getenv("ANTHROPIC_BASE_URL")+"/v1/messages", os.Getenv("ANTHROPIC_AUTH_TOKEN"),
 				fmt.Sprintf(`{"model":%q,"max_tokens":%s,"messages":[{"role":"user","content":"Say hello."}]}`, model, most))
+		case "content":
+			ask(os.Getenv("GOOGLE_GEMINI_BASE_URL")+"/v1beta/models/"+model+":generateContent", os.Getenv("GEMINI_API_KEY"),
+				fmt.Sprintf(`{"contents":[{"parts":[{"text":"Say hello."}]}],"generationConfig":{"maxOutputTokens":%s}}`, most))
 		case "env":
 			text, set := os.LookupEnv(value)
 			if !set {

@@ -27,7 +27,7 @@ import (
 
 // The scripts run the real main, in a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"aegis-proxy": main, "child": child, "claude": child, "codex": child})
+	testscript.Main(m, map[string]func(){"aegis-proxy": main, "child": child, "claude": child, "codex": child, "gemini": child})
 }
 
 func TestScripts(t *testing.T) {

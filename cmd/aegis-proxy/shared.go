@@ -143,7 +143,7 @@ func (p *shared) door(run string) doorway { return doorway{root: p.url + "/run/"
 func (p *shared) through(vendors []policy.Vendor, run string) ([]policy.Vendor, error) {
 	list := make([]policy.Vendor, len(vendors))
 	for i, v := range vendors {
-		v.BaseURL, v.KeyEnv, v.KeyHeader = p.door(run).versioned(), sharedKeyEnv, ""
+		v.BaseURL, v.KeyEnv, v.KeyHeader = p.door(run).upstream(v), sharedKeyEnv, ""
 		list[i] = v
 	}
 	return list, os.Setenv(sharedKeyEnv, p.key)

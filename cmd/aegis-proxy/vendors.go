@@ -21,6 +21,7 @@ var baseVariables = []base{
 	{"openai", "OPENAI_API_BASE", ""},
 	{"anthropic", "ANTHROPIC_BASE_URL", "/v1"},
 	{"anthropic", "ANTHROPIC_API_BASE", "/v1"},
+	{"google", "GOOGLE_GEMINI_BASE_URL", ""},
 }
 
 // baseVariable is where LiteLLM looks for a vendor's base URL, and where run puts it.
@@ -87,7 +88,7 @@ func namedVendors(named []string) (list []policy.Vendor, err error) {
 }
 
 // baseURLOf checks the base URL that --upstream names. That of an API like Anthropic's may be
-// without a version, as in ANTHROPIC_BASE_URL.
+// without a version, as in ANTHROPIC_BASE_URL, and that of one like Google's may have one.
 func baseURLOf(v policy.Vendor, text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
@@ -96,7 +97,16 @@ func baseURLOf(v policy.Vendor, text string) (string, error) {
 	if v.Speaks() == "anthropic" && strings.Trim(u.Path, "/") == "" {
 		return u.JoinPath("v1").String(), nil
 	}
-	return text, nil
+	return unversioned(v, text), nil
+}
+
+// unversioned is a base URL as a policy has it, which for an API like Google's is without
+// the version.
+func unversioned(v policy.Vendor, url string) string {
+	if v.Speaks() == geminiDialect {
+		return strings.TrimSuffix(strings.TrimRight(url, "/"), geminiVersion)
+	}
+	return url
 }
 
 func vendorNames() (names []string) {
@@ -122,7 +132,7 @@ func elsewhere(v policy.Vendor) policy.Vendor {
 		if b.vendor != v.Name || url == "" {
 			continue
 		}
-		url += b.version
+		url = unversioned(v, url+b.version)
 		if other, known := vendorWhere(func(o policy.Vendor) bool { return o.BaseURL == url }); known {
 			other.KeyEnv = v.KeyEnv
 			return other

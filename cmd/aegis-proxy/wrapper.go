@@ -44,8 +44,8 @@ func writeWrappers(dir string, d doorway) (string, error) {
 func (a agent) wrapper(path string, d doorway) string {
 	var script strings.Builder
 	script.WriteString("#!/bin/sh\n# Made by aegis-proxy run, and removed when it ends.\n")
-	if a.never != "" {
-		fmt.Fprintf(&script, "echo %s >&2\nexit %d\n", quoted("aegis-proxy: "+a.never), exitNotRun)
+	if err := a.refusal(); err != nil {
+		fmt.Fprintf(&script, "echo %s >&2\nexit %d\n", quoted("aegis-proxy: "+err.Error()), exitNotRun)
 		return script.String()
 	}
 	for _, name := range a.drop {

@@ -55,6 +55,7 @@ type runCase struct {
 func runCases() []runCase {
 	claude := []string{installed("node/node_modules/.bin/claude"), "--model", "claude-opus-5", "--allowedTools", "WebSearch", "-p"}
 	codex := []string{installed("node/node_modules/.bin/codex"), "exec", "--skip-git-repo-check", "-m", "gpt-5"}
+	gemini := []string{installed("node/node_modules/.bin/gemini"), "--model", "gemini-2.5-flash", "--prompt"}
 	aider := []string{installed("aider", "bin", "python"), "-m", "aider", "--model", "openai/gpt-5", "--no-git", "--yes-always", "--no-check-update",
 		"--no-show-release-notes", "--no-show-model-warnings", "--analytics-disable", "--map-tokens", "0", "--message"}
 	ask := func(agent []string, prompt string) []string { return append(slices.Clone(agent), prompt) }
@@ -68,6 +69,9 @@ func runCases() []runCase {
 		{"claude inside of a shell", "5", []string{"sh", "-c", "claude --model claude-opus-5 -p '" + say + "'"}, saidPlain, 1},
 		{"codex without money", "0.001", ask(codex, say), exhausted, 1},
 		{"codex that searches", "20", ask(codex, searchMark), saidPlain, 1},
+		{"gemini", "5", ask(gemini, say), saidPlain, 1},
+		{"gemini inside of a shell", "5", []string{"sh", "-c", "gemini --model gemini-2.5-flash --prompt '" + say + "'"}, saidPlain, 1},
+		{"gemini without money", "0.001", ask(gemini, say), exhausted, 1},
 		{"aider", "5", ask(aider, say), saidPlain, 1},
 		{"programs in Python", "5", []string{installed("sdks", "bin", "python"), source("python", "plain.py")}, saidPlain, pythonPrograms},
 		{"programs in JavaScript", "5", []string{installed("node/node_modules/.bin/node"), source("node", "plain.mjs"), installed("node")}, saidPlain, nodePrograms},
@@ -106,10 +110,11 @@ func (c runCase) run(t *testing.T, upstream string) {
 	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
 	defer cancel()
 	command := exec.CommandContext(ctx, binary, append([]string{"run", "--budget", c.budget, "--data", filepath.Join(dir, "data"),
-		"--upstream", "openai=" + upstream + "/v1", "--upstream", "anthropic=" + upstream + "/v1", "--"}, c.line...)...)
+		"--upstream", "openai=" + upstream + "/v1", "--upstream", "anthropic=" + upstream + "/v1", "--upstream", "google=" + upstream, "--"}, c.line...)...)
+	job{Dir: filepath.Join(dir, "work")}.chooseKey()
 	command.Dir = dir
-	command.Env = []string{"HOME=" + dir, "TMPDIR=" + dir, "LANG=C.UTF-8", "TERM=dumb", "PATH=" + installed("node/node_modules/.bin") + ":" + os.Getenv("PATH"),
-		"OPENAI_API_KEY=" + upstreamSecret, "ANTHROPIC_API_KEY=" + upstreamSecret,
+	command.Env = []string{"HOME=" + filepath.Join(dir, "home"), "TMPDIR=" + dir, "LANG=C.UTF-8", "TERM=dumb", "PATH=" + installed("node/node_modules/.bin") + ":" + os.Getenv("PATH"),
+		"OPENAI_API_KEY=" + upstreamSecret, "ANTHROPIC_API_KEY=" + upstreamSecret, "GEMINI_API_KEY=" + upstreamSecret, "GEMINI_CLI_TRUST_WORKSPACE=true",
 		"LITELLM_LOCAL_MODEL_COST_MAP=True", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_TELEMETRY=1", "DISABLE_AUTOUPDATER=1"}
 	out, err := command.CombinedOutput()
 	if strings.Count(spaces.ReplaceAllString(string(out), " "), c.says) < c.times || strings.Contains(string(out), upstreamSecret) {
