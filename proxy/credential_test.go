@@ -39,6 +39,7 @@ var deniedCredentials = map[string]string{
 	"no_credential": "aegis: upstream own takes the client's own credential",
 	"two_keys":      "aegis: the request has two keys of this proxy that differ",
 	"unknown_key":   "aegis: this API key belongs to no tenant",
+	"unknown_name":  "aegis: the key in X-Aegis-Key, or behind /key/ in the base URL, belongs to no tenant",
 	"no_key":        "aegis: the key in the path is empty",
 	"key_in_path":   "aegis: a key of this proxy stands inside of the path",
 }
@@ -82,7 +83,7 @@ func TestClientsOwnCredential(t *testing.T) {
 		{"another in the path", "/key/" + other + "/v1", "toy", []string{"X-Aegis-Key", key, "Authorization", own}, 401, "two_keys", nil},
 		{"two in the path", "/key/" + other + "/run/r/key/" + key + "/v1", "toy", []string{"Authorization", own}, 401, "two_keys", nil},
 		{"two in headers", "/v1", "toy", []string{"X-Aegis-Key", key, "X-Aegis-Key", other, "Authorization", own}, 401, "two_keys", nil},
-		{"an unknown key", "/v1", "toy", []string{"X-Aegis-Key", strange, "Authorization", own}, 401, "unknown_key", nil},
+		{"an unknown key", "/v1", "toy", []string{"X-Aegis-Key", strange, "Authorization", own}, 401, "unknown_name", nil},
 		{"only a credential of its own", "/v1", "toy", []string{"Authorization", own}, 401, "unknown_key", nil},
 		{"an empty key in the path", "/key//v1", "toy", []string{"Authorization", own}, 401, "no_key", nil},
 		{"Basic, which may hide a key", "/v1", "toy", []string{"X-Aegis-Key", key, "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte("u:"+key))}, 401, "no_credential", nil},

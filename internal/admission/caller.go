@@ -18,6 +18,8 @@ const KeyHeader = "X-Aegis-Key"
 // What is wrong with what a request says of who sends it.
 var (
 	errBadKey = Deny(call.Unidentified, "unknown_key", call.RetryNever, "this API key belongs to no tenant")
+	// errBadName is of a key that stands beside a credential, which is not what is wrong.
+	errBadName = Deny(call.Unidentified, "unknown_key", call.RetryNever, "the key in %s, or behind /key/ in the base URL, belongs to no tenant", KeyHeader)
 	// ErrTwoKeys says that a request has two keys of tenants.
 	ErrTwoKeys = Deny(call.Unidentified, "two_keys", call.RetryNever,
 		"the request has two keys of this proxy that differ; send one: in %s, as /key/KEY in front of the path, or where the API takes its own", KeyHeader)
@@ -31,6 +33,7 @@ var errKeyInPath = Deny(call.Unidentified, "key_in_path", call.RetryNever,
 // beside it, the client's own credential.
 type Caller struct {
 	secret string              // of the tenant's key
+	named  bool                // beside the API's credential
 	own    string              // the client's own credential; "": none
 	payer  map[string][]string // the headers that have it, and the client's account
 }
@@ -53,7 +56,7 @@ func CallerOf(d providers.Dialect, head *providers.Head, h http.Header, named st
 	if err := forget(head, secret); err != nil {
 		return nil, err
 	}
-	c := &Caller{secret: secret}
+	c := &Caller{secret: secret, named: true}
 	c.own, c.payer = ownOf(d, *head)
 	return c, nil
 }
@@ -111,7 +114,10 @@ func keyOf(h http.Header, named string) (string, error) {
 // Key returns the key that is charged, by the policy. The error is a *call.Denial.
 func (c *Caller) Key(p *policy.Policy) (*policy.Key, error) {
 	key, ok := p.Identify(c.secret)
-	if !ok {
+	switch {
+	case !ok && c.named:
+		return nil, errBadName
+	case !ok:
 		return nil, errBadKey
 	}
 	if _, ours := p.Identify(c.own); ours && c.own != "" {

@@ -216,9 +216,9 @@ func TestAgentsThatCannotPay(t *testing.T) {
 			key    string
 			says   string
 		}{
-			{"claude-code-no-tenant", payers()[0].client(), "aegis-nobody", "aegis: this API key belongs to no tenant"},
+			{"claude-code-no-tenant", payers()[0].client(), "aegis-nobody", "aegis: the key in X-Aegis-Key, or behind /key/ in the base URL, belongs to no tenant"},
 			{"claude-code-tenant-alone", clientNamed("claude-code"), secret, "aegis: upstream anthropic takes the client's own credential"},
-			{"codex-no-tenant", payers()[4].client(), "aegis-nobody", "aegis: this API key belongs to no tenant"},
+			{"codex-no-tenant", payers()[4].client(), "aegis-nobody", "aegis: the key in X-Aegis-Key, or behind /key/ in the base URL, belongs to no tenant"},
 			{"codex-tenant-alone", clientNamed("codex"), secret, "aegis: upstream openai takes the client's own credential"},
 		} {
 			t.Run(row.name, func(t *testing.T) {
