@@ -259,7 +259,7 @@ func (s *side) spend(lease string, scope policy.Scope, hold, cost int64) {
 		Tenant: "acme", Lease: lease, Claims: claims, Policy: s.policy.Version, TTL: time.Minute,
 	})
 	if err == nil && cost > 0 {
-		_, err = s.ledger.Settle(s.t.Context(), budget.LeaseRef{Tenant: "acme", Lease: lease}, cost)
+		_, err = s.ledger.Settle(s.t.Context(), budget.LeaseRef{Tenant: "acme", Lease: lease}, budget.Actual{Cost: cost})
 	}
 	if err != nil {
 		s.t.Fatal(err)

@@ -79,7 +79,7 @@ func (s *side) reserve(lease string, claims ...budget.Claim) {
 func (s *side) settled(lease string, cost int64, claims ...budget.Claim) {
 	s.t.Helper()
 	s.reserve(lease, claims...)
-	if _, err := s.ledger.Settle(s.t.Context(), budget.LeaseRef{Tenant: "acme", Lease: lease}, cost); err != nil {
+	if _, err := s.ledger.Settle(s.t.Context(), budget.LeaseRef{Tenant: "acme", Lease: lease}, budget.Actual{Cost: cost}); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -64,7 +64,7 @@ func newGuideSide(t *testing.T, text string) *side {
 	}
 	s.policy = p
 	s.take("done", 3_200_000_000)
-	if _, err := s.ledger.Settle(t.Context(), budget.LeaseRef{Tenant: "acme", Lease: "done"}, 3_100_000_000); err != nil {
+	if _, err := s.ledger.Settle(t.Context(), budget.LeaseRef{Tenant: "acme", Lease: "done"}, budget.Actual{Cost: 3_100_000_000}); err != nil {
 		t.Fatal(err)
 	}
 	s.take("open", 250_000_000)

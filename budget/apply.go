@@ -287,23 +287,26 @@ func (l *lease) raise(e *Event, observed []Observed) {
 	l.extended = &extension{number: e.Number, at: e.At, observed: observed}
 }
 
-// applyEnd settles: by its holder at the actual cost, or by expiry at the
+// applyEnd settles: by its holder at what was actually used, or by expiry at the
 // hold.
 func (s *State) applyEnd(e *Event) error {
 	l, err := s.openLease(e.Lease)
 	if err != nil {
 		return err
 	}
-	if err := ValidAmount(e.Amount); err != nil {
+	if err := e.actual().Validate(); err != nil {
 		return err
 	}
 	if e.Kind == Expired && e.Amount != l.hold {
 		return fmt.Errorf("expiry charges the hold %d, not %d", l.hold, e.Amount)
 	}
+	if e.Kind == Expired && (e.Input != 0 || e.Output != 0) {
+		return errors.New("expiry tells no tokens, it charges those that were held")
+	}
 	for i, c := range l.counters {
 		switch l.claims[i].AtEnd {
-		case Adjust:
-			c.charge(e.Amount, e.At)
+		case Adjust, Input, Output, Tokens:
+			c.charge(l.used(i, e), e.At)
 		case Keep:
 			if len(l.claims[i].Marks) == 0 {
 				c.charge(l.claims[i].Amount, e.At)
@@ -314,6 +317,16 @@ func (s *State) applyEnd(e *Event) error {
 	}
 	s.end(l, e)
 	return nil
+}
+
+// used is what an end charges a claim that is charged by what was used: all of its
+// hold, where nobody knows what that was.
+func (l *lease) used(claim int, e *Event) int64 {
+	if e.Kind == Expired {
+		return l.holdOf(claim)
+	}
+	amount, _ := e.actual().Of(l.claims[claim].AtEnd)
+	return amount
 }
 
 func (s *State) applyReleased(e *Event) error {
@@ -330,6 +343,9 @@ func (s *State) applyReleased(e *Event) error {
 	}
 	if e.Amount != 0 {
 		return fmt.Errorf("a release charges nothing, not %d", e.Amount)
+	}
+	if e.Input != 0 || e.Output != 0 {
+		return fmt.Errorf("a release charges no tokens, not %d and %d", e.Input, e.Output)
 	}
 	for i, c := range l.counters {
 		if l.claims[i].AtEnd == Spend {
@@ -399,17 +415,18 @@ func (s *State) applyCorrected(e *Event) error {
 	if l.end != Expired {
 		return fmt.Errorf("lease %q has not expired uncorrected", e.Lease)
 	}
-	if err := ValidAmount(e.Amount); err != nil {
+	if err := e.actual().Validate(); err != nil {
 		return err
 	}
 	for i := range l.claims {
 		p := &l.claims[i]
 		c := s.find(&p.Claim, p.Span).counter
-		if p.AtEnd != Adjust || c == nil || c.born > l.number {
+		amount, measured := e.actual().Of(p.AtEnd)
+		if !measured || c == nil || c.born > l.number {
 			continue
 		}
 		c.roll(e.At) // a charge that has left its window by now is no longer corrected
-		c.charge(e.Amount-l.charge, l.expired)
+		c.charge(amount-l.holdOf(i), l.expired)
 		s.touch(c, e.At)
 	}
 	l.claims = nil

@@ -13,7 +13,7 @@
 // # Numbers
 //
 // Amounts are int64: nano-USD (1e-9 USD) for money, a plain count for
-// requests, slots and tool calls. None exceeds MaxAmount, because Redis
+// requests, tokens, slots and tool calls. None exceeds MaxAmount, because Redis
 // compares in doubles. Times are int64 milliseconds of the Unix epoch on the
 // ledger's clock, never on the caller's.
 //
@@ -89,10 +89,38 @@ type AtEnd string
 
 const (
 	Adjust AtEnd = "adjust" // the actual cost replaces the hold: money
+	Input  AtEnd = "input"  // the input tokens that were used replace it
+	Output AtEnd = "output" // the output tokens do
+	Tokens AtEnd = "tokens" // the tokens of both together do
 	Keep   AtEnd = "keep"   // the hold becomes spent: a rate, a nonce
 	Return AtEnd = "return" // the hold is given back: a concurrency slot
 	Spend  AtEnd = "spend"  // the hold becomes spent, also by a release: an id that is used once
 )
+
+// Actual is what became of a call: what it cost, and the tokens that it used. Each
+// claim is charged what its AtEnd names. Where a quantity is not known, the caller
+// gives what was held for it.
+type Actual struct {
+	Cost   int64 // nano-USD
+	Input  int64 // tokens
+	Output int64 // tokens
+}
+
+// Of is what a claim that ends so is charged; ok is false where it is not charged by
+// what was used.
+func (a Actual) Of(end AtEnd) (amount int64, ok bool) {
+	switch end {
+	case Adjust:
+		return a.Cost, true
+	case Input:
+		return a.Input, true
+	case Output:
+		return a.Output, true
+	case Tokens:
+		return a.Input + a.Output, true
+	}
+	return 0, false
+}
 
 // WindowKind says over what time a claim's limit counts.
 type WindowKind string
@@ -277,6 +305,8 @@ type Event struct {
 	Claims  []Placed      // Granted
 	Limits  []Limit       // Extended: as they were asked with
 	Amount  int64         // Extended: the new total; Settled, Expired, Corrected: the charge
+	Input   int64         // Settled and Corrected: tokens; an expiry charges each claim its hold
+	Output  int64         // as Input
 	Expires int64         // Granted
 	Policy  PolicyVersion // PolicySeen, Granted and Extended
 	Switch  string        // Thrown and Lifted
@@ -300,9 +330,9 @@ type Ledger interface {
 	// MaxLeaseLife after its grant, and returns the expiry.
 	Renew(ctx context.Context, lease LeaseRef, ttl time.Duration) (int64, error)
 
-	// Settle ends the lease with its actual cost, or corrects the charge of
-	// one that has expired. A cost above the hold is charged in full.
-	Settle(ctx context.Context, lease LeaseRef, actual int64) (Ending, error)
+	// Settle ends the lease with what was actually used, or corrects the charge
+	// of one that has expired. What is above the hold is charged in full.
+	Settle(ctx context.Context, lease LeaseRef, actual Actual) (Ending, error)
 
 	// Release ends a lease of which nothing was sent. Releasing an unknown
 	// id leaves a tombstone that refuses a late reserve with ErrEnded.

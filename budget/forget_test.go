@@ -303,7 +303,7 @@ func (p *past) step() {
 		_, e, err := p.state.Extend(&x, p.now)
 		p.then(e, err)
 	case "settle":
-		_, e, err := p.state.Settle(lease, amount, p.now)
+		_, e, err := p.state.Settle(lease, budget.Actual{Cost: amount}, p.now)
 		p.then(e, err)
 	case "release":
 		if p.leases[lease] != nil {

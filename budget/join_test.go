@@ -40,7 +40,7 @@ func TestJoin(t *testing.T) {
 					continue
 				}
 				cost := rapid.Int64Range(0, 9).Draw(t, "cost")
-				_, e, err := s.Settle(id, cost, s.Advance(now))
+				_, e, err := s.Settle(id, budget.Actual{Cost: cost}, s.Advance(now))
 				if err == nil {
 					err = s.Apply(e)
 				}

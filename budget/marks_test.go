@@ -31,7 +31,7 @@ func markedState(t *testing.T) *budget.State {
 			apply(e, err)
 		}
 	}
-	_, e, err := s.Settle("l1", 0, 3)
+	_, e, err := s.Settle("l1", budget.Actual{}, 3)
 	apply(e, err)
 	return s
 }
@@ -93,11 +93,11 @@ func TestMarksOfAPassedWindow(t *testing.T) {
 			}
 		}
 	}
-	_, e, err := s.Settle("early", 0, 3)
+	_, e, err := s.Settle("early", budget.Actual{}, 3)
 	apply(e, err)
 	check(99, 2, 2)
 	check(100, 0, 2)
-	_, e, err = s.Settle("late", 0, 150)
+	_, e, err = s.Settle("late", budget.Actual{}, 150)
 	apply(e, err)
 	check(150, 0, 0)
 }

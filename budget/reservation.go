@@ -123,6 +123,23 @@ func ValidAmount(amount int64) error {
 	return nil
 }
 
+// Validate refuses, with ErrInvalid, what is no amount.
+func (a Actual) Validate() error {
+	if err := ValidAmount(a.Cost); err != nil {
+		return fmt.Errorf("cost: %w", err)
+	}
+	if err := ValidAmount(a.Input); err != nil {
+		return fmt.Errorf("input tokens: %w", err)
+	}
+	if err := ValidAmount(a.Output); err != nil {
+		return fmt.Errorf("output tokens: %w", err)
+	}
+	if err := ValidAmount(a.Input + a.Output); err != nil {
+		return fmt.Errorf("tokens: %w", err)
+	}
+	return nil
+}
+
 // ValidTTL refuses, with ErrInvalid, a time to live below a millisecond or
 // above MaxLeaseLife.
 func ValidTTL(ttl time.Duration) error {
@@ -208,7 +225,8 @@ func (c *Claim) validate() error {
 	if err := ValidAmount(c.Limit); err != nil {
 		return fmt.Errorf("limit: %w", err)
 	}
-	if c.AtEnd != Adjust && c.AtEnd != Keep && c.AtEnd != Return && c.AtEnd != Spend {
+	_, measured := Actual{}.Of(c.AtEnd)
+	if !measured && c.AtEnd != Keep && c.AtEnd != Return && c.AtEnd != Spend {
 		return fmt.Errorf("%w: at end %q", ErrInvalid, c.AtEnd)
 	}
 	if err := c.validateMarks(); err != nil {

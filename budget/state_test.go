@@ -91,6 +91,10 @@ func TestApply(t *testing.T) {
 		"settle expired":            {budget.Settled, func(e *budget.Event) { e.Lease = "expired" }, "ended"},
 		"settle below zero":         {budget.Settled, func(e *budget.Event) { e.Amount = -1 }, "outside"},
 		"expire below the hold":     {budget.Expired, func(e *budget.Event) { e.Amount = 9 }, "charges the hold 10"},
+		"settle less than no input": {budget.Settled, func(e *budget.Event) { e.Input = -1 }, "outside"},
+		"settle too many tokens":    {budget.Settled, func(e *budget.Event) { e.Input, e.Output = budget.MaxAmount, 1 }, "outside"},
+		"expire at tokens":          {budget.Expired, func(e *budget.Event) { e.Output = 1 }, "tells no tokens"},
+		"release at tokens":         {budget.Released, func(e *budget.Event) { e.Amount, e.Input = 0, 1 }, "charges no tokens"},
 		"release settled":           {budget.Released, func(e *budget.Event) { e.Lease, e.Amount = "settled", 0 }, "ended"},
 		"release at a charge":       {budget.Released, nil, "charges nothing"},
 		"correct open":              {budget.Corrected, nil, "not expired"},
@@ -305,7 +309,7 @@ func draw(rt *rapid.T, s *budget.State, lease string, at int64) (e budget.Event)
 		_, e, _ = s.Extend(&budget.Extension{Lease: budget.LeaseRef{Tenant: "acme", Lease: lease}, Total: amount + 5, Policy: firstPolicy,
 			Limits: limitsOf(r.Claims)}, at)
 	case 2:
-		_, e, _ = s.Settle(lease, amount, at)
+		_, e, _ = s.Settle(lease, budget.Actual{Cost: amount}, at)
 	case 3:
 		_, e, _ = s.Release(lease, at)
 	case 4:
@@ -338,7 +342,7 @@ func TestCorrectionOfWhatHasLeftItsWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, e, err := s.Settle("early", 1, at)
+	_, e, err := s.Settle("early", budget.Actual{Cost: 1}, at)
 	if err != nil {
 		t.Fatal(err)
 	}

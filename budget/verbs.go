@@ -209,10 +209,10 @@ func (s *State) Renewed(id string, ttl time.Duration, at int64) (int64, error) {
 	return min(at+ttl.Milliseconds(), l.at+MaxLeaseLife.Milliseconds()), nil
 }
 
-// Settle answers the settlement of a lease at its actual cost, or returns the
-// event (Settled, or Corrected if it has expired) that must be applied before
+// Settle answers the settlement of a lease at what was actually used, or returns
+// the event (Settled, or Corrected if it has expired) that must be applied before
 // asking again.
-func (s *State) Settle(id string, actual, at int64) (Ending, Event, error) {
+func (s *State) Settle(id string, actual Actual, at int64) (Ending, Event, error) {
 	l := s.lease(id)
 	if l == nil {
 		return Ending{}, Event{}, fmt.Errorf("%w: %q", ErrUnknownLease, id)
@@ -234,22 +234,25 @@ func (s *State) Settle(id string, actual, at int64) (Ending, Event, error) {
 func (s *State) Release(id string, at int64) (Ending, Event, error) {
 	l := s.lease(id)
 	if l == nil || l.end == "" {
-		return Ending{}, s.ends(Released, id, 0, at), nil
+		return Ending{}, s.ends(Released, id, Actual{}, at), nil
 	}
 	switch l.end {
 	case Expired:
-		return Ending{}, s.ends(Corrected, id, 0, at), nil
+		return Ending{}, s.ends(Corrected, id, Actual{}, at), nil
 	case Settled:
 		return Ending{}, Event{}, fmt.Errorf("%w: %q was settled by event %d", ErrEnded, id, l.endNum)
 	}
 	return l.ending(s.Epoch), Event{}, nil
 }
 
-func (s *State) ends(kind EventKind, id string, charge, at int64) Event {
+func (s *State) ends(kind EventKind, id string, actual Actual, at int64) Event {
 	e := s.next(kind, id, at)
-	e.Amount = charge
+	e.Amount, e.Input, e.Output = actual.Cost, actual.Input, actual.Output
 	return e
 }
+
+// actual is what an event that ends a lease charges.
+func (e *Event) actual() Actual { return Actual{Cost: e.Amount, Input: e.Input, Output: e.Output} }
 
 // Expire returns the event that ends the next lease that is due at the instant
 // at. Its Kind is empty if none is.
@@ -257,7 +260,7 @@ func (s *State) Expire(at int64) Event {
 	if len(s.open) == 0 || s.open[0].expires > at {
 		return Event{}
 	}
-	return s.ends(Expired, s.open[0].id, s.open[0].hold, at)
+	return s.ends(Expired, s.open[0].id, Actual{Cost: s.open[0].hold}, at)
 }
 
 // Balances reads the counters that the claims name, and the thrown switches.

@@ -75,7 +75,7 @@ func decideLedger(b *testing.B, c *clock) embedded.Leading {
 func settleAll(b *testing.B, ledger embedded.Leading, granted []budget.Grant) {
 	b.Helper()
 	for _, grant := range granted {
-		end, err := ledger.Settle(context.Background(), budget.LeaseRef{Tenant: "acme", Lease: grant.Lease}, 700)
+		end, err := ledger.Settle(context.Background(), budget.LeaseRef{Tenant: "acme", Lease: grant.Lease}, budget.Actual{Cost: 700})
 		if err != nil {
 			b.Fatal(err)
 		}

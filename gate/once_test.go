@@ -31,12 +31,12 @@ func everyKind(t *testing.T, w *world) []budget.Event {
 		}
 		return budget.LeaseRef{Tenant: "acme", Lease: lease}
 	}
-	_, settleErr := w.real.Settle(ctx, reserve("settled"), 3)
+	_, settleErr := w.real.Settle(ctx, reserve("settled"), budget.Actual{Cost: 3})
 	_, releaseErr := w.real.Release(ctx, reserve("released"))
 	late := reserve("corrected")
 	reserve("expired")
 	w.clock.advance(gate.LeaseTTL + time.Second)
-	_, correctErr := w.real.Settle(ctx, late, 4)
+	_, correctErr := w.real.Settle(ctx, late, budget.Actual{Cost: 4})
 	events, err := w.real.Unacknowledged("acme")
 	if err := errors.Join(settleErr, releaseErr, correctErr, err); err != nil {
 		t.Fatal(err)

@@ -409,7 +409,7 @@ func (g *Gate) endLease(ctx context.Context, p *pending) (budget.Ending, error) 
 	if p.Verb == verbRelease {
 		return g.ledger.Release(ctx, lease)
 	}
-	return g.ledger.Settle(ctx, lease, p.Settlement.Charge)
+	return g.ledger.Settle(ctx, lease, budget.Actual{Cost: p.Settlement.Charge})
 }
 
 // receipt writes the receipt of a lease that has ended. It waits for the log

@@ -44,7 +44,7 @@ func livedThrough(t *testing.T, tenant string, leases int) ([]budget.Event, *bud
 		})
 		check(err)
 		if i%3 > 0 {
-			_, err = l.Settle(t.Context(), ref, int64(i))
+			_, err = l.Settle(t.Context(), ref, budget.Actual{Cost: int64(i)})
 			check(err)
 		}
 	}

@@ -381,7 +381,7 @@ func (l *flakyLedger) Renew(ctx context.Context, lease budget.LeaseRef, ttl time
 	return flaky(l, "renew", func() (int64, error) { return l.Ledger.Renew(ctx, lease, ttl) })
 }
 
-func (l *flakyLedger) Settle(ctx context.Context, lease budget.LeaseRef, actual int64) (budget.Ending, error) {
+func (l *flakyLedger) Settle(ctx context.Context, lease budget.LeaseRef, actual budget.Actual) (budget.Ending, error) {
 	return flaky(l, "settle", func() (budget.Ending, error) { return l.Ledger.Settle(ctx, lease, actual) })
 }
 

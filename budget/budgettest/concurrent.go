@@ -42,6 +42,9 @@ func contested() []budget.Claim {
 		money("usd/free", 0, budget.NoLimit),
 		keep("rate", 1, 400),
 		slot("slots", 5),
+		over(tokens("tokens/in", budget.Input, 40, 1500), budget.Idle, 24*time.Hour),
+		tokens("tokens/out", budget.Output, 30, 1500),
+		over(tokens("tokens", budget.Tokens, 70, 3000), budget.Rolling, time.Hour),
 		over(money("usd/rolling", 0, 2000), budget.Rolling, time.Hour),
 		grouped(over(money("usd/run/a", 0, 500), budget.Idle, 24*time.Hour), "runs", 2),
 		grouped(over(money("usd/run/b", 0, 500), budget.Idle, 24*time.Hour), "runs", 2),
@@ -80,7 +83,9 @@ func newTally() *tally {
 	return &tally{spent: make(map[string]int64), numbers: make(map[int64]string)}
 }
 
-func (y *tally) add(claims []budget.Claim, charge int64) {
+// add notes what a lease was charged; used is nil where it has expired, of which only
+// the charge is known.
+func (y *tally) add(claims []budget.Claim, charge int64, used *budget.Actual) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	for _, c := range claims {
@@ -89,8 +94,22 @@ func (y *tally) add(claims []budget.Claim, charge int64) {
 			y.spent[c.Key] += charge
 		case budget.Keep:
 			y.spent[c.Key] += c.Amount
+		case budget.Input, budget.Output, budget.Tokens:
+			y.spent[c.Key] += tokensOf(c, used)
 		}
 	}
+}
+
+func tokensOf(c budget.Claim, used *budget.Actual) int64 {
+	switch {
+	case used == nil:
+		return c.Amount
+	case c.AtEnd == budget.Input:
+		return used.Input
+	case c.AtEnd == budget.Output:
+		return used.Output
+	}
+	return used.Input + used.Output
 }
 
 // number fails the test if an event's number is given to two of them.
@@ -195,13 +214,13 @@ func (c *caller) finish(r budget.Reservation) {
 	hold := c.extend(r, l)
 	switch way := c.random.IntN(10); {
 	case way == 0 && c.mayLeave:
-		c.told.add(r.Claims, hold)
+		c.told.add(r.Claims, hold, nil)
 	case way <= 2:
 		c.end(l, func() (budget.Ending, error) { return c.ledger.Release(context.Background(), l) })
 	default:
-		actual := c.random.Int64N(hold + 1)
+		actual := budget.Actual{Cost: c.random.Int64N(hold + 1), Input: c.random.Int64N(41), Output: c.random.Int64N(31)}
 		c.end(l, func() (budget.Ending, error) { return c.ledger.Settle(context.Background(), l, actual) })
-		c.told.add(r.Claims, actual)
+		c.told.add(r.Claims, actual.Cost, &actual)
 	}
 }
 

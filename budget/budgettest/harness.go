@@ -57,7 +57,7 @@ type promise struct {
 	check func(w *world)
 }
 
-var promises = concat(claimPromises, markPromises, leasePromises, extensionPromises, windowPromises, groupPromises,
+var promises = concat(claimPromises, markPromises, leasePromises, tokenPromises, extensionPromises, windowPromises, groupPromises,
 	tenantPromises, eventPromises, switchPromises, followPromises)
 
 func concat(tables ...[]promise) (all []promise) {
@@ -204,7 +204,13 @@ func (w *world) reasons(err error) []budget.Reason {
 	return denied.Reasons
 }
 
-func (w *world) settle(l budget.LeaseRef, actual int64) budget.Ending {
+// settle ends a lease that used no tokens.
+func (w *world) settle(l budget.LeaseRef, cost int64) budget.Ending {
+	w.Helper()
+	return w.use(l, budget.Actual{Cost: cost})
+}
+
+func (w *world) use(l budget.LeaseRef, actual budget.Actual) budget.Ending {
 	w.Helper()
 	e, err := w.ledger.Settle(w.Context(), l, actual)
 	w.must(err)
@@ -272,6 +278,13 @@ func money(key string, amount, limit int64) budget.Claim {
 func keep(key string, amount, limit int64) budget.Claim {
 	c := money(key, amount, limit)
 	c.AtEnd = budget.Keep
+	return c
+}
+
+// tokens is a claim that is charged the tokens of one kind, for ever.
+func tokens(key string, end budget.AtEnd, amount, limit int64) budget.Claim {
+	c := money(key, amount, limit)
+	c.AtEnd = end
 	return c
 }
 

@@ -74,7 +74,7 @@ var leasePromises = []promise{
 		w.same("charge", w.settle(second, budget.MaxAmount).Charge, int64(budget.MaxAmount))
 		w.holds(money("usd", 0, 0), budget.MaxAmount, 0)
 		w.same("next", w.denied(money("usd", 1, budget.NoLimit)), []budget.Reason{budget.Exhausted})
-		_, err := w.ledger.Settle(w.Context(), w.granted(slot("slots", 5)), budget.MaxAmount+1)
+		_, err := w.ledger.Settle(w.Context(), w.granted(slot("slots", 5)), budget.Actual{Cost: budget.MaxAmount + 1})
 		w.want(err, budget.ErrInvalid)
 	}},
 	{"a repeated reserve gets the first grant", func(w *world) {
@@ -119,7 +119,7 @@ var leasePromises = []promise{
 		w.release(released)
 		_, err := w.ledger.Release(w.Context(), settled)
 		w.want(err, budget.ErrEnded)
-		_, err = w.ledger.Settle(w.Context(), released, 7)
+		_, err = w.ledger.Settle(w.Context(), released, budget.Actual{Cost: 7})
 		w.want(err, budget.ErrEnded)
 		w.holds(money("usd", 0, 0), 7, 0)
 	}},
@@ -138,7 +138,7 @@ var leasePromises = []promise{
 	}},
 	{"an unknown lease cannot be settled, extended or renewed", func(w *world) {
 		l := budget.LeaseRef{Tenant: w.tenant, Lease: "never-granted"}
-		_, err := w.ledger.Settle(w.Context(), l, 1)
+		_, err := w.ledger.Settle(w.Context(), l, budget.Actual{Cost: 1})
 		w.want(err, budget.ErrUnknownLease)
 		_, err = w.extend(l, 1)
 		w.want(err, budget.ErrUnknownLease)
@@ -155,7 +155,7 @@ var leasePromises = []promise{
 		w.same("again", w.release(l), repeated(first))
 		_, err := w.ledger.Reserve(w.Context(), r)
 		w.want(err, budget.ErrEnded)
-		_, err = w.ledger.Settle(w.Context(), l, 1)
+		_, err = w.ledger.Settle(w.Context(), l, budget.Actual{Cost: 1})
 		w.want(err, budget.ErrEnded)
 		w.holds(money("usd", 0, 0), 0, 0)
 	}},

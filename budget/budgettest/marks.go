@@ -205,7 +205,7 @@ func raceWithMarks(w *world) {
 			if err == nil && i%3 == 0 {
 				_, err = w.ledger.Release(context.Background(), lease)
 			} else if err == nil {
-				_, err = w.ledger.Settle(context.Background(), lease, 0)
+				_, err = w.ledger.Settle(context.Background(), lease, budget.Actual{Cost: 0})
 			}
 			if _, denied := err.(*budget.Denied); err != nil && !denied {
 				w.Errorf("racer %d: %v", i, err)
@@ -218,4 +218,13 @@ func raceWithMarks(w *world) {
 	if o.Held != 0 || o.Spent == 0 || o.Spent > limit {
 		w.Fatalf("at rest: %+v", o)
 	}
+}
+
+// marks are those that the simulation draws from: more than any limit.
+var marks = strings.Split("a b c d e f g h i j k l m n o p", " ")
+
+// marked is a claim whose marks are drawn.
+func marked(c budget.Claim) budget.Claim {
+	c.Marks = marks[:1]
+	return c
 }

@@ -49,9 +49,13 @@ type modelLease struct {
 	expires  int64
 	hold     int64
 	end      budget.EventKind // "" while open
+	used     budget.Actual    // in the end, where it has not expired
 	ending   budget.Ending
 	chargeAt int64
 }
+
+// measured are the ends at which what was used replaces the hold.
+var measured = map[budget.AtEnd]bool{budget.Adjust: true, budget.Input: true, budget.Output: true, budget.Tokens: true}
 
 func (m *model) next() int64 {
 	m.number++
@@ -99,22 +103,22 @@ func (m *model) expire() {
 		return due[i].id < due[j].id
 	})
 	for _, l := range due {
-		m.finish(l, budget.Expired, l.hold)
+		m.finish(l, budget.Expired, budget.Actual{Cost: l.hold})
 	}
 }
 
-func (m *model) finish(l *modelLease, kind budget.EventKind, charge int64) budget.Ending {
-	l.end, l.chargeAt = kind, m.now
-	l.ending = budget.Ending{Kind: kind, Number: m.next(), At: m.now, Charge: charge, Hold: l.hold}
+func (m *model) finish(l *modelLease, kind budget.EventKind, used budget.Actual) budget.Ending {
+	l.end, l.used, l.chargeAt = kind, used, m.now
+	l.ending = budget.Ending{Kind: kind, Number: m.next(), At: m.now, Charge: used.Cost, Hold: l.hold}
 	for _, n := range l.counters {
 		m.uses = append(m.uses, use{counter: n, at: m.now, lease: l, opens: -1})
 	}
 	return l.ending
 }
 
-func (m *model) correct(l *modelLease, charge int64) budget.Ending {
+func (m *model) correct(l *modelLease, used budget.Actual) budget.Ending {
 	for i, n := range l.counters {
-		if l.claims[i].AtEnd != budget.Adjust {
+		if !measured[l.claims[i].AtEnd] {
 			continue
 		}
 		for _, u := range m.life(n) {
@@ -124,8 +128,8 @@ func (m *model) correct(l *modelLease, charge int64) budget.Ending {
 			}
 		}
 	}
-	l.end = budget.Corrected
-	l.ending = budget.Ending{Kind: budget.Corrected, Number: m.next(), At: m.now, Charge: charge, Hold: l.hold}
+	l.end, l.used = budget.Corrected, used
+	l.ending = budget.Ending{Kind: budget.Corrected, Number: m.next(), At: m.now, Charge: used.Cost, Hold: l.hold}
 	return l.ending
 }
 
@@ -311,7 +315,7 @@ func (m *model) renew(id string, ttl time.Duration) (int64, error) {
 	return l.expires, nil
 }
 
-func (m *model) settle(id string, actual int64) (budget.Ending, error) {
+func (m *model) settle(id string, actual budget.Actual) (budget.Ending, error) {
 	m.expire()
 	l := m.find(id)
 	if l == nil {
@@ -342,9 +346,9 @@ func (m *model) release(id string) (budget.Ending, error) {
 	}
 	switch l.end {
 	case "":
-		return m.finish(l, budget.Released, 0), nil
+		return m.finish(l, budget.Released, budget.Actual{}), nil
 	case budget.Expired:
-		return m.correct(l, 0), nil
+		return m.correct(l, budget.Actual{}), nil
 	case budget.Settled:
 		return budget.Ending{}, budget.ErrEnded
 	}

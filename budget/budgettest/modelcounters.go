@@ -120,7 +120,19 @@ func (m *model) stakes(l *modelLease, c budget.Claim) (spent, held int64) {
 	if c.AtEnd == budget.Keep || c.AtEnd == budget.Spend {
 		return c.Amount, 0
 	}
-	return l.ending.Charge, 0
+	if c.AtEnd == budget.Adjust {
+		return l.ending.Charge, 0
+	}
+	if l.end == budget.Expired { // nobody knows how many tokens were used
+		return c.Amount, 0
+	}
+	if c.AtEnd == budget.Input {
+		return l.used.Input, 0
+	}
+	if c.AtEnd == budget.Output {
+		return l.used.Output, 0
+	}
+	return l.used.Input + l.used.Output, 0
 }
 
 // left reports whether a charge is no longer in its rolling window.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +100,8 @@ func (s *simulation) rules() []budget.Claim {
 		grouped(over(money("usd/run/b", 0, 50), budget.Idle, 10*time.Hour), "runs", 2),
 		grouped(over(keep("rate/run/c", 0, 50), budget.Idle, 10*time.Hour), "runs", 2),
 		marked(keep("tools/ever", 0, 12)),
+		tokens("tokens/in/ever", budget.Input, 0, 90),
+		tokens("tokens/out/ever", budget.Output, 0, 90),
 		marked(grouped(over(keep("tools/run/d", 0, 6), budget.Idle, 10*time.Hour), "runs", 2)),
 	}
 	if s.Advance == nil {
@@ -112,6 +113,9 @@ func (s *simulation) rules() []budget.Claim {
 	return append(rules,
 		within(money("usd/hour", 0, 40), begun, time.Hour),
 		within(keep("rate/hour", 0, 20), begun, time.Hour),
+		over(tokens("tokens/rolling", budget.Tokens, 0, 60), budget.Rolling, time.Minute),
+		within(tokens("tokens/in/hour", budget.Input, 0, 60), begun, time.Hour),
+		grouped(over(tokens("tokens/run/f", budget.Output, 0, 60), budget.Idle, 10*time.Hour), "runs", 2),
 		over(money("usd/rolling", 0, 40), budget.Rolling, 7*time.Minute+13*time.Millisecond),
 		over(keep("rate/rolling", 0, 20), budget.Rolling, time.Hour),
 		over(once("ids/rolling", 20), budget.Rolling, time.Hour),
@@ -120,15 +124,6 @@ func (s *simulation) rules() []budget.Claim {
 		grouped(within(keep("rate/user/c", 0, 30), begun, time.Hour), "users", 1),
 		marked(within(keep("tools/hour", 0, 8), begun, time.Hour)),
 	)
-}
-
-// marks are those that the simulation draws from: more than any limit.
-var marks = strings.Split("a b c d e f g h i j k l m n o p", " ")
-
-// marked is a claim whose marks are drawn.
-func marked(c budget.Claim) budget.Claim {
-	c.Marks = marks[:1]
-	return c
 }
 
 func (s *simulation) claims(t *rapid.T) []budget.Claim {
@@ -140,7 +135,9 @@ func (s *simulation) claims(t *rapid.T) []budget.Claim {
 			continue
 		}
 		chosen[i].Amount = hold
-		if chosen[i].AtEnd != budget.Adjust {
+		if measured[chosen[i].AtEnd] && chosen[i].AtEnd != budget.Adjust {
+			chosen[i].Amount = rapid.Int64Range(0, 25).Draw(t, "tokens")
+		} else if chosen[i].AtEnd != budget.Adjust {
 			chosen[i].Amount = rapid.Int64Range(0, 3).Draw(t, "amount")
 		}
 		if rapid.IntRange(0, 9).Draw(t, "other limit") == 0 {
@@ -262,7 +259,10 @@ func (s *simulation) renew(t *rapid.T) {
 
 func (s *simulation) settle(t *rapid.T) {
 	one := s.tenant(t)
-	l, actual := s.lease(t, one), rapid.Int64Range(0, 40).Draw(t, "actual")
+	l, actual := s.lease(t, one), budget.Actual{
+		Cost:  rapid.Int64Range(0, 40).Draw(t, "cost"),
+		Input: rapid.Int64Range(0, 30).Draw(t, "input"), Output: rapid.Int64Range(0, 30).Draw(t, "output"),
+	}
 	got, err := s.Ledger.Settle(s.ctx, l, actual)
 	want, wantErr := one.settle(l.Lease, actual)
 	one.agree(t, "settle", got, err, want, wantErr)

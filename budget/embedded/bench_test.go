@@ -70,7 +70,7 @@ func pair(b *testing.B, l *embedded.Ledger, r budget.Reservation) {
 		b.Error(err)
 		return
 	}
-	e, err := l.Settle(context.Background(), budget.LeaseRef{Tenant: r.Tenant, Lease: r.Lease}, 700)
+	e, err := l.Settle(context.Background(), budget.LeaseRef{Tenant: r.Tenant, Lease: r.Lease}, budget.Actual{Cost: 700})
 	if err != nil {
 		b.Error(err)
 		return

@@ -215,7 +215,7 @@ func TestKill(t *testing.T) {
 		said := killAfter(t, dir, 50+random.IntN(500))
 		l := open(t, embedded.Config{Dir: dir})
 		for _, lease := range said {
-			_, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: "tenant", Lease: lease}, 99)
+			_, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: "tenant", Lease: lease}, budget.Actual{Cost: 99})
 			must(t, err)
 		}
 		got, want := balances(t, l, "tenant"), foldOf(t, l, "tenant")
@@ -265,7 +265,7 @@ func grantUntilKilled(t *testing.T, dir string) {
 				if _, err := l.Reserve(context.Background(), reservation("tenant", lease, 3)); err != nil {
 					panic(err)
 				}
-				if _, err := l.Settle(context.Background(), budget.LeaseRef{Tenant: "tenant", Lease: lease}, 2); err != nil {
+				if _, err := l.Settle(context.Background(), budget.LeaseRef{Tenant: "tenant", Lease: lease}, budget.Actual{Cost: 2}); err != nil {
 					panic(err)
 				}
 				os.Stdout.WriteString("settled " + lease + "\n")

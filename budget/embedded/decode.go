@@ -101,6 +101,8 @@ func (d *decoder) event(e *budget.Event) {
 	d.text("Lease", &e.Lease)
 	d.claims(&e.Claims)
 	d.integer("Amount", &e.Amount)
+	d.integer("Input", &e.Input)
+	d.integer("Output", &e.Output)
 	d.integer("Expires", &e.Expires)
 	d.policy(&e.Policy)
 	d.text("Switch", &e.Switch)

@@ -142,7 +142,7 @@ func spend(t testing.TB, l *embedded.Ledger, tenant string, first, n int) {
 		r := reservation(tenant, fmt.Sprintf("lease-%d", i), 3)
 		_, err := l.Reserve(ctx, r)
 		must(t, err)
-		_, err = l.Settle(ctx, budget.LeaseRef{Tenant: tenant, Lease: r.Lease}, 2)
+		_, err = l.Settle(ctx, budget.LeaseRef{Tenant: tenant, Lease: r.Lease}, budget.Actual{Cost: 2})
 		must(t, err)
 	}
 }

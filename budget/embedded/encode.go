@@ -66,6 +66,8 @@ func appendEvent(dst []byte, known *terms, e *budget.Event) []byte {
 	o.text("Lease", e.Lease)
 	o.claims(e.Claims)
 	o.integer("Amount", e.Amount)
+	o.integer("Input", e.Input)
+	o.integer("Output", e.Output)
 	o.integer("Expires", e.Expires)
 	if e.Policy != (budget.PolicyVersion{}) {
 		o.member("Policy")

@@ -173,7 +173,7 @@ func refusesEverything(t *testing.T, l *embedded.Ledger) {
 	unavailable(t, err)
 	_, err = l.Renew(t.Context(), ref, time.Minute)
 	unavailable(t, err)
-	_, err = l.Settle(t.Context(), ref, 1)
+	_, err = l.Settle(t.Context(), ref, budget.Actual{Cost: 1})
 	unavailable(t, err)
 	_, err = l.Release(t.Context(), ref)
 	unavailable(t, err)
@@ -313,6 +313,6 @@ func TestNoReceipts(t *testing.T) {
 	embedded.FillPending(l, "tenant")
 	_, err = l.Reserve(ctx, reservation("tenant", "second", 1))
 	unavailable(t, err)
-	_, err = l.Settle(ctx, ref, 1)
+	_, err = l.Settle(ctx, ref, budget.Actual{Cost: 1})
 	must(t, err)
 }

@@ -34,8 +34,8 @@ func (l Leading) Extend(_ context.Context, x budget.Extension) (budget.Grant, er
 	return grant, err
 }
 
-// Settle ends the lease with its actual cost, or corrects an expired one.
-func (l Leading) Settle(_ context.Context, lease budget.LeaseRef, actual int64) (budget.Ending, error) {
+// Settle ends the lease with what was actually used, or corrects an expired one.
+func (l Leading) Settle(_ context.Context, lease budget.LeaseRef, actual budget.Actual) (budget.Ending, error) {
 	if err := valid(lease, actual); err != nil {
 		return budget.Ending{}, err
 	}

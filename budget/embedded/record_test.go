@@ -140,9 +140,10 @@ func drawEvent(t *rapid.T) budget.Event {
 	})
 	e := budget.Event{Tenant: name.Draw(t, "tenant"), Epoch: name.Draw(t, "epoch"), Number: number.Draw(t, "number"),
 		Kind: rapid.SampledFrom([]budget.EventKind{"", budget.Granted, budget.Settled, budget.PolicySeen, budget.Thrown}).Draw(t, "event"), At: number.Draw(t, "at"), Lease: name.Draw(t, "lease"),
-		Amount: number.Draw(t, "amount"), Expires: number.Draw(t, "expires"),
-		Policy: budget.PolicyVersion{Generation: number.Draw(t, "generation"), Hash: rapid.SampledFrom([]string{"", "00ff"}).Draw(t, "hash")},
-		Switch: name.Draw(t, "switch")}
+		Amount: number.Draw(t, "amount"), Input: number.Draw(t, "input"), Output: number.Draw(t, "output"),
+		Expires: number.Draw(t, "expires"),
+		Policy:  budget.PolicyVersion{Generation: number.Draw(t, "generation"), Hash: rapid.SampledFrom([]string{"", "00ff"}).Draw(t, "hash")},
+		Switch:  name.Draw(t, "switch")}
 	if claims := rapid.SliceOfN(claim, 0, 12).Draw(t, "claims"); len(claims) > 0 {
 		e.Claims = claims
 	}

@@ -63,11 +63,11 @@ func toExtend(x *budget.Extension) question[budget.Grant] {
 	}
 }
 
-func valid(lease budget.LeaseRef, amount int64) error {
+func valid(lease budget.LeaseRef, actual budget.Actual) error {
 	if err := lease.Validate(); err != nil {
 		return err
 	}
-	return budget.ValidAmount(amount)
+	return actual.Validate()
 }
 
 // Renew moves an open lease's expiry.
@@ -111,15 +111,15 @@ func (l *Ledger) renew(t *tenant, lease string, ttl time.Duration) (int64, error
 	return expires, err
 }
 
-// Settle ends the lease with its actual cost, or corrects an expired one.
-func (l *Ledger) Settle(ctx context.Context, lease budget.LeaseRef, actual int64) (budget.Ending, error) {
+// Settle ends the lease with what was actually used, or corrects an expired one.
+func (l *Ledger) Settle(ctx context.Context, lease budget.LeaseRef, actual budget.Actual) (budget.Ending, error) {
 	if err := valid(lease, actual); err != nil {
 		return budget.Ending{}, err
 	}
 	return answer(ctx, l, lease.Tenant, toSettle(lease, actual))
 }
 
-func toSettle(lease budget.LeaseRef, actual int64) question[budget.Ending] {
+func toSettle(lease budget.LeaseRef, actual budget.Actual) question[budget.Ending] {
 	return onceEnded(func(s *budget.State, at int64) (budget.Ending, budget.Event, error) {
 		return s.Settle(lease.Lease, actual, at)
 	})

@@ -26,7 +26,7 @@ func TestEachCallerGetsItsOwnReply(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			e, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: lease}, i)
+			e, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: lease}, budget.Actual{Cost: i})
 			if err != nil || e.Charge != i {
 				t.Errorf("charge %d, %v; want %d", e.Charge, err, i)
 			}
@@ -57,7 +57,7 @@ func TestCallThatWaitedTooLongIsNeverSent(t *testing.T) {
 	}
 	slow.release()
 	ahead.Wait()
-	_, err = l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "late"}, 1)
+	_, err = l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "late"}, budget.Actual{Cost: 1})
 	if !errors.Is(err, budget.ErrUnknownLease) {
 		t.Errorf("the late one: %v, want ErrUnknownLease", err)
 	}

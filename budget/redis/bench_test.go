@@ -67,7 +67,7 @@ func pair(b *testing.B, l *redis.Ledger, id string, claims []budget.Claim) {
 		return
 	}
 	l.Acknowledge("t", g.Number)
-	e, err := l.Settle(context.Background(), budget.LeaseRef{Tenant: "t", Lease: id}, 5)
+	e, err := l.Settle(context.Background(), budget.LeaseRef{Tenant: "t", Lease: id}, budget.Actual{Cost: 5})
 	if err != nil {
 		b.Error(err)
 		return

@@ -48,7 +48,7 @@ func TestLostReply(t *testing.T) {
 		{"reserve", func() error { return reserve("a") }, 0, 10, 1},
 		{"extend", func() error { _, err := through.Extend(t.Context(), extension(lease, 15, usd(0, 100))); return err }, 0, 15, 1},
 		{"renew", func() error { _, err := through.Renew(t.Context(), lease, time.Minute); return err }, 0, 15, 0},
-		{"settle", func() error { _, err := through.Settle(t.Context(), lease, 7); return err }, 7, 0, 1},
+		{"settle", func() error { _, err := through.Settle(t.Context(), lease, budget.Actual{Cost: 7}); return err }, 7, 0, 1},
 		{"release", func() error {
 			_, err := through.Release(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "b"})
 			return err
@@ -59,7 +59,7 @@ func TestLostReply(t *testing.T) {
 	mustReserve(t, through, reservation("t", "warm", usd(1, 100)))
 	through.Extend(t.Context(), extension(budget.LeaseRef{Tenant: "t", Lease: "warm"}, 1))
 	through.Renew(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "warm"}, time.Minute)
-	through.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "none"}, 0)
+	through.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "none"}, budget.Actual{Cost: 0})
 	through.Release(t.Context(), budget.LeaseRef{Tenant: "t", Lease: "warm"})
 	number := lastNumber(t, direct)
 	for _, v := range verbs {
@@ -233,7 +233,7 @@ func wantLost(t testing.TB, l *redis.Ledger) {
 	lease := budget.LeaseRef{Tenant: "t", Lease: "early"}
 	_, err := l.Reserve(t.Context(), reservation("t", "new", usd(1, 100)))
 	wantError(t, err, budget.ErrLost)
-	_, err = l.Settle(t.Context(), lease, 1)
+	_, err = l.Settle(t.Context(), lease, budget.Actual{Cost: 1})
 	wantError(t, err, budget.ErrLost)
 	_, err = l.Release(t.Context(), lease)
 	wantError(t, err, budget.ErrLost)

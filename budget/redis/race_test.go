@@ -54,7 +54,7 @@ func mustReserve(t testing.TB, l *redis.Ledger, r budget.Reservation) budget.Gra
 
 func mustSettle(t testing.TB, l *redis.Ledger, tenant, lease string, actual int64) {
 	t.Helper()
-	if _, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: tenant, Lease: lease}, actual); err != nil {
+	if _, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: tenant, Lease: lease}, budget.Actual{Cost: actual}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -107,7 +107,7 @@ func TestExactlyTheLimitIsGrantedAcrossReplicas(t *testing.T) {
 			granted.Add(1)
 			// Another replica may settle what this one reserved.
 			other := replicas[(i+1)%len(replicas)]
-			if _, err := other.Settle(context.Background(), budget.LeaseRef{Tenant: "t", Lease: lease}, amount); err != nil {
+			if _, err := other.Settle(context.Background(), budget.LeaseRef{Tenant: "t", Lease: lease}, budget.Actual{Cost: amount}); err != nil {
 				t.Errorf("settle: %v", err)
 			}
 		})

@@ -72,7 +72,7 @@ func wantAllUnavailable(t *testing.T, l *redis.Ledger) {
 	wantError(t, err, budget.ErrUnavailable)
 	_, err = l.Renew(t.Context(), lease, budget.OverdueAfter)
 	wantError(t, err, budget.ErrUnavailable)
-	_, err = l.Settle(t.Context(), lease, 1)
+	_, err = l.Settle(t.Context(), lease, budget.Actual{Cost: 1})
 	wantError(t, err, budget.ErrUnavailable)
 	_, err = l.Release(t.Context(), lease)
 	wantError(t, err, budget.ErrUnavailable)

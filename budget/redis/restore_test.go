@@ -65,7 +65,7 @@ func busy(t *testing.T, l *redis.Ledger, tenant string, leases int) {
 		var err error
 		switch i % 4 {
 		case 0:
-			_, err = l.Settle(t.Context(), lease, 7)
+			_, err = l.Settle(t.Context(), lease, budget.Actual{Cost: 7})
 		case 1:
 			_, err = l.Release(t.Context(), lease)
 		case 2:
@@ -139,7 +139,7 @@ func TestRestoreAfterLoss(t *testing.T) {
 
 func settleError(t *testing.T, l *redis.Ledger, lease string) error {
 	t.Helper()
-	_, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: lease}, 1)
+	_, err := l.Settle(t.Context(), budget.LeaseRef{Tenant: "t", Lease: lease}, budget.Actual{Cost: 1})
 	return err
 }
 
@@ -220,7 +220,7 @@ func TestRestoreOfAPassedBucket(t *testing.T) {
 	}
 	follow(state.Provision("e", ago(70)))
 	grant("early", 10, ago(70))
-	_, e, err := state.Settle("early", 10, ago(70))
+	_, e, err := state.Settle("early", budget.Actual{Cost: 10}, ago(70))
 	follow(e, err)
 	grant("keeps-it", 1, ago(20))
 	grant("late", 2, ago(1))

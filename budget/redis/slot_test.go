@@ -61,15 +61,15 @@ var verbs = []struct {
 		return err
 	}},
 	{"settle", func(ctx context.Context, l *redis.Ledger, tenant string) error {
-		_, err := l.Settle(ctx, budget.LeaseRef{Tenant: tenant, Lease: "open"}, 7)
+		_, err := l.Settle(ctx, budget.LeaseRef{Tenant: tenant, Lease: "open"}, budget.Actual{Cost: 7})
 		return err
 	}},
 	{"settle of one counter", func(ctx context.Context, l *redis.Ledger, tenant string) error {
-		_, err := l.Settle(ctx, budget.LeaseRef{Tenant: tenant, Lease: "single"}, 7)
+		_, err := l.Settle(ctx, budget.LeaseRef{Tenant: tenant, Lease: "single"}, budget.Actual{Cost: 7})
 		return err
 	}},
 	{"correct", func(ctx context.Context, l *redis.Ledger, tenant string) error {
-		_, err := l.Settle(ctx, budget.LeaseRef{Tenant: tenant, Lease: "due"}, 3)
+		_, err := l.Settle(ctx, budget.LeaseRef{Tenant: tenant, Lease: "due"}, budget.Actual{Cost: 3})
 		return err
 	}},
 	{"release", func(ctx context.Context, l *redis.Ledger, tenant string) error {
@@ -209,7 +209,7 @@ func TestVerbsWaitForAMove(t *testing.T) {
 	m := c.Move(t, "aegis:{t}:tenant")
 	settled := make(chan error)
 	go func() {
-		_, err := l.Settle(context.Background(), budget.LeaseRef{Tenant: "t", Lease: "open"}, 7)
+		_, err := l.Settle(context.Background(), budget.LeaseRef{Tenant: "t", Lease: "open"}, budget.Actual{Cost: 7})
 		settled <- err
 	}()
 	m.AwaitRefusal()
@@ -318,7 +318,7 @@ func (m *moving) Renew(ctx context.Context, l budget.LeaseRef, ttl time.Duration
 	return at, err
 }
 
-func (m *moving) Settle(ctx context.Context, l budget.LeaseRef, actual int64) (e budget.Ending, err error) {
+func (m *moving) Settle(ctx context.Context, l budget.LeaseRef, actual budget.Actual) (e budget.Ending, err error) {
 	err = m.meet(l.Tenant, func() (err error) { e, err = m.still.Settle(ctx, l, actual); return err })
 	return e, err
 }

@@ -69,13 +69,13 @@ func (l *Ledger) Renew(ctx context.Context, lease budget.LeaseRef, ttl time.Dura
 	return expires, a.finished(c.script.verb)
 }
 
-// Settle ends the lease with its actual cost, or corrects the charge of one
+// Settle ends the lease with what was actually used, or corrects the charge of one
 // that has expired.
-func (l *Ledger) Settle(ctx context.Context, lease budget.LeaseRef, actual int64) (budget.Ending, error) {
-	if err := budget.ValidAmount(actual); err != nil {
+func (l *Ledger) Settle(ctx context.Context, lease budget.LeaseRef, actual budget.Actual) (budget.Ending, error) {
+	if err := actual.Validate(); err != nil {
 		return budget.Ending{}, err
 	}
-	c, a, err := l.doOnLease(ctx, settleScript, lease, actual)
+	c, a, err := l.doOnLease(ctx, settleScript, lease, actual.Cost, actual.Input, actual.Output)
 	if err != nil {
 		return budget.Ending{}, err
 	}

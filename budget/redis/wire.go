@@ -177,7 +177,8 @@ func (f *fields) claim() budget.Claim {
 
 // parseEvent reads "NUMBER KIND AT LEASE AMOUNT EXPIRES GENERATION HASH". Two
 // more lines of a grant are the words of its claims, and of what they observed;
-// one more of an extension is the words of its limits.
+// one more of an extension is the words of its limits, and one more of an end
+// "INPUT OUTPUT", the tokens that were used.
 func parseEvent(tenant, epoch, text string) (budget.Event, error) {
 	head, lines, _ := strings.Cut(text, "\n")
 	claims, observed, _ := strings.Cut(lines, "\n")
@@ -191,6 +192,9 @@ func parseEvent(tenant, epoch, text string) (budget.Event, error) {
 	}
 	for e.Kind == budget.Extended && c.more() {
 		e.Limits = append(e.Limits, budget.Limit{Key: c.word(), Limit: c.int()})
+	}
+	if c.more() && (e.Kind == budget.Settled || e.Kind == budget.Corrected) {
+		e.Input, e.Output = c.int(), c.int()
 	}
 	for c.more() {
 		e.Claims = append(e.Claims, budget.Placed{Claim: c.claim(), Observed: o.observed()})

@@ -13,7 +13,7 @@ local id = ARGV[6]
 
 local function tombstone(t)
   local l = { key = KEYS[2], number = t.number + 1, at = t.now, expires = 0, hold = 0, forget_at = 0 }
-  end_lease(t, id, l, 'release', 0)
+  end_lease(t, id, l, 'release', usage(0, 0, 0))
   return l
 end
 
@@ -27,10 +27,10 @@ if not l then
   l = tombstone(t)
   write_tenant(t)
 elseif l.state == 'open' then
-  close_lease(t, id, l, 'release', 0)
+  close_lease(t, id, l, 'release', usage(0, 0, 0))
   write_tenant(t)
 elseif l.state == 'expire' then
-  correct_lease(t, id, l, 0)
+  correct_lease(t, id, l, usage(0, 0, 0))
   write_tenant(t)
 end
 return ending(t, l, before)

@@ -2,7 +2,8 @@
 -- receipt is durable. Stored as "HANDED KIND AT LEASE AMOUNT EXPIRES GENERATION
 -- HASH", where HANDED is when sweep last gave it to a caller, or 0. A grant has
 -- two more lines: its claims as reserve was given them, and what it observed. An
--- extension has one more: its limits as extend was given them.
+-- extension has one more: its limits as extend was given them. So has the end of a
+-- lease that used tokens: "INPUT OUTPUT".
 -- Where a kill switch is thrown or lifted, its name stands in the place of LEASE.
 -- policy is "GENERATION HASH" and what follows it, "0 ~" if no policy decides.
 --

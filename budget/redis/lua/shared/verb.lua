@@ -8,10 +8,23 @@ local function load_held(claims, l, now)
   end
 end
 
+-- usage is what a lease is charged, by the at_end of its claims.
+local function usage(cost, input, output)
+  return { adjust = cost, input = input, output = output, tokens = input + output }
+end
+
+-- hold_of is what a lease holds in a claim.
+local function hold_of(l, c)
+  if c.at_end == 'adjust' then return l.hold end
+  return c.amount
+end
+
 -- end_lease writes down how a lease ended and drops what is not needed to
 -- answer a repeat or to correct the charge.
-local function end_lease(t, id, l, kind, charge)
-  add_event(t, kind, id, charge, 0, '0 ~')
+local function end_lease(t, id, l, kind, used)
+  local charge, tokens = used.adjust, ''
+  if used.tokens > 0 then tokens = format('\n%d %d', used.input, used.output) end
+  add_event(t, kind, id, charge, 0, '0 ~' .. tokens)
   l.state, l.end_number, l.end_at, l.charge, l.extension, l.seen = kind, t.number, t.now, charge, '', ''
   if kind == 'expire' then
     l.forget_at = t.now + REMEMBER_EXPIRED_MS
@@ -22,10 +35,10 @@ local function end_lease(t, id, l, kind, charge)
   write_lease(l, t.now)
 end
 
--- close_lease gives back the holds of an open lease and charges what it cost.
+-- close_lease gives back the holds of an open lease and charges what was used.
 -- A release charges nothing, also where a hold is to be kept, but what is to be
--- spent.
-local function close_lease(t, id, l, kind, cost)
+-- spent. An expiry charges each claim its hold.
+local function close_lease(t, id, l, kind, used)
   local claims = unpack_claims(l)
   local gone = load_held(claims, l, t.now)
   if gone then kept().lost(gone) end
@@ -34,19 +47,19 @@ local function close_lease(t, id, l, kind, cost)
   if call('ZREM', OPEN, id) == 0 then kept().lost('the entry of the open lease ' .. id) end
   for i = 1, #claims do
     local c = claims[i]
-    local hold = c.amount
-    if c.at_end == 'adjust' then hold = l.hold end
+    local hold, charge = hold_of(l, c), used[c.at_end]
+    if charge and kind == 'expire' then charge = hold end
     if c.open > 0 then c.open = c.open - 1 end
     if #c.at_end > 6 then -- longer than any without: it has marks
       marks().close(c, kind == 'release', t.now)
     else
       c.held = clamp(c.held - hold)
     end
-    if c.at_end == 'adjust' and cost > 0 then add(c, cost, t.now) end
+    if charge and charge > 0 then add(c, charge, t.now) end
     if c.at_end == 'spend' or c.at_end == 'keep' and kind ~= 'release' then add(c, c.amount, t.now) end
   end
   write_counters(claims, t.now)
-  end_lease(t, id, l, kind, cost)
+  end_lease(t, id, l, kind, used)
 end
 
 -- expire_due ends leases whose time is over, in order, before a verb does its
@@ -58,7 +71,7 @@ local function expire_due(t)
   for _, id in ipairs(call('ZRANGEBYSCORE', OPEN, '-inf', int(t.now), 'LIMIT', '0', '100')) do
     local l = read_lease(PREFIX .. 'lease:' .. id, t.now)
     if not l then kept().lost('the open lease ' .. id) end
-    close_lease(t, id, l, 'expire', l.hold)
+    close_lease(t, id, l, 'expire', usage(l.hold, 0, 0))
     write_tenant(t)
   end
   local first = call('ZRANGE', OPEN, '0', '0', 'WITHSCORES')
@@ -90,7 +103,7 @@ end
 local function own_lease(t, id)
   local l = read_lease(KEYS[2], t.now)
   if l and l.state == 'open' and l.expires <= t.now and not t.apart then
-    close_lease(t, id, l, 'expire', l.hold)
+    close_lease(t, id, l, 'expire', usage(l.hold, 0, 0))
     write_tenant(t)
   end
   return l
