@@ -49,6 +49,9 @@ var manners = []struct {
 		call.Conflict: {Status: 400, Bare: true}, call.TooLarge: {Status: 400, Bare: true}, call.Unreadable: {Status: 400, Bare: true}, call.TooMany: {Status: 400, Bare: true},
 		call.Unidentified: {Status: 400, Bare: true}, call.Held: {Status: 503},
 	}},
+	// Gemini CLI goes by the status alone. What has a 503 it sends again ten times, for four minutes in which it says
+	// nothing; a 424, that what the request depends on has failed, it shows at once.
+	{"GeminiCLI", map[call.Class]Manner{call.Down: {Status: 424, Final: true}}},
 }
 
 // codex begins the names of Codex's programs: codex_exec, codex-tui, codex_cli_rs and others.

@@ -56,7 +56,7 @@ func (c client) inEveryRun(name string) bool {
 	return c.CI && (slices.Contains(ciCases, name) || c.final && name == "ledger-down")
 }
 
-// TestAgents puts clients through the cases: six of them through some, or with -matrix
+// TestAgents puts clients through the cases: seven of them through some, or with -matrix
 // all through all.
 func TestAgents(t *testing.T) {
 	w := newWorld(t)

@@ -94,7 +94,7 @@ var clients = []client{
 		},
 	},
 	{
-		Name: "gemini-cli", Title: "Gemini CLI", Package: "@google/gemini-cli", Set: "node", CI: true,
+		Name: "gemini-cli", Title: "Gemini CLI", Package: "@google/gemini-cli", Set: "node", CI: true, final: true,
 		command: geminiCLI,
 		environment: func(_ client, j job) []string {
 			return []string{"GOOGLE_GEMINI_BASE_URL=" + j.Base, "GEMINI_API_KEY=" + j.Key, "GEMINI_CLI_TRUST_WORKSPACE=true", "GEMINI_TELEMETRY_ENABLED=false"}

@@ -107,7 +107,7 @@ const maxSentence = 160
 
 var (
 	spaces = regexp.MustCompile(`\s+`)
-	local  = regexp.MustCompile(`(http://)?127\.0\.0\.1:\d+\S*`)
+	local  = regexp.MustCompile(`(http://)?127\.0\.0\.1:\d+\S*|/\S*/TestAgents\S*`)
 )
 
 // sentence is what a person reads: from the line that has our words on, else the last line.
