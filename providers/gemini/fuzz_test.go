@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/gemini"
@@ -34,6 +36,9 @@ func FuzzParse(f *testing.F) {
 		`{"contents":{"parts":{"text":"Hi"}},"generation_config":{"max_output_tokens":"12","candidateCount":2}}`,
 		`{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":"AAAA"}},{"fileData":{"fileUri":"gs://x"}}]}],"tools":[{"googleSearch":{}}]}`,
 		`{"contents":[],"generationConfig":null,"cachedContent":"cachedContents/1"}`,
+		`{"contents":[],"tools":[{"googleSearch":{} , "functionDeclarations":{"name":"f"}},{"google_search_retrieval":{}}],"toolConfig":{"functionCallingConfig":{"mode":"AUTO"}}}`,
+		`{"model":"models/gemini-2.5-flash","tools":{"googleSearch":{}},"contents":[{"role":"model","parts":{"functionCall":{"name":"f"}}}],"tool_config":null}`,
+		`{"contents":[{"parts":[{"inlineData":{"mimeType":"audio/wav","data":"UklGRv////9XQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAAAAAAAAA"}}]}],"generationConfig":{ }}`,
 	} {
 		f.Add(seed)
 	}
@@ -50,6 +55,14 @@ func FuzzParse(f *testing.F) {
 		again, err := parse(generatePath, string(sent))
 		if err != nil {
 			t.Fatalf("%s is sent as %s, which cannot be read: %v", body, sent, err)
+		}
+		for _, name := range []string{"contents", "systemInstruction", "cachedContent"} {
+			if was, is := gjson.Get(body, name).Raw, gjson.GetBytes(sent, name).Raw; was != is {
+				t.Errorf("%s was %q and is %q", name, was, is)
+			}
+		}
+		if strings.Contains(gjson.GetBytes(sent, "tools").Raw, `"googleSearch":{`) {
+			t.Errorf("%s is sent as %s, with a tool that is stripped", body, sent)
 		}
 		bound, err := again.On(fuzzTerms)
 		if err != nil || bound.Bound().Output.Cap > 50 {

@@ -48,7 +48,7 @@ func how() []providertest.Explained {
 		{Title: "Members of a part", Known: namesOf(partLevel.Members), How: map[string]string{
 			"text": asText, "thought": noInput, "thoughtSignature": asJSON + ": what was thought is no longer", "functionCall": asJSON + ", and 64 tokens",
 			"functionResponse": "its members, and 64 tokens; media in it as those of a content",
-			"inlineData":       "an image by 2,304 tokens of models since Gemini 3, 4,128 of others, or `max_image_tokens`; a text by its bytes; a WAV file of plain samples by its length, 32 tokens a second; anything else by `max_document_tokens`, or else " + atContext + ". Images, documents and films need the capability `images`",
+			"inlineData":       "an image by `max_image_tokens`, or 2,304 tokens of models since Gemini 3, or before by its size, 258 tokens a tile (of a model whose name tells no version both together), and where that cannot be read " + atContext + "; a text by its bytes; a WAV file of plain samples by its length, 32 tokens a second; anything else by `max_document_tokens`, or else " + atContext + ". Images, documents and films need the capability `images`",
 			"fileData":         "`max_document_tokens` of the model, or else " + atContext, "videoMetadata": "as a film", "mediaResolution": asJSON,
 			"toolCall": asJSON, "toolResponse": asJSON, "executableCode": asJSON, "codeExecutionResult": asJSON,
 		}},
