@@ -24,5 +24,7 @@ ENV AEGIS_POLICY=/etc/aegis/policy.yaml \
     AEGIS_DATA=/data
 VOLUME /data
 EXPOSE 8080 8081
+# The image has no shell. Where --admin-listen is another one, AEGIS_ADMIN says which.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=20s CMD ["/usr/local/bin/aegis-proxy", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/aegis-proxy"]
 CMD ["serve"]

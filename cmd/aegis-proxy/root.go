@@ -12,9 +12,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 )
 
-// version is set by the release build.
-var version = "dev"
-
 // errReported ends the program with exit code 1 after its finding was printed.
 var errReported = errors.New("")
 
@@ -40,14 +37,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func newRoot() *cobra.Command {
 	root := newGroup("aegis-proxy", "A transparent proxy for LLM APIs that puts a hard stop on spend",
 		newServe(), newRun(), newDay(), newInit(), newDemo(), newVerify(), newReplay(), newReport(), newExport(), newAuthorization(), newCheckpoint(), newProve(), newArchive(),
-		newPolicy(), newKeys(), newPrice(), newPrices(), newBudgets(), newKill(), newLedger(),
+		newPolicy(), newKeys(), newPrice(), newPrices(), newBudgets(), newKill(), newLedger(), newHealthcheck(), newVersion(),
 	)
 	root.Long = `aegis-proxy stands between an application and an LLM API. It bounds what each
 request may cost, reserves that in every budget that concerns it, forwards or
 denies, settles the real cost and writes signed receipts.
 
 Every flag can be set by a variable: --admin-listen is AEGIS_ADMIN_LISTEN.`
-	root.Version = version
+	root.Version = versionLine()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return flagsFromEnv(cmd.Flags()) }
 	root.SetFlagErrorFunc(refuseFlag)
