@@ -23,9 +23,9 @@ type counts struct {
 
 // modalities divide a count. What they leave over is of no modality that is told.
 type modalities struct {
-	audio, image, video int64
-	told                bool // of any
-	odd                 bool
+	text, audio, image, video int64
+	told                      bool // of any
+	odd                       bool
 }
 
 func (c *counts) all() []*wire.Count {
@@ -91,12 +91,14 @@ func (c *counts) usage() (u call.Usage) {
 	u[call.ImageOutput] = min(c.said.image, output-u[call.AudioOutput])
 	u[call.VideoOutput] = min(c.said.video, output-u[call.AudioOutput]-u[call.ImageOutput])
 	rest := output - u[call.AudioOutput] - u[call.ImageOutput] - u[call.VideoOutput]
+	u[call.Output] = min(c.said.text, rest)
+	rest -= u[call.Output]
 	u[c.said.dearest(call.Output, call.AudioOutput, call.ImageOutput, call.VideoOutput)] += rest
 	return u
 }
 
-// divide adds a count of input by modalities. What they leave over, where there are others than text, may be of the
-// dearest of them.
+// divide adds a count of input by modalities. What they leave over is of the dearest of them: audio is dearer than
+// what is seen.
 func (m *modalities) divide(u *call.Usage, n int64) {
 	audio := min(m.audio, n)
 	image := min(m.image, n-audio)
@@ -104,7 +106,23 @@ func (m *modalities) divide(u *call.Usage, n int64) {
 	u[call.AudioInput] += audio
 	u[call.ImageInput] += image
 	u[call.VideoInput] += video
-	u[call.Input] += n - audio - image - video
+	n -= audio + image + video
+	text := min(m.text, n)
+	u[call.Input] += text
+	u[m.dearestRead()] += n - text
+}
+
+// dearestRead is the unit of input that nobody says the modality of.
+func (m *modalities) dearestRead() call.Unit {
+	switch {
+	case m.audio > 0:
+		return call.AudioInput
+	case m.video > 0:
+		return call.VideoInput
+	case m.image > 0:
+		return call.ImageInput
+	}
+	return call.Input
 }
 
 // dearest is the unit of what the modalities leave over: images are dearer than words, and so is audio.
@@ -241,6 +259,7 @@ func parseModalities(list gjson.Result) (m modalities) {
 		case "VIDEO":
 			m.video += count.N
 		case "TEXT", "DOCUMENT":
+			m.text += count.N
 		default:
 			m.odd = m.odd || count.N > 0
 		}
