@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/aegis-proxy/aegis-proxy/policy"
 )
 
 // health is which upstreams have failed lately, as far as this process has seen: they are tried after
@@ -82,12 +84,14 @@ func unwell(status int) bool {
 	return false
 }
 
-// judge notes what an attempt's status tells of its upstream.
-func (p *Proxy) judge(upstream string, status int) {
+// judge notes what an attempt's status tells of its upstream. That a client's own account is at its limit tells
+// nothing of others.
+func (p *Proxy) judge(u *policy.Upstream, status int) {
 	switch {
+	case status == http.StatusTooManyRequests && u.ClientPays:
 	case !unwell(status):
-		p.health.answered(upstream)
-	case p.health.failed(upstream):
-		p.logger.Warn("upstream is tried after the others of its models for a while", "upstream", upstream, "status", status, "for", coolFor.String())
+		p.health.answered(u.Name)
+	case p.health.failed(u.Name):
+		p.logger.Warn("upstream is tried after the others of its models for a while", "upstream", u.Name, "status", status, "for", coolFor.String())
 	}
 }

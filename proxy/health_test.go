@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,28 @@ func TestWeights(t *testing.T) {
 			w.close()
 			w.mustReplay()
 		})
+	}
+}
+
+// A limit of one client's own account puts nobody else's upstream last: each request asks it first.
+func TestOwnAccountsAreNoFailure(t *testing.T) {
+	sim := simulator.New(simulator.Config{})
+	both := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/other/") {
+			sim.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	text := strings.NewReplacer("{more}", "default_output_cap: 9", "{provider}", "openai", "{up2}", "{up}/other", "api_key_env: AEGIS_TEST_UPSTREAM_KEY", "credential: client").Replace(sharedPolicy)
+	w := newWorld(t, setting{upstreams: []http.Handler{both}, policy: text})
+	for range 5 {
+		if a := w.post(chatPath, ask4o, "X-Aegis-Key", tenantKey, "Authorization", "Bearer sk-own"); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	if got, want := fmt.Sprint(asked(w)), fmt.Sprint(slices.Repeat([]string{"allow up1", "allow up2"}, 5)); got != want {
+		t.Errorf("asked leave for %v, want %v", got, want)
 	}
 }
 

@@ -191,7 +191,7 @@ func (p *Proxy) respond(resp *http.Response) error {
 		return errSwitched
 	}
 	x := exchangeOf(resp.Request)
-	p.judge(x.grant.Upstream().Name, resp.StatusCode)
+	p.judge(x.grant.Upstream(), resp.StatusCode)
 	x.body = x.meter(resp)
 	// A fallback is decided before the client sees a byte.
 	if fallbackStatus(resp.StatusCode) && len(x.fallbacks) > 0 && x.body.buffer() && p.next(x) {
@@ -250,7 +250,7 @@ func (p *Proxy) fail(_ http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
 	p.logger.Log(r.Context(), x.levelOfFailure(), "upstream gave no response", "upstream", x.grant.Upstream().Name, "sent", x.sent.wrote(), "err", err)
 	if x.client.Err() == nil && x.killed.Load() == nil && p.stopping.Err() == nil {
-		p.judge(x.grant.Upstream().Name, http.StatusBadGateway)
+		p.judge(x.grant.Upstream(), http.StatusBadGateway)
 	}
 	receipt := x.grant.Receipt
 	x.grant.End(x.lost())
