@@ -68,7 +68,20 @@ func (f *findings) ofDocument(d *wire.Document) providers.Report {
 	if !d.Complete() { // who writes errors in place of answers closes them
 		f.seen.Failed, f.seen.ErrorObject = false, false
 	}
-	return f.report(d.Complete() && d.List() == f.asked.array)
+	return f.report(d.Complete() && d.List() == f.asked.array && !(f.asked.array && f.brokeOff(d)))
+}
+
+// brokeOff reports whether an array was closed before its answer ended: an error is in it, or its last candidates
+// do not say why they ended. Those that are too long to be kept may have said it.
+func (f *findings) brokeOff(d *wire.Document) bool {
+	answers := d.Kept(candidatesMember)
+	if last := answers.Last(); last != nil {
+		f.readEnds(last)
+	} else if len(answers.Values) > 0 {
+		return f.failed
+	}
+	f.blocked(d.Kept(blockedMember).Last())
+	return f.failed || f.ends == 0 && !f.finished
 }
 
 // Event reads the payload of one event. Nothing is taken out.
@@ -89,7 +102,7 @@ func (f *findings) Event(payload []byte) wire.Addition {
 			f.readModel(wire.Parse(w.Bytes()))
 		case candidatesMember:
 			f.candidates(w.Bytes())
-		case "promptFeedback":
+		case blockedMember:
 			f.blocked(w.Bytes())
 		case "error":
 			f.readError(w.Bytes())

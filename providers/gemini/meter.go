@@ -33,8 +33,8 @@ func newMeter(of asked, a providers.Answer) *meter {
 	m := &meter{found: findings{asked: of, unframed: !a.Framed, served: a.Status < 300, ahead: bill.Ahead(a.Header)}}
 	m.opened.Announced = a.Stream()
 	m.object = wire.NewDocument(watched)
-	if of.searches > 0 {
-		m.object = wire.NewDocument(watchedForSearches)
+	if of.searches > 0 || of.array {
+		m.object = wire.NewDocument(watchedWithAnswers)
 	}
 	m.stream = wire.NewEventStream(&m.found, false)
 	return m
@@ -45,15 +45,16 @@ var watched = wire.Paths{
 	Keep: []string{usageMember, modelMember, "error"}, Output: []string{candidatesMember}, Labels: labels,
 }.Watch()
 
-// watchedForSearches keeps what was found too, where searches are paid for.
-var watchedForSearches = wire.Paths{
-	Keep: []string{usageMember, modelMember, "error", candidatesMember}, Output: []string{candidatesMember}, Labels: labels,
+// watchedWithAnswers keeps the answers too: they say what was found, where searches are paid for, and why a stream ended.
+var watchedWithAnswers = wire.Paths{
+	Keep: []string{usageMember, modelMember, "error", candidatesMember, blockedMember}, Output: []string{candidatesMember}, Labels: labels,
 }.Watch()
 
 const (
 	usageMember      = "usageMetadata"
 	modelMember      = "modelVersion"
 	candidatesMember = "candidates"
+	blockedMember    = "promptFeedback"
 )
 
 // labels are members whose strings no model has generated.

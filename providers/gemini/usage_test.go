@@ -1,11 +1,14 @@
 package gemini
 
 import (
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
+	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
 
 // TestUsage: what usageMetadata comes to. What it does not tell for certain is charged the dearer way, or is no usage.
@@ -98,6 +101,40 @@ func TestStreams(t *testing.T) {
 			r := read("events", row.stream, row.err)
 			if r.HasUsage != row.known || row.known && (len(r.Lines) != 1 || r.Lines[0].Usage != row.want) || !r.Ran {
 				t.Errorf("%+v, known %v, want %v, known %v", r.Lines, r.HasUsage, row.want, row.known)
+			}
+		})
+	}
+}
+
+// TestArrays: a stream that is an array tells the same as one of events, and one that is closed before its answer ended has
+// told too little.
+func TestArrays(t *testing.T) {
+	part := func(n int, more string) string {
+		return fmt.Sprintf(`{"candidates":[{"index":0,"content":{"parts":[{"text":"Hi"}]}%s}],"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":%d}}`, more, n)
+	}
+	var begun string
+	for n := range 9 {
+		begun += part(n+1, "") + ",\r\n"
+	}
+	const failed = `{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}`
+	for _, row := range []struct {
+		name, array string
+		known, ran  bool
+		output      int64
+	}{
+		{"the last total counts", begun + part(44, `,"finishReason":"STOP"`), true, true, 44},
+		{"a reason as a number", begun + part(44, `,"finishReason":1`), true, true, 44},
+		{"usage behind the end", begun + part(44, `,"finishReason":"STOP"`) + `,{"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":45}}`, true, true, 45},
+		{"an end with an image in it", begun + part(44, `,"finishReason":"STOP","x":"`+strings.Repeat("A", wire.MaxValueBytes)+`"`), true, true, 44},
+		{"no reason", begun + part(44, ""), false, true, 44},
+		{"an error in its middle", begun + failed, false, true, 9},
+		{"an error alone", failed, false, false, 0},
+		{"a blocked prompt", `{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":10}}`, true, true, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := read("array", "["+row.array+"]", io.EOF)
+			if r.HasUsage != row.known || r.Ran != row.ran || r.Lines[0].Usage[call.Output] != row.output {
+				t.Errorf("%+v, want known %v, ran %v, output %d", r, row.known, row.ran, row.output)
 			}
 		})
 	}
