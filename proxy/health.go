@@ -30,6 +30,9 @@ const (
 	coolFor = 30 * time.Second
 )
 
+// statusOverloaded is what Anthropic's API answers while it is overloaded.
+const statusOverloaded = 529
+
 // failed notes a failure, and reports whether it puts the upstream last.
 func (h *health) failed(upstream string) (last bool) {
 	h.mu.Lock()
@@ -78,7 +81,7 @@ func (h *health) time() time.Time {
 // may be the request's own doing.
 func unwell(status int) bool {
 	switch status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, statusOverloaded:
 		return true
 	}
 	return false

@@ -22,6 +22,7 @@ func TestUpstreamThatFailsIsTriedLast(t *testing.T) {
 	}{
 		{http.StatusServiceUnavailable, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up2", "up2"}},
 		{http.StatusTooManyRequests, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up2", "up2"}},
+		{529, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up2", "up2"}},
 		{http.StatusInternalServerError, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up1", "up2", "up1", "up2"}},
 	} {
 		t.Run(fmt.Sprint(row.status), func(t *testing.T) {
