@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
+	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
 	"github.com/aegis-proxy/aegis-proxy/providers"
@@ -71,13 +73,13 @@ func (p *Proxy) first(bids []gate.Bid) int {
 	return max(0, slices.IndexFunc(upstreams, func(u *policy.Upstream) bool { return well(u.Name) }))
 }
 
-// begin asks leave for the bid that is tried first. Where that is not the policy's own first one, and is denied, the
-// latter is asked for too: an order by what the proxy has seen denies nobody. The rest are the fallbacks, in the
+// begin asks leave for the bid that is tried first. Where that is not the policy's own first one, and is denied for what
+// it costs there, the latter is asked for too: an order by what the proxy has seen denies nobody. The rest are the fallbacks, in the
 // policy's order.
 func (p *Proxy) begin(ctx context.Context, bids []gate.Bid, offers []providers.Offer) (*gate.Grant, []gate.Bid, []providers.Offer, error) {
 	place := p.first(bids)
 	grant, err := p.gate.Begin(ctx, bids[place])
-	if err != nil && place > 0 {
+	if place > 0 && dearThere(err) {
 		bids, offers, place = slices.Delete(bids, place, place+1), slices.Delete(offers, place, place+1), 0
 		grant, err = p.gate.Begin(ctx, bids[0])
 	}
@@ -88,4 +90,10 @@ func (p *Proxy) begin(ctx context.Context, bids []gate.Bid, offers []providers.O
 	bids = slices.Insert(slices.Delete(bids, place, place+1), 0, chosen)
 	offers = slices.Insert(slices.Delete(offers, place, place+1), 0, offer)
 	return grant, bids, offers, nil
+}
+
+// dearThere reports whether a call was denied for what it costs at its upstream: another one may have another price.
+func dearThere(err error) bool {
+	d, denied := errors.AsType[*call.Denial](err)
+	return denied && (policy.OfMoney(d) || d.Reason == policy.NoPrice || d.Reason == policy.NoBound)
 }
