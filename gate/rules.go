@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/policy"
@@ -50,6 +51,29 @@ func (r *Rules) Unpriced() (problems []error) {
 		u := r.Policy.Upstreams[name]
 		if err := r.Prices.Sells(u.Provider); err != nil && r.denies(u) {
 			problems = append(problems, fmt.Errorf("upstream %q: %w", u.Name, err))
+		}
+	}
+	return problems
+}
+
+// Unpaid tells of each model that tenants have asked for where a budget is exhausted, and that has no price at any
+// upstream which may serve it: nobody would ever get it. nil: there is none.
+func (r *Rules) Unpaid(now time.Time) (problems []error) {
+	said := map[string]bool{}
+	for _, t := range r.Policy.Tenants {
+		if t.Downgrade == "" || said[t.Downgrade] {
+			continue
+		}
+		said[t.Downgrade] = true
+		_, upstreams := r.Policy.Route(t, t.Downgrade)
+		var why error
+		priced := slices.ContainsFunc(upstreams, func(u *policy.Upstream) bool {
+			_, err := r.Prices.Lookup(u.Provider, t.Downgrade, now)
+			why = err
+			return err == nil
+		})
+		if !priced && why != nil {
+			problems = append(problems, fmt.Errorf("tenant %q: when_exhausted: use: %w", t.Name, why))
 		}
 	}
 	return problems

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -81,7 +82,7 @@ func checkPrices(p *policy.Policy, path, prices string) error {
 	if err != nil {
 		return err
 	}
-	problems := rules.Unpriced()
+	problems := append(rules.Unpriced(), rules.Unpaid(time.Now())...)
 	for i, err := range problems {
 		problems[i] = fmt.Errorf("%s: %w", path, err)
 	}
