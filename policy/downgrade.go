@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 
@@ -66,12 +67,17 @@ func (t *Tenant) Clamps(f *call.Facts) bool {
 }
 
 // DeniedTwice is the error that a caller is told where a call and the one in its place were both refused: the
-// second where that lacks money too, since it is the cheaper one; else the first. It is nil if the second is.
+// second where that lacks money too, since it is the cheaper one, or where nobody could decide about it; else the first. It
+// is nil if the second is.
 func DeniedTwice(first, second error) error {
-	if d, denied := errors.AsType[*call.Denial](second); denied && !OfMoney(d) {
-		return first
+	d, denied := errors.AsType[*call.Denial](second)
+	if !denied || OfMoney(d) || slices.Contains(undecided, d.Reason) {
+		return second
 	}
-	return second
+	return first
 }
+
+// undecided are the reasons of denials that no rule has made.
+var undecided = []call.Reason{LedgerUnavailable, ReceiptsUnavailable, StalePolicy, ClientClosedRequest, Killed}
 
 func (t *Tenant) isDowngrade(model string) bool { return names.Fold(model) == names.Fold(t.Downgrade) }

@@ -77,24 +77,22 @@ func (h *health) time() time.Time {
 	return time.Now()
 }
 
-// unwell reports whether a status says that its upstream cannot answer now, whatever it is asked. A 500
-// may be the request's own doing.
+// unwell reports whether a status says that its upstream cannot answer now, whoever asks whatever. A 500 or a 429 may be
+// the request's own doing, or its account's.
 func unwell(status int) bool {
 	switch status {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, statusOverloaded:
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, statusOverloaded:
 		return true
 	}
 	return false
 }
 
-// judge notes what an attempt's status tells of its upstream. That a client's own account is at its limit tells
-// nothing of others.
+// judge notes what an attempt's status tells of its upstream. That it refuses a request tells nothing.
 func (p *Proxy) judge(u *policy.Upstream, status int) {
 	switch {
-	case status == http.StatusTooManyRequests && u.ClientPays:
-	case !unwell(status):
+	case status < http.StatusBadRequest:
 		p.health.answered(u.Name)
-	case p.health.failed(u.Name):
+	case unwell(status) && p.health.failed(u.Name):
 		p.logger.Warn("upstream is tried after the others of its models for a while", "upstream", u.Name, "status", status, "for", coolFor.String())
 	}
 }

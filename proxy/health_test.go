@@ -21,7 +21,7 @@ func TestUpstreamThatFailsIsTriedLast(t *testing.T) {
 		want   []string // upstreams of the decisions of five requests
 	}{
 		{http.StatusServiceUnavailable, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up2", "up2"}},
-		{http.StatusTooManyRequests, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up2", "up2"}},
+		{http.StatusTooManyRequests, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up1", "up2", "up1", "up2"}},
 		{529, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up2", "up2"}},
 		{http.StatusInternalServerError, []string{"up1", "up2", "up1", "up2", "up1", "up2", "up1", "up2", "up1", "up2"}},
 	} {

@@ -23,8 +23,11 @@ type Reporter struct {
 	err    error
 }
 
-// leaseID names a lease: those of actions are named by whoever asks, in each tenant anew.
-type leaseID struct{ tenant, lease string }
+// leaseID names a lease: those of actions are named by whoever asks, in each life of each tenant anew.
+type leaseID struct {
+	life
+	lease string
+}
 
 // life is a tenant's ledger, which one that was provisioned anew begins again.
 type life struct{ tenant, epoch string }
@@ -116,9 +119,12 @@ func (r *Reporter) decide(d *audit.Decision) error {
 	if d.Existing {
 		return nil
 	}
-	r.note(d.Facts.Tenant, d.Epoch, d.Event)
+	fresh, err := r.note(d.Facts.Tenant, d.Epoch, d.Event)
+	id := leaseID{life{d.Facts.Tenant, d.Epoch}, d.Lease}
+	if err != nil || !fresh && r.leases[id] == nil {
+		return err // told twice
+	}
 	r.forget(d.At)
-	id := leaseID{d.Facts.Tenant, d.Lease}
 	l, err := r.lease(id, d.At)
 	if err != nil {
 		return err
@@ -128,8 +134,15 @@ func (r *Reporter) decide(d *audit.Decision) error {
 	}
 	l.hold = max(l.hold, d.Facts.Cost)
 	if l.outside = !inside || r.query.WouldDeny; l.outside {
-		if inside && len(d.Reasons) > 0 {
-			return r.count(d, at, func(row *Row) error { return plus(&row.WouldDeny, 1) })
+		if !inside {
+			return nil
+		}
+		for _, reason := range d.Reasons {
+			row, err := r.row(decided{&d.Facts, reason, at})
+			if err != nil {
+				return err
+			}
+			row.WouldDeny++
 		}
 		return nil
 	}
@@ -183,11 +196,18 @@ func (r *Reporter) place(id leaseID, l *lease) error {
 // recovered, counts once.
 func (r *Reporter) event(body audit.Body, told *audit.Settlement) error {
 	e, ok := gate.EventOf(body)
-	if !ok || !r.note(e.Tenant, e.Epoch, e.Number) || e.Lease == "" {
+	if !ok {
 		return nil
 	}
+	fresh, err := r.note(e.Tenant, e.Epoch, e.Number)
+	if err != nil || !fresh || e.Lease == "" {
+		return err
+	}
 	r.forget(e.At)
-	id := leaseID{e.Tenant, e.Lease}
+	id := leaseID{life{e.Tenant, e.Epoch}, e.Lease}
+	if e.Kind == budget.Extended && r.leases[id] == nil {
+		return nil // of a lease that has ended
+	}
 	l, err := r.lease(id, e.At)
 	if err != nil {
 		return err

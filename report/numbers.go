@@ -1,15 +1,19 @@
 package report
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
-// maxGaps bounds the gaps in a tenant's events that are waited for. The oldest is given up for it:
-// receipts come nearly in order, so that what is missing so long ago is missing for good.
-const maxGaps = 4096
+// maxGaps bounds the gaps in a tenant's events, which receipts that are still to come may fill.
+const maxGaps = 1 << 18
+
+// errGaps is the error of receipts that lack so much that what is there twice cannot be told any more.
+var errGaps = fmt.Errorf("a tenant's events have more than %d gaps in these receipts; name the receipts of every replica", maxGaps)
 
 // numbers are those of a tenant's events that were seen.
 type numbers struct {
 	spans []span // in order, none touching the next
-	gone  int64  // numbers in gaps that were given up
 }
 
 // span is the numbers from first to last.
@@ -41,24 +45,12 @@ func (s *numbers) add(n int64) bool {
 		s.spans[i].first = n
 	default:
 		s.spans = slices.Insert(s.spans, i, span{n, n})
-		s.giveUp()
 	}
 	return true
 }
 
-// giveUp closes the oldest gap where there are too many.
-func (s *numbers) giveUp() {
-	if len(s.spans) <= maxGaps {
-		return
-	}
-	s.gone += s.spans[1].first - s.spans[0].last - 1
-	s.spans[0].last = s.spans[1].last
-	s.spans = slices.Delete(s.spans, 1, 2)
-}
-
 // missing is how many numbers are not there between the first and the last.
-func (s *numbers) missing() int64 {
-	n := s.gone
+func (s *numbers) missing() (n int64) {
 	for i := 1; i < len(s.spans); i++ {
 		n += s.spans[i].first - s.spans[i-1].last - 1
 	}
@@ -66,12 +58,15 @@ func (s *numbers) missing() int64 {
 }
 
 // note notes an event of a tenant, and reports whether it is new.
-func (r *Reporter) note(tenant, epoch string, number int64) bool {
+func (r *Reporter) note(tenant, epoch string, number int64) (fresh bool, err error) {
 	of := life{tenant, epoch}
 	known := r.events[of]
 	if known == nil {
 		known = &numbers{}
 		r.events[of] = known
 	}
-	return known.add(number)
+	if fresh = known.add(number); len(known.spans) > maxGaps {
+		return fresh, errGaps
+	}
+	return fresh, nil
 }

@@ -102,7 +102,7 @@ func instant(flag, text string, zone *time.Location) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if at, err := time.ParseInLocation(time.DateOnly, text, zone); err == nil {
+	if at, err := beginning(text, zone); err == nil {
 		return at, nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
@@ -110,6 +110,16 @@ func instant(flag, text string, zone *time.Location) (time.Time, error) {
 		return at, fmt.Errorf("%s %q is no day and no instant; write 2026-11-01 or 2026-11-01T12:00:00Z", flag, text)
 	}
 	return at, nil
+}
+
+// beginning is when a day begins in a zone: at midnight, or where clocks leap over that, at the first instant that is
+// of the day.
+func beginning(day string, zone *time.Location) (time.Time, error) {
+	at, err := time.ParseInLocation(time.DateOnly, day, zone)
+	for i := 0; i < 4 && err == nil && at.Format(time.DateOnly) != day; i++ {
+		at = at.Add(30 * time.Minute) // no zone leaps by less
+	}
+	return at, err
 }
 
 // writer is how the report is printed.

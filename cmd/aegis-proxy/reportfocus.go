@@ -143,10 +143,10 @@ func focusWriter(zone string) (func(io.Writer, *report.Report) error, error) {
 
 func focusOf(names []string, r *report.Row, zone *time.Location) (*focusRow, error) {
 	row := &focusRow{Row: r, by: map[string]string{}, spent: policy.Decimal(r.Spent)}
-	for i, name := range names {
-		row.by[name] = r.Of[i]
+	for i, value := range asText(r.Of) {
+		row.by[names[i]] = value
 	}
 	var err error
-	row.day, err = time.ParseInLocation(time.DateOnly, row.by["day"], zone)
+	row.day, err = beginning(row.by["day"], zone)
 	return row, err
 }

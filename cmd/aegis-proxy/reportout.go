@@ -118,9 +118,20 @@ func reportCSV(w io.Writer, r *report.Report) error {
 	out := csv.NewWriter(w)
 	lines := [][]string{append(slices.Clone(r.By), named(shown)...)}
 	for i := range r.Rows {
-		lines = append(lines, append(slices.Clone(r.Rows[i].Of), valued(shown, &r.Rows[i])...))
+		lines = append(lines, append(asText(r.Rows[i].Of), valued(shown, &r.Rows[i])...))
 	}
 	return out.WriteAll(lines)
+}
+
+// asText has an apostrophe before what a spreadsheet would take for a formula: names of models come from clients.
+func asText(values []string) []string {
+	list := slices.Clone(values)
+	for i, value := range list {
+		if value != "" && strings.ContainsAny(value[:1], "=+-@") {
+			list[i] = "'" + value
+		}
+	}
+	return list
 }
 
 // reportRow is a row as JSON. Money is USD in decimal text; numbers are exact.
