@@ -205,7 +205,7 @@ func TestBudgetIsUsedUp(t *testing.T) {
 func useUpBudgets(t *testing.T, d deployment, s spoken, stream bool) {
 	t.Parallel() // its clients sleep most of the time
 	limit := fits * s.cost(t, 1000)
-	prompt := s.prompt(&simulator.Request{Body: []byte(s.request(1000, stream, nil).json())})
+	prompt := s.billed(1000, stream)
 	w := newSpokenWorld(t, simulator.Config{
 		CountPrompt: func(*simulator.Request) int64 { return prompt },
 		Script:      simulator.Always(simulator.Answer{Latency: 20 * time.Millisecond, OutputTokens: 100}),

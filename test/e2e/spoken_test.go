@@ -129,6 +129,12 @@ func (s spoken) prompt(r *simulator.Request) (tokens int64) {
 	return tokens + in.Fixed
 }
 
+// billed is what a provider bills for the question, in tokens: it sees the model that the proxy names to it.
+func (s spoken) billed(limit int64, stream bool) (tokens int64) {
+	s.alias = ""
+	return s.prompt(&simulator.Request{Body: []byte(s.request(limit, stream, nil).json())})
+}
+
 // cost is what the question costs, answered with so many tokens, in nano-USD.
 func (s spoken) cost(t *testing.T, output int64) int64 {
 	t.Helper()
@@ -136,8 +142,7 @@ func (s spoken) cost(t *testing.T, output int64) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.alias = ""
-	prompt := s.prompt(&simulator.Request{Body: []byte(s.request(outputCap, false, nil).json())})
+	prompt := s.billed(outputCap, false)
 	nano, err := price.Cost(call.Usage{call.Input: prompt, call.Output: output})
 	if err != nil || prompt == 0 {
 		t.Fatalf("%d tokens: %v", prompt, err)
