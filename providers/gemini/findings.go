@@ -25,6 +25,7 @@ type findings struct {
 
 	finished bool   // all candidates say why they ended, or the prompt was blocked
 	ends     uint64 // those that do, a bit for each
+	refused  bool   // the prompt was blocked
 	searched searched
 	failed   bool // there was an error in its place
 	ended    bool // the response came to its end
@@ -33,27 +34,35 @@ type findings struct {
 }
 
 // settled reports whether a stream has said all: why it ended, and what it used.
-func (f *findings) settled() bool { return f.finished && f.final }
+func (f *findings) settled() bool { return f.finished && f.final && !f.failed }
 
 // ofStream is the report of a stream of events. The connection's end is its end; one without a reason for its end was
 // cut.
 func (f *findings) ofStream() providers.Report {
 	f.seen.Stream = true
 	f.seen.Complete = f.settled() || f.ended
-	return f.report(f.settled() || f.ended && f.ends > 0 && f.final)
+	return f.report(f.settled())
 }
 
-// ofDocument is the report of a document, or of a stream that is an array.
+// ofArray is the report of a stream that is an array. One that was closed before its answer has ended, with an error in
+// it, was cut.
+func (f *findings) ofArray(a *array) providers.Report {
+	f.seen.Stream = true
+	f.seen.Complete = a.whole() || f.ended && !f.unframed
+	if !a.whole() { // who writes errors in place of answers closes them
+		f.seen.Failed, f.seen.ErrorObject = false, false
+	}
+	return f.report(f.settled() && a.whole())
+}
+
+// ofDocument is the report of a document.
 func (f *findings) ofDocument(d *wire.Document) providers.Report {
-	f.seen.Stream = f.asked.array
 	f.seen.Complete = d.Complete() || f.ended && !(f.unframed && d.Open())
 	f.text = d.Output()
 	f.seen.Ran = f.seen.Ran || f.text
 	told := d.Kept(usageMember)
-	f.usage = usage{broken: told.Cut || len(told.Values) > 0 && told.Last() == nil || !d.List() && (told.Dropped || len(told.Values) > 1)}
-	for _, value := range told.Values {
-		f.take(value)
-	}
+	f.usage = usage{broken: told.Cut || told.Dropped || len(told.Values) > 1}
+	f.take(told.Last())
 	if f.asked.searches > 0 {
 		found := d.Kept(candidatesMember)
 		f.searched.unclear = found.Dropped || found.Cut
@@ -68,20 +77,7 @@ func (f *findings) ofDocument(d *wire.Document) providers.Report {
 	if !d.Complete() { // who writes errors in place of answers closes them
 		f.seen.Failed, f.seen.ErrorObject = false, false
 	}
-	return f.report(d.Complete() && d.List() == f.asked.array && !(f.asked.array && f.brokeOff(d)))
-}
-
-// brokeOff reports whether an array was closed before its answer ended: an error is in it, or its last candidates
-// do not say why they ended. Those that are too long to be kept may have said it.
-func (f *findings) brokeOff(d *wire.Document) bool {
-	answers := d.Kept(candidatesMember)
-	if last := answers.Last(); last != nil {
-		f.readEnds(last)
-	} else if len(answers.Values) > 0 {
-		return f.failed
-	}
-	f.blocked(d.Kept(blockedMember).Last())
-	return f.failed || f.ends == 0 && !f.finished
+	return f.report(d.Complete() && !d.List() && !f.asked.array)
 }
 
 // Event reads the payload of one event. Nothing is taken out.
@@ -135,24 +131,29 @@ func (f *findings) candidates(list []byte) {
 	f.seen.OutputTokens += max(1, written)
 }
 
-// readEnds notes the candidates that say why they ended, as a word or as a number of the API's enumeration. Words of the
-// same name deeper inside are the model's own.
+// readEnds notes the candidates that say why they ended, as a word or as a number of the API's enumeration; one that
+// goes on has not. Words of the same name deeper inside are the model's own.
 func (f *findings) readEnds(list []byte) {
 	for _, c := range wire.Parse(list).Array() {
 		reason, index := wire.Get(c, "finishReason"), wire.Get(c, "index").Int()
-		if (reason.Str != "" || reason.Int() > 0) && 0 <= index && index < maxCandidates {
+		switch {
+		case index < 0 || index >= maxCandidates:
+		case reason.Str != "" && reason.Str != unspecified || reason.Int() > 0:
 			f.ends |= 1 << index
+		default:
+			f.ends &^= 1 << index
 		}
 	}
-	if int64(bits.OnesCount64(f.ends)) >= max(1, f.asked.candidates) {
-		f.finished = true
-	}
+	f.finished = f.refused || int64(bits.OnesCount64(f.ends)) >= max(1, f.asked.candidates)
 }
+
+// unspecified is no reason.
+const unspecified = "FINISH_REASON_UNSPECIFIED"
 
 // blocked reads why a prompt was not answered: it is billed all the same.
 func (f *findings) blocked(feedback []byte) {
 	if reason := wire.Get(wire.Parse(feedback), "blockReason"); reason.Str != "" || reason.Type == gjson.Number {
-		f.finished = true
+		f.finished, f.refused = true, true
 	}
 }
 
@@ -176,7 +177,7 @@ func (f *findings) take(object []byte) {
 
 func (f *findings) report(settled bool) providers.Report {
 	r := f.seen
-	line := f.usage.line(f.model)
+	line := f.usage.line(f.model, f.asked.kinds)
 	line.Billed = max(line.Billed, f.ahead.N)
 	line.Usage[call.Searches] = f.searched.fees(&f.asked)
 	r.Lines = append(r.Lines[:0:0], line)

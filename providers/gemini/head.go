@@ -99,13 +99,16 @@ func (r *request) header(t *providers.Terms) map[string][]string {
 	header := providers.Forwarded(r.head.Header, withheld)
 	for name := range header {
 		plain := providers.Plain(name)
-		if wire.Secret(name) || wire.HidesUsage(name) || !slices.Contains(ownHosts, t.Provider) && !isPlain(plain) && !t.Allow.Has(call.ExtraHeader, strings.ToLower(plain)) {
+		if plain == routingHeader || wire.Secret(name) || wire.HidesUsage(name) || !slices.Contains(ownHosts, t.Provider) && !isPlain(plain) && !t.Allow.Has(call.ExtraHeader, strings.ToLower(plain)) {
 			delete(header, name)
 		}
 	}
 	header["Content-Type"] = []string{"application/json"} // as what it was parsed
 	return header
 }
+
+// routingHeader names the model beside the path, for servers in front of the API.
+const routingHeader = "X-Goog-Request-Params"
 
 func isPlain(name string) bool {
 	return slices.ContainsFunc(plainHeaders, func(begin string) bool { return strings.HasPrefix(name, begin) })

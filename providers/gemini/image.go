@@ -20,6 +20,9 @@ const (
 	largestTile = 768 // pixels
 )
 
+// maxSide is the longest side of an image that is believed, in pixels: ten times what cameras have.
+const maxSide = 100_000
+
 // maxHeadBytes is how much of an image is read for its size: more than the largest colour profiles and previews take.
 const maxHeadBytes = 1 << 20
 
@@ -27,7 +30,7 @@ const maxHeadBytes = 1 << 20
 func tiled(data string) (tokens int64, ok bool) {
 	pixels := base64.NewDecoder(base64.StdEncoding, strings.NewReader(data))
 	size, _, err := image.DecodeConfig(io.LimitReader(pixels, maxHeadBytes))
-	if err != nil || size.Width <= 0 || size.Height <= 0 {
+	if err != nil || size.Width <= 0 || size.Height <= 0 || size.Width > maxSide || size.Height > maxSide {
 		return 0, false
 	}
 	if size.Width <= oneTile && size.Height <= oneTile {

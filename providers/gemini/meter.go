@@ -13,10 +13,11 @@ import (
 // asked is what a meter knows of the request.
 type asked struct {
 	candidates int64
-	searches   int64 // fees that are held, at most
-	once       bool  // searches are billed once a prompt, not one by one
-	embeds     bool  // it asks for embeddings, which have no output
-	array      bool  // it asks for a stream that is a JSON array
+	searches   int64      // fees that are held, at most
+	once       bool       // searches are billed once a prompt, not one by one
+	embeds     bool       // it asks for embeddings, which have no output
+	array      bool       // it asks for a stream that is a JSON array
+	kinds      call.Kinds // of tokens that are held
 
 	amounts bill.Reader // of its provider; nil where none is known
 }
@@ -27,27 +28,29 @@ type meter struct {
 	opened wire.Opening
 	object wire.Document
 	stream wire.EventStream
+	array  array
 }
 
 func newMeter(of asked, a providers.Answer) *meter {
 	m := &meter{found: findings{asked: of, unframed: !a.Framed, served: a.Status < 300, ahead: bill.Ahead(a.Header)}}
 	m.opened.Announced = a.Stream()
 	m.object = wire.NewDocument(watched)
-	if of.searches > 0 || of.array {
+	if of.searches > 0 {
 		m.object = wire.NewDocument(watchedWithAnswers)
 	}
 	m.stream = wire.NewEventStream(&m.found, false)
+	m.array.found = &m.found
 	return m
 }
 
-// watched is what is looked for in a document, or in each element of an array.
+// watched is what is looked for in a document.
 var watched = wire.Paths{
 	Keep: []string{usageMember, modelMember, "error"}, Output: []string{candidatesMember}, Labels: labels,
 }.Watch()
 
-// watchedWithAnswers keeps the answers too: they say what was found, where searches are paid for, and why a stream ended.
+// watchedWithAnswers keeps the answers too: they say what was found, where searches are paid for.
 var watchedWithAnswers = wire.Paths{
-	Keep: []string{usageMember, modelMember, "error", candidatesMember, blockedMember}, Output: []string{candidatesMember}, Labels: labels,
+	Keep: []string{usageMember, modelMember, "error", candidatesMember}, Output: []string{candidatesMember}, Labels: labels,
 }.Watch()
 
 const (
@@ -64,20 +67,38 @@ var labels = map[string]bool{"role": true, "finishReason": true, "mimeType": tru
 func (m *meter) Feed(chunk []byte) []byte {
 	switch m.opened.Look(chunk) {
 	case wire.ShapeDocument:
-		m.object.Feed(chunk)
+		m.document(chunk)
 	case wire.ShapeEvents:
 		m.stream.Feed(chunk)
 	default: // only blanks, and the beginning of a name
-		m.object.Feed(chunk)
+		m.document(chunk)
 		m.stream.Feed(chunk)
 	}
 	return chunk
 }
 
+// document takes the next bytes of what is no event stream. A stream that was asked for as an array may be
+// answered by an object, if that is an error.
+func (m *meter) document(chunk []byte) {
+	if m.found.asked.array {
+		m.array.feed(chunk)
+	}
+	if !m.inArray() {
+		m.object.Feed(chunk)
+	}
+}
+
+// inArray reports whether the answer is the array that was asked for.
+func (m *meter) inArray() bool {
+	return m.found.asked.array && m.opened.Shape == wire.ShapeDocument && m.array.depth > 0 && !m.array.broken
+}
+
 // Close takes in the end of the response. Nothing is left to pass on.
 func (m *meter) Close(err error) []byte {
 	m.found.ended = err == io.EOF
-	if m.opened.Shape == wire.ShapeDocument {
+	if m.inArray() {
+		m.array.close()
+	} else if m.opened.Shape == wire.ShapeDocument {
 		m.object.End()
 	} else {
 		m.stream.Close()
@@ -95,16 +116,22 @@ func (m *meter) events() bool {
 
 // Seen is how much output was seen in a stream, and whether the answer was complete.
 func (m *meter) Seen() (output int64, complete bool) {
-	if m.events() {
+	switch {
+	case m.events():
 		return m.found.seen.OutputTokens, m.found.settled()
+	case m.inArray():
+		return m.found.seen.OutputTokens, m.array.whole()
 	}
 	return 0, m.object.Complete()
 }
 
 // Report returns what was found so far; it is final after Close.
 func (m *meter) Report() providers.Report {
-	if m.events() {
+	switch {
+	case m.events():
 		return m.found.ofStream()
+	case m.inArray():
+		return m.found.ofArray(&m.array)
 	}
 	return m.found.ofDocument(&m.object)
 }

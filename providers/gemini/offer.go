@@ -60,7 +60,7 @@ func (o *offer) free() *providers.Unbounded {
 func (o *offer) bindInput() (no *providers.Unbounded) {
 	r, t := o.request, &o.terms
 	no = o.serve()
-	in := providers.Input{Part: call.Part{Fixed: r.load.tokens(), Texts: r.texts, Kinds: r.inputKinds()}, Contexts: r.prompts}
+	in := providers.Input{Part: call.Part{Fixed: r.load.tokens() + (r.prompts-1)*promptTokens, Texts: r.texts, Kinds: r.inputKinds()}, Contexts: r.prompts}
 	no = no.Join(r.bindImages(&in, t))
 	switch {
 	case r.hidden == "":
@@ -212,7 +212,7 @@ func (o *offer) Send(outputCap int64) providers.Sent {
 	if version == "" {
 		version = defaultVersion
 	}
-	asked := asked{candidates: r.candidates, searches: o.searches, once: r.searchedOnce(), amounts: bill.Of(o.terms.Provider), embeds: len(bodiesOfEmbeddings[r.operation]) > 0, array: r.operation == stream && !r.events}
+	asked := asked{candidates: r.candidates, kinds: o.bound.Input.Kinds | o.bound.Output.Kinds, searches: o.searches, once: r.searchedOnce(), amounts: bill.Of(o.terms.Provider), embeds: len(bodiesOfEmbeddings[r.operation]) > 0, array: r.operation == stream && !r.events}
 	return providers.Sent{
 		Path:    "/" + version + pathOf(r.model, r.operation),
 		Query:   r.query(),

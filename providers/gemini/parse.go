@@ -28,6 +28,9 @@ func parse(op providers.Operation, h providers.Head, body []byte) (*request, err
 	if r.model = modelOf(op); len(r.model) > providers.MaxModelBytes {
 		return nil, wire.Errorf("model", "model must have 1 to %d bytes", providers.MaxModelBytes)
 	}
+	if strings.ContainsFunc(r.model, oddInPaths) {
+		return nil, wire.Errorf("model", "the model in the path has a character that servers may read in more than one way: write letters, digits and . _ - @ / alone")
+	}
 	if err := wire.CheckEncoding(body); err != nil {
 		return nil, err
 	}
@@ -56,6 +59,16 @@ var requiredOf = map[string]string{
 func (r *request) has(name string) bool {
 	_, ok := r.members.Find(name)
 	return ok
+}
+
+// oddInPaths reports whether a character of a model's name may end it, or stand for another, where somebody reads the
+// path anew.
+func oddInPaths(c rune) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return false
+	}
+	return !strings.ContainsRune("._-@/", c)
 }
 
 // modelOf is the model that the path names; one that somebody has tuned has its collection in front.

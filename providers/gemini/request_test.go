@@ -141,6 +141,18 @@ func TestHopsOfLongAnswers(t *testing.T) {
 	}
 }
 
+// A model's name that somebody may read in another way is refused, whatever pattern it fits.
+func TestOddModels(t *testing.T) {
+	for _, name := range []string{
+		"gemini-2.5-flash:generateContent", "gemini-2.5-flash%00", "gemini-2.5-flash%0D%0AX", "gemini-2.5-flash%23x", "gemini-2.5-flash%5C..%5Cx",
+		"gemini-2.5-flash%252F..", "gemini-2.5-flash%3Fkey", "gemini-2.5-flash%20",
+	} {
+		if _, err := parse("/v1beta/models/"+name+":countTokens", `{"contents":[]}`); err == nil || !strings.Contains(err.Error(), "read in more than one way") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for _, row := range []struct{ name, body, want string }{
 		{"both spellings at the top", `{"generationConfig":{},"generation_config":{}}`, "generationConfig and generation_config are one member; send one of them"},
@@ -254,6 +266,7 @@ func TestSound(t *testing.T) {
 		head = binary.LittleEndian.AppendUint32(head, rate)
 		head = binary.LittleEndian.AppendUint32(head, rate*2)
 		head = binary.LittleEndian.AppendUint16(head, 2)
+		head = binary.LittleEndian.AppendUint16(head, 16)
 		return base64.StdEncoding.EncodeToString(append(head, make([]byte, size)...))
 	}
 	terms := someTerms
@@ -267,7 +280,7 @@ func TestSound(t *testing.T) {
 		tokens           int64
 	}{
 		{"ten seconds", "audio/wav", wav(1, 8000, 160_000), 11 * 32},
-		{"a sample a second", "audio/x-wav", wav(1, 1, 100), 68 * 32},
+		{"a sample a second", "audio/x-wav", wav(1, 1, 100), 70 * 32},
 		{"compressed in there", "audio/wav", wav(2, 8000, 160_000), 1_000_000},
 		{"a rate of 0", "audio/wav", wav(1, 0, 100), 1_000_000},
 		{"another type", "audio/flac", wav(1, 8000, 160_000), 1_000_000},

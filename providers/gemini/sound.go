@@ -34,7 +34,8 @@ func wavTokens(mime, data string) (tokens int64, ok bool) {
 		return 0, false
 	}
 	samples, frame := int64(binary.LittleEndian.Uint32(head[24:])), int64(binary.LittleEndian.Uint16(head[32:]))
-	rate := min(samples*frame, int64(binary.LittleEndian.Uint32(head[28:])))
+	channels, bits := int64(binary.LittleEndian.Uint16(head[22:])), int64(binary.LittleEndian.Uint16(head[34:]))
+	rate := min(samples*frame, int64(binary.LittleEndian.Uint32(head[28:])), samples*channels*((bits+7)/8))
 	if rate <= 0 {
 		return 0, false
 	}

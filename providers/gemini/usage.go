@@ -45,6 +45,9 @@ func (c *counts) update(later *counts) {
 			*mine[i] = *theirs[i]
 		}
 	}
+	if later.prompt.Told && !later.cached.Told { // a zero is left out
+		c.cached, c.fromCache = wire.Count{}, modalities{}
+	}
 	for into, from := range map[*modalities]*modalities{
 		&c.read: &later.read, &c.fromCache: &later.fromCache, &c.found: &later.found, &c.said: &later.said,
 	} {
@@ -81,9 +84,10 @@ func (c *counts) odd() bool {
 
 // usage is what the counts come to, in the dearest way that they can be read. Where the total is more than all that
 // it should be of, the rest is output.
-func (c *counts) usage() (u call.Usage) {
-	c.read.divide(&u, c.prompt.N)
-	c.found.divide(&u, c.tools.N)
+// What is of no modality that is told is of the dearest that the request can have.
+func (c *counts) usage(kinds call.Kinds) (u call.Usage) {
+	c.read.divide(&u, c.prompt.N, kinds)
+	c.found.divide(&u, c.tools.N, kinds)
 	c.takeCached(&u)
 	output := max(c.candidates.N, c.total.N-c.prompt.N-c.tools.N-c.thoughts.N)
 	u[call.Reasoning] = c.thoughts.N
@@ -93,13 +97,13 @@ func (c *counts) usage() (u call.Usage) {
 	rest := output - u[call.AudioOutput] - u[call.ImageOutput] - u[call.VideoOutput]
 	u[call.Output] = min(c.said.text, rest)
 	rest -= u[call.Output]
-	u[c.said.dearest(call.Output, call.AudioOutput, call.ImageOutput, call.VideoOutput)] += rest
+	u[c.said.dearestWritten(kinds)] += rest
 	return u
 }
 
 // divide adds a count of input by modalities. What they leave over is of the dearest of them: audio is dearer than
 // what is seen.
-func (m *modalities) divide(u *call.Usage, n int64) {
+func (m *modalities) divide(u *call.Usage, n int64, kinds call.Kinds) {
 	audio := min(m.audio, n)
 	image := min(m.image, n-audio)
 	video := min(m.video, n-audio-image)
@@ -109,33 +113,33 @@ func (m *modalities) divide(u *call.Usage, n int64) {
 	n -= audio + image + video
 	text := min(m.text, n)
 	u[call.Input] += text
-	u[m.dearestRead()] += n - text
+	u[m.dearestRead(kinds)] += n - text
 }
 
 // dearestRead is the unit of input that nobody says the modality of.
-func (m *modalities) dearestRead() call.Unit {
+func (m *modalities) dearestRead(kinds call.Kinds) call.Unit {
 	switch {
-	case m.audio > 0:
+	case m.audio > 0 || kinds.Has(call.AudioInput):
 		return call.AudioInput
-	case m.video > 0:
+	case m.video > 0 || kinds.Has(call.VideoInput):
 		return call.VideoInput
-	case m.image > 0:
+	case m.image > 0 || kinds.Has(call.ImageInput):
 		return call.ImageInput
 	}
 	return call.Input
 }
 
-// dearest is the unit of what the modalities leave over: images are dearer than words, and so is audio.
-func (m *modalities) dearest(text, audio, image, video call.Unit) call.Unit {
+// dearestWritten is the unit of output alike: images are dearer than words, and so is audio.
+func (m *modalities) dearestWritten(kinds call.Kinds) call.Unit {
 	switch {
-	case m.image > 0:
-		return image
+	case m.image > 0 || kinds.Has(call.ImageOutput):
+		return call.ImageOutput
 	case m.video > 0:
-		return video
-	case m.audio > 0:
-		return audio
+		return call.VideoOutput
+	case m.audio > 0 || kinds.Has(call.AudioOutput):
+		return call.AudioOutput
 	}
-	return text
+	return call.Output
 }
 
 // takeCached turns input into what was read from a cache, by modalities as far as they are told, and else the text
@@ -164,15 +168,13 @@ type usage struct {
 // update takes in a later one.
 func (u *usage) update(later *usage) {
 	u.counts.update(&later.counts)
-	if later.tier != "" {
-		u.tier = later.tier
-	}
+	u.tier = dearerTier(u.tier, later.tier)
 	u.broken = u.broken || later.broken
 }
 
 // line is what the answer used, of a model.
-func (u *usage) line(model string) call.Line {
-	return call.Line{Key: call.Key{Model: model, Service: u.tier}, Usage: u.counts.usage(), Billed: u.counts.billed.N}
+func (u *usage) line(model string, kinds call.Kinds) call.Line {
+	return call.Line{Key: call.Key{Model: model, Service: u.tier}, Usage: u.counts.usage(kinds), Billed: u.counts.billed.N}
 }
 
 // parseUsage reads usageMetadata, and the amount in it where a provider names one. ok is false where there is none.
@@ -219,10 +221,8 @@ func (u *usage) member(name string, v gjson.Result) {
 		c.found = parseModalities(v)
 	case "candidatesTokensDetails":
 		c.said = parseModalities(v)
-	case "serviceTier":
-		u.tier = u.served(v)
-	case "trafficType":
-		u.tier = u.served(v)
+	case "serviceTier", "trafficType":
+		u.tier = dearerTier(u.tier, u.served(v))
 	}
 }
 
@@ -265,6 +265,25 @@ func parseModalities(list gjson.Result) (m modalities) {
 		}
 	}
 	return m
+}
+
+// dearerTier is the dearer of two tiers that an answer tells: flex costs less than the standard one, and any other more.
+func dearerTier(a, b string) string {
+	rank := func(tier string) int {
+		switch tier {
+		case "":
+			return 0
+		case "flex":
+			return 1
+		case call.Standard:
+			return 2
+		}
+		return 3
+	}
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
 }
 
 // tiers are the tiers of price lists by the API's words, of its own and of Vertex AI's traffic types.
