@@ -22,6 +22,7 @@ func ms(minutes int64) int64 { return start.UnixMilli() + minutes*60_000 }
 
 // history is a tenant's receipts as its replicas write them.
 type history struct {
+	epoch  string // of the ledger that the tenant's events are counted in
 	events int64
 	list   []audit.Body
 }
@@ -33,21 +34,21 @@ func (h *history) number() int64 {
 
 func (h *history) allow(lease, model string, cost, at int64, reasons ...string) {
 	h.list = append(h.list, audit.Decision{
-		At: at, Verdict: audit.Allow, Lease: lease, Epoch: "e1", Event: h.number(), Reasons: reasons,
+		At: at, Verdict: audit.Allow, Lease: lease, Epoch: h.epoch, Event: h.number(), Reasons: reasons,
 		Facts: call.Facts{Tenant: "acme", Key: "acme-1", Model: model, Upstream: "openai", Cost: cost},
 	})
 }
 
 func (h *history) settle(lease, outcome, basis string, charge, tokens, at int64) {
 	h.list = append(h.list, audit.Settlement{
-		At: at, Tenant: "acme", Lease: lease, Outcome: outcome, Basis: basis, Charge: charge, Epoch: "e1", Event: h.number(),
+		At: at, Tenant: "acme", Lease: lease, Outcome: outcome, Basis: basis, Charge: charge, Epoch: h.epoch, Event: h.number(),
 		Lines: []call.Line{{Usage: call.Usage{call.Output: tokens}}},
 	})
 }
 
 func (h *history) event(kind budget.EventKind, lease string, amount, at int64) {
 	h.list = append(h.list, audit.Event{
-		At: at, Tenant: "acme", Lease: lease, Name: string(kind), Amount: amount, Epoch: "e1", Event: h.number(), Recovered: true,
+		At: at, Tenant: "acme", Lease: lease, Name: string(kind), Amount: amount, Epoch: h.epoch, Event: h.number(), Recovered: true,
 	})
 }
 
@@ -101,6 +102,18 @@ func TestWhatBecomesOfALease(t *testing.T) {
 			h.allow("l1", "gpt-5", 100, ms(0))
 			h.event(budget.Extended, "l1", 250, ms(1))
 		}, "[acme gpt-5]: calls 1, spent 0, unknown 0, expired 0, open 1, held 250, output 0"},
+		{"extended, as is read after its end", func(h *history) {
+			h.allow("l1", "gpt-5", 100, ms(0))
+			h.event(budget.Extended, "l1", 250, ms(1))
+			h.settle("l1", "settle", audit.BasisReported, 40, 7, ms(2))
+			h.list[1], h.list[2] = h.list[2], h.list[1]
+		}, "[acme gpt-5]: calls 1, spent 40, unknown 0, expired 0, open 0, held 0, output 7"},
+		{"of the same name and number as one of a ledger that was begun anew", func(h *history) {
+			h.allow("l1", "gpt-5", 100, ms(0))
+			h.epoch, h.events = "e2", 0
+			h.allow("l1", "gpt-5", 100, ms(2))
+			h.settle("l1", "settle", audit.BasisReported, 2, 3, ms(3))
+		}, "[acme gpt-5]: calls 2, spent 2, unknown 0, expired 0, open 1, held 100, output 3"},
 		{"its end told twice", func(h *history) {
 			h.allow("l1", "gpt-5", 100, ms(0))
 			h.settle("l1", "settle", audit.BasisReported, 40, 7, ms(1))
@@ -179,13 +192,14 @@ func TestDenials(t *testing.T) {
 	h := history{list: []audit.Body{deny("budget_exhausted", 0), deny("budget_exhausted", 3), deny("rate_limited", 0)}}
 	h.allow("l1", "gpt-5", 100, ms(0), "budget_exhausted")
 	h.allow("l2", "gpt-5", 100, ms(0))
+	h.allow("l3", "gpt-5", 100, ms(0), "budget_exhausted", "rate_limited")
 	for _, row := range []struct {
 		name string
 		q    report.Query
 		want string
 	}{
-		{"by reason", report.Query{By: []string{"reason"}}, "[] 1 0 0, [budget_exhausted] 1 4 1, [rate_limited] 0 1 0, "},
-		{"what observe let pass", report.Query{By: []string{"tenant"}, WouldDeny: true}, "[acme budget_exhausted] 0 0 1, "},
+		{"by reason", report.Query{By: []string{"reason"}}, "[] 1 0 0, [budget_exhausted] 2 4 2, [rate_limited] 0 1 0, "},
+		{"what observe let pass", report.Query{By: []string{"tenant"}, WouldDeny: true}, "[acme budget_exhausted] 0 0 2, [acme rate_limited] 0 0 1, "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var got string
