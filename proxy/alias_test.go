@@ -14,16 +14,18 @@ upstreams:
      dialects: [{name: openai}, {name: anthropic, base_url: "{up}/v1"}]}
 models:
   - {match: "gpt-4o-mini", upstreams: [up1], price: {input: "1", output: "2"}, default_output_cap: 10}
+  - {match: "gpt-4o-mini-search-preview", upstreams: [up1], price: {input: "1", output: "2"}, default_output_cap: 10}
   - {match: "gpt-4o", upstreams: [up1], price: {input: "10", output: "20"}, default_output_cap: 10}
   - {match: "claude-*", upstreams: [up1], price: {input: "1", output: "2"}, default_output_cap: 10, max_output_tokens: 4096, context_tokens: 200000}
 aliases:
   - {name: fast, model: gpt-4o-mini}
   - {name: dear, model: gpt-4o}
+  - {name: finder, model: gpt-4o-mini-search-preview}
   - {name: "claude/best", model: claude-opus-5}
 tenants:
   - name: acme
     keys: [{id: acme-1, sha256: "{hash}"}]
-    models: {allow: ["gpt-4o-mini", "claude-*"]}
+    models: {allow: ["gpt-4o-mini", "gpt-4o-mini-search-preview", "claude-*"]}
     budgets: [{name: daily, window: forever, limit_usd: "1"}]
 `
 
@@ -41,6 +43,7 @@ func TestAliases(t *testing.T) {
 		{"Messages", "/v1/messages", `{"model":"claude/best","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}`,
 			`{"model":"claude-opus-5","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}`, "claude-opus-5", 200},
 		{"a model that is not allowed", chatPath, `{"model":"dear","messages":[{"role":"user","content":"hi"}]}`, "", "gpt-4o", 403},
+		{"a model that searches by itself", chatPath, `{"model":"finder","messages":[{"role":"user","content":"hi"}]}`, "", "gpt-4o-mini-search-preview", 403},
 		{"the model itself", chatPath, `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}],"max_completion_tokens":5}`,
 			`{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}],"max_completion_tokens":5}`, "gpt-4o-mini", 200},
 	} {

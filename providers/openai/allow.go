@@ -16,6 +16,9 @@ func (r *Request) NoBound(at *providers.Terms) (no *providers.Unbounded) {
 	for _, what := range r.Unbounded {
 		no = no.And(anywhere(what))
 	}
+	if r.searches() {
+		no = no.And(anywhere(UnboundedWebSearch))
+	}
 	if r.Endpoint.isResponse() && !asSent(at) { // which has one cap, whatever that of a chat is
 		terms := *at
 		terms.Obeys.CapField = FieldMaxOutputTokens
@@ -69,6 +72,9 @@ func anywhere(what string) providers.Cause {
 	}
 	return providers.Cause{Member: what, Why: "which of it and the body's own would count is not known"}
 }
+
+// searches reports whether the model searches the web without being asked to.
+func (r *Request) searches() bool { return strings.Contains(names.Fold(r.Model), "-search-") }
 
 // isAgent reports whether a model runs others, or tools, by itself.
 func (h *host) isAgent(model string) bool {

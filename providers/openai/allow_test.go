@@ -48,6 +48,8 @@ func TestLists(t *testing.T) {
 		want                 []string // of the reason; nil: there is a bound
 	}{
 		// Members.
+		{name: "a model that always searches", body: `{"model":"gpt-4o-search-preview",` + hello + `}`,
+			want: []string{openai.UnboundedWebSearch, "each search has a fee"}},
 		{name: "plain", body: with(`"temperature":1,"seed":3`)},
 		{name: "sampling, anywhere", body: with(`"top_k":4,"min_p":0.1,"repetition_penalty":1.1`)},
 		{name: "vllm", provider: "vllm", body: with(`"top_k":4,"stop_token_ids":[1,2],"structured_outputs":{"json":{"a":1}},"chat_template_kwargs":{"enable_thinking":false}`)},

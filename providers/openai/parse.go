@@ -6,7 +6,6 @@ import (
 	"unicode"
 
 	"github.com/aegis-proxy/aegis-proxy/call"
-	"github.com/aegis-proxy/aegis-proxy/internal/names"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
 )
@@ -231,9 +230,6 @@ func (p *parser) finish() error {
 	if p.Endpoint != Embeddings {
 		p.Choices = p.prompts * max(p.n, p.bestOf)
 		p.MultipleChoices = max(p.n, p.bestOf) > 1
-	}
-	if strings.Contains(names.Fold(p.Model), "-search-") {
-		p.unbounded(UnboundedWebSearch) // these models search without being asked
 	}
 	p.finishChoice()
 	if p.Endpoint.isResponse() {

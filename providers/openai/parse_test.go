@@ -291,7 +291,6 @@ func TestParseUnbounded(t *testing.T) {
 		{"image", content(`{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}`), nil},
 		{"earlier audio", `{"model":"m","messages":[{"role":"assistant","audio":{"id":"audio_1"}}]}`, []string{openai.UnboundedAudioID}},
 		{"no earlier audio", `{"model":"m","messages":[{"role":"assistant","audio":null}]}`, nil},
-		{"model that always searches", `{"model":"gpt-4o-search-preview",` + hello + `}`, []string{openai.UnboundedWebSearch}},
 		{"client tools", with(`"tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{"name":"g"}}]`), nil},
 		{"output that is neither text nor audio", with(`"modalities":["image"]`), []string{openai.UnboundedModality}},
 	}
