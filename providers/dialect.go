@@ -62,7 +62,7 @@ type Dialect interface {
 // Request is a call as its client sent it. It refers to the body.
 type Request interface {
 	// Facts are what the request says of them: Dialect and Endpoint, by the names of both,
-	// Model, Stream, what it needs beside its operation's own, tools and results of tools, of
+	// Model as the client names it, Stream, what it needs beside its operation's own, tools and results of tools, of
 	// each at most MaxTools. They have memory of their own, and may outlive the body. What
 	// they refer to must not be changed.
 	Facts() call.Facts
@@ -71,8 +71,8 @@ type Request interface {
 	// "metadata.customer"; ok is false if there is none.
 	Field(path string) (value string, ok bool)
 
-	// Rename has it ask for another model, in its facts and in what is sent: the one that the
-	// model it names is an alias of. It is called before the others, if at all.
+	// Rename has what is bounded and sent ask for this model: one that the model it names is an alias of, or that is
+	// called in its place. Facts go on telling the one that it names, since newer rules may decide otherwise.
 	Rename(model string)
 
 	// Copied is how much memory it takes beside the body, in bytes.

@@ -66,6 +66,7 @@ func (double) Deny(op providers.Operation, _ providers.Head, d *call.Denial) pro
 type doubled struct {
 	op    providers.Operation
 	head  providers.Head
+	model string // that is asked for
 	body  []byte
 	text  string
 	max   int64
@@ -81,7 +82,7 @@ func (double) Parse(op providers.Operation, h providers.Head, body []byte) (prov
 	if err := json.Unmarshal(body, &told); err != nil {
 		return nil, wire.Errorf("text", "not this API's")
 	}
-	return &doubled{op, h, body, told.Text, told.Max, told.Tools}, nil
+	return &doubled{op, h, op.Params["model"], body, told.Text, told.Max, told.Tools}, nil
 }
 
 func (r *doubled) Facts() call.Facts {
@@ -89,7 +90,7 @@ func (r *doubled) Facts() call.Facts {
 }
 func (r *doubled) Field(string) (string, bool) { return "", false }
 func (r *doubled) Copied() int64               { return 0 }
-func (r *doubled) Rename(model string)         { r.op.Params["model"] = model }
+func (r *doubled) Rename(model string)         { r.model = model }
 
 type doubleOffer struct {
 	*doubled
@@ -148,7 +149,7 @@ func (o *doubleOffer) Send(int64) providers.Sent {
 	query.Del("key")
 	verb := o.op.Operation
 	return providers.Sent{
-		Path:   "/models/" + url.PathEscape(o.op.Params["model"]) + ":" + verb,
+		Path:   "/models/" + url.PathEscape(o.model) + ":" + verb,
 		Query:  query.Encode(),
 		Header: providers.Forwarded(o.head.Header, []string{"X-Double-Key", "Authorization"}),
 		Body:   wire.Apply(o.body, o.splices()),

@@ -1,9 +1,12 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aegis-proxy/aegis-proxy/audit"
@@ -11,7 +14,9 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/internal/simulator"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/dialects"
+	"github.com/aegis-proxy/aegis-proxy/providers/openai"
 	"github.com/aegis-proxy/aegis-proxy/proxy"
 )
 
@@ -79,6 +84,69 @@ func TestRequestInFlightAcrossAReload(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDowngradeAcrossAReload: another request of the tenant reserves under a newer policy just before the cheaper model is
+// asked for in the place of the one that the client named. The newer policy decides about that one.
+func TestDowngradeAcrossAReload(t *testing.T) {
+	got := new(received)
+	w := newWorld(t, setting{upstreams: []http.Handler{recorder(got)}, policy: downgraded("{use: cheap}", "up1", `{name: daily, window: forever, limit_usd: "0.002"}`)})
+	old, newest := w.generation(1), w.generation(2)
+	serve := func(spoken providers.Registry, model string, rules func() *gate.Rules) *httptest.ResponseRecorder {
+		p := proxy.New(proxy.Config{Gate: w.gate, Dialects: spoken, Rules: rules})
+		defer p.Close()
+		recorder := httptest.NewRecorder()
+		body := `{"model":"` + model + `","messages":[{"role":"user","content":"hi"}],"max_completion_tokens":50}`
+		p.ServeHTTP(recorder, request(t.Context(), "http://proxy"+chatPath, body))
+		return recorder
+	}
+	reload := sync.OnceFunc(func() {
+		if a := serve(dialects.All(), "cheap", func() *gate.Rules { return newest }); a.Code != http.StatusOK {
+			t.Errorf("%d %s", a.Code, a.Body)
+		}
+	})
+	asked := 0
+	a := serve(providers.Registry{renaming{openai.Dialect{}, reload}}, "dear", func() *gate.Rules {
+		if asked++; asked == 1 {
+			return old
+		}
+		return newest
+	})
+	if a.Code != http.StatusOK || a.Header().Get("X-Aegis-Instead-Of") != "dear" || !strings.HasPrefix(string(got.body), `{"model":"cheap",`) {
+		t.Errorf("%d %v %s; the upstream got %s", a.Code, a.Header(), a.Body, got.body)
+	}
+	w.close()
+	var decided []string
+	for _, d := range read[audit.Decision](w) {
+		decided = append(decided, fmt.Sprintf("%d %s %s for %q", d.Generation, d.Verdict, d.Facts.Model, d.Facts.InsteadOf))
+	}
+	want := []string{`1 deny dear for ""`, `2 allow cheap for ""`, `1 deny cheap for "dear"`, `2 deny dear for ""`, `2 allow cheap for "dear"`}
+	if !slices.Equal(decided, want) {
+		t.Errorf("receipts say %q, want %q", decided, want)
+	}
+}
+
+// renaming is a dialect that does something when one of its requests is to ask for the cheaper model.
+type renaming struct {
+	openai.Dialect
+	then func()
+}
+
+func (d renaming) Parse(op providers.Operation, h providers.Head, body []byte) (providers.Request, error) {
+	r, err := d.Dialect.Parse(op, h, body)
+	return renamed{r, d.then}, err
+}
+
+type renamed struct {
+	providers.Request
+	then func()
+}
+
+func (r renamed) Rename(model string) {
+	if model == "cheap" {
+		r.then()
+	}
+	r.Request.Rename(model)
 }
 
 // mustDecide compares the generations of the decisions, of which all under the

@@ -31,10 +31,8 @@ func NewBid(rules *gate.Rules, key *policy.Key, r providers.Request, o Origin, h
 		return gate.Bid{}, err
 	}
 	b := gate.Bid{Rules: rules, Key: key, Facts: r.Facts()}
-	if model := rules.Policy.Named(b.Facts.Model); model != b.Facts.Model {
-		r.Rename(model)
-		b.Facts.Model = model
-	}
+	b.Facts.Model = rules.Policy.Named(b.Facts.Model)
+	r.Rename(b.Facts.Model) // also back, where older rules had another
 	b.Choices, b.Depth, b.Attempt = 1, o.Depth, o.Attempt
 	b.AddImplied()
 	user, err := userOf(key, r, h)

@@ -13,7 +13,7 @@ func (o *offer) splices(limit int64) []wire.Splice {
 	if limit < r.maxTokens {
 		splices = append(splices, wire.Replace(r.capAt, strconv.FormatInt(limit, 10)))
 	}
-	if r.renamed {
+	if r.model != r.asked {
 		splices = append(splices, r.members.Set("model", strconv.Quote(r.model)))
 	}
 	return append(splices, r.members.Drop(gone...)...)

@@ -273,7 +273,8 @@ func (p *parser) readModel() error {
 	if model == "" || len(model) > providers.MaxModelBytes {
 		return wire.Errorf("model", "model must have 1 to %d bytes", providers.MaxModelBytes)
 	}
-	p.request.model = strings.Clone(model)
+	p.request.asked = strings.Clone(model)
+	p.request.model = p.request.asked
 	return p.Identity("model")
 }
 

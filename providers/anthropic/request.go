@@ -15,9 +15,9 @@ type request struct {
 	head      providers.Head
 	body      []byte
 
-	model   string
-	renamed bool // it is another one than the body's
-	stream  bool
+	model  string // that is asked for
+	asked  string // the one that the client names
+	stream bool
 	// maxTokens is the output cap, in tokens. 0 asks for no output: the API then only
 	// fills the prompt cache.
 	maxTokens int64
@@ -72,7 +72,7 @@ type doubt struct {
 // Facts are what the rules see of the request.
 func (r *request) Facts() call.Facts {
 	return call.Facts{
-		Dialect: Name, Endpoint: r.operation, Model: r.model, Stream: r.stream, Needs: r.needs(), Tools: r.tools,
+		Dialect: Name, Endpoint: r.operation, Model: r.asked, Stream: r.stream, Needs: r.needs(), Tools: r.tools,
 		ToolResults: providers.Results(r.toolResults, r.body),
 	}
 }
@@ -98,7 +98,7 @@ func (r *request) needs() (list []string) {
 func (r *request) Field(path string) (value string, ok bool) { return r.members.Field(r.body, path) }
 
 // Rename has it ask for another model.
-func (r *request) Rename(model string) { r.model, r.renamed = model, true }
+func (r *request) Rename(model string) { r.model = model }
 
 // Copied is the memory of the texts that are not in the body as they are.
 func (r *request) Copied() int64 { return r.copied }

@@ -12,7 +12,7 @@ import (
 func (o *offer) splices(outputCap int64) (splices []wire.Splice) {
 	r := o.request
 	splices = o.toolSplices()
-	if r.renamed {
+	if r.model != r.asked {
 		for _, at := range r.modelsAt {
 			splices = append(splices, wire.Replace(at, strconv.Quote(collected(r.model))))
 		}

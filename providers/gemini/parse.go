@@ -25,7 +25,8 @@ type parser struct {
 // the object. What is not known is noted as having no bound.
 func parse(op providers.Operation, h providers.Head, body []byte) (*request, error) {
 	r := &request{operation: op.Operation, head: h, body: body, candidates: 1, prompts: 1}
-	if r.model = modelOf(op); len(r.model) > providers.MaxModelBytes {
+	r.asked = modelOf(op)
+	if r.model = r.asked; len(r.model) > providers.MaxModelBytes {
 		return nil, wire.Errorf("model", "model must have 1 to %d bytes", providers.MaxModelBytes)
 	}
 	if strings.ContainsFunc(r.model, oddInPaths) {

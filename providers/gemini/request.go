@@ -16,7 +16,8 @@ type request struct {
 	body      []byte
 	events    bool // a stream is to be one of server-sent events
 
-	model      string
+	asked      string   // the model, as the client names it
+	model      string   // that is asked for
 	texts      []string // that become input, counted one by one
 	load       load
 	hidden     string // what has input that the body does not show; "" for nothing
@@ -35,7 +36,6 @@ type request struct {
 	past        map[string]bool // kinds of tools at the provider that the conversation has calls of
 	forced      bool            // the model must call a function
 	modelsAt    []wire.Span     // where the body names the model too
-	renamed     bool            // it is another one than the body's
 	toolResults []providers.ToolResult
 	schema      bool
 	logprobs    bool
@@ -69,7 +69,7 @@ type doubt struct {
 // Facts are what the rules see of the request.
 func (r *request) Facts() call.Facts {
 	return call.Facts{
-		Dialect: Name, Endpoint: r.operation, Model: r.model, Stream: r.operation == stream, Needs: r.needs(), Tools: r.tools,
+		Dialect: Name, Endpoint: r.operation, Model: r.asked, Stream: r.operation == stream, Needs: r.needs(), Tools: r.tools,
 		ToolResults: providers.Results(r.toolResults, r.body),
 	}
 }
@@ -97,7 +97,7 @@ func (r *request) needs() (list []string) {
 func (r *request) Field(path string) (value string, ok bool) { return r.members.Field(r.body, path) }
 
 // Rename has it ask for another model, which the path names, and some bodies beside.
-func (r *request) Rename(model string) { r.model, r.renamed = model, true }
+func (r *request) Rename(model string) { r.model = model }
 
 // Copied is the memory of the texts that are not in the body as they are.
 func (r *request) Copied() int64 { return r.copied }

@@ -29,7 +29,7 @@ func (p *parser) finishModeration() error {
 		return wire.Errorf("input", "input is missing")
 	}
 	if p.Model == "" {
-		p.Model = moderationModel
+		p.asked, p.Model = moderationModel, moderationModel
 	}
 	return nil
 }

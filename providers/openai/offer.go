@@ -22,7 +22,7 @@ const leastOutput = 1
 // Facts are what the rules see of the request.
 func (r *Request) Facts() call.Facts {
 	return call.Facts{
-		Dialect: Name, Endpoint: r.Endpoint.String(), Model: r.Model, Stream: r.Stream, Needs: r.needs(), Tools: r.Tools,
+		Dialect: Name, Endpoint: r.Endpoint.String(), Model: r.asked, Stream: r.Stream, Needs: r.needs(), Tools: r.Tools,
 		ToolResults: providers.Results(r.ToolResults, r.body),
 	}
 }

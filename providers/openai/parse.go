@@ -92,7 +92,8 @@ func (p *parser) model() error {
 	if strings.TrimSpace(model) != model || strings.ContainsFunc(model, unicode.IsControl) {
 		return wire.Errorf("model", "model has blanks around it or control characters in it, which servers may cut off; send the name alone")
 	}
-	p.Model = strings.Clone(model)
+	p.asked = strings.Clone(model)
+	p.Model = p.asked
 	return p.Identity("model")
 }
 

@@ -125,7 +125,7 @@ type Request struct {
 	form    []byte     // the body as it came, where it is a form
 	modelAt modelField // in that
 
-	renamed bool // Model is another one than the body's
+	asked string // the model that the client names
 
 	media      []string // types of parts of a chat that are more than text and images
 	audioInput bool
@@ -172,12 +172,12 @@ func (r *Request) parse() error {
 }
 
 // Rename has the request ask for another model.
-func (r *Request) Rename(model string) { r.Model, r.renamed = model, true }
+func (r *Request) Rename(model string) { r.Model = model }
 
 // rename is the edit of the body that names another model, if it has to.
 func (r *Request) rename() []wire.Splice {
 	switch {
-	case !r.renamed:
+	case r.Model == r.asked:
 		return nil
 	case r.form != nil:
 		return r.modelAt.named(r.Model)
