@@ -157,10 +157,10 @@ var costlyBlocks = map[string]string{
 // oddBlock notes a block of another type.
 func (p *parser) oddBlock(kind string) {
 	if why := costlyBlocks[kind]; why != "" {
-		p.costs(call.ExtraPart, kind, why)
+		p.doubts.Costs(call.ExtraPart, kind, why)
 		return
 	}
-	p.unknown(call.ExtraPart, kind, false)
+	p.doubts.Unknown(call.ExtraPart, kind, false)
 }
 
 // searchResult counts what frames a result of a search that the client made.
@@ -180,7 +180,7 @@ func (p *parser) toolBlock(*block) error {
 // toolUse keeps which tools a turn calls.
 func (p *parser) toolUse(b *block) error {
 	if b.byCode { // its result goes to the code, which may call more
-		p.costs(call.ExtraMember, wire.Under(b.place, "caller"), atProvider)
+		p.doubts.Costs(call.ExtraMember, wire.Under(b.place, "caller"), atProvider)
 	}
 	p.turn.calls = append(p.turn.calls, providers.ToolResult{CallID: b.id, Name: b.name})
 	return p.fewTools(b)

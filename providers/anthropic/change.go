@@ -32,9 +32,9 @@ func (p *parser) toolChange(string) error {
 		return p.refer(p.change.name)
 	case "tool_definition":
 	case "mcp_tool_reference", "mcp_toolset_reference":
-		p.costs(call.ExtraMember, changePlace, atProvider)
+		p.doubts.Costs(call.ExtraMember, changePlace, atProvider)
 	default:
-		p.unknown(call.ExtraMember, changePlace+".type", false)
+		p.doubts.Unknown(call.ExtraMember, changePlace+".type", false)
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func (p *parser) addedTool(string) error {
 		return err
 	}
 	if p.tool.hosted() != "" {
-		p.costs(call.ExtraTool, p.tool.kind, atProvider)
+		p.doubts.Costs(call.ExtraTool, p.tool.kind, atProvider)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (p *parser) contextEdit() error {
 	case p.edit == compactEdit:
 		p.summaries = 1
 	case !contextEdits[p.edit]:
-		p.costs(call.ExtraMember, "context_management.edits", "an edit of this type may have the model run once more")
+		p.doubts.Costs(call.ExtraMember, "context_management.edits", "an edit of this type may have the model run once more")
 	}
 	return nil
 }

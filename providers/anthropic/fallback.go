@@ -69,7 +69,7 @@ func (p *parser) fallbackSpeed(string) error {
 	err := p.Word(&speed, "fallbacks.speed")
 	switch p.next.fast = speed == fastSpeed; {
 	case speed != "" && speed != standardSpeed && !p.next.fast:
-		p.costs(call.ExtraMember, "fallbacks.speed", "what it costs is not known")
+		p.doubts.Costs(call.ExtraMember, "fallbacks.speed", "what it costs is not known")
 	}
 	return err
 }

@@ -42,7 +42,7 @@ func (r *request) seeHead() {
 	}
 	for pair := range strings.SplitSeq(r.head.Query, "&") {
 		if name, known := parameter(pair); !known {
-			r.unknown(call.ExtraQuery, name, false)
+			r.doubts.Unknown(call.ExtraQuery, name, false)
 		}
 	}
 }
@@ -57,7 +57,7 @@ func (r *request) asksFor(beta string) {
 	case len(r.betas) < maxBetas:
 		r.betas = append(r.betas, beta)
 	default:
-		r.costs(call.ExtraHeader, "anthropic-beta", "it asks for too many betas")
+		r.doubts.Costs(call.ExtraHeader, "anthropic-beta", "it asks for too many betas")
 	}
 }
 
@@ -114,7 +114,7 @@ func (r *request) refusesBetas(t *providers.Terms) (no *providers.Unbounded) {
 	}
 	for _, beta := range r.betas {
 		if !takes(t, beta) {
-			no = no.And((&doubt{Extra: call.Extra{Kind: call.ExtraBeta, Name: beta}}).cause())
+			no = no.And((&providers.Doubt{Extra: call.Extra{Kind: call.ExtraBeta, Name: beta}}).Cause(partNoun))
 		}
 	}
 	return no

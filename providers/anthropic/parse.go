@@ -147,7 +147,7 @@ func with(members map[string]wire.Reader[*parser], costly map[string]string) map
 func (p *parser) cost(path, why string) error {
 	at, err := p.Skip()
 	if err == nil && !isNothing(p.Scanner.Body[at.Start:at.End]) {
-		p.costs(call.ExtraMember, path, why)
+		p.doubts.Costs(call.ExtraMember, path, why)
 	}
 	return err
 }
@@ -165,12 +165,12 @@ func unlisted(place string) wire.Reader[*parser] {
 		at, err := p.Skip()
 		if value := p.Scanner.Body[at.Start:at.End]; err == nil && value[0] != 'n' {
 			p.load.bytes += int64(len(name)) + wire.MemberBytes + wire.RenderedBytes(value)
-			p.unknown(call.ExtraMember, path, value[0] != '{' && value[0] != '[')
+			p.doubts.Unknown(call.ExtraMember, path, value[0] != '{' && value[0] != '[')
 			if wire.Secret(name) {
-				p.costs(call.ExtraMember, path, secret)
+				p.doubts.Costs(call.ExtraMember, path, secret)
 			}
 			if place == "" && wire.HidesUsage(name) {
-				p.costs(call.ExtraMember, path, "it can hide the usage")
+				p.doubts.Costs(call.ExtraMember, path, "it can hide the usage")
 			}
 			p.examine(value)
 		}
@@ -186,7 +186,7 @@ func (p *parser) inferenceGeo(name string) error {
 	switch p.region {
 	case "", anywhere, "us":
 	default:
-		p.costs(call.ExtraMember, name, "what it costs to run there is not known")
+		p.doubts.Costs(call.ExtraMember, name, "what it costs to run there is not known")
 	}
 	p.region = strings.Clone(p.region)
 	return nil
@@ -206,7 +206,7 @@ func (p *parser) speed(name string) error {
 	case fastSpeed:
 		p.fast = true
 	default:
-		p.costs(call.ExtraMember, name, "what it costs is not known")
+		p.doubts.Costs(call.ExtraMember, name, "what it costs is not known")
 	}
 	return nil
 }
@@ -300,7 +300,7 @@ func (p *parser) serviceTier(name string) error {
 	switch p.tier.word {
 	case "", "auto", standardOnly:
 	default:
-		p.unknown(call.ExtraTier, p.tier.word, false)
+		p.doubts.Unknown(call.ExtraTier, p.tier.word, false)
 	}
 	return nil
 }
@@ -353,7 +353,7 @@ var cacheLevel = level("cache_control", map[string]wire.Reader[*parser]{
 		case "1h":
 			p.cache.long = true
 		default:
-			p.costs(call.ExtraMember, "cache_control.ttl", "it has no price")
+			p.doubts.Costs(call.ExtraMember, "cache_control.ttl", "it has no price")
 		}
 		return nil
 	},

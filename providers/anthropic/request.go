@@ -1,9 +1,6 @@
 package anthropic
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -48,7 +45,7 @@ type request struct {
 	schema      bool // the answer is to be of a JSON schema
 	betas       []string
 
-	doubts  []doubt
+	doubts  providers.Doubts
 	members wire.Members
 	copied  int64
 }
@@ -61,13 +58,6 @@ type member struct {
 
 // lifetimes are those that the request asks of what it writes to the cache.
 type lifetimes struct{ short, long bool }
-
-// doubt is something whose cost the body does not show. An upstream's allowance admits
-// it only where nobody knows what it costs.
-type doubt struct {
-	call.Extra
-	why string // it is known to cost; "": nobody knows
-}
 
 // Facts are what the rules see of the request.
 func (r *request) Facts() call.Facts {
@@ -102,29 +92,3 @@ func (r *request) Rename(model string) { r.model = model }
 
 // Copied is the memory of the texts that are not in the body as they are.
 func (r *request) Copied() int64 { return r.copied }
-
-// costs notes what is known to cost more than the body shows.
-func (r *request) costs(kind call.ExtraKind, name, why string) {
-	r.doubt(doubt{call.Extra{Kind: kind, Name: name}, why})
-}
-
-// unknown notes what nobody knows. whole says that it is a member whose whole value is
-// a number, a boolean or a string.
-func (r *request) unknown(kind call.ExtraKind, name string, whole bool) {
-	r.doubt(doubt{call.Extra{Kind: kind, Name: name, Scalar: whole}, ""})
-}
-
-// doubt notes one, each once. Of those beyond maxDoubts only that they are too many.
-func (r *request) doubt(d doubt) {
-	switch {
-	case slices.Contains(r.doubts, d):
-	case len(r.doubts) < maxDoubts:
-		d.Name = strings.Clone(d.Name)
-		r.doubts = append(r.doubts, d)
-	case len(r.doubts) == maxDoubts:
-		r.doubts = append(r.doubts, doubt{call.Extra{Name: "members that are not known"}, "there are more than can be judged"})
-	}
-}
-
-// maxDoubts is how many of them one request may have.
-const maxDoubts = 64

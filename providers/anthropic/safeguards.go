@@ -29,7 +29,7 @@ func (p *parser) safeguardList(name string) error {
 		}
 		p.guarded = true
 		if !slices.Contains(freeSafeguards, p.safeguard) {
-			p.unknown(call.ExtraMember, name, false)
+			p.doubts.Unknown(call.ExtraMember, name, false)
 		}
 		return nil
 	})

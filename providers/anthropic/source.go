@@ -71,7 +71,7 @@ func (p *parser) document(b *block) error {
 
 // oddSource notes an image or a document of another source.
 func (p *parser) oddSource(b *block) {
-	p.unknown(call.ExtraPart, b.kind+".source."+b.source.kind, false)
+	p.doubts.Unknown(call.ExtraPart, b.kind+".source."+b.source.kind, false)
 }
 
 // sentences bounds how many pieces the API cuts a text into so that each can be cited. It

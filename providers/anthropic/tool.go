@@ -103,7 +103,7 @@ func (p *parser) readTool() error {
 	if ours || kind == "" || kind == "custom" {
 		p.tools = append(p.tools, p.tool.name)
 		if p.tool.byCode {
-			p.costs(call.ExtraMember, "tools.allowed_callers", atProvider)
+			p.doubts.Costs(call.ExtraMember, "tools.allowed_callers", atProvider)
 		}
 		return nil
 	}
@@ -113,7 +113,7 @@ func (p *parser) readTool() error {
 	}
 	inside := p.takeBack(before) // the tool is named as a whole
 	if hosted == "" {
-		p.unknown(call.ExtraTool, kind, false)
+		p.doubts.Unknown(call.ExtraTool, kind, false)
 		p.putBack(inside)
 	}
 	return nil

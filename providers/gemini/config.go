@@ -112,7 +112,7 @@ func (p *parser) modality(name string) error {
 		p.modalities = append(p.modalities, word)
 	case "", "MODALITY_UNSPECIFIED":
 	default:
-		p.costs(call.ExtraMember, "generationConfig.responseModalities", "what it costs to have that answered is not known")
+		p.doubts.Costs(call.ExtraMember, "generationConfig.responseModalities", "what it costs to have that answered is not known")
 	}
 	if len(p.modalities) > providers.MaxTools {
 		return wire.Errorf(name, "%s has too many elements", name)

@@ -31,7 +31,7 @@ var plainHeaders = []string{
 func (r *request) seeHead() error {
 	for _, name := range slices.Sorted(maps.Keys(r.head.Header)) {
 		if plain := providers.Plain(name); strings.HasPrefix(plain, pricedHeaders) {
-			r.costs(call.ExtraHeader, strings.ToLower(plain), "it chooses a tier, whose price is not known here")
+			r.doubts.Costs(call.ExtraHeader, strings.ToLower(plain), "it chooses a tier, whose price is not known here")
 		}
 	}
 	seen := map[string]bool{}
@@ -43,7 +43,7 @@ func (r *request) seeHead() error {
 		}
 		seen[plain] = true
 		if p.kind == strange {
-			r.unknown(call.ExtraQuery, p.name, false)
+			r.doubts.Unknown(call.ExtraQuery, p.name, false)
 		}
 	}
 	r.events = asksForEvents(r.head.Query)

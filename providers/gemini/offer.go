@@ -28,7 +28,7 @@ type offer struct {
 // On bounds the request on one upstream.
 func (r *request) On(t providers.Terms) (providers.Offer, error) {
 	o := &offer{request: r, terms: t}
-	no := r.noBound(&t)
+	no := r.doubts.NoBound(&t, partNoun)
 	switch r.operation {
 	case call.CountContents:
 		no = no.Join(o.free())

@@ -157,12 +157,12 @@ func unlisted(place string) reader {
 		}
 		if value := p.Scanner.Body[at.Start:at.End]; value[0] != 'n' {
 			p.load.bytes += int64(len(name)) + wire.MemberBytes + wire.RenderedBytes(value)
-			p.unknown(call.ExtraMember, path, value[0] != '{' && value[0] != '[')
+			p.doubts.Unknown(call.ExtraMember, path, value[0] != '{' && value[0] != '[')
 			if wire.Secret(name) {
-				p.costs(call.ExtraMember, path, secret)
+				p.doubts.Costs(call.ExtraMember, path, secret)
 			}
 			if place == "" && wire.HidesUsage(name) {
-				p.costs(call.ExtraMember, path, "it can hide the usage")
+				p.doubts.Costs(call.ExtraMember, path, "it can hide the usage")
 			}
 			p.examine(value)
 		}
@@ -177,7 +177,7 @@ const secret = "it may hold a credential"
 func (p *parser) examine(value []byte) {
 	wire.EachMember(value, func(name, _ string) {
 		if wire.Secret(name) {
-			p.costs(call.ExtraMember, name, secret)
+			p.doubts.Costs(call.ExtraMember, name, secret)
 		}
 		switch plain := camel(name); plain {
 		case "inlineData", "fileData", "fileUri", "cachedContent", "continuationToken":
@@ -192,7 +192,7 @@ func cost(path, why string) reader {
 	return func(p *parser, _ string) error {
 		at, err := p.Skip()
 		if err == nil && !isNothing(p.Scanner.Body[at.Start:at.End]) {
-			p.costs(call.ExtraMember, path, why)
+			p.doubts.Costs(call.ExtraMember, path, why)
 		}
 		return err
 	}

@@ -1,9 +1,6 @@
 package gemini
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/aegis-proxy/aegis-proxy/call"
 	"github.com/aegis-proxy/aegis-proxy/providers"
 	"github.com/aegis-proxy/aegis-proxy/providers/wire"
@@ -40,7 +37,7 @@ type request struct {
 	schema      bool
 	logprobs    bool
 
-	doubts  []doubt
+	doubts  providers.Doubts
 	members wire.Members
 	copied  int64
 }
@@ -57,13 +54,6 @@ type hostedTool struct {
 type entry struct {
 	at      wire.Span
 	members []wire.Span // with their names
-}
-
-// doubt is something whose cost the body does not show. An upstream's allowance admits
-// it only where nobody knows what it costs.
-type doubt struct {
-	call.Extra
-	why string // it is known to cost; "": nobody knows
 }
 
 // Facts are what the rules see of the request.
@@ -101,49 +91,6 @@ func (r *request) Rename(model string) { r.model = model }
 
 // Copied is the memory of the texts that are not in the body as they are.
 func (r *request) Copied() int64 { return r.copied }
-
-// costs notes what is known to cost more than the body shows.
-func (r *request) costs(kind call.ExtraKind, name, why string) {
-	r.doubt(doubt{call.Extra{Kind: kind, Name: name}, why})
-}
-
-// unknown notes what nobody knows. whole says that it is a member whose whole value is
-// a number, a boolean or a string.
-func (r *request) unknown(kind call.ExtraKind, name string, whole bool) {
-	r.doubt(doubt{call.Extra{Kind: kind, Name: name, Scalar: whole}, ""})
-}
-
-// maxDoubts is how many of them one request may have.
-const maxDoubts = 64
-
-// doubt notes one, each once. Of those beyond maxDoubts only that they are too many.
-func (r *request) doubt(d doubt) {
-	switch {
-	case slices.Contains(r.doubts, d):
-	case len(r.doubts) < maxDoubts:
-		d.Name = strings.Clone(d.Name)
-		r.doubts = append(r.doubts, d)
-	case len(r.doubts) == maxDoubts:
-		r.doubts = append(r.doubts, doubt{call.Extra{Name: "members that are not known"}, "there are more than can be judged"})
-	}
-}
-
-// noBound says what has no bound at an upstream, and what would admit it; nil if
-// nothing is in doubt.
-func (r *request) noBound(t *providers.Terms) (no *providers.Unbounded) {
-	for i := range r.doubts {
-		d := &r.doubts[i]
-		if d.why == "" && (t.Allow.Has(d.Kind, d.Name) || d.Scalar && t.Priced && t.Allow != nil && t.Allow.Scalars) {
-			continue
-		}
-		c := providers.Cause{Member: providers.Naming(d.Extra, partNoun), Why: d.why}
-		if c.Why == "" {
-			c.Why, c.Lines = "it is in no list of what costs nothing", providers.Admits(d.Extra)
-		}
-		no = no.And(c)
-	}
-	return no
-}
 
 // partNoun is what the API calls a piece of a content.
 const partNoun = "a part"
