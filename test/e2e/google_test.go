@@ -10,23 +10,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/test/sdk"
 )
 
-// googleWorld is a world whose upstream speaks Google's API too.
-func googleWorld(t *testing.T) *world {
-	t.Helper()
-	w := newWorld(t, simulator.Config{}, monthly(ample))
-	w.layout = strings.Replace(w.layout, "    cap_field: max_completion_tokens\n",
-		"    cap_field: max_completion_tokens\n  - {name: google, base_url: \""+w.upstream.URL+"\", api_key_env: SIM_KEY, key_header: x-goog-api-key, provider: google, dialects: [{name: gemini}]}\n", 1)
-	w.layout = strings.Replace(w.layout, "models:\n", "models:\n  - {match: \"gemini-*\", upstreams: [google]}\n", 1)
-	return w
-}
-
-// runGoogle runs one of Google's own SDKs as an application that was given a base URL and a key, and nothing else.
-func runGoogle(t *testing.T, client sdk.Client, r *replica, key, scenario string) sdkRun {
-	t.Helper()
-	run := runOf(t)
-	return sdkRun{client.Run(t, r.url+"/run/"+run, key, scenario), run}
-}
-
 // TestGoogleSDK: through the real binary each of Google's SDKs sees what it sees at the provider, and each denial is the
 // error that it raises for that status, after one request.
 func TestGoogleSDK(t *testing.T) {
@@ -41,7 +24,7 @@ func TestGoogleSDK(t *testing.T) {
 }
 
 func testGoogleSDK(t *testing.T, client sdk.Client) {
-	w := googleWorld(t)
+	w := newSpokenWorld(t, simulator.Config{}, monthly(ample))
 	spent, narrow := w.addTenant("spent", monthly(1)), w.addTenant("narrow", `models: {allow: ["gpt-*"]}`)
 	w.writePolicy(2, monthly(ample))
 	r := w.start("replica0")
@@ -55,7 +38,7 @@ func testGoogleSDK(t *testing.T, client sdk.Client) {
 		} {
 			t.Run(row.scenario, func(t *testing.T) {
 				t.Parallel()
-				seen := runGoogle(t, client, r, w.secret, row.scenario)
+				seen := runAtRoot(t, client, r, w.secret, row.scenario)
 				if !seen.OK || seen.Status != 200 || seen.Headers["x-aegis-decision"] != "allow" || seen.Attempts != 1 && row.scenario != "model" {
 					t.Fatalf("saw %+v", seen)
 				}
@@ -91,7 +74,7 @@ func testGoogleSDK(t *testing.T, client sdk.Client) {
 			for _, scenario := range []string{"chat", "stream"} {
 				t.Run(row.name+"/"+scenario, func(t *testing.T) {
 					t.Parallel()
-					seen := runGoogle(t, client, r, row.key, scenario)
+					seen := runAtRoot(t, client, r, row.key, scenario)
 					if seen.OK || seen.Status != row.status || seen.Attempts != 1 || seen.Headers["x-should-retry"] != "false" || seen.Headers["retry-after"] != "" {
 						t.Errorf("saw %+v", seen)
 					}

@@ -10,24 +10,6 @@ import (
 	"github.com/aegis-proxy/aegis-proxy/test/sdk"
 )
 
-// messagesWorld is a world whose upstream speaks Messages too.
-func messagesWorld(t *testing.T) *world {
-	t.Helper()
-	w := newWorld(t, simulator.Config{}, monthly(ample))
-	w.layout = strings.Replace(w.layout, "    cap_field: max_completion_tokens\n",
-		"    cap_field: max_completion_tokens\n  - {name: claude, base_url: \""+w.upstream.URL+"/v1\", api_key_env: SIM_KEY, key_header: x-api-key, provider: anthropic, dialects: [{name: anthropic}]}\n", 1)
-	w.layout = strings.Replace(w.layout, "models:\n", "models:\n  - {match: \"claude-*\", upstreams: [claude]}\n", 1)
-	return w
-}
-
-// runMessages runs one of Anthropic's own SDKs as an application that was given a base URL
-// and a key, and nothing else.
-func runMessages(t *testing.T, client sdk.Client, r *replica, key, scenario string) sdkRun {
-	t.Helper()
-	run := runOf(t)
-	return sdkRun{client.Run(t, r.url+"/run/"+run, key, scenario), run}
-}
-
 // TestMessagesSDK: through the real binary each of Anthropic's SDKs sees what it sees at the
 // provider, and each denial is the error that it raises for that status, after as many
 // requests as may help.
@@ -43,7 +25,7 @@ func TestMessagesSDK(t *testing.T) {
 }
 
 func testMessagesSDK(t *testing.T, client sdk.Client) {
-	w := messagesWorld(t)
+	w := newSpokenWorld(t, simulator.Config{}, monthly(ample))
 	spent, narrow := w.addTenant("spent", monthly(1)), w.addTenant("narrow", `models: {allow: ["gpt-*"]}`)
 	w.writePolicy(2, monthly(ample))
 	r := w.start("replica0")
@@ -58,7 +40,7 @@ func testMessagesSDK(t *testing.T, client sdk.Client) {
 		} {
 			t.Run(row.scenario, func(t *testing.T) {
 				t.Parallel()
-				seen := runMessages(t, client, r, w.secret, row.scenario)
+				seen := runAtRoot(t, client, r, w.secret, row.scenario)
 				if !seen.OK || seen.Status != 200 || seen.Headers["x-aegis-decision"] != "allow" || seen.Attempts != 1 && row.scenario != "model" {
 					t.Fatalf("saw %+v", seen)
 				}
@@ -99,7 +81,7 @@ func testMessagesSDK(t *testing.T, client sdk.Client) {
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				t.Parallel()
-				seen := runMessages(t, client, r, row.key, "stream")
+				seen := runAtRoot(t, client, r, row.key, "stream")
 				if seen.OK || seen.Status != row.status || seen.Attempts != 1 || seen.Headers["x-should-retry"] != "false" || seen.Headers["retry-after"] != "" {
 					t.Errorf("saw %+v", seen)
 				}

@@ -40,6 +40,13 @@ func runClient(t *testing.T, c sdk.Client, r *replica, key, scenario string, set
 	return sdkRun{c.Run(t, r.url+"/run/"+run+"/v1", key, scenario, settings...), run}
 }
 
+// runAtRoot is runClient for a program that puts the version of its API into the path by itself.
+func runAtRoot(t *testing.T, c sdk.Client, r *replica, key, scenario string) sdkRun {
+	t.Helper()
+	run := runOf(t)
+	return sdkRun{c.Run(t, r.url+"/run/"+run, key, scenario), run}
+}
+
 // runOf is the run of a test's client.
 func runOf(t *testing.T) string { return strings.ReplaceAll(t.Name(), "/", ".") }
 
