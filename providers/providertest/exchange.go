@@ -41,6 +41,7 @@ func (x *exchange) check() (Verdict, string) {
 	verdict, why := Exact, ""
 	if len(x.Request.Bytes()) > 0 {
 		offer, verdict, why = x.offer(x.Request.Bytes())
+		x.checkAlias(verdict == Unbounded)
 	}
 	if offer != nil {
 		x.checkSent(offer)
