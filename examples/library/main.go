@@ -14,14 +14,13 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
-
 	"github.com/aegis-proxy/aegis-proxy/audit"
 	"github.com/aegis-proxy/aegis-proxy/budget/embedded"
 	"github.com/aegis-proxy/aegis-proxy/client"
 	"github.com/aegis-proxy/aegis-proxy/gate"
 	"github.com/aegis-proxy/aegis-proxy/policy"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
 )
 
 func main() {
@@ -29,20 +28,13 @@ func main() {
 		log.Fatal(`usage: library "QUESTION"`)
 	}
 	ctx := context.Background()
-	source, err := policy.Watch(ctx, "policy.yaml", nil, func(err error) { log.Print(err) })
-	check(err)
-	signer, err := audit.LoadSigner("aegis-data/signing-key")
-	check(err)
-	ledger, err := embedded.Open(embedded.Config{Dir: "aegis-data/ledger"})
-	check(err)
-	receipts, err := audit.Open(audit.Config{Dir: "aegis-data/receipts", Signer: signer})
-	check(err)
-	g, err := gate.Open(ctx, gate.Config{Policy: source, Ledger: ledger, Log: receipts})
-	check(err)
-
+	source := must(policy.Watch(ctx, "policy.yaml", nil, func(err error) { log.Print(err) }))
+	signer := must(audit.LoadSigner("aegis-data/signing-key"))
+	ledger := must(embedded.Open(embedded.Config{Dir: "aegis-data/ledger"}))
+	receipts := must(audit.Open(audit.Config{Dir: "aegis-data/receipts", Signer: signer}))
+	g := must(gate.Open(ctx, gate.Config{Policy: source, Ledger: ledger, Log: receipts}))
 	governed := &http.Client{Transport: &client.Transport{Gate: g, Tenant: "default"}}
 	ai := openai.NewClient(option.WithHTTPClient(governed))
-
 	answer := ai.Chat.Completions.NewStreaming(ctx, openai.ChatCompletionNewParams{
 		Model:    "gpt-4o-mini",
 		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(os.Args[1])},
@@ -52,16 +44,16 @@ func main() {
 			fmt.Print(choice.Delta.Content)
 		}
 	}
-	check(errors.Join(answer.Err(), answer.Close(), g.Close()))
+	must(g, errors.Join(answer.Err(), answer.Close(), g.Close()))
 }
 
-// check ends the program with what went wrong. Of an error response the SDK's own text has the status
-// alone; the reason, as which budget is exhausted, is its message.
-func check(err error) {
+// must ends the program where something went wrong. Of a response with an error the reason is its message.
+func must[T any](v T, err error) T {
 	if refused, ok := errors.AsType[*openai.Error](err); ok {
 		log.Fatalf("%v: %s", err, refused.Message)
 	}
 	if err != nil {
 		log.Fatal(err)
 	}
+	return v
 }
